@@ -1,0 +1,250 @@
+#!/usr/bin/python
+"""Ansible module: the hub container of a JupyterHub deployment."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: jupyterhub_hub
+short_description: Run the hub container of a JupyterHub deployment
+description:
+  - Makes sure that the hub container runs with the wanted image, configuration and environment, and that it answers.
+  - Replaces a running hub only when something differs that it cannot take up otherwise, and says what
+    (see RV(reasons)). Users' servers are not touched by that.
+  - The configuration is loaded and checked in the very image that will run it before the running hub is stopped. The
+    hub that ran is kept aside until its successor answers; when that does not happen in time, it is put back and the
+    module fails with the successor's last log lines.
+  - May be killed at any moment; the next run finishes or takes back what was begun.
+options:
+  name:
+    description: Name of the hub container; also the name under which the other containers reach it.
+    type: str
+    required: true
+  image:
+    description: Image of the hub. It must be on the host.
+    type: str
+    required: true
+  environment:
+    description:
+      - Environment of the hub; C(DOCKER_NOTEBOOK_IMAGE) must be in it.
+      - The notebook image must be on the host; when its content changes under the same name, the hub is replaced too.
+    type: dict
+    required: true
+  config_dir:
+    description: Directory on the host, root's alone, with C(secrets) and one directory for each configuration.
+    type: path
+    required: true
+  config_files:
+    description:
+      - File name to text of the hub's configuration, C(jupyterhub_config.py) among them.
+      - The texts are shown in diff mode; secrets belong in files under C(secrets).
+    type: dict
+    required: true
+  data_volume:
+    description: Volume with the hub's database. It must exist.
+    type: str
+    required: true
+  networks:
+    description: Networks that the hub is attached to. They must exist.
+    type: list
+    elements: str
+    required: true
+  public_probe:
+    description: URL of the hub's health check as a user reaches it, through the proxy, from this host.
+    type: str
+    required: true
+  health_timeout:
+    description: Seconds that a hub gets from its start until it answers.
+    type: float
+    default: 120
+attributes:
+  check_mode:
+    description: Tells what would be done, also on a host without a Docker engine; touches nothing.
+    support: full
+  diff_mode:
+    description: Shows the specification of the container and the text of its configuration, before and after.
+    support: full
+author:
+  - jupyterhub-deploy-ansible contributors
+"""
+
+EXAMPLES = r"""
+- name: Run the hub
+  jupyterhub_hub:
+    name: jupyterhub
+    image: jupyterhub-deploy/hub:5.5.4
+    environment:
+      DOCKER_NOTEBOOK_IMAGE: quay.io/jupyter/minimal-notebook:2025-11-10
+      DOCKER_NETWORK_NAME: jupyterhub-network
+      DOCKER_NOTEBOOK_DIR: /home/jovyan/work
+      JUPYTERHUB_ADMIN: admin
+    config_dir: /etc/jupyterhub
+    config_files:
+      jupyterhub_config.py: "{{ lookup('ansible.builtin.template', 'jupyterhub_config.py.j2') }}"
+    data_volume: jupyterhub-data
+    networks: [jupyterhub-control, jupyterhub-network]
+    public_probe: http://127.0.0.1:8000/hub/health
+"""
+
+RETURN = r"""
+action:
+  description: What was done, or would be in check mode.
+  type: str
+  returned: success
+  sample: replace
+reasons:
+  description: Why, a sentence for each reason; empty when nothing was done.
+  type: list
+  elements: str
+  returned: success
+  sample: ["notebook image content changed: sha256:1f2e… → sha256:9a8b…"]
+downtime:
+  description: Seconds from the stop of the old hub until the new one answered through the proxy; 0 without a swap.
+  type: float
+  returned: success
+  sample: 5.2
+"""
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy import config_release, hub_plan
+from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, docker_errors, inspect_image
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub_container import HubContainer, answers, uptime
+
+# A hub that has been up for longer than it needs to start gets this long to answer, seconds.
+PATIENCE = 5.0
+
+
+def image_id(client: Any, reference: str) -> str | None:
+    """Return the id of an image on this host, or ``None``."""
+    found = inspect_image(client, reference) if client else None
+    return found["Id"] if found else None
+
+
+def answering(hub: HubContainer, probe: str) -> bool:
+    """Tell whether the hub answers, directly and through the proxy; one that has only just started gets time to."""
+    container = hub.observe()
+    if not container or not container["State"]["Running"]:
+        return False
+    deadline = time.monotonic() + max(PATIENCE, hub.health_timeout - uptime(container))
+    while not (hub.answers() and answers(probe)):
+        if time.monotonic() > deadline or hub.given_up():
+            return False
+        time.sleep(0.5)
+    return True
+
+
+def check_config(hub: HubContainer, spec: hub_plan.Spec) -> None:
+    """Load the configuration in the image that will run it.
+
+    :raises DeployError: with what the check said.
+    """
+    code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.check"])
+    if code:
+        raise DeployError(
+            f"the configuration does not load in {spec['image']}, so the hub was left as it was: {output}\n"
+            "Look at jupyterhub_extra_config first: it is the part that is yours."
+        )
+
+
+def apply(hub: HubContainer, action: str, spec: hub_plan.Spec, params: dict[str, Any]) -> float:
+    """Carry out an action of :func:`hub_plan.plan`; return the hub's downtime in seconds."""
+    if action in ("create", "replace"):
+        config_release.write(params["config_dir"], spec["config"], params["config_files"])
+        check_config(hub, spec)
+        labels = {
+            hub_plan.LABEL_HUB: hub.name,
+            hub_plan.LABEL_CONFIG: spec["config"],
+            hub_plan.LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
+        }
+        hub.create(hub.next, spec, labels)
+    began = time.monotonic()
+    try:
+        if action in ("create", "replace"):
+            hub.swap_in()
+        elif action == "start":
+            hub.client.start(hub.name)
+        else:
+            hub.client.restart(hub.name)
+        hub.wait_until(hub.answers, "answering its health check")
+        hub.wait_until(lambda: answers(params["public_probe"]), f"reachable through the proxy at {params['public_probe']}")
+    except (DeployError, docker_errors.APIError) as error:
+        if hub.take_back():
+            raise DeployError(f"the new hub failed, the one that ran before was put back: {error}") from error
+        raise DeployError(f"the hub failed: {error}") from error
+    hub.finish()
+    return time.monotonic() - began
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Observe, plan and, unless in check mode, apply; return the module's result."""
+    params = module.params
+    client = connect_or_none() if module.check_mode else connect()
+    hub = HubContainer(client, params["name"], params["health_timeout"])
+    recovered: list[str] = []
+    if client and hub.unfinished():
+        recovered = ["an earlier run did not finish"] if module.check_mode else hub.recover()
+    current = hub.observe() if client else None
+    notebook_image = params["environment"]["DOCKER_NOTEBOOK_IMAGE"]
+    wanted = hub_plan.wanted_spec(params, image_id(client, params["image"]), image_id(client, notebook_image))
+    if not module.check_mode:
+        for key, reference in (("image_id", params["image"]), ("notebook_image_id", notebook_image)):
+            if not wanted[key]:
+                raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
+    unchanged = bool(current) and not hub_plan.differences(wanted, hub_plan.observed_spec(current))
+    action, reasons = hub_plan.plan(wanted, current, unchanged and answering(hub, params["public_probe"]))
+    result: dict[str, Any] = {
+        "action": action,
+        "reasons": recovered + reasons,
+        "changed": bool(recovered) or action != "none",
+        "downtime": 0.0,
+        "diff": diff(wanted, current, params),
+    }
+    if module.check_mode:
+        return result
+    if action == "none":
+        hub.finish()
+    else:
+        result["downtime"] = round(apply(hub, action, wanted, params), 2)
+    config_release.prune(params["config_dir"], hub.configs_in_use())
+    return result
+
+
+def diff(wanted: hub_plan.Spec, current: dict[str, Any] | None, params: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return before and after, as ``--diff`` shows them: the specification, then each configuration file."""
+    before = hub_plan.observed_spec(current) if current else {}
+    if before:
+        before["environment"] = {k: v for k, v in before["environment"].items() if k in wanted["environment"]}
+    old_files = config_release.read(config_release.path(params["config_dir"], before["config"])) if before else {}
+    shown = [{"before": before, "after": wanted, "before_header": "running hub", "after_header": "wanted hub"}]
+    for name, text in params["config_files"].items():
+        shown.append({"before": old_files.get(name, ""), "after": text, "before_header": name, "after_header": name})
+    return [entry for entry in shown if entry["before"] != entry["after"]]
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "image": {"type": "str", "required": True},
+            "environment": {"type": "dict", "required": True},
+            "config_dir": {"type": "path", "required": True},
+            "config_files": {"type": "dict", "required": True},
+            "data_volume": {"type": "str", "required": True},
+            "networks": {"type": "list", "elements": "str", "required": True},
+            "public_probe": {"type": "str", "required": True},
+            "health_timeout": {"type": "float", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except DeployError as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()
