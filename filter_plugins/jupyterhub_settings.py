@@ -1,0 +1,175 @@
+"""Filters that find what is wrong with an operator's settings, in the operator's words. Pure Python, no I/O."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from typing import Any, Callable, Iterable
+
+# bcrypt, which keeps the passwords, reads no further than this.
+MAXIMUM_PASSWORD_BYTES = 72
+
+# What a container, a volume, a network and a host name may all be called.
+NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+
+# Characters with which NativeAuthenticator and a path in a URL have no trouble.
+USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+
+AUTHENTICATORS = ("native",)
+IMAGE_SOURCES = ("auto", "pull", "build")
+SIGNUPS = ("open", "approval", "closed")
+
+
+def unknown_settings(names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return a sentence for each name that no role has, with the nearest one that exists.
+
+    :param names: names of variables that are set for a host.
+    :param known: names of all settings.
+    """
+    known = sorted(known)
+    problems = []
+    for name in sorted(set(names) - set(known)):
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else "remove it."
+        problems.append(f"{name} is not a setting; {hint} docs/reference/settings.md lists them all")
+    return problems
+
+
+def setting_problems(settings: dict[str, Any], tested_versions: Iterable[str]) -> list[str]:
+    """Return a sentence for each value that cannot work: which setting, why, and what to write instead.
+
+    :param settings: the settings of role ``jupyterhub``, without the prefix ``jupyterhub_``, as its argument
+        specification has them.
+    :param tested_versions: versions of JupyterHub that this deployment is tested with.
+    """
+    checks: list[Callable[[], Iterable[str]]] = [
+        lambda: _name(settings["name"]),
+        lambda: _port(settings["port"]),
+        lambda: _public_url(settings["public_url"]),
+        lambda: _one_of("image_source", settings["image_source"], IMAGE_SOURCES),
+        lambda: _one_of("native_signup", settings["native_signup"], SIGNUPS),
+        lambda: _authenticators(settings["authenticators"]),
+        lambda: _version(str(settings["version"]), list(tested_versions)),
+        lambda: _admin_user(str(settings["admin_user"])),
+        lambda: _admin_password(settings["admin_password"], settings["native_minimum_password_length"]),
+        lambda: _registry_logins(settings["registry_logins"]),
+        lambda: _extra_config(settings["extra_config"]),
+        lambda: _path("notebook_dir", settings["notebook_dir"]),
+        lambda: _path("config_dir", settings["config_dir"]),
+    ]
+    return [f"jupyterhub_{problem}" for check in checks for problem in check()]
+
+
+def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimum_free_gib: float) -> list[str]:
+    """Return a sentence for each reason why a hub cannot live on a host.
+
+    :param host: what the module ``jupyterhub_host_info`` returned.
+    :param facts: Ansible's facts of the host, the subset ``distribution``.
+    :param port: the port that the hub is to be reached at.
+    :param minimum_free_gib: disk space that must be free for images and users' data, in GiB.
+    """
+    problems = []
+    oldest = {"Debian": (12,), "Ubuntu": (22, 4)}
+    distribution, version = facts["distribution"], str(facts["distribution_version"])
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if distribution not in oldest or (numbers and numbers < oldest[distribution]):
+        problems.append(
+            f"{distribution} {version} is not supported; use Debian 12 or newer, or Ubuntu 22.04 or newer"
+        )
+    if host["port_holder"]:
+        problems.append(
+            f"jupyterhub_port {port} is taken by {host['port_holder']}; stop it or choose another jupyterhub_port"
+        )
+    free = host["disk_free_bytes"] / 2**30
+    if free < minimum_free_gib:
+        problems.append(
+            f"{host['disk_path']} has {free:.1f} GiB free, less than jupyterhub_minimum_free_gib ({minimum_free_gib}); "
+            "make room (`docker system df` shows what Docker holds) or lower the setting"
+        )
+    return problems
+
+
+def _name(value: str) -> Iterable[str]:
+    if not NAME.fullmatch(value):
+        yield f"name is {value!r}; use at most 40 lower-case letters, digits and dashes, a letter first"
+
+
+def _port(value: Any) -> Iterable[str]:
+    if not str(value).isdigit() or not 1 <= int(value) <= 65535:
+        yield f"port is {value!r}; use a number from 1 to 65535"
+
+
+def _public_url(value: str) -> Iterable[str]:
+    if value and not re.match(r"https?://[^/\s]+", value):
+        yield f"public_url is {value!r}; use a whole URL such as https://hub.example.com/"
+
+
+def _one_of(name: str, value: Any, choices: Iterable[str]) -> Iterable[str]:
+    if value not in choices:
+        yield f"{name} is {value!r}; use one of {', '.join(choices)}"
+
+
+def _authenticators(values: Any) -> Iterable[str]:
+    if not isinstance(values, list) or not values:
+        yield f"authenticators is {values!r}; use a list such as [native]"
+        return
+    for value in values:
+        if value not in AUTHENTICATORS:
+            yield f"authenticators names {value!r}, which is not known; use {', '.join(AUTHENTICATORS)}"
+
+
+def _version(value: str, tested: list[str]) -> Iterable[str]:
+    if value not in tested:
+        yield f"version is {value}, which this deployment is not tested with; use {' or '.join(tested)}"
+
+
+def _admin_user(value: str) -> Iterable[str]:
+    if not USER_NAME.fullmatch(value):
+        yield f"admin_user is {value!r}; use lower-case letters, digits and . _ @ + -, a letter or digit first"
+
+
+def _admin_password(value: str, minimum: int) -> Iterable[str]:
+    if value and len(value) < int(minimum):
+        yield (
+            f"admin_password has {len(value)} characters, fewer than jupyterhub_native_minimum_password_length "
+            f"({minimum}); choose a longer one, or leave it empty to have one generated"
+        )
+    if len(value.encode()) > MAXIMUM_PASSWORD_BYTES:
+        yield f"admin_password has more than {MAXIMUM_PASSWORD_BYTES} bytes; choose a shorter one"
+
+
+def _registry_logins(values: Any) -> Iterable[str]:
+    for number, login in enumerate(values, start=1):
+        missing = [key for key in ("registry", "username", "password") if not login.get(key)]
+        if missing:
+            yield f"registry_logins: entry {number} lacks {', '.join(missing)}"
+
+
+def _extra_config(text: str) -> Iterable[str]:
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        shown = (getattr(error, "text", None) or "").strip()
+        yield (
+            f"extra_config is not valid Python{f', line {line}' if line else ''}: {getattr(error, 'msg', error)}"
+            + (f", at: {shown}" if shown else "")
+        )
+
+
+def _path(name: str, value: str) -> Iterable[str]:
+    if not value.startswith("/"):
+        yield f"{name} is {value!r}; use an absolute path"
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., list[str]]]:
+        """Return the filters by the names that playbooks use."""
+        return {
+            "jupyterhub_unknown_settings": unknown_settings,
+            "jupyterhub_setting_problems": setting_problems,
+            "jupyterhub_host_problems": host_problems,
+        }

@@ -1,0 +1,112 @@
+#!/usr/bin/python
+"""Ansible module: the secrets of a JupyterHub deployment."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: jupyterhub_secrets
+short_description: Make the secrets of a hub once, as files that root alone can read
+description:
+  - Makes sure that C(cookie_secret), C(proxy_token), C(crypt_key) and C(admin_password) exist in a directory, mode
+    0600 in a directory of mode 0700, owned by root. What exists is kept, so users stay signed in.
+  - Never returns or shows a secret.
+options:
+  path:
+    description: Directory of the secrets on the host.
+    type: path
+    required: true
+  admin_password:
+    description:
+      - Password of the admin account. When empty, the one on the host is kept, or one is generated.
+      - A password that differs from the one on the host replaces it, and RV(password_pending) is true until the file
+        C(admin_password.pending) has been removed by whoever told the hub.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Tells what would be written.
+    support: full
+  diff_mode:
+    description: Shows the names of the files, never their content.
+    support: full
+author:
+  - jupyterhub-deploy-ansible contributors
+"""
+
+EXAMPLES = r"""
+- name: Make the secrets
+  jupyterhub_secrets:
+    path: /etc/jupyterhub/secrets
+    admin_password: "{{ vault_jupyterhub_admin_password }}"
+"""
+
+RETURN = r"""
+written:
+  description: Names of the secrets that were written.
+  type: list
+  elements: str
+  returned: success
+  sample: [cookie_secret, proxy_token, crypt_key, admin_password]
+mended:
+  description: Paths whose owner or mode was put right.
+  type: list
+  elements: str
+  returned: success
+password_pending:
+  description: Whether a hub that exists has still to be told of a new admin password.
+  type: bool
+  returned: success
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy import secret_files
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Observe, plan and, unless in check mode, apply; return the module's result."""
+    directory, admin_password = module.params["path"], module.params["admin_password"]
+    existing = {name: secret_files.read(directory, name) for name in secret_files.GENERATORS}
+    names, replaced = secret_files.plan(existing, admin_password)
+    mended = secret_files.wrong_modes(directory)
+    if not module.check_mode and (names or mended):
+        secret_files.ensure_directory(directory)
+        secret_files.mend_modes(mended)
+        if replaced:
+            # First the marker: a kill between the two makes the hub be told once too often, not once too seldom.
+            secret_files.write(directory, secret_files.PENDING, "")
+        for name in names:
+            given = admin_password if name == "admin_password" else ""
+            secret_files.write(directory, name, given or secret_files.GENERATORS[name]())
+    pending = replaced or os.path.exists(os.path.join(directory, secret_files.PENDING))
+    return {
+        "changed": bool(names or mended),
+        "written": names,
+        "mended": mended,
+        "password_pending": pending,
+        "diff": {
+            "before": {name: "exists" for name, value in existing.items() if value is not None},
+            "after": {name: "to be written" if name in names else "exists" for name in existing},
+        },
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "admin_password": {"type": "str", "default": "", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        module.exit_json(**run(module))
+    except OSError as error:
+        module.fail_json(msg=f"the secrets cannot be written to {module.params['path']}: {error}")
+
+
+if __name__ == "__main__":
+    main()

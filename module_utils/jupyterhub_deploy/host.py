@@ -1,0 +1,62 @@
+"""What a host has left for a hub: a free port and disk space."""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import Any
+
+LISTEN = "0A"  # state of a listening socket in /proc/net/tcp (include/net/tcp_states.h)
+
+
+def listening_inodes(table: str, port: int) -> set[str]:
+    """Return the socket inodes that listen on a port, from the text of ``/proc/net/tcp`` or ``tcp6``."""
+    found = set()
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == LISTEN and int(fields[1].rsplit(":", 1)[1], 16) == port:
+            found.add(fields[9])
+    return found
+
+
+def listener(port: int) -> str | None:
+    """Return who listens on a TCP port of this host, ``nginx (pid 123)``, or ``None``. Needs root to name others."""
+    inodes: set[str] = set()
+    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
+        if os.path.exists(path):
+            with open(path, encoding="ascii") as file:
+                inodes |= listening_inodes(file.read(), port)
+    if not inodes:
+        return None
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    for link in glob.iglob("/proc/[0-9]*/fd/*"):
+        try:
+            if os.readlink(link) in wanted:
+                pid = link.split("/")[2]
+                with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+                    return f"{file.read().strip()} (pid {pid})"
+        except OSError:  # the process ended while we looked
+            continue
+    return "another process"
+
+
+def publisher(containers: list[dict[str, Any]], port: int) -> str | None:
+    """Return the name of the running container that publishes a TCP port, from the engine's list of containers."""
+    for container in containers:
+        for published in container.get("Ports") or []:
+            if published.get("PublicPort") == port and published.get("Type") == "tcp":
+                return str(container["Names"][0]).lstrip("/")
+    return None
+
+
+def nearest_existing(path: str) -> str:
+    """Return the path itself, or the nearest parent that exists: where its files would come to lie."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def free_bytes(path: str) -> int:
+    """Return the bytes that are free on the file system of a path that exists."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
