@@ -1,0 +1,49 @@
+# The commands of an operator and of a developer. Each target makes the environment that it needs, then prints and runs
+# a plain command; ARGS adds to it:  make site ARGS='--check --diff'
+#
+# Nothing here is needed to use Ansible your own way: `ansible-playbook site.yml -i …` from any environment that has
+# Ansible and the collections of requirements.yml does the same.
+
+.DEFAULT_GOAL := help
+.PHONY: help site check test lock clean
+.DELETE_ON_ERROR:
+
+ARGS ?=
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Ansible refuses to start under a locale that is not UTF-8 or, after an SSH login, not generated on this machine.
+export LC_ALL := C.UTF-8
+
+CONTROL := .venv/.made-control
+TEST := .venv/.made-test
+VENV_PARTS := requirements/venv.sh requirements/uv.txt
+
+help: ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+site: $(CONTROL) ## turn the hosts of the inventory (out of the box: this machine) into JupyterHubs
+	ansible-playbook site.yml $(ARGS)
+
+check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
+	yamllint --strict .
+	ruff check .
+	ruff format --check .
+	mypy
+	ansible-lint --offline
+	pytest tests/unit $(ARGS)
+
+test: check ## everything, on test hosts of its own in Docker; up to 45 minutes
+	ansible-playbook tests/engine.yml
+	pytest tests/integration tests/e2e $(ARGS)
+
+lock: $(TEST) ## pin the newest allowed releases: make lock ARGS=--upgrade
+	sh requirements/lock.sh $(ARGS)
+
+clean: ## remove the environment and what the tests cached (test hosts too)
+	python3 -B tests/hosts/hosts.py clean
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
+
+$(CONTROL): requirements/control.txt $(VENV_PARTS)
+	@sh requirements/venv.sh control
+
+$(TEST): requirements/test.txt requirements/control.txt $(VENV_PARTS)
+	@sh requirements/venv.sh test

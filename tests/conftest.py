@@ -1,0 +1,14 @@
+"""What all tests share: our module_utils where Ansible would put them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ansible.module_utils
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# On a target, Ansible merges module_utils/ of a project into ansible.module_utils; so does this.
+_ours = str(ROOT / "module_utils")
+if _ours not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_ours)
