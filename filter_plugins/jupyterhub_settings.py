@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from typing import Any, Callable, Iterable
+from collections.abc import Iterable
+from typing import Any, Callable
 
 # bcrypt, which keeps the passwords, reads no further than this.
 MAXIMUM_PASSWORD_BYTES = 72
@@ -74,9 +75,7 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimu
     distribution, version = facts["distribution"], str(facts["distribution_version"])
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if distribution not in oldest or (numbers and numbers < oldest[distribution]):
-        problems.append(
-            f"{distribution} {version} is not supported; use Debian 12 or newer, or Ubuntu 22.04 or newer"
-        )
+        problems.append(f"{distribution} {version} is not supported; use Debian 12 or newer, or Ubuntu 22.04 or newer")
     if host["port_holder"]:
         problems.append(
             f"jupyterhub_port {port} is taken by {host['port_holder']}; stop it or choose another jupyterhub_port"

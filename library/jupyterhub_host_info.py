@@ -51,6 +51,8 @@ disk_free_bytes:
   sample: 53687091200
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy import host
 from ansible.module_utils.jupyterhub_deploy.docker_client import connect_or_none
@@ -58,7 +60,7 @@ from ansible.module_utils.jupyterhub_deploy.docker_client import connect_or_none
 DOCKER_ROOT = "/var/lib/docker"  # the engine's default (dockerd --data-root)
 
 
-def port_holder(name: str, port: int, containers: list) -> str | None:
+def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str | None:
     """Return who holds the port, unless it is the hub's own proxy."""
     publisher = host.publisher(containers, port)
     if publisher:

@@ -169,7 +169,9 @@ def apply(hub: HubContainer, action: str, spec: hub_plan.Spec, params: dict[str,
         else:
             hub.client.restart(hub.name)
         hub.wait_until(hub.answers, "answering its health check")
-        hub.wait_until(lambda: answers(params["public_probe"]), f"reachable through the proxy at {params['public_probe']}")
+        hub.wait_until(
+            lambda: answers(params["public_probe"]), f"reachable through the proxy at {params['public_probe']}"
+        )
     except (DeployError, docker_errors.APIError) as error:
         if hub.take_back():
             raise DeployError(f"the new hub failed, the one that ran before was put back: {error}") from error
@@ -193,7 +195,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         for key, reference in (("image_id", params["image"]), ("notebook_image_id", notebook_image)):
             if not wanted[key]:
                 raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
-    unchanged = bool(current) and not hub_plan.differences(wanted, hub_plan.observed_spec(current))
+    unchanged = current is not None and not hub_plan.differences(wanted, hub_plan.observed_spec(current))
     action, reasons = hub_plan.plan(wanted, current, unchanged and answering(hub, params["public_probe"]))
     result: dict[str, Any] = {
         "action": action,

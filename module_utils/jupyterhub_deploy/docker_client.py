@@ -25,7 +25,7 @@ def connect(timeout: int = API_TIMEOUT) -> Any:
     """
     if docker is None:
         raise DeployError(
-            "Python's docker SDK is missing on this host; run site.yml with the docker role (it installs python3-docker)"
+            "Python's docker SDK is missing on this host; run site.yml, whose docker role installs python3-docker"
         )
     try:
         client = docker.APIClient(version="auto", timeout=timeout)

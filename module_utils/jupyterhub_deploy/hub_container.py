@@ -73,7 +73,7 @@ class HubContainer:
             cap_drop=spec["hardening"]["cap_drop"],
             security_opt=spec["hardening"]["security_opt"],
             read_only=spec["hardening"]["read_only"],
-            tmpfs={path: "mode=1777" for path in spec["hardening"]["tmpfs"]},
+            tmpfs=dict.fromkeys(spec["hardening"]["tmpfs"], "mode=1777"),
             network_mode=first,
         )
         environment = dict(spec["environment"], DOCKER_NOTEBOOK_IMAGE=spec["notebook_image"])
@@ -155,7 +155,9 @@ class HubContainer:
         while not ready():
             if self.given_up():
                 state = (self.observe() or {"State": {}})["State"]
-                raise DeployError(f"the hub ended before it was {what} (exit code {state.get('ExitCode')})" + self._log())
+                raise DeployError(
+                    f"the hub ended before it was {what} (exit code {state.get('ExitCode')})" + self._log()
+                )
             if time.monotonic() > deadline:
                 raise DeployError(f"after {self.health_timeout:.0f} s the hub was not {what}" + self._log())
             time.sleep(POLL_SECONDS)
@@ -179,7 +181,7 @@ class HubContainer:
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
                 read_only=True,
-                tmpfs={"/tmp": "mode=1777", hub_plan.DATA_TARGET: ""},
+                tmpfs={"/tmp": "mode=1777", hub_plan.DATA_TARGET: ""},  # noqa: S108
             ),
         )
         try:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from typing import Any
 
-Spec = dict  # of str to plain JSON values; the keys are those of REASONS
+Spec = dict[str, Any]  # plain JSON values; the keys are those of REASONS
 
 LABEL_HUB = "org.jupyterhub.deploy.hub"
 LABEL_CONFIG = "org.jupyterhub.deploy.config"
@@ -74,7 +74,7 @@ def wanted_spec(params: dict[str, Any], image_id: str | None, notebook_image_id:
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
             "read_only": True,
-            "tmpfs": ["/tmp"],
+            "tmpfs": ["/tmp"],  # noqa: S108  (in the container)
         },
         "restart_policy": "unless-stopped",
         "healthcheck": ["CMD", "python", "-m", "jupyterhub_deploy_hub.health"],

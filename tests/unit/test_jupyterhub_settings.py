@@ -1,0 +1,135 @@
+"""Wrong settings and unfit hosts, in the operator's words: the setting, why, and the remedy."""
+
+from __future__ import annotations
+
+import jupyterhub_settings
+import pytest
+
+TESTED = ["5.5.4", "6.1.1"]
+GOOD = {
+    "name": "jupyterhub",
+    "port": 8000,
+    "public_url": "",
+    "image_source": "auto",
+    "native_signup": "open",
+    "authenticators": ["native"],
+    "version": "5.5.4",
+    "admin_user": "admin",
+    "admin_password": "",
+    "native_minimum_password_length": 8,
+    "registry_logins": [],
+    "extra_config": "",
+    "notebook_dir": "/home/jovyan/work",
+    "config_dir": "/etc/jupyterhub",
+}
+
+
+def problems(**changes):
+    return jupyterhub_settings.setting_problems({**GOOD, **changes}, TESTED)
+
+
+def test_good_settings_have_no_problem():
+    assert problems() == []
+    assert (
+        problems(
+            port="443",
+            public_url="https://hub.example.com/",
+            admin_user="alice@example.com",
+            admin_password="correct horse",
+            registry_logins=[{"registry": "registry.example.com", "username": "alice", "password": "x"}],
+            extra_config="c.JupyterHub.allow_named_servers = True\n",
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"),
+    [
+        ("name", "Lab_1", "jupyterhub_name is 'Lab_1'; use at most 40 lower-case letters, digits and dashes"),
+        ("port", 0, "jupyterhub_port is 0; use a number from 1 to 65535"),
+        ("port", "http", "jupyterhub_port is 'http'; use a number from 1 to 65535"),
+        ("public_url", "hub.example.com", "use a whole URL such as https://hub.example.com/"),
+        ("image_source", "docker", "jupyterhub_image_source is 'docker'; use one of auto, pull, build"),
+        ("native_signup", True, "jupyterhub_native_signup is True; use one of open, approval, closed"),
+        ("authenticators", ["githb"], "jupyterhub_authenticators names 'githb', which is not known; use native"),
+        ("authenticators", "native", "jupyterhub_authenticators is 'native'; use a list such as [native]"),
+        ("authenticators", [], "jupyterhub_authenticators is []; use a list such as [native]"),
+        (
+            "version",
+            "4.1.6",
+            "jupyterhub_version is 4.1.6, which this deployment is not tested with; use 5.5.4 or 6.1.1",
+        ),
+        ("version", 5.5, "use 5.5.4 or 6.1.1"),
+        ("admin_user", "Admin", "jupyterhub_admin_user is 'Admin'; use lower-case letters"),
+        ("admin_user", "a:b", "jupyterhub_admin_user is 'a:b'"),
+        ("admin_password", "short", "jupyterhub_admin_password has 5 characters, fewer than"),
+        ("admin_password", "é" * 37, "jupyterhub_admin_password has more than 72 bytes"),
+        ("registry_logins", [{"registry": "r"}], "jupyterhub_registry_logins: entry 1 lacks username, password"),
+        (
+            "extra_config",
+            "x = 1\nif True\n",
+            "jupyterhub_extra_config is not valid Python, line 2: expected ':', at: if True",
+        ),
+        ("notebook_dir", "work", "jupyterhub_notebook_dir is 'work'; use an absolute path"),
+    ],
+)
+def test_each_bad_setting_is_named_with_its_remedy(setting, value, said):
+    found = problems(**{setting: value})
+    assert len(found) == 1
+    assert said in found[0]
+
+
+def test_all_bad_settings_are_said_at_once():
+    assert len(problems(port=0, version="1", extra_config="(")) == 3
+
+
+def test_no_problem_repeats_a_password():
+    assert "s3cret" not in " ".join(problems(admin_password="s3cret"))
+
+
+def test_a_misspelt_setting_is_refused_with_the_nearest_that_exists():
+    found = jupyterhub_settings.unknown_settings(
+        ["jupyterhub_prot", "jupyterhub_name"], ["jupyterhub_port", "jupyterhub_name"]
+    )
+    assert found == [
+        "jupyterhub_prot is not a setting; did you mean jupyterhub_port? docs/reference/settings.md lists them all"
+    ]
+
+
+def test_a_setting_like_no_other_is_refused_without_a_guess():
+    (problem,) = jupyterhub_settings.unknown_settings(["jupyterhub_zzzzzzzzzzz"], ["jupyterhub_port"])
+    assert "remove it" in problem
+
+
+HOST = {"port_holder": None, "disk_path": "/var/lib/docker", "disk_free_bytes": 50 * 2**30}
+
+
+def host_problems(distribution="Debian", version="12", **host):
+    facts = {"distribution": distribution, "distribution_version": version}
+    return jupyterhub_settings.host_problems({**HOST, **host}, facts, port=8000, minimum_free_gib=5)
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version"), [("Debian", "12"), ("Debian", "13.1"), ("Ubuntu", "22.04"), ("Ubuntu", "24.04")]
+)
+def test_supported_systems_pass(distribution, version):
+    assert host_problems(distribution, version) == []
+
+
+@pytest.mark.parametrize(
+    ("distribution", "version"), [("Debian", "11.9"), ("Ubuntu", "20.04"), ("Rocky", "9.4"), ("Alpine", "3.20")]
+)
+def test_other_systems_are_refused_by_name(distribution, version):
+    (problem,) = host_problems(distribution, version)
+    assert problem.startswith(f"{distribution} {version} is not supported; use Debian 12 or newer")
+
+
+def test_a_taken_port_is_refused_with_its_holder():
+    (problem,) = host_problems(port_holder="nginx (pid 12)")
+    assert problem == "jupyterhub_port 8000 is taken by nginx (pid 12); stop it or choose another jupyterhub_port"
+
+
+def test_too_little_disk_is_refused_with_the_figures():
+    (problem,) = host_problems(disk_free_bytes=2**30)
+    assert problem.startswith("/var/lib/docker has 1.0 GiB free, less than jupyterhub_minimum_free_gib (5)")

@@ -1,0 +1,71 @@
+"""Secrets on the host: made once, kept, root's alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy import secret_files
+
+ALL = dict.fromkeys(secret_files.GENERATORS, "x")
+
+
+def test_missing_secrets_are_made():
+    assert secret_files.plan(dict.fromkeys(ALL), "") == (list(ALL), False)
+    assert secret_files.plan({**ALL, "crypt_key": None}, "") == (["crypt_key"], False)
+
+
+def test_existing_secrets_are_kept():
+    assert secret_files.plan(ALL, "") == ([], False)
+    assert secret_files.plan(ALL, "x") == ([], False)
+
+
+def test_a_new_admin_password_is_written_and_the_hub_has_to_be_told():
+    assert secret_files.plan(ALL, "y") == (["admin_password"], True)
+
+
+def test_the_first_admin_password_reaches_the_hub_by_the_file_alone():
+    assert secret_files.plan({**ALL, "admin_password": None}, "y") == (["admin_password"], False)
+
+
+def test_generated_secrets_differ_and_are_long():
+    for generate in secret_files.GENERATORS.values():
+        assert generate() != generate()
+        assert len(generate()) >= secret_files.PASSWORD_LENGTH
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of root are root's to make")
+class TestFiles:
+    def test_a_secret_is_written_for_root_alone_whatever_the_umask(self, tmp_path):
+        old = os.umask(0)
+        try:
+            directory = str(tmp_path / "deep" / "secrets")
+            secret_files.ensure_directory(directory)
+            secret_files.write(directory, "proxy_token", "value")
+        finally:
+            os.umask(old)
+        assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+        assert stat.S_IMODE(os.stat(f"{directory}/proxy_token").st_mode) == 0o600
+        assert secret_files.read(directory, "proxy_token") == "value"
+        assert secret_files.wrong_modes(directory) == []
+
+    def test_what_others_can_read_is_found_and_mended(self, tmp_path):
+        secret_files.ensure_directory(str(tmp_path))
+        secret_files.write(str(tmp_path), "proxy_token", "value")
+        os.chmod(tmp_path / "proxy_token", 0o644)
+        os.chown(tmp_path / "proxy_token", 1000, 0)
+        os.chmod(tmp_path, 0o755)
+        found = secret_files.wrong_modes(str(tmp_path))
+        assert found == [str(tmp_path), str(tmp_path / "proxy_token")]
+        secret_files.mend_modes(found)
+        assert secret_files.wrong_modes(str(tmp_path)) == []
+
+    def test_an_empty_file_counts_as_missing(self, tmp_path):
+        (tmp_path / "proxy_token").write_text("")
+        assert secret_files.read(str(tmp_path), "proxy_token") is None
+
+    def test_a_leftover_of_a_killed_write_is_no_obstacle(self, tmp_path):
+        (tmp_path / ".proxy_token.partial").write_text("half")
+        secret_files.write(str(tmp_path), "proxy_token", "value")
+        assert os.listdir(tmp_path) == ["proxy_token"]
