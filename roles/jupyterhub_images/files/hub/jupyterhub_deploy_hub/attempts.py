@@ -1,0 +1,44 @@
+"""The table of failed sign-ins in the hub's database, so that a restart of the hub forgives nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, delete, insert, select, update
+
+from .lockout import Failures
+
+#: A table of its own metadata: JupyterHub's schema check and migrations do not know it.
+_TABLE = Table(
+    "jupyterhub_deploy_failed_sign_ins",
+    MetaData(),
+    Column("id", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last", Float, nullable=False),
+)
+
+
+class FailedSignIns:
+    """Failures by key (see lockout.record_key), kept in the database of the session `db`."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+        _TABLE.create(db.get_bind(), checkfirst=True)
+
+    def get(self, key: str) -> Failures | None:
+        """Return what is known of `key`."""
+        row = self._db.execute(select(_TABLE.c.failures, _TABLE.c.last).where(_TABLE.c.id == key)).first()
+        return Failures(row.failures, row.last) if row else None
+
+    def put(self, key: str, failures: Failures, forget_before: float) -> None:
+        """Remember `failures` of `key`, and drop every record older than `forget_before` (seconds since the epoch)."""
+        self._db.execute(delete(_TABLE).where(_TABLE.c.last < forget_before))
+        values = {"failures": failures.count, "last": failures.last}
+        if self._db.execute(update(_TABLE).where(_TABLE.c.id == key).values(**values)).rowcount == 0:
+            self._db.execute(insert(_TABLE).values(id=key, **values))
+        self._db.commit()
+
+    def forget(self, key: str) -> None:
+        """Forget `key`: its owner has signed in."""
+        self._db.execute(delete(_TABLE).where(_TABLE.c.id == key))
+        self._db.commit()

@@ -1,0 +1,159 @@
+"""Create the admin's account in the hub's database, so that nobody can be quicker.
+
+``python -m jupyterhub_deploy_hub.seed [--set-password]`` prints ``{"changed": true|false}``. An account that exists
+keeps its password, unless ``--set-password`` asks for the one in the file. The password comes by file only: a process
+list shows arguments and environments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import ADMIN_PASSWORD_FILE, CONFIG_FILE, DEFAULT_DB_URL, HubError
+from .names import name_problem, normalise
+from .passwords import too_long
+
+
+def ensure_admin(
+    set_password: bool = False,
+    config_file: Path = CONFIG_FILE,
+    password_file: Path = ADMIN_PASSWORD_FILE,
+    db_url: str | None = None,
+) -> bool:
+    """Make sure that ``$JUPYTERHUB_ADMIN`` can sign in; return whether anything was changed.
+
+    `db_url` is where the hub keeps its database (default: what the configuration says). Raises HubError.
+    """
+    name = admin_name()
+    url = db_url or configured_db_url(config_file)
+    if not set_password and account_exists_in_sqlite(url, name):
+        return False
+    return _write(name, read_password(password_file), url, set_password)
+
+
+def admin_name() -> str:
+    """Return the normalised name from ``$JUPYTERHUB_ADMIN``; raise HubError if it can be nobody's."""
+    name = normalise(os.environ.get("JUPYTERHUB_ADMIN", ""))
+    problem = name_problem(name)
+    if problem:
+        raise HubError(f"JUPYTERHUB_ADMIN={name!r} cannot be the admin's name. {problem} Set jupyterhub_admin_user.")
+    return name
+
+
+def read_password(path: Path) -> str:
+    """Return the password in the file at `path` (one trailing newline is not part of it)."""
+    try:
+        password = path.read_text(encoding="utf-8").removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HubError(f"the admin's password cannot be read from {path}: {error}; run site.yml again.") from error
+    if not password:
+        raise HubError(f"the admin's password file {path} is empty; set jupyterhub_admin_password or delete the file.")
+    if too_long(password):
+        raise HubError(f"the admin's password in {path} is longer than 72 bytes; set a shorter one.")
+    return password
+
+
+def configured_db_url(config_file: Path) -> str:
+    """Return ``c.JupyterHub.db_url``, which the operator's extra configuration may have set."""
+    if not config_file.exists():
+        return DEFAULT_DB_URL
+    from traitlets.config.loader import PyFileConfigLoader
+
+    try:
+        config = PyFileConfigLoader(str(config_file)).load_config()
+    except Exception as error:  # the operator's Python may raise anything
+        raise HubError(f"{config_file} does not load ({type(error).__name__}: {error}).") from error
+    return str(config.get("JupyterHub", {}).get("db_url", DEFAULT_DB_URL))
+
+
+def account_exists_in_sqlite(url: str, name: str) -> bool:
+    """Look for the account without loading JupyterHub: a hub's restart should not import it twice (about a second)."""
+    if not url.startswith("sqlite:///"):
+        return False
+    path = url.removeprefix("sqlite:///").partition("?")[0]
+    try:
+        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as db:
+            found = db.execute("SELECT 1 FROM users_info WHERE username = ?", (name,)).fetchone()
+    except sqlite3.Error:
+        return False  # no such file or table: a new hub
+    return found is not None
+
+
+def _write(name: str, password: str, url: str, set_password: bool) -> bool:
+    import bcrypt
+    import sqlalchemy.exc
+    from jupyterhub.dbutil import DatabaseSchemaMismatch
+    from jupyterhub.orm import new_session_factory
+    from nativeauthenticator.orm import UserInfo
+
+    try:
+        # Creates and stamps the schema of a new database; Native's table alone would keep the hub from starting.
+        with new_session_factory(url)() as session:
+            row = UserInfo.find(session, name)
+            if row is None:
+                _insert_unless_there(session, UserInfo, name, bcrypt.hashpw(password.encode(), bcrypt.gensalt()))
+                return True
+            if not set_password or (row.is_authorized and bcrypt.checkpw(password.encode(), row.password)):
+                return False
+            row.password = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+            row.is_authorized = True
+            _end_sessions(session, name)
+            session.commit()
+            return True
+    except DatabaseSchemaMismatch as error:
+        raise HubError(f"the database at {url} belongs to another version of JupyterHub: {error}") from error
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = str(error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error).splitlines()[0]
+        raise HubError(f"the admin {name!r} cannot be written to the database: {reason}.") from error
+
+
+def _insert_unless_there(session: Any, table: Any, name: str, digest: bytes) -> None:
+    """Insert in one statement: the column is not unique upstream, and two starts may race."""
+    from sqlalchemy import exists, insert, literal, select
+
+    new = table(username=name, password=digest)  # makes the secret for two-factor codes as the library does
+    values = {
+        "username": literal(name),
+        "password": literal(digest),
+        "is_authorized": literal(True),
+        "login_email_sent": literal(False),
+        "has_2fa": literal(False),
+        "otp_secret": literal(new.otp_secret),
+    }
+    missing = ~exists(select(table.id).where(table.username == name))
+    session.execute(insert(table).from_select(list(values), select(*values.values()).where(missing)))
+    session.commit()
+
+
+def _end_sessions(session: Any, name: str) -> None:
+    from jupyterhub.orm import User
+
+    from .sessions import end_sessions
+
+    user = User.find(session, name)
+    if user is not None:
+        end_sessions(session, user)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Seed as the command line says; print JSON, or one line on stderr and exit 1."""
+    parser = argparse.ArgumentParser(prog="jupyterhub_deploy_hub.seed", description=__doc__)
+    parser.add_argument("--set-password", action="store_true", help="give an existing account the password of the file")
+    options = parser.parse_args(argv)
+    try:
+        changed = ensure_admin(set_password=options.set_password)
+    except HubError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps({"changed": changed}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""The hub image's command: make sure that the admin exists, then become JupyterHub.
+
+A hub whose admin could not be seeded does not start: nobody shall find a hub on which ``admin`` is still free.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import CONFIG_FILE, HubError, seed
+
+
+def main() -> int:
+    """Seed, then replace this process, so that the container's signals reach the hub itself."""
+    try:
+        seed.ensure_admin()
+    except HubError as error:
+        print(f"JupyterHub was not started: {error}", file=sys.stderr)
+        return 1
+    command = [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG_FILE), *sys.argv[1:]]
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""Who shall own a user's new volume, and the archive that tells Docker so. Pure.
+
+Docker gives a new volume the owner of the directory that the image has in its place, or root when there is none.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import tarfile
+import time
+from typing import NamedTuple
+
+
+class Owner(NamedTuple):
+    """Numeric ids, as the container sees them."""
+
+    uid: int
+    gid: int
+
+
+def owner_of_process(user: str, passwd: str, group: str) -> Owner | None:
+    """Return the ids that a container with ``Config.User`` `user` runs with, or None if Docker would not start it.
+
+    `user` is ``""`` (root), ``name``, ``uid``, ``name:group``, ``uid:gid`` and so on; `passwd` and `group` are the
+    texts of the image's files, possibly empty. An id without an entry has group 0, as with ``docker run``.
+    """
+    user_part, _, group_part = user.partition(":")
+    accounts = [line.split(":") for line in passwd.splitlines() if line.count(":") >= 3]
+    found = next((entry for entry in accounts if user_part in (entry[0], entry[2])), None)
+    if not user_part:
+        uid, gid = 0, 0
+    elif found is not None and found[2].isdigit() and found[3].isdigit():
+        uid, gid = int(found[2]), int(found[3])
+    elif user_part.isdigit():
+        uid, gid = int(user_part), 0
+    else:
+        return None
+    if group_part.isdigit():
+        gid = int(group_part)
+    elif group_part:
+        groups = [line.split(":") for line in group.splitlines() if line.count(":") >= 2]
+        numbers = [entry[2] for entry in groups if entry[0] == group_part and entry[2].isdigit()]
+        if not numbers:
+            return None
+        gid = int(numbers[0])
+    return Owner(uid, gid)
+
+
+def needs_owner(current: Owner, wanted: Owner | None) -> bool:
+    """Say whether the mount point is to change hands: never one that anybody but root has."""
+    return wanted is not None and wanted.uid != 0 and current.uid == 0
+
+
+def owner_archive(mount_point: str, owner: Owner, mode: int) -> tuple[str, bytes]:
+    """Return (directory to unpack in, tar archive) that gives the existing directory `mount_point` to `owner`.
+
+    The archive holds nothing but the directory itself; what is in it is not touched.
+    """
+    parent, name = posixpath.split(posixpath.normpath(mount_point))
+    entry = tarfile.TarInfo(name)
+    entry.type = tarfile.DIRTYPE
+    entry.uid, entry.gid = owner
+    entry.mode = mode | 0o700
+    entry.mtime = int(time.time())
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(entry)
+    return parent, buffer.getvalue()
+
+
+def label_problem(labels: dict[str, str] | None, wanted: dict[str, str], volume: str) -> str | None:
+    """Return why a volume that exists cannot be this user's: its labels name somebody else. None if all is well."""
+    for key, value in wanted.items():
+        found = (labels or {}).get(key, value)
+        if found != value:
+            return f"The volume {volume} belongs to {found!r} ({key}), not to {value!r}."
+    return None
