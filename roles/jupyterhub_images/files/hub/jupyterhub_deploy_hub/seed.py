@@ -88,8 +88,7 @@ def account_exists_in_sqlite(url: str, name: str) -> bool:
 def _write(name: str, password: str, url: str, set_password: bool) -> bool:
     import bcrypt
     import sqlalchemy.exc
-    from jupyterhub.dbutil import DatabaseSchemaMismatch
-    from jupyterhub.orm import new_session_factory
+    from jupyterhub.orm import DatabaseSchemaMismatch, new_session_factory
     from nativeauthenticator.orm import UserInfo
 
     try:
