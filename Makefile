@@ -39,7 +39,7 @@ lock: $(TEST) ## pin the newest allowed releases: make lock ARGS=--upgrade
 	sh requirements/lock.sh $(ARGS)
 
 clean: ## remove the environment and what the tests cached (test hosts too)
-	python3 -B tests/hosts/hosts.py clean
+	cd tests && python3 -m hosts.hosts clean
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
 
 $(CONTROL): requirements/control.txt $(VENV_PARTS)

@@ -1,0 +1,116 @@
+"""Images of the test hosts, built from Debian's packages alone and kept by the digest of their recipe."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = "jhd-test-host"
+#: Certificates that the site added to this machine's own; test hosts download through the same network.
+SITE_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+
+_SERVER = (
+    "ca-certificates curl dbus iproute2 iptables kmod openssh-server procps python3 python3-apt sudo systemd "
+    "systemd-sysv"
+).split()
+
+
+class Kind(NamedTuple):
+    """One sort of test host: its Debian release, what is installed on it, and how it runs."""
+
+    suite: str
+    packages: list[str]
+    init: str  # "systemd" or "bare", see host-init
+
+
+#: The servers that an operator has, and the bare machine of the newcomer: a minimal Debian, its Python, make and git.
+KINDS = {
+    "debian12": Kind("bookworm", _SERVER, "systemd"),
+    "debian13": Kind("trixie", _SERVER, "systemd"),
+    "bare": Kind("bookworm", ["ca-certificates", "git", "make", "python3"], "bare"),
+}
+
+
+def docker(*args: str, **options: object) -> str:
+    """Run the Docker client and return its output; ``subprocess.CalledProcessError`` when it fails."""
+    done = subprocess.run(["docker", *args], check=True, text=True, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload]
+    return str(done.stdout).strip()
+
+
+def sources(suite: str) -> list[str]:
+    """Return apt source lines for a Debian suite at the mirrors that this machine itself uses.
+
+    ``JHD_DEBIAN_MIRROR`` and ``JHD_DEBIAN_SECURITY_MIRROR`` name them where this machine is not Debian.
+
+    Raises:
+        RuntimeError: no mirror is known.
+    """
+    main = os.environ.get("JHD_DEBIAN_MIRROR")
+    security = os.environ.get("JHD_DEBIAN_SECURITY_MIRROR")
+    if not main or not security:
+        listed = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN)", "Created-By: Packages"],
+            check=True, text=True, stdout=subprocess.PIPE,
+        ).stdout  # fmt: skip
+        own = _codename()
+        uri_of = {line.split()[1]: line.split()[0] for line in listed.splitlines()}
+        main = main or uri_of.get(own)
+        security = security or uri_of.get(f"{own}-security")
+    if not main or not security:
+        raise RuntimeError(
+            "cannot tell where Debian packages come from: apt on this machine knows no Debian mirror; set "
+            "JHD_DEBIAN_MIRROR and JHD_DEBIAN_SECURITY_MIRROR to the addresses of one"
+        )
+    return [f"deb {main} {suite} main", f"deb {main} {suite}-updates main", f"deb {security} {suite}-security main"]
+
+
+def _codename() -> str:
+    for line in Path("/etc/os-release").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VERSION_CODENAME="):
+            return line.partition("=")[2].strip('"')
+    return ""
+
+
+def _recipe_digest(kind: Kind) -> str:
+    """Digest of all that an image is made of; the month is in it, so that security updates get in."""
+    parts = [repr(kind), repr(sources(kind.suite)), datetime.date.today().strftime("%Y-%m")]
+    files = [HERE / "Dockerfile", HERE / "host-init", *sorted(SITE_CERTIFICATES.glob("*.crt"))]
+    parts += [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def ensure_image(kind_name: str) -> str:
+    """Return the image of a kind of test host, building it if this machine does not have it (about a minute)."""
+    kind = KINDS[kind_name]
+    image = f"{REPOSITORY}:{kind_name}-{_recipe_digest(kind)}"
+    if docker("images", "--quiet", image):
+        return image
+    base = f"{REPOSITORY}:{kind_name}-base"
+    with tempfile.TemporaryDirectory() as scratch:
+        tarball = Path(scratch, "root.tar")
+        subprocess.run(
+            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(kind.packages)}",
+             "--aptopt=Acquire::Languages \"none\"", kind.suite, str(tarball), *sources(kind.suite)],
+            check=True,
+        )  # fmt: skip
+        docker("import", str(tarball), base)
+        context = Path(scratch, "context")
+        (context / "ca").mkdir(parents=True)
+        for file in SITE_CERTIFICATES.glob("*.crt"):
+            shutil.copy(file, context / "ca")
+        for name in ("Dockerfile", "host-init"):
+            shutil.copy(HERE / name, context)
+        docker("build", "--quiet", "--build-arg", f"BASE={base}", "--build-arg", f"KIND={kind.init}",
+               "--tag", image, str(context))  # fmt: skip
+    outdated = docker("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split()
+    for other in outdated:
+        if other.startswith(f"{REPOSITORY}:{kind_name}-") and other != image:
+            subprocess.run(["docker", "rmi", other], check=False, capture_output=True)  # in use: the next build's turn
+    return image
