@@ -6,6 +6,10 @@ from pathlib import Path
 
 import ansible.module_utils
 
+from hosts.fixtures import bare_site, engine, make_host, registry
+
+__all__ = ["bare_site", "engine", "make_host", "registry"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # On a target, Ansible merges module_utils/ of a project into ansible.module_utils; so does this.

@@ -16,8 +16,9 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from e2e.hub_pages import Site
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from e2e.hub_pages import Site
 
 FAILED = pytest.StashKey[bool]()
 

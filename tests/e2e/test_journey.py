@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from e2e.hub_pages import HubPages, Site
 from playwright.sync_api import Page, expect
+
+from e2e.hub_pages import HubPages, Site
 
 NOTEBOOK = "answer.ipynb"
 

@@ -16,10 +16,21 @@ REPOSITORY = "jhd-test-host"
 #: Certificates that the site added to this machine's own; test hosts download through the same network.
 SITE_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
-_SERVER = (
-    "ca-certificates curl dbus iproute2 iptables kmod openssh-server procps python3 python3-apt sudo systemd "
-    "systemd-sysv"
-).split()
+_SERVER = [
+    "ca-certificates",
+    "curl",
+    "dbus",
+    "iproute2",
+    "iptables",
+    "kmod",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+]
 
 
 class Kind(NamedTuple):
@@ -30,18 +41,19 @@ class Kind(NamedTuple):
     init: str  # "systemd" or "bare", see host-init
 
 
-#: The servers that an operator has, and the bare machine of the newcomer: a minimal Debian, its Python, make and git.
+#: The servers that an operator has; a machine for a container registry; and the bare machine of the newcomer: a minimal
+#: Debian with Python, make and git.
 KINDS = {
     "debian12": Kind("bookworm", _SERVER, "systemd"),
     "debian13": Kind("trixie", _SERVER, "systemd"),
+    "registry": Kind("bookworm", ["apache2-utils", "ca-certificates", "docker-registry", "openssl"], "bare"),
     "bare": Kind("bookworm", ["ca-certificates", "git", "make", "python3"], "bare"),
 }
 
 
-def docker(*args: str, **options: object) -> str:
+def docker(*args: str) -> str:
     """Run the Docker client and return its output; ``subprocess.CalledProcessError`` when it fails."""
-    done = subprocess.run(["docker", *args], check=True, text=True, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload]
-    return str(done.stdout).strip()
+    return subprocess.run(["docker", *args], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
 
 
 def sources(suite: str) -> list[str]:
