@@ -1,0 +1,120 @@
+"""Base of action plugins whose module takes minutes: runs it as a job on the target and shows its lines meanwhile.
+
+A module reports by ``ansible.module_utils.jupyterhub_deploy.progress.Reporter`` to the file in its option
+``progress_file``. A plugin of the module's name makes use of this one like this::
+
+    from ansible.plugins.loader import action_loader
+
+    class ActionModule(action_loader.get("progress", class_only=True)):
+        \"\"\"Show the progress of the module of the same name.\"\"\"
+
+Everything that is put on the target lies in one temporary folder, which the job itself removes when it ends; its status
+file is removed here.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+# Seconds between two looks at the target. A look costs a round trip and a `tail`, nothing else.
+INTERVAL = 2.0
+
+# After so many seconds without a new line, the last one is shown again with its age: still alive.
+HEARTBEAT = 15.0
+
+# Seconds after which a job is given up. A build on a slow machine behind a slow line is what takes longest.
+TIME_LIMIT = 3 * 3600
+
+
+class Feed:
+    """Turns what has been read from a progress file into lines to show."""
+
+    def __init__(self, now: float) -> None:
+        self.offset = 0
+        self.rest = b""
+        self.line = ""
+        self.began = now
+        self.shown = now
+
+    def take(self, data: bytes, now: float) -> list[str]:
+        """Return the lines to show, given the bytes that came since the last time.
+
+        Of many at once only the last few are worth a line; of none, a heartbeat is.
+        """
+        self.offset += len(data)
+        *complete, self.rest = (self.rest + data).split(b"\n")
+        lines = [line.decode(errors="replace") for line in complete if line.strip()]
+        if lines:
+            self.line, self.began, self.shown = lines[-1], now, now
+            return lines
+        if self.line and now - self.shown >= HEARTBEAT:
+            self.shown = now
+            return [f"{self.line} ({now - self.began:.0f} s)"]
+        return []
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Run the module that the task names, with progress; in check mode run it as any other."""
+
+    TRANSFERS_FILES = True
+    _supports_check_mode = True
+    _supports_async = False
+
+    def prepare(self, args: dict[str, Any], folder: str | None) -> dict[str, Any]:
+        """Return the module's arguments; put on the target what it needs.
+
+        :param folder: a temporary folder on the target, ``None`` in check mode.
+        """
+        return args
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Entry point."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        if self._task.check_mode:
+            result.update(self._execute_module(module_args=self.prepare(args, None), task_vars=task_vars))
+            return result
+        folder = self._make_tmp_path()
+        progress_file = self._connection._shell.join_path(folder, "progress")
+        args = {**self.prepare(args, folder), "progress_file": progress_file}
+        result.update(self._follow(args, progress_file, task_vars))
+        return result
+
+    def _follow(self, args: dict[str, Any], progress_file: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Start the job, show its lines, return its result."""
+        self._task.async_val = TIME_LIMIT
+        try:
+            job = self._execute_module(module_args=args, task_vars=task_vars, wrap_async=True)
+        finally:
+            self._task.async_val = 0
+        if job.get("failed") or not job.get("ansible_job_id"):
+            return dict(job)
+        where = {"jid": job["ansible_job_id"], "_async_dir": os.path.dirname(job["results_file"])}
+        feed, deadline, patience = Feed(time.monotonic()), time.monotonic() + TIME_LIMIT + 60, 1
+        while True:
+            time.sleep(INTERVAL)
+            # Printed as octal-safe text by the shell; the folder is gone when the job is.
+            seen = self._low_level_execute_command(
+                f"test -d {shlex.quote(os.path.dirname(progress_file))} "
+                f"&& if test -e {shlex.quote(progress_file)}; then tail -c +{feed.offset + 1} {shlex.quote(progress_file)}; fi"
+            )
+            for line in feed.take(seen["stdout"].encode() if seen["rc"] == 0 else b"", time.monotonic()):
+                Display().display(f"    {line}")
+            patience -= 1
+            if seen["rc"] == 0 and patience > 0:
+                continue
+            patience = 10
+            status = self._execute_module("ansible.legacy.async_status", {**where, "mode": "status"}, task_vars=task_vars)
+            if status.get("finished") or status.get("failed"):
+                break
+            if time.monotonic() > deadline:
+                raise AnsibleActionFail(f"{self._task.action} did not end within {TIME_LIMIT} s; look at the engine's log on the host")
+        self._execute_module("ansible.legacy.async_status", {**where, "mode": "cleanup"}, task_vars=task_vars)
+        return {key: value for key, value in status.items() if key not in ("started", "finished", "ansible_job_id", "results_file")}
