@@ -143,10 +143,7 @@ def check_config(hub: HubContainer, spec: hub_plan.Spec) -> None:
     """
     code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.check"])
     if code:
-        raise DeployError(
-            f"the configuration does not load in {spec['image']}, so the hub was left as it was: {output}\n"
-            "Look at jupyterhub_extra_config first: it is the part that is yours."
-        )
+        raise DeployError(f"the configuration does not load in {spec['image']}, so the hub was left as it was: {output}")
 
 
 def apply(hub: HubContainer, action: str, spec: hub_plan.Spec, params: dict[str, Any]) -> float:
