@@ -39,6 +39,12 @@ class HubSpawner(DockerSpawner):
         """What backup and status find a user's container and volume by."""
         return {HUB_LABEL: self.hub_name, USER_LABEL: self.user.name}
 
+    def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Label the user's container here, where no setting of the operator's can take the labels away."""
+        if method == "create_container":
+            kwargs["labels"] = {**(kwargs.get("labels") or {}), **self.deploy_labels}
+        return super().docker(method, *args, **kwargs)
+
     async def pull_image(self, image: str) -> None:
         """Pull nothing unless told to: dockerspawner has one thread for Docker, and a pull in it stops everybody."""
         if self.pull_policy != "ifnotpresent":  # the library's default; another one was set on purpose

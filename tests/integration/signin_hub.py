@@ -1,0 +1,213 @@
+"""A real hub in its real image for the sign-in tests: no proxy, no spawns, its own configuration and database.
+
+The requests come from where the proxy would send them, so a test says by ``X-Forwarded-For`` who is asking.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import subprocess
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "roles/jupyterhub_images/files/hub/jupyterhub_deploy_hub"
+TEMPLATE = ROOT / "roles/jupyterhub/templates/jupyterhub_config.py.j2"
+ADMIN = "admin"
+ADMIN_PASSWORD = "a password by the test"
+NO_PROXY = """
+from jupyterhub.proxy import Proxy
+
+class NoProxy(Proxy):
+    should_start = False
+    routes = {}
+
+    async def add_route(self, routespec, target, data):
+        self.routes[routespec] = {"routespec": routespec, "target": target, "data": data}
+
+    async def delete_route(self, routespec):
+        self.routes.pop(routespec, None)
+
+    async def get_all_routes(self):
+        return dict(self.routes)
+
+c.JupyterHub.proxy_class = NoProxy
+"""
+
+
+def docker(*args: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the Docker client."""
+    return subprocess.run(["docker", *args], check=check, text=True, capture_output=True, input=stdin)
+
+
+def write_config(directory: Path, extra: str = "", **native: Any) -> None:
+    """Write what role ``jupyterhub`` would: the configuration, its settings and the secrets. `native` overrides."""
+    settings = {
+        "name": "jupyterhub",
+        "server_prefix": "jupyter",
+        "volume_prefix": "jupyterhub-user-",
+        "public_url": "",
+        "authenticators": ["native"],
+        "native": {
+            "signup": "open",
+            "minimum_password_length": 8,
+            "check_common_password": True,
+            "failed_logins": 5,
+            "lockout_seconds": 600,
+            **native,
+        },
+        "proxy_api_url": "http://jupyterhub-proxy-api:8001",
+    }
+    config, kept = directory / "config", directory / "secrets"
+    config.mkdir(parents=True, exist_ok=True)
+    kept.mkdir(exist_ok=True)
+    (config / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    text = TEMPLATE.read_text(encoding="utf-8").replace("{{ jupyterhub_extra_config }}", extra)
+    (config / "jupyterhub_config.py").write_text(text, encoding="utf-8")
+    for name in ("cookie_secret", "proxy_token", "crypt_key", "admin_password"):
+        path = kept / name
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(ADMIN_PASSWORD if name == "admin_password" else secrets.token_hex(32), encoding="utf-8")
+
+
+class HubContainer:
+    """One hub: ``start`` it, ask it, ``remove`` it with its database."""
+
+    def __init__(self, image: str, directory: Path, admin: str = ADMIN, socket: bool = False) -> None:
+        self.image = image
+        self.directory = directory
+        self.admin = admin
+        self.socket = socket
+        self.notebook_image = "example/notebook:1"
+        self.name = f"jhd-test-signin-{uuid.uuid4().hex[:8]}"
+        self.url = ""
+
+    def arguments(self) -> list[str]:
+        """Options of ``docker run`` as role ``jupyterhub`` gives them, with the package as the work tree has it."""
+        mounts = {
+            f"{self.name}-data": "/data",
+            str(self.directory / "config"): "/etc/jupyterhub/config:ro",
+            str(self.directory / "secrets"): "/etc/jupyterhub/secrets:ro",
+            str(PACKAGE): "/opt/jupyterhub-deploy/jupyterhub_deploy_hub:ro",
+        }
+        if self.socket:
+            mounts["/var/run/docker.sock"] = "/var/run/docker.sock"
+        environment = {
+            "DOCKER_NOTEBOOK_IMAGE": self.notebook_image,
+            "DOCKER_NETWORK_NAME": "bridge",
+            "DOCKER_NOTEBOOK_DIR": "/home/jovyan/work",
+            "JUPYTERHUB_ADMIN": self.admin,
+        }
+        flags = ["--hostname", "jupyterhub", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        flags += ["--read-only", "--tmpfs", "/tmp"]
+        flags += [part for host, inside in mounts.items() for part in ("--volume", f"{host}:{inside}")]
+        return flags + [part for item in environment.items() for part in ("--env", "=".join(item))]
+
+    def start(self, wait_seconds: float = 60) -> HubContainer:
+        """Start the hub and wait until it answers; the logs are in the error if it does not."""
+        docker("run", "--detach", "--name", self.name, *self.arguments(), self.image)
+        address = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name).stdout.strip()
+        self.url = f"http://{address}:8081/hub/"
+        return self.wait(wait_seconds)
+
+    def wait(self, wait_seconds: float = 60) -> HubContainer:
+        """Wait until the hub answers."""
+        end = time.monotonic() + wait_seconds
+        while time.monotonic() < end and self.running():
+            try:
+                if requests.get(self.url + "health", timeout=5).ok:
+                    return self
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.2)
+        raise AssertionError(f"the hub did not start:\n{self.logs()}")
+
+    def running(self) -> bool:
+        """Say whether the container runs."""
+        return docker("inspect", "--format", "{{.State.Running}}", self.name, check=False).stdout.strip() == "true"
+
+    def logs(self) -> str:
+        """Return what the hub has said."""
+        done = docker("logs", self.name, check=False)
+        return done.stdout + done.stderr
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the image beside the hub, on the same database and configuration."""
+        return docker("run", "--rm", *self.arguments(), self.image, *command, check=False)
+
+    def sql(self, statement: str) -> list[list[Any]]:
+        """Ask (or change) the hub's database from outside the hub."""
+        code = (
+            "import json, sqlite3, sys; db = sqlite3.connect('/data/jupyterhub.sqlite', timeout=10);"
+            "print(json.dumps(db.execute(sys.argv[1]).fetchall())); db.commit()"
+        )
+        done = self.run("python3", "-c", code, statement)
+        assert done.returncode == 0, done.stderr
+        rows: list[list[Any]] = json.loads(done.stdout)
+        return rows
+
+    def restart(self) -> HubContainer:
+        """Restart the container, as an operator's change would."""
+        docker("restart", self.name)
+        return self.wait()
+
+    def remove(self) -> None:
+        """Remove the container and its database."""
+        docker("rm", "--force", self.name, check=False)
+        docker("volume", "rm", "--force", f"{self.name}-data", check=False)
+
+
+class Browser:
+    """A browser at a network address: keeps cookies, sends each form's ``_xsrf`` back."""
+
+    def __init__(self, hub: HubContainer, address: str = "192.0.2.1") -> None:
+        self.hub = hub
+        self.session = requests.Session()
+        self.session.headers.update({"X-Forwarded-For": address, "User-Agent": "test"})
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        """Visit a page."""
+        return _utf8(self.session.get(self.hub.url + path, timeout=20, **options))
+
+    def post(self, path: str, data: dict[str, str], form: str | None = None, **options: Any) -> requests.Response:
+        """Fill in the form on page `form` (default: `path` itself) and send it; redirects are not followed."""
+        found = re.search(r'name="_xsrf" value="([^"]+)"', self.get(form or path).text)
+        assert found, f"no form on {form or path}"
+        options.setdefault("allow_redirects", False)
+        return _utf8(self.session.post(self.hub.url + path, data={"_xsrf": found[1], **data}, timeout=20, **options))
+
+    def sign_up(self, name: str, password: str, confirmation: str | None = None) -> requests.Response:
+        """Ask for an account."""
+        fields = {"username": name, "signup_password": password}
+        return self.post("signup", {**fields, "signup_password_confirmation": confirmation or password})
+
+    def sign_in(self, name: str, password: str) -> requests.Response:
+        """Sign in; 302 when it worked."""
+        return self.post("login?next=/hub/home", {"username": name, "password": password})
+
+    def signed_in(self) -> bool:
+        """Say whether the hub knows this browser's user."""
+        return self.get("home", allow_redirects=False).status_code == 200
+
+    def change_password(self, old: str, new: str) -> requests.Response:
+        """Change the own password."""
+        fields = {"old_password": old, "new_password": new, "new_password_confirmation": new}
+        return self.post("change-password", fields)
+
+
+def _utf8(answer: requests.Response) -> requests.Response:
+    answer.encoding = "utf-8"  # as the page's meta element says
+    return answer
+
+
+def shown(answer: requests.Response) -> str:
+    """Return what a page says of the attempt: the error above the sign-in form, or the alert of another form."""
+    found = re.search(r'class="(?:login_error|alert alert-[a-z]+(?: col-xs-6)?)"[^>]*>(.*?)</(?:p|div)>', answer.text, re.S)
+    return " ".join(re.sub(r"<[^>]+>", " ", found[1]).split()) if found else ""
