@@ -209,5 +209,6 @@ def _utf8(answer: requests.Response) -> requests.Response:
 
 def shown(answer: requests.Response) -> str:
     """Return what a page says of the attempt: the error above the sign-in form, or the alert of another form."""
-    found = re.search(r'class="(?:login_error|alert alert-[a-z]+(?: col-xs-6)?)"[^>]*>(.*?)</(?:p|div)>', answer.text, re.S)
+    place = r'class="(?:login_error|alert alert-[a-z]+(?: col-xs-6)?)"'
+    found = re.search(place + r"[^>]*>(.*?)</(?:p|div)>", answer.text, re.S)
     return " ".join(re.sub(r"<[^>]+>", " ", found[1]).split()) if found else ""

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
+
 from integration.signin_hub import NO_PROXY, HubContainer, docker, write_config
 
 TOKEN = secrets.token_hex(16)
@@ -58,7 +59,7 @@ class Site:
     def image(self, kind: str) -> str:
         """Build an image of a kind of IMAGES, once."""
         if kind not in self.built:
-            lines = f"FROM {self.hub_image}\nUSER root\nENTRYPOINT []\n{IMAGES[kind][0]}\nCMD [\"sleep\", \"600\"]\n"
+            lines = f'FROM {self.hub_image}\nUSER root\nENTRYPOINT []\n{IMAGES[kind][0]}\nCMD ["sleep", "600"]\n'
             self.built[kind] = f"{self.prefix}:{kind}"
             docker("build", "--quiet", "--tag", self.built[kind], "-", stdin=lines)
         return self.built[kind]

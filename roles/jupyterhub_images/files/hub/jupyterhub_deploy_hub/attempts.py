@@ -33,7 +33,7 @@ class FailedSignIns:
     def put(self, key: str, failures: Failures, forget_before: float) -> None:
         """Remember `failures` of `key`, and drop every record older than `forget_before` (seconds since the epoch)."""
         self._db.execute(delete(_TABLE).where(_TABLE.c.last < forget_before))
-        values = {"failures": failures.count, "last": failures.last}
+        values = {"failures": failures.times, "last": failures.last}
         if self._db.execute(update(_TABLE).where(_TABLE.c.id == key).values(**values)).rowcount == 0:
             self._db.execute(insert(_TABLE).values(id=key, **values))
         self._db.commit()

@@ -37,7 +37,9 @@ class Login(native.LoginHandler):
     if not hasattr(BaseHandler, "statsd"):
         statsd = _NoStatsd()
 
-    _more: dict[str, Any] = {}
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._more: dict[str, Any] = {}
 
     def _render(self, login_error: str | None = None, username: str | None = None, **more: Any) -> Any:
         self._more = more
@@ -169,7 +171,8 @@ class ChangePassword(_PasswordPage):
             wrong = "Your current password was incorrect. Please try again."
             problem = error.log_message if error.status_code == 429 else wrong
         if problem:
-            return await self.show("change-password.html", user.name, problem)
+            await self.show("change-password.html", user.name, problem)
+            return
         self.authenticator.set_password(user.name, password)
         self.set_login_cookie(user)  # every other browser is signed out now, this one is not
         done = "Your password has been changed. You are signed out everywhere else."
@@ -192,7 +195,8 @@ class ChangePasswordAdmin(_PasswordPage):
         name = self._known(user_name)
         password, problem = self.new_password(name)
         if problem:
-            return await self.show("change-password-admin.html", name, problem)
+            await self.show("change-password-admin.html", name, problem)
+            return
         self.authenticator.set_password(name, password)
         if name == self.current_user.name:
             self.set_login_cookie(self.current_user)

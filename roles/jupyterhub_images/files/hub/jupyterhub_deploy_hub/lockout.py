@@ -17,13 +17,13 @@ from typing import NamedTuple
 class Failures(NamedTuple):
     """How often in a row it went wrong, and when last (seconds since the epoch)."""
 
-    count: int
+    times: int
     last: float
 
 
 def seconds_to_wait(failures: Failures | None, now: float, limit: int, lock_seconds: int) -> int:
     """Return how long the next attempt has to wait; 0 when it may be made. `limit` 0: no lock-out."""
-    if failures is None or limit <= 0 or failures.count < limit:
+    if failures is None or limit <= 0 or failures.times < limit:
         return 0
     return max(0, round(failures.last + lock_seconds - now + 0.5)) if now < failures.last + lock_seconds else 0
 
@@ -32,7 +32,7 @@ def one_more(failures: Failures | None, now: float, lock_seconds: int) -> Failur
     """Count another failure; those before a quiet time of `lock_seconds` are forgotten."""
     if failures is None or now >= failures.last + lock_seconds:
         return Failures(1, now)
-    return Failures(failures.count + 1, now)
+    return Failures(failures.times + 1, now)
 
 
 def source_of(known_browser: str | None, address: str) -> str:

@@ -15,7 +15,7 @@ LONGEST_NAME = 128
 LONGEST_ESCAPED = 128
 _SAFE = frozenset(string.ascii_lowercase + string.digits)
 #: ``:`` belongs to sign-in services ("github:alice"), the others to URLs, pages and name templates.
-_FORBIDDEN = ":,/\\?#%&<>\"{}"
+_FORBIDDEN = ':,/\\?#%&<>"{}'
 
 
 def normalise(name: str) -> str:

@@ -171,7 +171,7 @@ class HubNative(NativeAuthenticator):
         return mark if mark and owner == name else None
 
     def _client_address(self, handler: Any) -> str:
-        """Return where the browser is; a notebook that talks to the hub past the proxy cannot say that it is elsewhere."""
+        """Return where the browser is; a notebook that asks the hub past the proxy is not believed."""
         if handler is None:
             return ""
         request = handler.request

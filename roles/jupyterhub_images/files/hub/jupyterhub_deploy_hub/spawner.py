@@ -17,7 +17,7 @@ HUB_LABEL = "org.jupyterhub.deploy.hub"
 USER_LABEL = "org.jupyterhub.deploy.user"
 
 
-class SpawnRefused(Exception):
+class SpawnRefusedError(Exception):
     """Shown to the user on the spawn page, and to the administrator in the hub's log."""
 
     def __init__(self, message: str) -> None:
@@ -52,7 +52,7 @@ class HubSpawner(DockerSpawner):
         try:
             await self.docker("inspect_image", image)
         except docker.errors.ImageNotFound as error:
-            raise SpawnRefused(
+            raise SpawnRefusedError(
                 f"The notebook image {image} is not on this hub's host. "
                 "Please tell an administrator: site.yml puts it there."
             ) from error
@@ -85,7 +85,7 @@ class HubSpawner(DockerSpawner):
             volume = await self.docker("create_volume", name, labels=self.deploy_labels)  # or the one that exists
             problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name)
             if problem:
-                raise SpawnRefused(f"{problem} Please tell an administrator.")
+                raise SpawnRefusedError(f"{problem} Please tell an administrator.")
             target = target if isinstance(target, dict) else {"bind": target}
             if target.get("mode", "rw") == "rw":
                 mount_points.append(self.format_volume_name(target["bind"], self))

@@ -19,7 +19,8 @@ def main() -> int:
         print(f"JupyterHub was not started: {error}", file=sys.stderr)
         return 1
     command = [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG_FILE), *sys.argv[1:]]
-    os.execv(sys.executable, command)
+    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
+    raise AssertionError("execv does not return")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""Naming the place of a fault in the configuration (the check itself runs in the hub image: test_hub_config.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from jupyterhub_deploy_hub import EXTRA_CONFIG_MARKER
+from jupyterhub_deploy_hub.check import line_of_error, line_of_setting, near, place
+
+SOURCE = f"import os\nc.Spawner.cmd = []\n\n{EXTRA_CONFIG_MARKER}\n# mine\nc.Spawner.mem_limit = '1G'\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (2, "jupyterhub_config.py line 2"),
+        (5, "jupyterhub_extra_config line 1"),
+        (6, "jupyterhub_extra_config line 2"),
+        (None, "jupyterhub_config.py"),
+    ],
+)
+def test_lines_are_counted_as_their_author_counts(line: int | None, words: str) -> None:
+    assert place(SOURCE, line, "jupyterhub_config.py") == words
+
+
+def test_a_file_without_the_marker_has_one_author() -> None:
+    assert place("a\nb\n", 2, "x.py") == "x.py line 2"
+
+
+def test_the_last_mention_of_a_setting_is_found() -> None:
+    assert line_of_setting(SOURCE, "Spawner", "mem_limit") == 6
+    assert line_of_setting(SOURCE, "Spawner", "mem") is None
+
+
+def test_near_misses() -> None:
+    assert near("mem_limt", ["mem_limit", "cpu_limit"]) == "mem_limit"
+    assert near("something_else", ["mem_limit"]) is None
+
+
+def test_the_line_of_a_syntax_error_and_of_an_exception() -> None:
+    with pytest.raises(SyntaxError) as broken:
+        compile("x = 1\ny = (\n", "config.py", "exec")
+    assert line_of_error(broken.value, "config.py") == 2
+    code = compile("import json\n\njson.loads('{')\n", "config.py", "exec")
+    with pytest.raises(ValueError, match="Expecting") as raised:
+        exec(code, {})
+    assert line_of_error(raised.value, "config.py") == 3
+    assert line_of_error(raised.value, "other.py") is None

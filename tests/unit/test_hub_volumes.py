@@ -1,0 +1,60 @@
+"""Whose a new volume becomes."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+from jupyterhub_deploy_hub.volumes import Owner, label_problem, needs_owner, owner_archive, owner_of_process
+
+PASSWD = "root:x:0:0::/root:/bin/sh\nbroken line\njovyan:x:1000:100::/home/jovyan:/bin/bash\n"
+GROUP = "root:x:0:\nusers:x:100:\nteachers:x:4000:jovyan\n"
+
+
+@pytest.mark.parametrize(
+    ("user", "owner"),
+    [
+        ("", Owner(0, 0)),
+        ("root", Owner(0, 0)),
+        ("jovyan", Owner(1000, 100)),
+        ("1000", Owner(1000, 100)),
+        ("4321", Owner(4321, 0)),
+        ("1000:0", Owner(1000, 0)),
+        ("jovyan:teachers", Owner(1000, 4000)),
+        ("4321:4000", Owner(4321, 4000)),
+        ("nobody-here", None),
+        ("jovyan:no-such-group", None),
+    ],
+)
+def test_owner_of_process(user: str, owner: Owner | None) -> None:
+    assert owner_of_process(user, PASSWD, GROUP) == owner
+
+
+def test_without_passwd_and_group_only_numbers_are_known() -> None:
+    assert owner_of_process("1000:100", "", "") == Owner(1000, 100)
+    assert owner_of_process("jovyan", "", "") is None
+
+
+def test_only_a_mount_point_of_root_changes_hands() -> None:
+    assert needs_owner(Owner(0, 0), Owner(1000, 100))
+    assert not needs_owner(Owner(1001, 0), Owner(1000, 100))
+    assert not needs_owner(Owner(0, 0), Owner(0, 0))
+    assert not needs_owner(Owner(0, 0), None)
+
+
+def test_the_archive_holds_the_directory_alone() -> None:
+    parent, archive = owner_archive("/home/jovyan/work/", Owner(1000, 100), 0o2055)
+    assert parent == "/home/jovyan"
+    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        (entry,) = opened.getmembers()
+    assert (entry.name, entry.isdir(), entry.uid, entry.gid) == ("work", True, 1000, 100)
+    assert entry.mode == 0o2755
+
+
+def test_labels_of_somebody_else_are_a_problem() -> None:
+    wanted = {"user": "alice"}
+    assert label_problem({"user": "alice", "other": "x"}, wanted, "v") is None
+    assert label_problem(None, wanted, "v") is None  # made by hand, or restored without labels
+    assert "belongs to 'bob'" in (label_problem({"user": "bob"}, wanted, "v") or "")
