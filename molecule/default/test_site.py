@@ -1,0 +1,18 @@
+"""What each site of this scenario promises: verify.yml runs this while the servers are there."""
+
+from __future__ import annotations
+
+import pytest
+
+from hosts.hosts import Host
+from site_promises import Site, SitePromises
+
+
+class TestSite(SitePromises):
+    """All that a site promises, on each of the two servers."""
+
+    @pytest.fixture(scope="class", params=["debian12", "debian13"])
+    def site(self, request: pytest.FixtureRequest) -> Site:
+        host = Host.find(f"molecule-{request.param}")
+        password = host.read("/etc/jupyterhub/secrets/admin_password").strip()
+        return Site(host, f"http://{host.address}:8000", "admin", password)

@@ -1,0 +1,59 @@
+"""One command on a bare machine: `make site` in a clone, and once more."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hosts.fixtures import BareSite
+from site_promises import Site, SitePromises, secrets_of
+
+
+def recaps(output: str) -> list[dict[str, int]]:
+    """Return the numbers of each host in Ansible's closing recap."""
+    lines = re.findall(r"^\S+ +: (ok=.*)$", output, flags=re.MULTILINE)
+    return [{key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def second_run(bare_site: BareSite, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Type `make site` again and return what it printed."""
+    log = Path(tmp_path_factory.mktemp("bare"), "make-site-again.log")
+    return bare_site.host.run_logged(f"cd {bare_site.project} && make site", log, timeout=300)
+
+
+class TestBareSite(SitePromises):
+    """All that a site promises, and what only this one shows."""
+
+    @pytest.fixture(scope="class")
+    def site(self, bare_site: BareSite) -> Site:
+        return Site(bare_site.host, bare_site.url, bare_site.admin, bare_site.password)
+
+    def test_closing_message_says_where_who_and_what_next(self, bare_site: BareSite) -> None:
+        end = bare_site.output[bare_site.output.rindex("TASK [") :]
+        assert ":8000/" in end
+        assert "admin_password" in end
+        assert "Admin: admin" in end
+
+    def test_second_run_changes_nothing(self, bare_site: BareSite, second_run: str) -> None:
+        assert [recap["changed"] for recap in recaps(second_run)] == [0], second_run
+        assert [recap["failed"] for recap in recaps(second_run)] == [0]
+
+    def test_second_run_leaves_the_environment_alone(self, second_run: str) -> None:
+        assert "pip" not in second_run.partition("PLAY [")[0]
+
+    def test_secrets_survive_and_never_show(self, bare_site: BareSite, second_run: str) -> None:
+        kept = secrets_of(bare_site.host)
+        assert kept["admin_password"] == bare_site.password
+        for file, secret in kept.items():
+            assert secret not in bare_site.output, f"{file} is in the first run's output"
+            assert secret not in second_run, f"{file} is in the second run's output"
+
+    def test_dead_engine_is_brought_back_with_the_hub(self, bare_site: BareSite, site: Site, tmp_path: Path) -> None:
+        stop = "pid=$(cat /var/run/docker.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.5; done"
+        bare_site.host.run(stop, timeout=60)
+        bare_site.host.run_logged(f"cd {bare_site.project} && make site", tmp_path / "log", timeout=300)
+        self.test_hub_answers(site)
+        self.test_admin_signs_in_and_is_admin(site)
