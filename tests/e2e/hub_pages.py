@@ -43,9 +43,12 @@ class HubPages:
         alert.wait_for()
         return " ".join(alert.inner_text().split())
 
-    def sign_in(self, name: str, password: str) -> None:
-        """Fill in and send the login form; the caller looks at what came."""
-        self.page.goto(f"{self.url}/hub/login")
+    def sign_in(self, name: str, password: str, then: str = "home") -> None:
+        """Fill in and send the login form; the caller looks at what came.
+
+        Without ``then``, the page of the hub to go to, JupyterHub would start the person's server at once.
+        """
+        self.page.goto(f"{self.url}/hub/login?next=%2Fhub%2F{then}")
         self.page.fill("#username_input", name)
         self.page.fill("#password_input", password)
         self.page.click("#login_submit")
@@ -57,8 +60,11 @@ class HubPages:
         return error.inner_text().strip() if error.count() else ""
 
     def home(self) -> None:
-        """Open the hub's home page, where servers are started and stopped."""
-        self.page.goto(f"{self.url}/hub/home")
+        """Open the hub's home page, where servers are started and stopped.
+
+        Its buttons do nothing before the page's scripts have come, hence the wait for a quiet network.
+        """
+        self.page.goto(f"{self.url}/hub/home", wait_until="networkidle")
         self.page.locator("#start").wait_for()
 
     def start_server(self) -> None:
