@@ -237,16 +237,16 @@ def _merge(current: Options, applied: Options, defaults: Options, wanted: Option
         if _all_mappings(now, default, want):
             below = _merge(_mapping(now), _mapping(before), _mapping(default), _mapping(want), f"{prefix}{key}.")
             merged.replaced.extend(below.replaced)
-            # An empty mapping is kept only where somebody wrote one.
+            # An empty mapping (or list, below) is kept only where somebody wrote one.
             if below.options or want == {} or (foreign and now == {}):
                 merged.options[key] = below.options
             if below.ours or want == {}:
                 merged.ours[key] = below.ours
         elif key in ADDITIVE_LISTS and _all_lists(now, default, want):
             entries, own = _add_lists(_list(now), _list(before), [*_list(want), *_list(default)])
-            if entries:
+            if entries or want == [] or (foreign and now == []):
                 merged.options[key] = entries
-            if own:
+            if own or want == []:
                 merged.ours[key] = own
         elif want is not _ABSENT:
             if foreign and now != want:
