@@ -32,6 +32,9 @@ HEARTBEAT = 15.0
 # Seconds after which a job is given up. A build on a slow machine behind a slow line is what takes longest.
 TIME_LIMIT = 3 * 3600
 
+# What a job's status says beside the module's result.
+JOB_KEYS = ("started", "finished", "ansible_job_id", "results_file")
+
 
 class Feed:
     """Turns what has been read from a progress file into lines to show."""
@@ -96,14 +99,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             self._task.async_val = 0
         if job.get("failed") or not job.get("ansible_job_id"):
             return dict(job)
+        status_module = "ansible.legacy.async_status"
         where = {"jid": job["ansible_job_id"], "_async_dir": os.path.dirname(job["results_file"])}
+        path = shlex.quote(progress_file)
         feed, deadline, patience = Feed(time.monotonic()), time.monotonic() + TIME_LIMIT + 60, 1
         while True:
             time.sleep(INTERVAL)
-            # Printed as octal-safe text by the shell; the folder is gone when the job is.
+            # When the job is done, the folder is gone: that makes the look fail.
             seen = self._low_level_execute_command(
-                f"test -d {shlex.quote(os.path.dirname(progress_file))} "
-                f"&& if test -e {shlex.quote(progress_file)}; then tail -c +{feed.offset + 1} {shlex.quote(progress_file)}; fi"
+                f"test -d {shlex.quote(os.path.dirname(progress_file))} && "
+                f"if test -e {path}; then tail -c +{feed.offset + 1} {path}; fi"
             )
             for line in feed.take(seen["stdout"].encode() if seen["rc"] == 0 else b"", time.monotonic()):
                 Display().display(f"    {line}")
@@ -111,10 +116,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if seen["rc"] == 0 and patience > 0:
                 continue
             patience = 10
-            status = self._execute_module("ansible.legacy.async_status", {**where, "mode": "status"}, task_vars=task_vars)
+            status = self._execute_module(status_module, {**where, "mode": "status"}, task_vars=task_vars)
             if status.get("finished") or status.get("failed"):
                 break
             if time.monotonic() > deadline:
-                raise AnsibleActionFail(f"{self._task.action} did not end within {TIME_LIMIT} s; look at the engine's log on the host")
-        self._execute_module("ansible.legacy.async_status", {**where, "mode": "cleanup"}, task_vars=task_vars)
-        return {key: value for key, value in status.items() if key not in ("started", "finished", "ansible_job_id", "results_file")}
+                raise AnsibleActionFail(f"{self._task.action} did not end within {TIME_LIMIT} s; look at the host")
+        self._execute_module(status_module, {**where, "mode": "cleanup"}, task_vars=task_vars)
+        return {key: value for key, value in status.items() if key not in JOB_KEYS}

@@ -150,7 +150,7 @@ steps:
   type: list
   elements: dict
   returned: success
-  sample: [{"action": "pull", "purpose": "notebook", "name": "quay.io/jupyter/minimal-notebook:2026-07-28", "reason": "is not on this host"}]
+  sample: [{"action": "pull", "purpose": "notebook", "name": "example.com/a:1", "reason": "is not on this host"}]
 choice:
   description: Whether images are pulled or built, why, and whether that was decided just now.
   type: dict
@@ -160,20 +160,23 @@ proofs:
   description: What was found in the notebook images, by name.
   type: dict
   returned: success
-  sample: {"jupyterhub-deploy/notebook:4.6.6": {"version": "5.5.4", "uid": 1000, "gid": 100, "exists": true, "writable": true}}
+  sample: {"example.com/a:1": {"version": "5.5.4", "uid": 1000, "gid": 100, "exists": true, "writable": true}}
 result:
   description: Names and ids of the hub, proxy and notebook image, the source, and warnings for the operator.
   type: dict
   returned: success
 """
 
+import contextlib
+import fcntl
 import os
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy import image_bootstrap, image_build, image_proof, image_pull, image_registry
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, docker_errors, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, inspect_image
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.image_plan import (
     BOOTSTRAP,
@@ -182,6 +185,7 @@ from ansible.module_utils.jupyterhub_deploy.image_plan import (
     PROVE,
     PULL,
     REMEMBER,
+    SERVER_PURPOSES,
     Image,
     Present,
     Step,
@@ -195,6 +199,9 @@ from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 # Seconds that the engine may stay silent: unpacking a large layer on a slow disk.
 SILENCE = 900
+
+# Gone with a reboot, as the jobs are that hold it.
+LOCK = "/run/jupyterhub-deploy-images.lock"
 
 
 class Images:
@@ -247,7 +254,8 @@ class Images:
         if kind == image_registry.REACHABLE:
             return {"source": PULL, "reason": f"registry {reference.registry} answers", "new": True}
         if kind == image_registry.UNREACHABLE:
-            return {"source": BUILD, "reason": f"registry {reference.registry} cannot be reached from this host ({text})", "new": True}
+            reason = f"registry {reference.registry} cannot be reached from this host ({text})"
+            return {"source": BUILD, "reason": reason, "new": True}
         raise DeployError(image_registry.explain(kind, name, reference, login, text))
 
     def upstream(self) -> dict[str, str]:
@@ -269,8 +277,9 @@ class Images:
 
     def steps(self) -> list[Step]:
         """Return what has to be done."""
+        params = self.params
         steps = plan(
-            self.images, self.before, self.proofs, self.params["notebook_dir"], self.params["pull_policy"], self.upstream()
+            self.images, self.before, self.proofs, params["notebook_dir"], params["pull_policy"], self.upstream()
         )
         if self.choice["new"]:
             steps.append(Step(REMEMBER, "choice", self.params["choice_file"], self.choice["reason"]))
@@ -301,7 +310,7 @@ class Images:
     def build(self, image: Image, base: str) -> None:
         """Build one image from its context in the archive."""
         if not self.params["archive"]:
-            raise DeployError(f"image {image.name} has to be built, but no build context came along; call the action plugin")
+            raise DeployError(f"image {image.name} has to be built, but no context came along; use the action plugin")
         context = image_build.context(self.params["archive"], image.purpose, self.params["ca_bundle"])
         args = {**image_build.read_mirrors(), **{key: str(value) for key, value in self.params["build_args"].items()}}
         image_build.build(self.client, image, base, context, args, self.progress)
@@ -328,37 +337,57 @@ class Images:
         """Return the module's result, from what the host has now."""
         now = {image.name: self.look(image.name) for image in self.images}
         ids = {name: found.id if found else None for name, found in now.items()}
-        proofs, warnings = {}, []
+        folder, proofs, warnings = self.params["notebook_dir"], {}, []
         for image in self.images:
-            proof = self.proofs.get(image_proof.key(ids[image.name] or "", self.params["notebook_dir"]))
-            if image.purpose in ("notebook", "extra") and proof:
+            proof = self.proofs.get(image_proof.key(ids[image.name] or "", folder))
+            if image.purpose in SERVER_PURPOSES and proof:
                 proofs[image.name] = proof
-                warnings += image_proof.judge(image.name, proof, self.params["hub_version"], self.params["notebook_dir"])
-        due = {step.name: f"{step.action}: {step.reason}" for step in steps if step.action in (PULL, BUILD, BOOTSTRAP)}
+                warnings += image_proof.judge(image.name, proof, self.params["hub_version"], folder)
         return {
             "changed": any(step.action != PROVE for step in steps),
             "steps": [step._asdict() for step in steps],
             "choice": self.choice,
             "proofs": proofs,
             "result": outcome(self.choice["source"], self.images, ids, warnings),
-            "diff": {
-                "before": {image.name: self.before[image.name].id if image.name in self.before else "absent" for image in self.images},
-                "after": {
-                    name: due[name] if name in due and ids[name] == getattr(self.before.get(name), "id", None) else ids[name] or "absent"
-                    for name in ids
-                },
-            },
+            "diff": self.diff(steps, ids),
         }
+
+    def diff(self, steps: list[Step], ids: dict[str, str | None]) -> dict[str, Any]:
+        """Return image ids before and after; in place of an id that does not exist yet, what would be done."""
+        before = {name: self.before[name].id if name in self.before else "absent" for name in ids}
+        due = {step.name: f"{step.action}: {step.reason}" for step in steps if step.action in (PULL, BUILD, BOOTSTRAP)}
+        after = {name: found or "absent" for name, found in ids.items()}
+        later = {name: due[name] for name in ids if name in due and after[name] == before[name]}
+        return {"before": before, "after": {**after, **later}}
+
+
+@contextlib.contextmanager
+def alone(progress: Reporter) -> Iterator[None]:
+    """Hold this host's lock on images.
+
+    A job outlives an interrupted playbook. The next run then waits for it and finds its images, instead of building the
+    same ones at the same time.
+    """
+    with open(LOCK, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("waiting for another run that is getting images on this host")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
-    images = Images(connect_or_none() if module.check_mode else connect(SILENCE), module.params)
-    steps = images.steps()
-    if not module.check_mode:
+    if module.check_mode:
+        images = Images(connect_or_none(), module.params)
+        return images.report(images.steps())
+    with alone(Reporter(module.params["progress_file"])):
+        images = Images(connect(SILENCE), module.params)
+        steps = images.steps()
         for step in steps:
             images.apply(step)
-    return images.report(steps)
+        return images.report(steps)
 
 
 def main() -> None:

@@ -19,7 +19,9 @@ from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 # What a server in a container never reads; together 40 MB of a minimal system. Copyright files stay.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
 
-SOURCE_LINE = re.compile(r"^\s*deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+?)\s*(?:#.*)?$")
+SOURCE_LINE = re.compile(
+    r"^\s*deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+?)\s*(?:#.*)?$"
+)
 
 
 def archive_sources(files: dict[str, str], suite: str) -> list[str]:
@@ -34,7 +36,8 @@ def archive_sources(files: dict[str, str], suite: str) -> list[str]:
     suites = (suite, f"{suite}-updates", f"{suite}-security")
     entries = []
     for name in sorted(files):
-        for options, uri, its_suite, components in _deb822(files[name]) if name.endswith(".sources") else _one_line(files[name]):
+        read = _deb822 if name.endswith(".sources") else _one_line
+        for options, uri, its_suite, components in read(files[name]):
             if its_suite in suites and "main" in components and re.match(r"https?://", uri):
                 prefix = f"[{options}] " if options else ""
                 entries.append(f"deb {prefix}{uri} {its_suite} {' '.join(components)}")
@@ -48,7 +51,10 @@ def _one_line(text: str) -> list[tuple[str, str, str, list[str]]]:
 
 
 def _deb822(text: str) -> list[tuple[str, str, str, list[str]]]:
-    """Read a ``.sources`` file, likewise. A key inside the file is left out: apt then uses the keys that it trusts anyway."""
+    """Read a ``.sources`` file, likewise.
+
+    A key inside the file is left out: apt then uses the keys that it trusts anyway.
+    """
     entries = []
     for stanza in re.split(r"\n\s*\n", "\n".join(line for line in text.splitlines() if not line.startswith("#"))):
         fields: dict[str, list[str]] = {}
@@ -72,7 +78,8 @@ def _deb822(text: str) -> list[tuple[str, str, str, list[str]]]:
 def read_sources() -> dict[str, str]:
     """Return this host's apt sources by file name."""
     files = {}
-    for path in ["/etc/apt/sources.list", *glob.glob("/etc/apt/sources.list.d/*.list"), *glob.glob("/etc/apt/sources.list.d/*.sources")]:
+    folder = "/etc/apt/sources.list.d"
+    for path in ["/etc/apt/sources.list", *glob.glob(f"{folder}/*.list"), *glob.glob(f"{folder}/*.sources")]:
         if os.path.isfile(path):
             with open(path, encoding="utf-8", errors="replace") as file:
                 files[path] = file.read()
@@ -84,7 +91,9 @@ def proxy_options() -> list[str]:
     options = []
     for scheme in ("http", "https"):
         key = f"Acquire::{scheme}::Proxy"
-        found = subprocess.run(["apt-config", "shell", "value", key], capture_output=True, text=True, check=False).stdout
+        found = subprocess.run(
+            ["apt-config", "shell", "value", key], capture_output=True, text=True, check=False
+        ).stdout
         value = found.strip().partition("=")[2].strip("'")
         if value:
             options.append(f'--aptopt={key} "{value}"')
@@ -109,7 +118,9 @@ def bootstrap(client: Any, image: Image, progress: Reporter) -> str:
     """
     suite = image.args["suite"]
     if not shutil.which("mmdebstrap"):
-        raise DeployError("mmdebstrap is not installed on this host; the role jupyterhub_images installs it before it builds")
+        raise DeployError(
+            "mmdebstrap is not installed on this host; the role jupyterhub_images installs it before it builds"
+        )
     sources = archive_sources(read_sources(), suite)
     if not sources:
         raise DeployError(
@@ -125,7 +136,7 @@ def bootstrap(client: Any, image: Image, progress: Reporter) -> str:
             command(suite, image.args["packages"], file.name, proxy_options()),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False,
             # Not /tmp: systemd mounts a tmpfs there with nodev, where a root file system cannot be made.
-            env={**os.environ, "TMPDIR": "/var/tmp", "LC_ALL": "C.UTF-8"},
+            env={**os.environ, "TMPDIR": "/var/tmp", "LC_ALL": "C.UTF-8"},  # noqa: S108 (root's mmdebstrap makes a folder of its own)
         ) as process:  # fmt: skip
             said: list[str] = []
             listener = threading.Thread(target=_listen, args=(process.stderr, said, image.purpose, progress))
@@ -137,7 +148,9 @@ def bootstrap(client: Any, image: Image, progress: Reporter) -> str:
             listener.join()
     if process.returncode:
         client.remove_image(image.name)  # half a root file system: the engine imports what it gets
-        raise DeployError(f"mmdebstrap could not make {image.name}: {' / '.join(said[-5:])}; check this host's apt sources")
+        raise DeployError(
+            f"mmdebstrap could not make {image.name}: {' / '.join(said[-5:])}; check this host's apt sources"
+        )
     return str(client.inspect_image(image.name)["Id"])
 
 

@@ -25,7 +25,6 @@ IN_WORDS = (
     ("pip install", "install the installer"),
     ("compileall", "compile Python code"),
     ("COPY", "copy files"),
-    ("FROM", "start"),
 )
 
 # The certificates that downloads are checked with, inside the build only: no recipe copies them into its last stage.
@@ -33,13 +32,13 @@ CA_BUNDLE_NAME = "ca-bundle.crt"
 
 
 def describe(line: str) -> str:
-    """Return ``step 7/12, install Python packages`` for a line of the builder, or nothing for any other line."""
+    """Return ``step 7/12, install Python packages`` for a line of the builder, or nothing for a quick step."""
     match = STEP.match(line)
     if not match:
         return ""
     number, count, instruction = match.groups()
     words = next((words for mark, words in IN_WORDS if mark in instruction), "")
-    return f"step {number}/{count}" + (f", {words}" if words else "")
+    return f"step {number}/{count}, {words}" if words else ""
 
 
 def mirror_args(environment: dict[str, str], pip_config: str, npm_config: str) -> dict[str, str]:
@@ -67,8 +66,8 @@ def mirror_args(environment: dict[str, str], pip_config: str, npm_config: str) -
             found["NPM_CONFIG_REGISTRY"] = value.strip()
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "NPM_CONFIG_REGISTRY"):
         found[name] = environment.get(name, environment.get(name.lower(), found.get(name, "")))
-    usable = {name: " ".join(url for url in value.split() if re.match(r"https?://", url)) for name, value in found.items()}
-    return {name: value for name, value in usable.items() if value}
+    usable = {name: re.findall(r"https?://\S+", value) for name, value in found.items()}
+    return {name: " ".join(urls) for name, urls in usable.items() if urls}
 
 
 def read_mirrors() -> dict[str, str]:
@@ -99,8 +98,8 @@ def context(archive: str, folder: str, ca_bundle: str) -> io.BytesIO:
             certificates = file.read()
     except OSError as error:
         raise DeployError(
-            f"the certificate bundle {ca_bundle} cannot be read on this host ({error.strerror}); install ca-certificates, "
-            "or name another file in jupyterhub_ca_bundle"
+            f"the certificate bundle {ca_bundle} cannot be read on this host ({error.strerror}); "
+            "install ca-certificates, or name another file in jupyterhub_ca_bundle"
         ) from error
     target = io.BytesIO()
     with tarfile.open(archive) as source, tarfile.open(fileobj=target, mode="w") as tar:
@@ -151,7 +150,7 @@ def _failure(image: Image, step: str, said: list[str]) -> str:
     """Return the error of a failed build: where it stood, what was said last."""
     return (
         f"image {image.name} could not be built ({step or 'before the first step'}): {' / '.join(said[-6:])}; "
-        "a download that failed may need jupyterhub_ca_bundle or a mirror (PIP_INDEX_URL, NPM_CONFIG_REGISTRY on the host)"
+        "if a download failed, see jupyterhub_ca_bundle and jupyterhub_images_build_args (PIP_INDEX_URL and others)"
     )
 
 

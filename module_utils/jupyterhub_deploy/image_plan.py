@@ -76,7 +76,9 @@ def resolve(wanted: list[dict[str, Any]], source: str) -> list[Image]:
             digest = fingerprint(build["context_digest"], args, base.digest or base.name)
             images.append(Image(image["purpose"], build["tag"], BUILD, digest, args))
         else:
-            raise DeployError(f"the {image['purpose']} image has neither a name to pull nor a recipe and a base to build it from")
+            raise DeployError(
+                f"the {image['purpose']} image has no name to pull, and no recipe with a base image to build it"
+            )
     return images
 
 
@@ -110,10 +112,18 @@ def plan(
     :param upstream: for ``always``: the digests that the registry has now, by name.
     :raises DeployError: when an image is missing that may not be pulled.
     """
-    pulls = [step for image in images if image.how == PULL and image.purpose != "base"
-             for step in _pull(image, present, policy, upstream or {})]
-    builds = [Step(BUILD, image.purpose, image.name, reason) for image in images if image.how == BUILD
-              for reason in _stale(image, present)]
+    pulls = [
+        step
+        for image in images
+        if image.how == PULL and image.purpose != "base"
+        for step in _pull(image, present, policy, upstream or {})
+    ]
+    builds = [
+        Step(BUILD, image.purpose, image.name, reason)
+        for image in images
+        if image.how == BUILD
+        for reason in _stale(image, present)
+    ]
     if builds:
         for base in (image for image in images if image.purpose == "base"):
             if base.how == PULL:

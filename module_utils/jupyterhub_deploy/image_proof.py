@@ -48,13 +48,14 @@ def judge(name: str, proof: dict[str, Any], hub_version: str, notebook_dir: str)
     """
     if not proof["program"]:
         raise DeployError(
-            f"image {name} has no jupyterhub-singleuser, so no server could start from it and the hub was left as it was; "
-            f"add `pip install jupyterhub=={hub_version}` to the image, or choose one of the Jupyter Docker Stacks"
+            f"image {name} has no jupyterhub-singleuser, so no server could start from it and the hub was left as it "
+            f"was; add `pip install jupyterhub=={hub_version}` to the image, or choose one of the Jupyter Docker Stacks"
         )
     warnings = []
+    major = hub_version.split(".")[0]
     if not proof["version"]:
-        warnings.append(f"image {name}: the version of its JupyterHub could not be told; it should be {hub_version.split('.')[0]}.x")
-    elif proof["version"].split(".")[0] != hub_version.split(".")[0]:
+        warnings.append(f"image {name}: the version of its JupyterHub could not be told; it should be {major}.x")
+    elif proof["version"].split(".")[0] != major:
         warnings.append(
             f"image {name} has JupyterHub {proof['version']}, the hub has {hub_version}: another major version; "
             "servers may not start or not be reachable, so use an image of the hub's major version"
@@ -63,8 +64,8 @@ def judge(name: str, proof: dict[str, Any], hub_version: str, notebook_dir: str)
         warnings.append(f"image {name} runs as root; give it a USER of its own")
     if not proof["exists"]:
         warnings.append(
-            f"image {name} has no folder {notebook_dir}: a user's volume would belong to root there and could not be written; "
-            "create it in the image, owned by the image's user, or set jupyterhub_notebook_dir"
+            f"image {name} has no folder {notebook_dir}: a user's volume there would belong to root and could not be "
+            "written; create the folder in the image, owned by the image's user, or set jupyterhub_notebook_dir"
         )
     elif not proof["writable"]:
         warnings.append(
@@ -87,7 +88,9 @@ def run(client: Any, name: str, image_id: str, notebook_dir: str) -> dict[str, A
             command=[],
             network_disabled=True,
             labels={"org.jupyterhub.deploy.purpose": "proof"},
-            host_config=client.create_host_config(cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none"),
+            host_config=client.create_host_config(
+                cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none"
+            ),
         )["Id"]
         client.start(container)
         client.wait(container, timeout=TIMEOUT)

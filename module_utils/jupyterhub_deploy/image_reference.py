@@ -18,7 +18,7 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Reference(NamedTuple):
-    """An image's name in its parts; ``tag`` or ``digest`` is empty, never both (a name without either means ``latest``)."""
+    """An image's name in its parts; of ``tag`` and ``digest`` one may be empty, never both."""
 
     registry: str
     repository: str
@@ -42,6 +42,7 @@ def parse(reference: str) -> Reference:
     """Take a reference apart.
 
     :param reference: for example ``quay.io/jupyter/minimal-notebook:2026-07-28`` or ``name@sha256:…``.
+    :returns: its parts; a name without tag and digest means ``latest``, as it does for Docker.
     :raises DeployError: when Docker would not accept it.
     """
     rest, at, digest = reference.partition("@")
@@ -62,7 +63,8 @@ def parse(reference: str) -> Reference:
     elif at and not DIGEST.fullmatch(digest):
         problem = "a digest is sha256: and 64 hexadecimal digits"
     if problem:
-        raise DeployError(f"{reference!r} is no image's name: {problem}; write it like quay.io/jupyter/minimal-notebook:2026-07-28")
+        example = "quay.io/jupyter/minimal-notebook:2026-07-28"
+        raise DeployError(f"{reference!r} is no image's name: {problem}; write it like {example}")
     return Reference(registry, repository, tag if colon else "" if at else "latest", digest)
 
 

@@ -34,7 +34,10 @@ KINDS = (
         r"|/v2/\S* (Forbidden|Bad Gateway|Service Unavailable|Gateway Time-?out|Proxy Authentication Required)$"
         r"|unexpected HTTP status: 50[234]|\bEOF$|timed out",
     ),
-    (REFUSED, r"unauthorized|authentication required|no basic auth credentials|denied|incorrect username|status: 40[13]"),
+    (
+        REFUSED,
+        r"unauthorized|authentication required|no basic auth credentials|denied|incorrect username|status: 40[13]",
+    ),
     (MISSING, r"manifest unknown|not found|name unknown|no such image|does not exist|no matching manifest"),
 )
 
@@ -62,13 +65,17 @@ def explain(kind: str, name: str, reference: Reference, login: dict[str, str] | 
         )
     elif kind == REFUSED and login:
         what = f"registry {registry} refused the login of {login['username']} for image {name}"
-        after = f"correct username and password of {registry} in jupyterhub_registry_logins, and check that this account may pull the image"
+        after = (
+            f"correct username and password of {registry} in jupyterhub_registry_logins, and check that this account "
+            "may pull the image"
+        )
     elif kind == REFUSED:
         what = f"registry {registry} wants a login for image {name}, or the image does not exist there"
         after = f"check the image's name, or add {registry} with username and password to jupyterhub_registry_logins"
     elif kind == MISSING:
         what = f"registry {registry} has no image {name}"
-        after = f"check the name and the {'digest' if reference.digest else 'tag'} in jupyterhub_notebook_image (or the setting that names it)"
+        part = "digest" if reference.digest else "tag"
+        after = f"check name and {part} in jupyterhub_notebook_image, or in the setting that names this image"
     elif kind == UNTRUSTED:
         what = f"the engine does not trust the certificate of registry {registry}, so image {name} cannot be pulled"
         after = f"put the certificate of its authority into /etc/docker/certs.d/{registry}/ca.crt on the host"
@@ -77,7 +84,7 @@ def explain(kind: str, name: str, reference: Reference, login: dict[str, str] | 
         after = f"give it a certificate, or add {registry} to docker_insecure_registries"
     elif kind == LIMITED:
         what = f"registry {registry} has limited the number of pulls and gave no image {name}"
-        after = f"try again later, log in with jupyterhub_registry_logins, or use a mirror (docker_registry_mirrors)"
+        after = "try again later, log in with jupyterhub_registry_logins, or use a mirror (docker_registry_mirrors)"
     else:
         what = f"image {name} could not be pulled from registry {registry}"
         after = "the registry's own words say why; nothing on the host was changed"
