@@ -12,6 +12,8 @@ ARGS ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Ansible refuses to start under a locale that is not UTF-8 or, after an SSH login, not generated on this machine.
 export LC_ALL := C.UTF-8
+# Progress shows at once also when the output goes to a file or through a pipe.
+export PYTHONUNBUFFERED := 1
 
 CONTROL := .venv/.made-control
 TEST := .venv/.made-test
@@ -21,7 +23,7 @@ help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 site: $(CONTROL) ## turn the hosts of the inventory (out of the box: this machine) into JupyterHubs
-	ansible-playbook site.yml $(ARGS)
+	ansible-playbook site.yml$(if $(ARGS), $(ARGS))
 
 check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 	yamllint --strict .
