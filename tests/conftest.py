@@ -6,9 +6,19 @@ from pathlib import Path
 
 import ansible.module_utils
 
+from hosts.built_images import built_images, hub_image, notebook_image, proxy_image
 from hosts.fixtures import bare_site, engine, make_host, registry
 
-__all__ = ["bare_site", "engine", "make_host", "registry"]
+__all__ = [
+    "bare_site",
+    "built_images",
+    "engine",
+    "hub_image",
+    "make_host",
+    "notebook_image",
+    "proxy_image",
+    "registry",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import docker
 import jinja2
 import jupyterhub_hub
 import jupyterhub_secrets
@@ -143,11 +144,12 @@ def sign_up_as_admin(url, until):
 
 
 @pytest.fixture(scope="module")
-def site(engine, hub_image, proxy_image, notebook_image, tmp_path_factory):
+def site(hub_image, proxy_image, notebook_image, tmp_path_factory):
     """A hub that runs, born while a stranger tried to register as its admin from before its first second."""
-    clean(engine)
+    client = docker.from_env()
+    clean(client)
     directory = str(tmp_path_factory.mktemp("etc"))
-    made = Site(engine, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
+    made = Site(client, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
     made.prepare()
     stop = threading.Event()
     pages: list[int] = []
@@ -161,7 +163,7 @@ def site(engine, hub_image, proxy_image, notebook_image, tmp_path_factory):
         stranger.join()
     made.strangers_pages = pages[0]
     yield made
-    clean(engine)
+    clean(client)
 
 
 def test_the_first_run_creates_a_hub_that_answers(site):

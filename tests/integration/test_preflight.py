@@ -10,6 +10,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import docker
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,10 +73,10 @@ def test_a_port_that_somebody_else_holds_is_refused_with_the_holder():
     assert "(pid " in output
 
 
-def test_another_operating_system_is_refused(engine, hub_image):
+def test_another_operating_system_is_refused(hub_image):
     """A container that says it is Alpine; it has a Python, and that is all that Ansible needs."""
     name = f"{NAME}-alpine"
-    container = engine.containers.run(
+    container = docker.from_env().containers.run(
         hub_image("5.5.4"),
         entrypoint=[
             "sh",
