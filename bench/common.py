@@ -1,0 +1,100 @@
+"""What the measurements share: tables, medians, and a deployed host to measure on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from hosts.hosts import ROOT, Host
+
+
+class Deployed(NamedTuple):
+    """A test host with a hub on it, and the inventory by which Ansible reaches it over SSH."""
+
+    host: Host
+    inventory: Path
+
+    @property
+    def url(self) -> str:
+        """The hub's address as this machine reaches it."""
+        return f"http://{self.host.address}:8000"
+
+    @property
+    def password(self) -> str:
+        """The admin's generated password."""
+        return self.host.read("/etc/jupyterhub/secrets/admin_password").strip()
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Return a Markdown table; numbers with a fraction are shown with one digit behind the point."""
+    cells = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    lines = [list(header), ["---"] * len(header), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def summary(seconds: Sequence[float]) -> list[float]:
+    """Return minimum, median and maximum."""
+    return [min(seconds), statistics.median(seconds), max(seconds)]
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Return how many seconds an action takes."""
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start
+
+
+def ansible(*command: str) -> None:
+    """Run a command of Ansible from the root of the project; what it printed is shown when it fails."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-4000:]}{done.stderr[-2000:]}"
+        )
+
+
+def wait_until(probe: Callable[[], object], seconds: float, what: str, every: float = 0.1) -> float:
+    """Ask until the answer is true; return how long that took, in seconds.
+
+    Raises:
+        SystemExit: it was not true in time.
+    """
+    start = time.monotonic()
+    while not probe():
+        if time.monotonic() - start > seconds:
+            raise SystemExit(f"{what} did not happen within {seconds:.0f} s")
+        time.sleep(every)
+    return time.monotonic() - start
+
+
+@contextlib.contextmanager
+def deployed(kind: str = "debian12") -> Iterator[Deployed]:
+    """Provision a fresh test host by site.yml over SSH, as an operator would, and remove it in the end.
+
+    With ``JHD_BENCH_HOST`` set to a name, the host of that name is used, made when missing, and kept: for several
+    measurements on one host.
+    """
+    name = os.environ.get("JHD_BENCH_HOST")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            host = Host.find(name) if name else Host.create(kind, owner=os.getpid())
+        except subprocess.CalledProcessError:
+            host = Host.create(kind, name=name)
+        try:
+            inventory = Path(scratch, "hosts.yml")
+            settings: dict[str, Any] = {**host.inventory(), "jupyterhub_image_source": "build"}
+            inventory.write_text(yaml.safe_dump({"jupyterhub": {"hosts": {"server": settings}}}), encoding="utf-8")
+            ansible("ansible-playbook", "-i", str(inventory), "site.yml")
+            yield Deployed(host, inventory)
+        finally:
+            if not name:
+                host.destroy()

@@ -1,0 +1,111 @@
+"""From asking the hub for a server to the server being ready: one user, then ten at once.
+
+    python -m bench.spawn
+
+The hub's own API is asked, as its admin page does. A single failure ends the measurement with an error.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import requests
+
+from bench.common import deployed, summary, table
+
+ROUNDS = 5
+CROWD = 10
+#: Seconds; the hub itself gives up after start_timeout + http_timeout.
+PATIENCE = 300
+
+
+class Hub:
+    """The hub's API with an admin's token, made by signing in as a browser would."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        page = self.session.get(f"{url}/hub/login", timeout=30).text
+        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page)
+        assert xsrf, "the login page has no _xsrf field"
+        form = {"username": "admin", "password": password, "_xsrf": xsrf[1]}
+        self.session.post(f"{url}/hub/login?next=%2Fhub%2Fhome", data=form, timeout=30).raise_for_status()
+        cookie = next(
+            cookie.value for cookie in self.session.cookies if cookie.name == "_xsrf" and cookie.path == "/hub/"
+        )
+        self.session.headers["X-XSRFToken"] = str(cookie)
+        token = self.call("POST", "users/admin/tokens", json={"note": "bench"})["token"]
+        self.session = requests.Session()
+        self.session.headers["Authorization"] = f"token {token}"
+
+    def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """Call the API and return its answer; an error ends the measurement."""
+        answer = self.session.request(method, f"{self.url}/hub/api/{path}", timeout=60, **arguments)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def server(self, name: str) -> dict[str, Any]:
+        """Return what the hub says of a user's server, an empty mapping when there is none."""
+        return dict(self.call("GET", f"users/{name}").get("servers", {}).get("", {}))
+
+
+def spawn(hub: Hub, names: list[str]) -> list[float]:
+    """Start everybody's server at once; return the seconds until each was ready.
+
+    Raises:
+        SystemExit: a server failed or took too long.
+    """
+    start = time.monotonic()
+    for name in names:
+        hub.call("POST", f"users/{name}/server")
+    ready: dict[str, float] = {}
+    while len(ready) < len(names):
+        for name in [name for name in names if name not in ready]:
+            server = hub.server(name)
+            if server.get("ready"):
+                ready[name] = time.monotonic() - start
+            elif not server.get("pending") or time.monotonic() - start > PATIENCE:
+                raise SystemExit(f"the server of {name} failed after {time.monotonic() - start:.0f} s: {server}")
+        time.sleep(0.1)
+    return list(ready.values())
+
+
+def stop(hub: Hub, names: list[str]) -> None:
+    """Stop everybody's server and wait until they are gone."""
+    for name in names:
+        hub.call("DELETE", f"users/{name}/server")
+    while any(hub.server(name) for name in names):
+        time.sleep(0.2)
+
+
+def main() -> None:
+    """Measure and print the table."""
+    names = [f"bench-{number}" for number in range(CROWD)]
+    with deployed() as site:
+        hub = Hub(site.url, site.password)
+        hub.call("POST", "users", json={"usernames": names})
+        try:
+            first = spawn(hub, names[:1])
+            stop(hub, names[:1])
+            alone = []
+            for _ in range(ROUNDS):
+                alone += spawn(hub, names[:1])
+                stop(hub, names[:1])
+            crowd = sorted(spawn(hub, names))
+            stop(hub, names)
+        finally:
+            for name in names:
+                hub.call("DELETE", f"users/{name}")
+    rows = [
+        ["one user, first start ever", *summary(first)],
+        [f"one user, {ROUNDS} times", *summary(alone)],
+        [f"{CROWD} users at once", *summary(crowd)],
+    ]
+    print(table(["seconds to ready", "least", "median", "most"], rows))
+    print(f"\nFailures: 0 of {len(first) + len(alone) + len(crowd)}.")
+
+
+if __name__ == "__main__":
+    main()
