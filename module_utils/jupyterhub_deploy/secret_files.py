@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from collections.abc import Mapping
 from typing import Callable
 
 FILE_MODE = 0o600
@@ -43,7 +44,7 @@ def wrong_modes(directory: str) -> list[str]:
     return sorted(path for path, mode in expected.items() if os.path.exists(path) and not _is(path, mode))
 
 
-def plan(existing: dict[str, str | None], admin_password: str) -> tuple[list[str], bool]:
+def plan(existing: Mapping[str, str | None], admin_password: str) -> tuple[list[str], bool]:
     """Return which secrets have to be written, and whether the hub must be told of a new admin password.
 
     :param existing: name to value of the secrets on the host, ``None`` where there is none.

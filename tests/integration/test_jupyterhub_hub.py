@@ -6,13 +6,15 @@ import json
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import docker
 import jinja2
-import jupyterhub_hub
-import jupyterhub_secrets
 import pytest
 import requests
+
+import jupyterhub_hub
+import jupyterhub_secrets
 from modules import ModuleError, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +31,8 @@ class Site:
         self.config_dir = config_dir
         self.extra_config = ""
         self.url = ""
+        self.first: dict[str, Any] = {}  # what the module returned when it made the hub
+        self.strangers_pages = 0  # answers that a stranger got meanwhile to signing up as admin
 
     def prepare(self):
         run(jupyterhub_secrets, path=f"{self.config_dir}/secrets")

@@ -39,7 +39,7 @@ def test_a_version_edited_by_hand_is_written_again(tmp_path):
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        config_release.write(str(tmp_path), "abc", {"a": "fine", "b": None})
+        config_release.write(str(tmp_path), "abc", {"a": "fine", "b": None})  # type: ignore[dict-item]
     assert os.listdir(tmp_path) == []
 
 

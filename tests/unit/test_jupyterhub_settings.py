@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import jupyterhub_settings
 import pytest
+
+import jupyterhub_settings
 
 TESTED = ["5.5.4", "6.1.1"]
 GOOD = {
