@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +37,19 @@ def specs(role: str) -> dict[str, Any]:
     return dict(load(ROOT / "roles" / role / "meta/argument_specs.yml").get("argument_specs", {}))
 
 
+@functools.cache
+def everything() -> list[Path]:
+    """Return the project's files, not what tools left behind."""
+    found = []
+    for directory, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in LEFT_BY_TOOLS]
+        found += [Path(directory, name) for name in names]
+    return sorted(found)
+
+
 def files(*suffixes: str) -> list[Path]:
-    """Return the project's files with one of these suffixes (all when none is given), not what tools left behind."""
-    found = (path for path in ROOT.rglob("*") if path.is_file() and not LEFT_BY_TOOLS & set(path.parts))
-    return sorted(path for path in found if not suffixes or path.suffix in suffixes)
+    """Return the project's files with one of these suffixes, all when none is given."""
+    return [path for path in everything() if not suffixes or path.suffix in suffixes]
 
 
 def tasks_of(content: Any) -> Iterator[dict[str, Any]]:
