@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .images import KINDS, REPOSITORY, docker, ensure_image
+from .images import KINDS, REPOSITORY, EngineError, docker, ensure_image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Keys and known_hosts files of living hosts, one directory each.
@@ -81,7 +81,7 @@ class Host:
 
     @classmethod
     def find(cls, name: str) -> Host:
-        """Return the existing host of that name; ``subprocess.CalledProcessError`` when there is none."""
+        """Return the existing host of that name; ``EngineError`` when there is none."""
         kind = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}.kind"}}}}', PREFIX + name)
         return cls(name, kind)
 
@@ -266,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif args.verb == "destroy":
         Host(args.name, "").destroy()
     elif shutil.which("docker"):
-        with contextlib.suppress(subprocess.CalledProcessError):  # no engine, no hosts
+        with contextlib.suppress(EngineError):  # no engine, no hosts
             clean()
 
 

@@ -51,9 +51,16 @@ KINDS = {
 }
 
 
+class EngineError(RuntimeError):
+    """The Docker client failed; the text has what it said."""
+
+
 def docker(*args: str) -> str:
-    """Run the Docker client and return its output; ``subprocess.CalledProcessError`` when it fails."""
-    return subprocess.run(["docker", *args], check=True, text=True, stdout=subprocess.PIPE).stdout.strip()
+    """Run the Docker client and return its output; :class:`EngineError` when it fails."""
+    done = subprocess.run(["docker", *args], check=False, text=True, capture_output=True)
+    if done.returncode:
+        raise EngineError(f"docker {' '.join(args)}: {done.stderr.strip()}")
+    return done.stdout.strip()
 
 
 def sources(suite: str) -> list[str]:
