@@ -135,6 +135,7 @@ def test_root_group_vars_hold_only_all() -> None:
 
 def test_site_sees_the_root_group_vars() -> None:
     wanted = {name for path in (ROOT / "group_vars/all").glob("*.yml") for name in load(path)}
+    assert "jupyterhub_images_source" in wanted
     inventory = ["-i", str(ROOT / "inventory/hosts.yml"), "--playbook-dir", str(ROOT)]
     listing = subprocess.run(["ansible-inventory", *inventory, "--list"], check=True, capture_output=True, text=True)
     seen = json.loads(listing.stdout)
