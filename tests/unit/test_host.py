@@ -21,11 +21,8 @@ def test_only_listening_sockets_of_the_port_count():
 
 
 def test_a_real_listener_is_named_and_a_closed_port_is_free():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert host.listener(port) is None
-        server.listen()
         assert "(pid " in (host.listener(port) or "")
     assert host.listener(port) is None
 
