@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,9 @@ def test_root_group_vars_hold_only_all() -> None:
 def test_site_sees_the_root_group_vars() -> None:
     wanted = {name for path in (ROOT / "group_vars/all").glob("*.yml") for name in load(path)}
     assert "jupyterhub_images_source" in wanted
+    program = Path(sys.executable).with_name("ansible-inventory")
     inventory = ["-i", str(ROOT / "inventory/hosts.yml"), "--playbook-dir", str(ROOT)]
-    listing = subprocess.run(["ansible-inventory", *inventory, "--list"], check=True, capture_output=True, text=True)
+    listing = subprocess.run([program, *inventory, "--list"], check=True, capture_output=True, text=True)
     seen = json.loads(listing.stdout)
 
     for host in seen["jupyterhub"]["hosts"]:
