@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hosts.hosts import Host
 from hub_http import HubSession
@@ -32,7 +32,7 @@ class Site(NamedTuple):
     password: str
 
 
-def inspect(host: Host, container: str) -> dict:
+def inspect(host: Host, container: str) -> dict[str, Any]:
     """Return what Docker on the host knows of a container."""
     return dict(json.loads(host.run(["docker", "inspect", container]).stdout)[0])
 
