@@ -57,7 +57,7 @@ def test_context_is_one_folder_and_the_certificates(tmp_path):
     path = archive(tmp_path / "all.tar.gz", hub__Dockerfile=b"FROM x", hub__a__b=b"1", proxy__Dockerfile=b"FROM y")
     (tmp_path / "ca.pem").write_text("certificates")
     with tarfile.open(fileobj=context(path, "hub", str(tmp_path / "ca.pem"))) as tar:
-        contents = {member.name: tar.extractfile(member).read() for member in tar}
+        contents = {member.name: file.read() for member in tar if (file := tar.extractfile(member))}
     assert contents == {"Dockerfile": b"FROM x", "a/b": b"1", "ca-bundle.crt": b"certificates"}
 
 

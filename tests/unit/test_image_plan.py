@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from ansible.module_utils.jupyterhub_deploy import image_proof
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.image_plan import Image, Present, outcome, plan, resolve, undecided
 
 FOLDER = "/home/jovyan/work"
-BASE = {"purpose": "base", "reference": "", "build": {"tag": "base:x", "args": {"suite": "x", "packages": "tini"}}}
-HUB = {"purpose": "hub", "reference": "", "build": {"tag": "hub:1", "context_digest": "h", "args": {"V": 1}}}
+BASE: dict[str, Any] = {
+    "purpose": "base",
+    "reference": "",
+    "build": {"tag": "base:x", "args": {"suite": "x", "packages": "tini"}},
+}
+HUB: dict[str, Any] = {
+    "purpose": "hub",
+    "reference": "",
+    "build": {"tag": "hub:1", "context_digest": "h", "args": {"V": 1}},
+}
 NOTEBOOK = {"purpose": "notebook", "reference": "quay.io/n:1", "build": {"tag": "n:built", "context_digest": "n"}}
 WANTED = [BASE, HUB, NOTEBOOK]
 
@@ -117,7 +127,7 @@ class TestPolicy:
         assert self.steps("always", found, "sha256:b")[0] == ("pull", "quay.io/n:1")
 
     def test_never_refuses_what_is_not_there(self):
-        with pytest.raises(DeployError, match="quay.io/n:1 is not on this host and the pull policy is never"):
+        with pytest.raises(DeployError, match=r"quay\.io/n:1 is not on this host and the pull policy is never"):
             plan(list(self.images), {}, {}, FOLDER, "never")
 
 

@@ -23,7 +23,7 @@ def test_a_good_image():
 
 
 def test_without_a_single_user_server_it_is_refused():
-    with pytest.raises(DeployError, match="example.com/n:1 has no jupyterhub-singleuser.*jupyterhub==5.5.4"):
+    with pytest.raises(DeployError, match=r"example\.com/n:1 has no jupyterhub-singleuser.*jupyterhub==5\.5\.4"):
         warnings("program=\nversion=\nuid=0\ngid=0\n")
 
 

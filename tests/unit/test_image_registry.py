@@ -17,7 +17,7 @@ SEEN = [
     (500, 'Get "https://quay.io/v2/": net/http: TLS handshake timeout', "unreachable"),
     (500, 'Get "https://quay.io/v2/": Forbidden', "unreachable"),
     (500, 'Get "https://quay.io/v2/": EOF', "unreachable"),
-    (500, 'Get "https://quay.io/v2/": proxyconnect tcp: dial tcp 192.0.2.1:3128: connect: no route to host', "unreachable"),
+    (500, 'Get "https://quay.io/v2/": proxyconnect tcp: dial tcp 192.0.2.1:3128: no route to host', "unreachable"),
     (500, "received unexpected HTTP status: 503 Service Unavailable", "unreachable"),
     (500, 'Get "https://192.0.2.1:5000/v2/": x509: certificate signed by unknown authority', "untrusted"),
     (500, 'Get "https://192.0.2.1:5000/v2/": tls: failed to verify certificate: x509: certificate signed by unknown '
@@ -46,7 +46,7 @@ def test_kinds(status, text, kind):
 def test_errors_say_which_image_and_registry_and_the_engines_words(kind):
     text = registry.explain(kind, NAME, parse(NAME), None, "its own words")
     assert NAME in text
-    assert "registry registry.example.com " in text
+    assert "registry registry.example.com" in text
     assert "its own words" in text
     assert "\n" not in text
 
