@@ -89,7 +89,7 @@ def require(seen: dict[str, Any], minimum_version: str) -> None:
     if not engine.is_recent(newest, minimum_version):
         raise DeployError(
             f"Docker {newest} is the newest that the host's packages give, but docker_minimum_version is "
-            f"{minimum_version}; lower it, or set docker_package_source: docker"
+            f"{minimum_version}; lower it, or take the engine from Docker's repository (docker_package_source: docker)"
         )
     if not seen["sdk"]["importable"]:
         raise DeployError(

@@ -26,6 +26,31 @@ MAKE_IMAGE = (
     "tar -C / -chf - bin/sleep $(ldd /bin/sleep | grep -o '/[^ ]*' | sed 's,^/,,') | docker import - sleep:test"
 )
 
+# What download.docker.com looks like to apt: $1 is the suite. The key is made here and forgotten with the machine.
+MAKE_REPOSITORY = """
+apt-get install -qq --no-install-recommends gnupg
+arch=$(dpkg --print-architecture)
+cd /srv && mkdir -p docker/pool docker/dists/$1/stable/binary-$arch && cd docker
+packages=dists/$1/stable/binary-$arch/Packages
+for name in docker-ce docker-ce-cli containerd.io; do
+  mkdir -p /tmp/$name/DEBIAN
+  printf 'Package: %s\\nVersion: 5:99.0\\nArchitecture: all\\nMaintainer: ops@example.com\\nDescription: empty\\n' \
+    $name > /tmp/$name/DEBIAN/control
+  dpkg-deb --build /tmp/$name pool/$name.deb
+  dpkg-deb --field pool/$name.deb >> $packages
+  printf 'Filename: pool/%s.deb\\nSize: %s\\nSHA256: %s\\n\\n' $name $(stat -c %s pool/$name.deb) \
+    $(sha256sum pool/$name.deb | cut -d' ' -f1) >> $packages
+done
+cd dists/$1
+index=stable/binary-$arch/Packages
+printf 'Suite: %s\\nComponents: stable\\nArchitectures: %s\\nDate: %s\\nSHA256:\\n %s %s %s\\n' $1 $arch "$(date -Ru)" \
+  $(sha256sum $index | cut -d' ' -f1) $(stat -c %s $index) $index > Release
+export GNUPGHOME=$(mktemp -d)
+gpg --batch --quiet --passphrase '' --quick-generate-key repository@example.com rsa3072 sign
+gpg --batch --yes --clearsign --output InRelease Release
+gpg --armor --export > /srv/docker/gpg
+"""
+
 
 class Run(NamedTuple):
     """How a run of the role ended."""
@@ -245,7 +270,7 @@ class TestBareMachine:
         run = bare.run(docker_minimum_version="99", fails=True)
 
         assert "is the newest that the host's packages give, but docker_minimum_version is 99" in run.output
-        assert "docker_package_source: docker" in run.output
+        assert "take the engine from Docker's repository (docker_package_source: docker)" in run.output
 
 
 class TestServer:
@@ -313,6 +338,24 @@ class TestServer:
 
         assert run.changed == 1
         assert server.host.run("systemctl is-active docker; systemctl is-enabled docker").stdout == "active\nenabled\n"
+
+    def test_packages_come_from_dockers_repository_when_asked(self, server):
+        # Docker's own is out of reach here: a repository of the same shape, whose packages hold nothing. So the
+        # engine stays what it was, and that is told.
+        suite = server.host.run(". /etc/os-release; echo $VERSION_CODENAME").stdout.strip()
+        server.host.run(["sh", "-ec", MAKE_REPOSITORY, "make-repository", suite])
+
+        run = server.run(
+            docker_package_source="docker",
+            docker_repository_url="file:///srv/docker",
+            docker_minimum_version="99",
+            fails=True,
+        )
+
+        assert "is the newest that the host's packages give, but docker_minimum_version is 99" in run.output
+        installed = server.host.run("dpkg-query --show docker-ce docker-ce-cli containerd.io").stdout.split()
+        assert installed == ["containerd.io", "5:99.0", "docker-ce", "5:99.0", "docker-ce-cli", "5:99.0"]
+        assert server.host.run("apt-get update 2>&1 | grep -c ^[WE]:", check=False).stdout == "0\n"
 
 
 def wait_until(condition, seconds: float = 60) -> None:
