@@ -139,7 +139,9 @@ class HubContainer:
         return done.stdout + done.stderr
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the image beside the hub, on the same database and configuration."""
+        """Run a command of the image on the hub's database and configuration: inside the hub if it is up."""
+        if self.running():
+            return docker("exec", self.name, *command, check=False)
         return docker("run", "--rm", *self.arguments(), self.image, *command, check=False)
 
     def sql(self, statement: str) -> list[list[Any]]:

@@ -96,8 +96,7 @@ def _write(name: str, password: str, url: str, set_password: bool) -> bool:
         with new_session_factory(url)() as session:
             row = UserInfo.find(session, name)
             if row is None:
-                _insert_unless_there(session, UserInfo, name, bcrypt.hashpw(password.encode(), bcrypt.gensalt()))
-                return True
+                return _insert_unless_there(session, UserInfo, name, bcrypt.hashpw(password.encode(), bcrypt.gensalt()))
             if not set_password or (row.is_authorized and bcrypt.checkpw(password.encode(), row.password)):
                 return False
             row.password = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
@@ -112,8 +111,8 @@ def _write(name: str, password: str, url: str, set_password: bool) -> bool:
         raise HubError(f"the admin {name!r} cannot be written to the database: {reason}.") from error
 
 
-def _insert_unless_there(session: Any, table: Any, name: str, digest: bytes) -> None:
-    """Insert in one statement: the column is not unique upstream, and two starts may race."""
+def _insert_unless_there(session: Any, table: Any, name: str, digest: bytes) -> bool:
+    """Insert in one statement: the column is not unique upstream, and two starts may race. Return who was first."""
     from sqlalchemy import exists, insert, literal, select
 
     new = table(username=name, password=digest)  # makes the secret for two-factor codes as the library does
@@ -126,8 +125,9 @@ def _insert_unless_there(session: Any, table: Any, name: str, digest: bytes) -> 
         "otp_secret": literal(new.otp_secret),
     }
     missing = ~exists(select(table.id).where(table.username == name))
-    session.execute(insert(table).from_select(list(values), select(*values.values()).where(missing)))
+    done = session.execute(insert(table).from_select(list(values), select(*values.values()).where(missing)))
     session.commit()
+    return bool(done.rowcount)
 
 
 def _end_sessions(session: Any, name: str) -> None:
