@@ -109,14 +109,14 @@ def _flat(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _flat(values)
 
 
-def _sections(config: Any) -> dict[str, list[type]]:
+def _sections(config: Any) -> dict[str, list[Any]]:
     """Map each section name to the classes that read it, those of the chosen authenticator, spawner and proxy first."""
     from jupyterhub.app import JupyterHub
     from traitlets import TraitError
     from traitlets.config import Configurable
 
     app = JupyterHub()
-    chosen: list[type] = [JupyterHub]
+    chosen: list[Any] = [JupyterHub]
     for name in ("authenticator_class", "spawner_class", "proxy_class"):
         value = config.get("JupyterHub", {}).get(name)
         try:
@@ -126,7 +126,7 @@ def _sections(config: Any) -> dict[str, list[type]]:
         except TraitError:
             pass  # reported as the fault of that setting
     everything = [*chosen, *app.classes, *_subclasses(Configurable)]
-    sections: dict[str, list[type]] = {}
+    sections: dict[str, list[Any]] = {}
     for reader in everything:
         for cls in reader.__mro__:
             if issubclass(cls, Configurable):
@@ -136,7 +136,7 @@ def _sections(config: Any) -> dict[str, list[type]]:
     return sections
 
 
-def _subclasses(cls: type) -> Iterator[type]:
+def _subclasses(cls: Any) -> Iterator[Any]:
     for sub in cls.__subclasses__():
         yield sub
         yield from _subclasses(sub)
