@@ -68,6 +68,20 @@ class HubSession(requests.Session):
             time.sleep(1)
         raise AssertionError(f"the server of {name} was not ready after {timeout} s")
 
+    def contents(self, method: str, name: str, path: str, **options: Any) -> dict[str, Any]:
+        """Read or write a file of the person's running server, by a token of the person's own.
+
+        Raises:
+            requests.HTTPError: the server refused.
+        """
+        token = self.api("POST", f"/users/{name}/tokens", json={"expires_in": 600}).json()["token"]
+        answer = requests.request(
+            method, f"{self.url}/user/{name}/api/contents/{path}",
+            headers={"Authorization": f"token {token}"}, timeout=60, **options,
+        )  # fmt: skip
+        answer.raise_for_status()
+        return dict(answer.json())
+
     def stop(self, name: str, timeout: float = 60) -> None:
         """Stop the person's server and wait until it is gone."""
         self.api("DELETE", f"/users/{name}/server")

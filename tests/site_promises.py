@@ -79,7 +79,8 @@ class SitePromises:
             container = f"jupyter-{name}"
             image = environment(site.host, "jupyterhub")["DOCKER_NOTEBOOK_IMAGE"]
             assert inspect(site.host, container)["Config"]["Image"] == image
-            site.host.run(["docker", "exec", container, "sh", "-c", "echo 42 > /home/jovyan/work/answer"])
+            note = {"type": "file", "format": "text", "content": "42"}
+            session.contents("PUT", name, "work/answer.txt", json=note)
             volumes = site.host.run(["docker", "volume", "ls", "--quiet"]).stdout.split()
             assert f"jupyterhub-user-{name}" in volumes
             shown = json.dumps(inspect(site.host, container))
@@ -87,8 +88,7 @@ class SitePromises:
                 assert secret not in shown, f"{file} is in docker inspect {container}"
             session.stop(name)
             session.spawn(name)
-            found = site.host.run(["docker", "exec", container, "cat", "/home/jovyan/work/answer"])
-            assert found.stdout.strip() == "42"
+            assert session.contents("GET", name, "work/answer.txt")["content"] == "42"
         finally:
             session.stop(name)
 

@@ -11,7 +11,7 @@ from site_promises import Site, SitePromises
 class TestSite(SitePromises):
     """All that a site promises, on each of the two servers."""
 
-    @pytest.fixture(scope="class", params=["debian12", "debian13"])
+    @pytest.fixture(params=["debian12", "debian13"])
     def site(self, request: pytest.FixtureRequest) -> Site:
         host = Host.find(f"molecule-{request.param}")
         password = host.read("/etc/jupyterhub/secrets/admin_password").strip()

@@ -34,7 +34,9 @@ def make_host(engine: None) -> Iterator[MakeHost]:
     made: list[Host] = []
 
     def make(kind: str) -> Host:
-        host = Host.create(kind, owner=os.getpid())
+        host = Host.create(
+            kind, owner=None if os.environ.get(KEEP) else os.getpid()
+        )  # no owner: only `make clean` removes it
         made.append(host)
         return host
 

@@ -62,7 +62,8 @@ class Host:
             "--label", f"{LABEL}=host", "--label", f"{LABEL}.kind={kind}",
             "--label", f"{LABEL}.owner={_identity(owner) if owner else ''}",
             # What an engine inside needs; see host-init for the rest. Never --privileged: not every machine may.
-            "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN",
+            # SYS_PTRACE: `docker exec` into a container whose processes are not root's.
+            "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE",
             "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns", "private",
             "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777",
             "--volume", f"{host.container}-docker:/var/lib/docker",

@@ -27,7 +27,7 @@ def second_run(bare_site: BareSite, tmp_path_factory: pytest.TempPathFactory) ->
 class TestBareSite(SitePromises):
     """All that a site promises, and what only this one shows."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def site(self, bare_site: BareSite) -> Site:
         return Site(bare_site.host, bare_site.url, bare_site.admin, bare_site.password)
 
