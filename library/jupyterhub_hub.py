@@ -143,7 +143,8 @@ def check_config(hub: HubContainer, spec: hub_plan.Spec) -> None:
     """
     code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.check"])
     if code:
-        raise DeployError(f"the configuration does not load in {spec['image']}, so the hub was left as it was: {output}")
+        image = spec["image"]
+        raise DeployError(f"the configuration does not load in {image}, so the hub was left as it was: {output}")
 
 
 def apply(hub: HubContainer, action: str, spec: hub_plan.Spec, params: dict[str, Any]) -> float:
