@@ -10,8 +10,8 @@ try:
     import docker
     from docker import errors as docker_errors
 except ImportError:  # a bare host in check mode: the docker role would install it
-    docker = None
-    docker_errors = None
+    docker = None  # type: ignore[assignment]
+    docker_errors = None  # type: ignore[assignment]
 
 # Pulls and builds report progress all the time; a silent engine for this long (seconds) is a dead one.
 API_TIMEOUT = 120
