@@ -117,10 +117,6 @@ sdk:
     - Whether this Python can import the docker SDK (C(importable)), its C(version), and which C(python) that is.
   type: dict
   returned: always
-apt_importable:
-  description: Whether this Python can import apt's bindings, without which check mode cannot ask apt.
-  type: bool
-  returned: always
 record:
   description: What an earlier run remembered, C(managed), names of C(applied) options, and C(pending).
   type: dict

@@ -121,7 +121,6 @@ def observe(
         "enabled": any(os.path.lexists(link) for link in ENABLED_LINKS),
         "config": read_config(engine_options.flag_value(arguments, "config-file") or config_file),
         "sdk": sdk(),
-        "apt_importable": importlib.util.find_spec("apt") is not None,
     }
 
 

@@ -25,7 +25,6 @@ BARE = {
     "enabled": False,
     "config": {"path": "/etc/docker/daemon.json", "exists": False, "options": {}, "error": ""},
     "sdk": {"importable": False, "version": "", "python": "/usr/bin/python3"},
-    "apt_importable": True,
 }
 RUNNING = {
     **BARE,
