@@ -166,7 +166,7 @@ class ChangePassword(_PasswordPage):
         self._account()
         password, problem = self.new_password(user.name)
         try:
-            self.authenticator.verify(self, user.name, self.get_body_argument("old_password", strip=False))
+            await self.authenticator.verify(self, user.name, self.get_body_argument("old_password", strip=False))
         except web.HTTPError as error:
             wrong = "Your current password was incorrect. Please try again."
             problem = error.log_message if error.status_code == 429 else wrong
