@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import ansible.module_utils
+import hypothesis
 
 from hosts.built_images import built_images, hub_image, notebook_image, proxy_image
 from hosts.fixtures import bare_site, engine, make_host, registry
@@ -26,3 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 _ours = str(ROOT / "module_utils")
 if _ours not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_ours)
+
+# How long one example takes says more about what else the machine does than about our code.
+hypothesis.settings.register_profile(
+    "ours", deadline=None, max_examples=60, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ours")
