@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import ansible.module_utils
@@ -30,6 +31,10 @@ if _ours not in ansible.module_utils.__path__:
 
 # How long one example takes says more about what else the machine does than about our code.
 hypothesis.settings.register_profile(
-    "ours", deadline=None, max_examples=60, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "ours",
+    deadline=None,
+    max_examples=60,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("ours")
