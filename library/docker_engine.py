@@ -78,10 +78,11 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 CONFIG_MODE = 0o644  # what Docker's documentation and packages use
 
 
-def require(seen: dict[str, Any], minimum_version: str) -> None:
-    """Refuse a host whose packages did not bring what is needed.
+def require(seen: dict[str, Any], plan: engine.Plan, minimum_version: str) -> None:
+    """Refuse a host that is not as the role's packages leave it.
 
-    :raises DeployError: when there is no engine, it is too old, or this Python does not find the docker SDK.
+    :raises DeployError: when there is no engine, it is too old, this Python does not find the docker SDK, or options
+        are to be changed of an engine that keeps them elsewhere.
     """
     if not seen["installed"] and not seen["running"]:
         raise DeployError("there is no dockerd on this host; run the whole role docker, which installs it")
@@ -95,6 +96,12 @@ def require(seen: dict[str, Any], minimum_version: str) -> None:
         raise DeployError(
             f"python3-docker is installed, but {seen['sdk']['python']} does not find it; set "
             "ansible_python_interpreter: /usr/bin/python3 for this host"
+        )
+    if plan.write and seen["running"] and not (seen["installed"] and seen["pid"]):
+        raise DeployError(
+            "the engine of this host is no ordinary installation (a snap, perhaps) and does not read "
+            f"{seen['config']['path']}; set its options its own way and leave docker_daemon_options, "
+            "docker_registry_mirrors and docker_insecure_registries empty"
         )
 
 
@@ -177,7 +184,7 @@ def main() -> None:
         seen, record, plan = look()
         backup = ""
         if not module.check_mode:
-            require(seen, params["minimum_version"])
+            require(seen, plan, params["minimum_version"])
         if plan.settles and not module.check_mode:
             backup = apply(module, seen, record, plan)
         after_seen, after_record, after_plan = look() if plan.settles else (seen, record, plan)

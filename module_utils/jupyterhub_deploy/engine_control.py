@@ -189,9 +189,7 @@ def _stop_directly() -> None:
 
 def _reload(pid: int | None, options: engine_options.Options) -> None:
     if pid is None:
-        raise DeployError(
-            f"the engine runs, but {engine_host.PID_FILE} does not tell its process; restart Docker by hand once"
-        )
+        raise DeployError(f"the engine runs, but {engine_host.PID_FILE} does not tell its process; restart it by hand")
     os.kill(pid, signal.SIGHUP)
 
     # dockerd that dislikes a value only says so in its log and keeps the old one.

@@ -238,7 +238,17 @@ def test_a_reload_is_believed_when_it_shows(options, taken):
     assert engine_control.has_taken_up(INFO, options) is taken
 
 
+NOTHING = engine.Plan(False, False, False, "none", False, {}, {}, [], [])
+
+
 class TestDockerEngine:
+    def test_a_snap_is_not_configured_by_a_file_that_it_does_not_read(self, places, capsys):
+        with serve(places / "socket_path", {"/version": (200, VERSION), "/info": (200, INFO)}):
+            failed = run_module(docker_engine, capsys, options={"mtu": 1400})
+
+        assert "is no ordinary installation (a snap, perhaps)" in failed["msg"]
+        assert not (places / "config_file").exists()
+
     def test_check_mode_shows_the_file_without_passwords(self, places, capsys):
         wanted = {"http-proxy": "http://alice:secret@proxy.example.com"}
 
@@ -263,6 +273,6 @@ class TestDockerEngine:
         }
 
         with pytest.raises(DeployError) as caught:
-            docker_engine.require(seen, "20.10")
+            docker_engine.require(seen, NOTHING, "20.10")
         assert "/opt/python/bin/python3 does not find it" in str(caught.value)
         assert "ansible_python_interpreter: /usr/bin/python3" in str(caught.value)
