@@ -8,8 +8,7 @@ A module reports by ``ansible.module_utils.jupyterhub_deploy.progress.Reporter``
     class ActionModule(action_loader.get("progress", class_only=True)):
         \"\"\"Show the progress of the module of the same name.\"\"\"
 
-Everything that is put on the target lies in one temporary folder, which the job itself removes when it ends; its status
-file is removed here.
+What is put on the target lies in one temporary folder; that and the job's status file are removed in the end.
 """
 
 from __future__ import annotations
@@ -31,6 +30,12 @@ HEARTBEAT = 15.0
 
 # Seconds after which a job is given up. A build on a slow machine behind a slow line is what takes longest.
 TIME_LIMIT = 3 * 3600
+
+# What the status file of a job says until its module has ended.
+UNFINISHED = '"finished": (false|0)'
+
+# After so many looks Ansible's own module is asked for the status: it notices what a look does not.
+PATIENCE = 30
 
 # What a job's status says beside the module's result.
 JOB_KEYS = ("started", "finished", "ansible_job_id", "results_file")
@@ -66,7 +71,6 @@ class Feed:
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Run the module that the task names, with progress; in check mode run it as any other."""
 
-    TRANSFERS_FILES = True
     _supports_check_mode = True
     _supports_async = False
 
@@ -87,35 +91,43 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = self._make_tmp_path()
         progress_file = self._connection._shell.join_path(folder, "progress")
         args = {**self.prepare(args, folder), "progress_file": progress_file}
-        result.update(self._follow(args, progress_file, task_vars))
+        # A job removes the folder that it was started from, so it must not be this one: unread lines would go with it.
+        self._connection._shell.tmpdir = None
+        job = self._start(args, task_vars)
+        # From here on, and to be removed by Ansible when this plugin is done; starting a job switches that off.
+        self._connection._shell.tmpdir = folder
+        self._cleanup_remote_tmp = True
+        result.update(self._follow(job, progress_file, task_vars))
         return result
 
-    def _follow(self, args: dict[str, Any], progress_file: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        """Start the job, show its lines, return its result."""
+    def _start(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Start the module as a job and return what Ansible knows of it."""
         self._task.async_val = TIME_LIMIT
         try:
-            job = self._execute_module(module_args=args, task_vars=task_vars, wrap_async=True)
+            return dict(self._execute_module(module_args=args, task_vars=task_vars, wrap_async=True))
         finally:
             self._task.async_val = 0
+
+    def _follow(self, job: dict[str, Any], progress_file: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        """Show the lines of a job until it ends; return its result."""
         if job.get("failed") or not job.get("ansible_job_id"):
-            return dict(job)
+            return job
         status_module = "ansible.legacy.async_status"
         where = {"jid": job["ansible_job_id"], "_async_dir": os.path.dirname(job["results_file"])}
-        path = shlex.quote(progress_file)
-        feed, deadline, patience = Feed(time.monotonic()), time.monotonic() + TIME_LIMIT + 60, 1
+        running = f"grep -qE {shlex.quote(UNFINISHED)} {shlex.quote(job['results_file'])}"
+        file = shlex.quote(progress_file)
+        feed, deadline, patience = Feed(time.monotonic()), time.monotonic() + TIME_LIMIT + 60, PATIENCE
         while True:
             time.sleep(INTERVAL)
-            # When the job is done, the folder is gone: that makes the look fail.
-            seen = self._low_level_execute_command(
-                f"test -d {shlex.quote(os.path.dirname(progress_file))} && "
-                f"if test -e {path}; then tail -c +{feed.offset + 1} {path}; fi"
-            )
-            for line in feed.take(seen["stdout"].encode() if seen["rc"] == 0 else b"", time.monotonic()):
+            # In this order: what was written before the job ended is read after it was seen to have ended.
+            look = f"{running}; ended=$?; if test -e {file}; then tail -c +{feed.offset + 1} {file}; fi; exit $ended"
+            seen = self._low_level_execute_command(look)
+            for line in feed.take(seen["stdout"].encode(), time.monotonic()):
                 Display().display(f"    {line}")
             patience -= 1
             if seen["rc"] == 0 and patience > 0:
                 continue
-            patience = 10
+            patience = PATIENCE
             status = self._execute_module(status_module, {**where, "mode": "status"}, task_vars=task_vars)
             if status.get("finished") or status.get("failed"):
                 break

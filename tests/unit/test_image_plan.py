@@ -10,16 +10,8 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.image_plan import Image, Present, outcome, plan, resolve, undecided
 
 FOLDER = "/home/jovyan/work"
-BASE: dict[str, Any] = {
-    "purpose": "base",
-    "reference": "",
-    "build": {"tag": "base:x", "args": {"suite": "x", "packages": "tini"}},
-}
-HUB: dict[str, Any] = {
-    "purpose": "hub",
-    "reference": "",
-    "build": {"tag": "hub:1", "context_digest": "h", "args": {"V": 1}},
-}
+BASE: dict[str, Any] = {"purpose": "base", "build": {"tag": "base:x", "args": {"suite": "x", "packages": "tini"}}}
+HUB: dict[str, Any] = {"purpose": "hub", "build": {"tag": "hub:1", "context_digest": "h", "args": {"V": 1}}}
 NOTEBOOK = {"purpose": "notebook", "reference": "quay.io/n:1", "build": {"tag": "n:built", "context_digest": "n"}}
 WANTED = [BASE, HUB, NOTEBOOK]
 
