@@ -31,11 +31,9 @@ INIT_SCRIPT = "/etc/init.d/docker"
 # sudo and cron leave some of these out of the PATH.
 BINARY_PATH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
 
-# Links that `systemctl enable` makes; either brings the engine back after a reboot (the socket at first use).
-ENABLED_LINKS = (
-    "/etc/systemd/system/multi-user.target.wants/docker.service",
-    "/etc/systemd/system/sockets.target.wants/docker.socket",
-)
+# What `systemctl enable` makes. The link of docker.socket is not enough: it starts the engine at its first use only, and
+# until then no container comes back after a reboot.
+ENABLED_LINK = "/etc/systemd/system/multi-user.target.wants/docker.service"
 
 # An engine that loads hundreds of containers at its start accepts connections long before it answers (seconds).
 ANSWER_TIMEOUT = 60
@@ -118,7 +116,7 @@ def observe(
         "live_restore": bool(info.get("LiveRestoreEnabled")),
         "containers_running": info.get("ContainersRunning", 0),
         "service_manager": manager,
-        "enabled": any(os.path.lexists(link) for link in ENABLED_LINKS),
+        "enabled": os.path.lexists(ENABLED_LINK),
         "config": read_config(engine_options.flag_value(arguments, "config-file") or config_file),
         "sdk": sdk(),
     }

@@ -333,7 +333,6 @@ class TestServer:
 
     def test_a_stopped_engine_is_started(self, server):
         server.host.run("systemctl disable docker; systemctl stop docker.socket docker.service")
-        # Stopping, the socket would only have to be asked to start it again.
         run = server.run(docker_daemon_options={"mtu": 1400})
 
         assert run.changed == 1

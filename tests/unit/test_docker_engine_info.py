@@ -65,7 +65,7 @@ def places(tmp_path, monkeypatch):
     """A host of its own: none of this machine's engine, files and service manager is seen."""
     monkeypatch.setattr(engine_host, "BINARY_PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(engine_host, "RECORD_FILE", str(tmp_path / "record.json"))
-    monkeypatch.setattr(engine_host, "ENABLED_LINKS", (str(tmp_path / "wants"),))
+    monkeypatch.setattr(engine_host, "ENABLED_LINK", str(tmp_path / "wants"))
     traits = {"systemd_booted": False, "pid1": "x", "initctl": False, "init_script": False, "capabilities": 0}
     monkeypatch.setattr(engine_host, "host_traits", lambda: traits)
     paths = {name: str(tmp_path / name) for name in ("socket_path", "config_file", "pid_file")}
