@@ -31,8 +31,8 @@ INIT_SCRIPT = "/etc/init.d/docker"
 # sudo and cron leave some of these out of the PATH.
 BINARY_PATH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
 
-# What `systemctl enable` makes. The link of docker.socket is not enough: it starts the engine at its first use only, and
-# until then no container comes back after a reboot.
+# What `systemctl enable` makes. The link of docker.socket is not enough: it starts the engine at its first use only,
+# and until then no container comes back after a reboot.
 ENABLED_LINK = "/etc/systemd/system/multi-user.target.wants/docker.service"
 
 # An engine that loads hundreds of containers at its start accepts connections long before it answers (seconds).
