@@ -39,6 +39,31 @@ class NoProxy(Proxy):
 
 c.JupyterHub.proxy_class = NoProxy
 """
+#: Notebook servers that live in the hub's own process: enough to see whether they are stopped.
+SERVERS_INSIDE = """
+from jupyterhub.spawner import Spawner
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+class ServerInside(Spawner):
+    server_inside = None
+
+    async def start(self):
+        sockets = bind_sockets(0, "127.0.0.1")
+        self.server_inside = HTTPServer(Application())
+        self.server_inside.add_sockets(sockets)
+        return "127.0.0.1", sockets[0].getsockname()[1]
+
+    async def poll(self):
+        return None if self.server_inside else 0
+
+    async def stop(self, now=False):
+        self.server_inside.stop()
+        self.server_inside = None
+
+c.JupyterHub.spawner_class = ServerInside
+"""
 
 
 def docker(*args: str, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -110,15 +135,15 @@ class HubContainer:
         flags += [part for host, inside in mounts.items() for part in ("--volume", f"{host}:{inside}")]
         return flags + [part for item in environment.items() for part in ("--env", "=".join(item))]
 
-    def start(self, wait_seconds: float = 60) -> HubContainer:
+    def start(self, wait_seconds: float = 90) -> HubContainer:
         """Start the hub and wait until it answers; the logs are in the error if it does not."""
         docker("run", "--detach", "--name", self.name, *self.arguments(), self.image)
-        address = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name).stdout.strip()
-        self.url = f"http://{address}:8081/hub/"
         return self.wait(wait_seconds)
 
-    def wait(self, wait_seconds: float = 60) -> HubContainer:
-        """Wait until the hub answers."""
+    def wait(self, wait_seconds: float = 90) -> HubContainer:
+        """Wait until the hub answers, at the address that Docker gave it this time."""
+        address = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name).stdout.strip()
+        self.url = f"http://{address}:8081/hub/"
         end = time.monotonic() + wait_seconds
         while time.monotonic() < end and self.running():
             try:
@@ -154,6 +179,11 @@ class HubContainer:
         assert done.returncode == 0, done.stderr
         rows: list[list[Any]] = json.loads(done.stdout)
         return rows
+
+    def stop(self) -> int:
+        """Stop the container as Docker does; return its exit code."""
+        docker("stop", self.name)
+        return int(docker("inspect", "--format", "{{.State.ExitCode}}", self.name).stdout)
 
     def restart(self) -> HubContainer:
         """Restart the container, as an operator's change would."""

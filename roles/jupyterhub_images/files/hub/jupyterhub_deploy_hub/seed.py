@@ -145,6 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="jupyterhub_deploy_hub.seed", description=__doc__)
     parser.add_argument("--set-password", action="store_true", help="give an existing account the password of the file")
     options = parser.parse_args(argv)
+    os.umask(0o077)
     try:
         changed = ensure_admin(set_password=options.set_password)
     except HubError as error:

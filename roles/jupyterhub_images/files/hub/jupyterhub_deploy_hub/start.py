@@ -13,6 +13,7 @@ from . import CONFIG_FILE, HubError, seed
 
 def main() -> int:
     """Seed, then replace this process, so that the container's signals reach the hub itself."""
+    os.umask(0o077)  # the database holds what users sign in with
     try:
         seed.ensure_admin()
     except HubError as error:
