@@ -52,6 +52,13 @@ def test_a_good_site_passes():
     assert code == 0, output
 
 
+def test_site_runs_from_any_directory_without_our_ansible_cfg(tmp_path):
+    command = ["ansible-playbook", ROOT / "site.yml", "-i", ROOT / "inventory", "--check", "--tags", "preflight"]
+    extra = json.dumps({"jupyterhub_name": NAME, "jupyterhub_version": "1"})
+    done = subprocess.run([*command, "-e", extra], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "jupyterhub_version is 1, which this deployment is not tested with" in done.stdout, done.stdout + done.stderr
+
+
 def test_everything_wrong_is_said_at_once():
     _, output = site(jupyterhub_port=0, jupyterhub_version="1", jupyterhub_prot=1)
     assert output.count("- jupyterhub_") >= 3
@@ -73,7 +80,7 @@ def test_a_port_that_somebody_else_holds_is_refused_with_the_holder():
     assert "(pid " in output
 
 
-def test_another_operating_system_is_refused(hub_image):
+def test_another_operating_system_is_refused(hub_image, tmp_path):
     """A container that says it is Alpine; it has a Python, and that is all that Ansible needs."""
     name = f"{NAME}-alpine"
     container = docker.from_env().containers.run(
@@ -88,9 +95,11 @@ def test_another_operating_system_is_refused(hub_image):
         detach=True,
     )
     try:
+        inventory = tmp_path / "hosts.yml"
+        inventory.write_text(f"jupyterhub: {{hosts: {{{name}: }}}}\n")
         code, output = site(
             "-i",
-            f"{name},",
+            str(inventory),
             ansible_connection="community.docker.docker",
             ansible_become=False,
             ansible_python_interpreter="/usr/bin/python3",
