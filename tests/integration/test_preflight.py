@@ -107,4 +107,4 @@ def test_another_operating_system_is_refused(hub_image, tmp_path):
     finally:
         container.remove(force=True)
     assert code != 0
-    assert "Alpine 3.20.3 is not supported; use Debian 12 or newer" in output
+    assert "Alpine Linux 3.20.3 is not supported; use Debian 12 or newer" in output
