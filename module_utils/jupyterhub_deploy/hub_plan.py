@@ -20,7 +20,9 @@ LABEL_NOTEBOOK_IMAGE_ID = "org.jupyterhub.deploy.notebook-image-id"
 CONFIG_TARGET = "/etc/jupyterhub/config"
 SECRETS_TARGET = "/etc/jupyterhub/secrets"
 DATA_TARGET = "/data"
-SOCKET = "/var/run/docker.sock"
+# The directory of Docker's socket, not the socket: an engine that starts anew makes a new one, and a hub that holds the
+# old one could start no server until it is replaced. Read-only still lets the hub connect.
+SOCKET_DIR = "/run"
 
 HUB_PORT = 8081  # JupyterHub's own default for the hub's API
 
@@ -66,7 +68,7 @@ def wanted_spec(params: dict[str, Any], image_id: str | None, notebook_image_id:
                 f"{params['config_dir']}/config-{digest}:{CONFIG_TARGET}:ro",
                 f"{params['config_dir']}/secrets:{SECRETS_TARGET}:ro",
                 f"{params['data_volume']}:{DATA_TARGET}:rw",
-                f"{SOCKET}:{SOCKET}:rw",
+                f"{SOCKET_DIR}:{SOCKET_DIR}:ro",
             ]
         ),
         "networks": sorted(params["networks"]),
