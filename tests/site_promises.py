@@ -80,7 +80,7 @@ class SitePromises:
             image = environment(site.host, "jupyterhub")["DOCKER_NOTEBOOK_IMAGE"]
             assert inspect(site.host, container)["Config"]["Image"] == image
             note = {"type": "file", "format": "text", "content": "42"}
-            session.contents("PUT", name, "work/answer.txt", json=note)
+            session.contents("PUT", name, "answer.txt", json=note)
             volumes = site.host.run(["docker", "volume", "ls", "--quiet"]).stdout.split()
             assert f"jupyterhub-user-{name}" in volumes
             shown = json.dumps(inspect(site.host, container))
@@ -88,7 +88,7 @@ class SitePromises:
                 assert secret not in shown, f"{file} is in docker inspect {container}"
             session.stop(name)
             session.spawn(name)
-            assert session.contents("GET", name, "work/answer.txt")["content"] == "42"
+            assert session.contents("GET", name, "answer.txt")["content"] == "42"
         finally:
             session.stop(name)
 

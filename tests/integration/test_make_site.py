@@ -56,4 +56,5 @@ class TestBareSite(SitePromises):
         bare_site.host.run(stop, timeout=60)
         bare_site.host.run_logged(f"cd {bare_site.project} && make site", tmp_path / "log", timeout=300)
         self.test_hub_answers(site)
-        self.test_admin_signs_in_and_is_admin(site)
+        # The hub has to find the new engine: a server is what it needs one for.
+        self.test_user_signs_up_works_and_finds_the_work_again(site)
