@@ -116,14 +116,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         where = {"jid": job["ansible_job_id"], "_async_dir": os.path.dirname(job["results_file"])}
         running = f"grep -qE {shlex.quote(UNFINISHED)} {shlex.quote(job['results_file'])}"
         file = shlex.quote(progress_file)
+        hosts = (task_vars or {}).get("ansible_play_hosts") or []
+        who = f"[{(task_vars or {})['inventory_hostname']}] " if len(hosts) > 1 else ""
         feed, deadline, patience = Feed(time.monotonic()), time.monotonic() + TIME_LIMIT + 60, PATIENCE
         while True:
             time.sleep(INTERVAL)
             # In this order: what was written before the job ended is read after it was seen to have ended.
             look = f"{running}; ended=$?; if test -e {file}; then tail -c +{feed.offset + 1} {file}; fi; exit $ended"
             seen = self._low_level_execute_command(look)
-            for line in feed.take(seen["stdout"].encode(), time.monotonic()):
-                Display().display(f"    {line}")
+            # Over SSH with sudo there is a terminal in between, and it ends lines in its own way.
+            text = seen["stdout"].replace("\r\n", "\n")
+            for line in feed.take(text.encode(), time.monotonic()):
+                Display().display(f"    {who}{line}")
             patience -= 1
             if seen["rc"] == 0 and patience > 0:
                 continue

@@ -53,7 +53,15 @@ def test_a_good_site_passes():
 
 
 def test_site_runs_from_any_directory_without_our_ansible_cfg(tmp_path):
-    command = ["ansible-playbook", ROOT / "site.yml", "-i", ROOT / "inventory", "--check", "--tags", "preflight"]
+    command = [
+        "ansible-playbook",
+        str(ROOT / "site.yml"),
+        "-i",
+        str(ROOT / "inventory"),
+        "--check",
+        "--tags",
+        "preflight",
+    ]
     extra = json.dumps({"jupyterhub_name": NAME, "jupyterhub_version": "1"})
     done = subprocess.run([*command, "-e", extra], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "jupyterhub_version is 1, which this deployment is not tested with" in done.stdout, done.stdout + done.stderr
