@@ -109,7 +109,8 @@ def make_plan(
     :param minimum_version: the oldest version that is left alone.
     :param defaults: the role's options for ``daemon.json``; an engine that was found gets none of them.
     :param wanted: the operator's options.
-    :raises DeployError: when ``daemon.json`` would have to be changed and cannot be read, or options are wrong.
+    :raises DeployError: when ``daemon.json`` would have to be changed and cannot be read, when options are wrong, or
+        when a running engine would lose sight of its data.
     """
     present = seen["installed"] or seen["running"]
     recent = present and is_recent(seen["version"], minimum_version)
@@ -127,6 +128,12 @@ def make_plan(
         current = seen["config"]["options"]
         merged = _merge(current, record, defaults if ours else {}, wanted, seen["arguments"])
     change = engine_options.needed_action(current, merged.options)
+    if seen["running"] and "data-root" in engine_options.differing(current, merged.options):
+        # The engine would start with an empty disk: the hub without users, everybody's notebooks gone from sight.
+        raise DeployError(
+            f"data-root cannot change while the engine runs: its images and volumes would stay behind in "
+            f"{seen['root_dir']}. Stop it (systemctl stop docker docker.socket), move the directory, and run again"
+        )
     warnings.extend(
         f"{name} in {seen['config']['path']} was set by somebody else; docker_daemon_options replaces it"
         for name in merged.replaced

@@ -188,6 +188,15 @@ class TestOurEngine:
 
         assert plan(seen, self.OURS._replace(applied={})).steps == []
 
+    def test_does_not_lose_sight_of_its_data(self):
+        running = {**RUNNING, **config(DEFAULTS), "root_dir": "/var/lib/docker"}
+        wanted = {"data-root": "/srv/docker"}
+
+        with pytest.raises(DeployError, match=r"would stay behind in /var/lib/docker\. Stop it"):
+            plan(running, self.OURS, wanted=wanted)
+        assert plan({**running, "running": False}, self.OURS, wanted=wanted).options["data-root"] == "/srv/docker"
+        assert plan(BARE, wanted=wanted).options["data-root"] == "/srv/docker"
+
     def test_options_that_would_keep_it_down_are_refused(self):
         seen = {**RUNNING, **config(DEFAULTS), "arguments": ["-H", "fd://"]}
 
