@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
+
+import docker
 
 # What image_proof's script needs. dash, because it is what /bin/sh is on Debian.
 PROGRAMS = {"/bin/sh": "dash", "/bin/sed": "sed", "/usr/bin/id": "id"}
@@ -50,6 +53,8 @@ def make(engine: Any, name: str, files: dict[str, str], user: str = "1000:100", 
             folder = tarfile.TarInfo("home/jovyan/work")
             folder.type, folder.mode, folder.uid, folder.gid = tarfile.DIRTYPE, 0o755, folder_owner, 100
             tar.addfile(folder)
+    with contextlib.suppress(docker.errors.ImageNotFound):
+        engine.remove_image(name, force=True)
     repository, _, tag = name.rpartition(":")
     engine.import_image_from_data(target.getvalue(), repository=repository, tag=tag, changes=[f"USER {user}"])
     return str(engine.inspect_image(name)["Id"])
