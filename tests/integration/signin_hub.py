@@ -137,13 +137,14 @@ class HubContainer:
 
     def start(self, wait_seconds: float = 90) -> HubContainer:
         """Start the hub and wait until it answers; the logs are in the error if it does not."""
-        docker("run", "--detach", "--name", self.name, *self.arguments(), self.image)
+        publish = ["--publish", "127.0.0.1::8081"]
+        docker("run", "--detach", "--name", self.name, *publish, *self.arguments(), self.image)
         return self.wait(wait_seconds)
 
     def wait(self, wait_seconds: float = 90) -> HubContainer:
-        """Wait until the hub answers, at the address that Docker gave it this time."""
-        address = docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name).stdout.strip()
-        self.url = f"http://{address}:8081/hub/"
+        """Wait until the hub answers, at the port that Docker gave it this time (cookies know no ports)."""
+        published = docker("port", self.name, "8081/tcp", check=False).stdout.split()
+        self.url = f"http://{published[0]}/hub/" if published else ""
         end = time.monotonic() + wait_seconds
         while time.monotonic() < end and self.running():
             try:

@@ -141,6 +141,7 @@ def test_nobody_can_sign_up_as_the_admin(open_hub: HubContainer, name: str) -> N
 
 
 @pytest.mark.parametrize("fixture", ["open_hub", "approval_hub", "closed_hub"])
+@pytest.mark.usefixtures("version")
 def test_not_even_while_the_account_does_not_exist(request: pytest.FixtureRequest, fixture: str) -> None:
     hub: HubContainer = request.getfixturevalue(fixture)
     hub.sql("DELETE FROM users_info WHERE username = 'admin'")
@@ -441,6 +442,14 @@ def test_an_expired_form_says_so(open_hub: HubContainer) -> None:
     answer = browser.session.post(open_hub.url + "login", data=data, timeout=20)
     assert (answer.status_code, shown(answer)) == (403, "Login form invalid or expired. Try again.")
     assert 'name="password"' in answer.text, "the form is there to try again"
+
+
+@pytest.mark.parametrize("page", ["signup", "change-password"])
+def test_other_expired_forms_say_so_too(open_hub: HubContainer, page: str) -> None:
+    _, browser = user_of(open_hub)
+    answer = browser.session.post(open_hub.url + page, data={"_xsrf": "expired"}, timeout=20)
+    assert answer.status_code == 403
+    assert "This form has expired." in answer.text
 
 
 @pytest.mark.parametrize("page", ["authorize", "discard"])

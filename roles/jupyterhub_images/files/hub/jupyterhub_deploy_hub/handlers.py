@@ -51,7 +51,18 @@ class Login(native.LoginHandler):
         return super().render_template(name, **context)
 
 
-class SignUp(native.SignUpHandler):
+class _Form(BaseHandler):
+    """A form that was left open too long says so; the hub's own words are about a cookie and an argument."""
+
+    def check_xsrf_cookie(self) -> None:
+        try:
+            super().check_xsrf_cookie()
+        except web.HTTPError as error:
+            self.log.warning("%s: %s", self.request.path, error)
+            raise web.HTTPError(403, "This form has expired. Go back, reload the page and try again.") from None
+
+
+class SignUp(_Form, native.SignUpHandler):
     """``/signup``: say what is wrong instead of everything that could be."""
 
     def get_result_message(self, user: Any, *args: Any, **kwargs: Any) -> tuple[str, str]:
@@ -88,7 +99,7 @@ class Accounts(native.AuthorizationAreaHandler):
         self.finish(html)
 
 
-class Authorize(native.ToggleAuthorizationHandler):
+class Authorize(_Form, native.ToggleAuthorizationHandler):
     """``/authorize/NAME``: the library toggles on a GET that any web page can cause, and leaves sessions open."""
 
     @native.admin_users_scope
@@ -119,7 +130,7 @@ class Authorize(native.ToggleAuthorizationHandler):
                 await self.stop_single_user(user, server)
 
 
-class Discard(native.DiscardHandler):
+class Discard(_Form, native.DiscardHandler):
     """``/discard/NAME``: on a POST only, as Authorize."""
 
     @native.admin_users_scope
@@ -134,7 +145,7 @@ class Discard(native.DiscardHandler):
         await native.DiscardHandler.get(self, user_name)
 
 
-class _PasswordPage(native.LocalBase):
+class _PasswordPage(_Form, native.LocalBase):
     """What both password pages share."""
 
     async def show(self, template: str, name: str, problem: str | None = None, done: str | None = None) -> None:

@@ -138,8 +138,8 @@ class HubNative(NativeAuthenticator):
         Replaces the library's: its lock-out lived in memory, counted only names that exist, locked the name for
         everybody, and told an unauthorised user's password right or wrong while locked.
         """
-        fields = {key: data.get(key) for key in ("username", "password", "2fa")} if isinstance(data, dict) else {}
-        username, password, code = (value if isinstance(value, str) else "" for value in fields.values() or [""] * 3)
+        given = data if isinstance(data, dict) else {}  # the API hands over what it was sent
+        username, password, code = (str(given.get(key) or "") for key in ("username", "password", "2fa"))
         name = self.normalize_username(username)
         row = await self.verify(handler, name, password, code)
         if not row.is_authorized:

@@ -45,9 +45,13 @@ class HubSpawner(DockerSpawner):
             kwargs["labels"] = {**(kwargs.get("labels") or {}), **self.deploy_labels}
         return super().docker(method, *args, **kwargs)
 
+    @default("pull_policy")
+    def _pull_policy_default(self) -> str:
+        return "never"  # dockerspawner has one thread for Docker: a pull in it stops everybody
+
     async def pull_image(self, image: str) -> None:
-        """Pull nothing unless told to: dockerspawner has one thread for Docker, and a pull in it stops everybody."""
-        if self.pull_policy != "ifnotpresent":  # the library's default; another one was set on purpose
+        """Say what is missing in words for the user, where the library passes on Docker's 404."""
+        if self.pull_policy != "never":
             return await super().pull_image(image)
         try:
             await self.docker("inspect_image", image)
