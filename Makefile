@@ -39,6 +39,7 @@ test: check ## everything, on test hosts of its own in Docker; up to 45 minutes
 
 lock: $(TEST) ## pin the newest allowed releases: make lock ARGS=--upgrade
 	sh requirements/lock.sh $(ARGS)
+	sh roles/jupyterhub_images/files/lock.sh $(ARGS)
 
 clean: ## remove the environment and what the tests cached (test hosts too)
 	cd tests && python3 -m hosts.hosts clean
