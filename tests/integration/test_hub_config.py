@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from integration.signin_hub import HubContainer, docker, write_config
+from integration.signin_hub import NO_PROXY, HubContainer, docker, write_config
 
 #: What an operator may write into jupyterhub_extra_config, and what the check says of it ("" if it is fine).
 EXTRAS = {
@@ -109,3 +110,19 @@ def test_the_command_says_it_in_one_line_and_touches_nothing(
         "jupyterhub_extra_config line 1: c.Spawner.mem_limt does not exist; did you mean c.Spawner.mem_limit?"
     ]
     assert hub.run("ls", "-A", "/data").stdout == ""
+
+
+@pytest.mark.parametrize("base_url", ["/", "/lab/"])
+def test_a_hub_is_healthy_once_it_answers(hub_image: Callable[[str], str], tmp_path: Path, base_url: str) -> None:
+    write_config(tmp_path, f"{NO_PROXY}\nc.JupyterHub.base_url = {base_url!r}\n")
+    hub = HubContainer(hub_image("5.5.4"), tmp_path)
+    command = ("python3", "-m", "jupyterhub_deploy_hub.health")
+    assert "does not answer" in hub.run(*command).stderr  # a container of its own, without a hub
+    docker("run", "--detach", "--name", hub.name, *hub.arguments(), hub.image)
+    try:
+        end = time.monotonic() + 90
+        while hub.run(*command).returncode != 0:
+            assert time.monotonic() < end, hub.logs()
+        assert "Hub API listening" in hub.logs()
+    finally:
+        hub.remove()
