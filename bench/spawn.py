@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
@@ -26,23 +27,27 @@ class Hub:
 
     def __init__(self, url: str, password: str) -> None:
         self.url = url
-        self.session = requests.Session()
-        page = self.session.get(f"{url}/hub/login", timeout=30).text
-        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page)
-        assert xsrf, "the login page has no _xsrf field"
-        form = {"username": "admin", "password": password, "_xsrf": xsrf[1]}
-        self.session.post(f"{url}/hub/login?next=%2Fhub%2Fhome", data=form, timeout=30).raise_for_status()
-        cookie = next(
-            cookie.value for cookie in self.session.cookies if cookie.name == "_xsrf" and cookie.path == "/hub/"
-        )
-        self.session.headers["X-XSRFToken"] = str(cookie)
-        token = self.call("POST", "users/admin/tokens", json={"note": "bench"})["token"]
-        self.session = requests.Session()
-        self.session.headers["Authorization"] = f"token {token}"
+        self.headers: dict[str, str] = {}
+        with requests.Session() as browser:
+            page = browser.get(f"{url}/hub/login", timeout=30).text
+            xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page)
+            assert xsrf, "the login page has no _xsrf field"
+            form = {"username": "admin", "password": password, "_xsrf": xsrf[1]}
+            browser.post(f"{url}/hub/login?next=%2Fhub%2Fhome", data=form, timeout=30).raise_for_status()
+            cookies = [cookie for cookie in browser.cookies if cookie.name == "_xsrf" and cookie.path == "/hub/"]
+            answer = browser.post(
+                f"{url}/hub/api/users/admin/tokens",
+                json={"note": "bench", "expires_in": 3600},
+                headers={"X-XSRFToken": str(cookies[0].value)},
+                timeout=30,
+            )
+            answer.raise_for_status()
+        self.headers["Authorization"] = f"token {answer.json()['token']}"
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Call the API and return its answer; an error ends the measurement."""
-        answer = self.session.request(method, f"{self.url}/hub/api/{path}", timeout=60, **arguments)
+        url = f"{self.url}/hub/api/{path}"
+        answer = requests.request(method, url, headers=self.headers, timeout=60, **arguments)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -51,25 +56,28 @@ class Hub:
         return dict(self.call("GET", f"users/{name}").get("servers", {}).get("", {}))
 
 
-def spawn(hub: Hub, names: list[str]) -> list[float]:
-    """Start everybody's server at once; return the seconds until each was ready.
+def spawn_one(hub: Hub, name: str, start: float) -> float:
+    """Ask for one server and return the seconds from ``start`` until it was ready.
 
     Raises:
-        SystemExit: a server failed or took too long.
+        SystemExit: the server failed or took too long.
     """
+    hub.call("POST", f"users/{name}/server")  # the hub answers when the server is ready, or after 10 s at the latest
+    while True:
+        server = hub.server(name)
+        waited = time.monotonic() - start
+        if server.get("ready"):
+            return waited
+        if not server.get("pending") or waited > PATIENCE:
+            raise SystemExit(f"the server of {name} failed after {waited:.0f} s: {server}")
+        time.sleep(0.25)
+
+
+def spawn(hub: Hub, names: list[str]) -> list[float]:
+    """Start everybody's server at once; return the seconds until each was ready."""
     start = time.monotonic()
-    for name in names:
-        hub.call("POST", f"users/{name}/server")
-    ready: dict[str, float] = {}
-    while len(ready) < len(names):
-        for name in [name for name in names if name not in ready]:
-            server = hub.server(name)
-            if server.get("ready"):
-                ready[name] = time.monotonic() - start
-            elif not server.get("pending") or time.monotonic() - start > PATIENCE:
-                raise SystemExit(f"the server of {name} failed after {time.monotonic() - start:.0f} s: {server}")
-        time.sleep(0.1)
-    return list(ready.values())
+    with ThreadPoolExecutor(len(names)) as crowd:
+        return list(crowd.map(lambda name: spawn_one(hub, name, start), names))
 
 
 def stop(hub: Hub, names: list[str]) -> None:
