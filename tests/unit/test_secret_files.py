@@ -53,11 +53,12 @@ class TestFiles:
     def test_what_others_can_read_is_found_and_mended(self, tmp_path):
         secret_files.ensure_directory(str(tmp_path))
         secret_files.write(str(tmp_path), "proxy_token", "value")
+        secret_files.write(str(tmp_path), "crypt_key", "value")
         os.chmod(tmp_path / "proxy_token", 0o644)
-        os.chown(tmp_path / "proxy_token", 1000, 0)
+        os.chown(tmp_path / "crypt_key", 1000, 0)
         os.chmod(tmp_path, 0o755)
         found = secret_files.wrong_modes(str(tmp_path))
-        assert found == [str(tmp_path), str(tmp_path / "proxy_token")]
+        assert found == [str(tmp_path), str(tmp_path / "crypt_key"), str(tmp_path / "proxy_token")]
         secret_files.mend_modes(found)
         assert secret_files.wrong_modes(str(tmp_path)) == []
 
