@@ -92,6 +92,12 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimu
 def _name(value: str) -> Iterable[str]:
     if not NAME.fullmatch(value):
         yield f"name is {value!r}; use at most 40 lower-case letters, digits and dashes, a letter first"
+        return
+    # The hub `jupyter-ann` would be called as ann's server at the hub `jupyterhub` is, and the data of the hub
+    # `lab-user` as the volume of the user `data` at the hub `lab` (see roles/jupyterhub/vars/main.yml).
+    first, *others = value.split("-")
+    if "jupyter" in (first, *others) or "user" in others:
+        yield f"name is {value!r}, as servers and volumes of another hub's users are called; leave out jupyter and user"
 
 
 def _port(value: Any) -> Iterable[str]:

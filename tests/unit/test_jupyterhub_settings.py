@@ -48,6 +48,8 @@ def test_good_settings_have_no_problem():
     ("setting", "value", "said"),
     [
         ("name", "Lab_1", "jupyterhub_name is 'Lab_1'; use at most 40 lower-case letters, digits and dashes"),
+        ("name", "jupyter-ann", "jupyterhub_name is 'jupyter-ann', as servers and volumes of another hub's users are"),
+        ("name", "lab-user", "jupyterhub_name is 'lab-user', as servers and volumes of another hub's users are called"),
         ("port", 0, "jupyterhub_port is 0; use a number from 1 to 65535"),
         ("port", "http", "jupyterhub_port is 'http'; use a number from 1 to 65535"),
         ("public_url", "hub.example.com", "use a whole URL such as https://hub.example.com/"),
