@@ -12,7 +12,8 @@ description:
   - Never returns or shows a secret.
 options:
   path:
-    description: Directory of the secrets on the host.
+    description:
+      - Directory of the secrets on the host. The directory that it is in is made root's alone as well.
     type: path
     required: true
   admin_password:

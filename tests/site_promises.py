@@ -107,6 +107,7 @@ class SitePromises:
     def test_secrets_are_roots_alone(self, site: Site) -> None:
         listed = site.host.run(["find", SECRETS_DIR, "-printf", "%P %m %U:%G\\n"]).stdout.splitlines()
         assert listed[0].split() == ["700", "0:0"]
+        assert site.host.run(["stat", "--format", "%a %U:%G", f"{SECRETS_DIR}/.."]).stdout.strip() == "700 root:root"
         files = {line.split()[0]: line.split()[1:] for line in listed[1:]}
         assert {"cookie_secret", "proxy_token", "crypt_key", "admin_password"} <= set(files)
         assert set(map(tuple, files.values())) == {("600", "0:0")}

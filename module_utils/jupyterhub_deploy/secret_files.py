@@ -37,8 +37,8 @@ def read(directory: str, name: str) -> str | None:
 
 
 def wrong_modes(directory: str) -> list[str]:
-    """Return what does not belong to root alone: the directory and the files in it that exist."""
-    expected = {directory: DIRECTORY_MODE}
+    """Return what does not belong to root alone: the directory, the one it is in, and the files that exist in it."""
+    expected = {os.path.dirname(directory): DIRECTORY_MODE, directory: DIRECTORY_MODE}
     if os.path.isdir(directory):
         expected.update({os.path.join(directory, name): FILE_MODE for name in os.listdir(directory)})
     return sorted(path for path, mode in expected.items() if os.path.exists(path) and not _is(path, mode))
@@ -56,9 +56,10 @@ def plan(existing: Mapping[str, str | None], admin_password: str) -> tuple[list[
 
 
 def ensure_directory(path: str) -> None:
-    """Make a directory that root alone can enter, with its parents, or mend its mode."""
-    os.makedirs(path, mode=DIRECTORY_MODE, exist_ok=True)
-    _own(path, DIRECTORY_MODE)
+    """Make a directory that root alone can enter, in one that root alone can enter, or mend their modes."""
+    for directory in (os.path.dirname(path), path):
+        os.makedirs(directory, mode=DIRECTORY_MODE, exist_ok=True)
+        _own(directory, DIRECTORY_MODE)
 
 
 def write(directory: str, name: str, value: str) -> None:

@@ -46,21 +46,26 @@ class TestFiles:
         finally:
             os.umask(old)
         assert stat.S_IMODE(os.stat(directory).st_mode) == 0o700
+        assert stat.S_IMODE(os.stat(tmp_path / "deep").st_mode) == 0o700
         assert stat.S_IMODE(os.stat(f"{directory}/proxy_token").st_mode) == 0o600
         assert secret_files.read(directory, "proxy_token") == "value"
         assert secret_files.wrong_modes(directory) == []
 
     def test_what_others_can_read_is_found_and_mended(self, tmp_path):
-        secret_files.ensure_directory(str(tmp_path))
-        secret_files.write(str(tmp_path), "proxy_token", "value")
-        secret_files.write(str(tmp_path), "crypt_key", "value")
-        os.chmod(tmp_path / "proxy_token", 0o644)
-        os.chown(tmp_path / "crypt_key", 1000, 0)
+        directory = tmp_path / "secrets"
+        secret_files.ensure_directory(str(directory))
+        secret_files.write(str(directory), "proxy_token", "value")
+        secret_files.write(str(directory), "crypt_key", "value")
+        os.chmod(directory / "proxy_token", 0o644)
+        os.chown(directory / "crypt_key", 1000, 0)
+        os.chmod(directory, 0o755)
         os.chmod(tmp_path, 0o755)
-        found = secret_files.wrong_modes(str(tmp_path))
-        assert found == [str(tmp_path), str(tmp_path / "crypt_key"), str(tmp_path / "proxy_token")]
+        found = secret_files.wrong_modes(str(directory))
+        assert found == [
+            str(path) for path in (tmp_path, directory, directory / "crypt_key", directory / "proxy_token")
+        ]
         secret_files.mend_modes(found)
-        assert secret_files.wrong_modes(str(tmp_path)) == []
+        assert secret_files.wrong_modes(str(directory)) == []
 
     def test_an_empty_file_counts_as_missing(self, tmp_path):
         (tmp_path / "proxy_token").write_text("")
