@@ -234,6 +234,11 @@ def _merge(current: Options, applied: Options, defaults: Options, wanted: Option
         now, before = current.get(key, _ABSENT), applied.get(key, _ABSENT)
         default, want = defaults.get(key, _ABSENT), wanted.get(key, _ABSENT)
         foreign = now is not _ABSENT and now != before
+        if any(isinstance(want, kind) and not isinstance(now, kind) for kind in (Mapping, list)) and now is not _ABSENT:
+            # What stands there is of another kind than the operator's: it goes, and the defaults join in as if at first.
+            if foreign:
+                merged.replaced.append(f"{prefix}{key}")
+            now, before, foreign = _ABSENT, _ABSENT, False
         if _all_mappings(now, default, want):
             below = _merge(_mapping(now), _mapping(before), _mapping(default), _mapping(want), f"{prefix}{key}.")
             merged.replaced.extend(below.replaced)
@@ -265,9 +270,9 @@ def _merge(current: Options, applied: Options, defaults: Options, wanted: Option
 
 def _add_lists(now: list[Any], before: list[Any], want: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return the entries of an additive list, and those among them that are this role's."""
-    kept = [entry for entry in now if entry not in before and entry not in want]
-    own = [entry for entry in want if entry not in now or entry in before]
-    return [*want, *kept], own
+    foreign = [entry for entry in now if entry not in before]
+    own = [entry for entry in dict.fromkeys(want) if entry not in foreign]
+    return [*own, *foreign], own
 
 
 def _all_lists(*values: Any) -> bool:
