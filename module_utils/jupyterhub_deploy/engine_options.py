@@ -235,7 +235,7 @@ def _merge(current: Options, applied: Options, defaults: Options, wanted: Option
         default, want = defaults.get(key, _ABSENT), wanted.get(key, _ABSENT)
         foreign = now is not _ABSENT and now != before
         if any(isinstance(want, kind) and not isinstance(now, kind) for kind in (Mapping, list)) and now is not _ABSENT:
-            # What stands there is of another kind than the operator's: it goes, and the defaults join in as if at first.
+            # What stands there is of another kind than the operator's: it goes, and the defaults join in as at first.
             if foreign:
                 merged.replaced.append(f"{prefix}{key}")
             now, before, foreign = _ABSENT, _ABSENT, False
