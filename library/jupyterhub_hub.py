@@ -136,22 +136,25 @@ def answering(hub: HubContainer, probe: str) -> bool:
     return True
 
 
-def check_config(hub: HubContainer, spec: hub_plan.Spec) -> None:
-    """Load the configuration in the image that will run it.
+def prove(hub: HubContainer, spec: hub_plan.Spec) -> None:
+    """Load the configuration, and look at the database, in the image that will run them.
 
     :raises DeployError: with what the check said.
     """
-    code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.check"])
+    image = spec["image"]
+    code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.check"], data="ro")
     if code:
-        image = spec["image"]
         raise DeployError(f"the configuration does not load in {image}, so the hub was left as it was: {output}")
+    code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.schema", "--check"], data="ro")
+    if code:
+        raise DeployError(f"{image} cannot be used, so the hub was left as it was: {output}")
 
 
 def apply(hub: HubContainer, action: str, spec: hub_plan.Spec, params: dict[str, Any]) -> float:
     """Carry out an action of :func:`hub_plan.plan`; return the hub's downtime in seconds."""
     if action in ("create", "replace"):
         config_release.write(params["config_dir"], spec["config"], params["config_files"])
-        check_config(hub, spec)
+        prove(hub, spec)
         labels = {
             hub_plan.LABEL_HUB: hub.name,
             hub_plan.LABEL_CONFIG: spec["config"],

@@ -54,7 +54,9 @@ class HubContainer:
         if inspect_container(self.client, self.next):
             self._remove(self.next)
             done.append(f"removed {self.next}, left by an unfinished run")
-        if inspect_container(self.client, self.previous) and not self.observe():
+        previous = inspect_container(self.client, self.previous)
+        if previous and not self.observe():
+            self._fit_database(previous)
             self.client.rename(self.previous, self.name)
             done.append(f"put {self.previous} back as {self.name}, left by an unfinished run")
         return done
@@ -113,13 +115,15 @@ class HubContainer:
 
     def take_back(self) -> bool:
         """Remove a hub that failed and start its predecessor; ``False`` when there is none (the first hub)."""
-        if not inspect_container(self.client, self.previous):
+        previous = inspect_container(self.client, self.previous)
+        if not previous:
             if self.observe():
                 # Without this the engine would start it again and again; its log stays readable.
                 self.client.stop(self.name, timeout=STOP_TIMEOUT)
             return False
         if self.observe():
             self._remove(self.name)
+        self._fit_database(previous)
         self.client.rename(self.previous, self.name)
         self.client.start(self.name)
         return True
@@ -162,26 +166,28 @@ class HubContainer:
                 raise DeployError(f"after {self.health_timeout:.0f} s the hub was not {what}" + self._log())
             time.sleep(POLL_SECONDS)
 
-    def run_once(self, spec: dict[str, Any], command: list[str]) -> tuple[int, str]:
+    def run_once(self, spec: dict[str, Any], command: list[str], data: str) -> tuple[int, str]:
         """Run a command in a throw-away container of the hub image with the hub's configuration, without network.
 
-        :returns: exit code, and what it printed.
+        :param data: how the hub's data volume is mounted, ``ro`` or ``rw``.
+        :returns: exit code, and the last lines of what it printed.
         """
         name = f"{self.name}-check"
         self._remove_if_there(name)
-        mounts = [m for m in spec["mounts"] if m.split(":")[1] in (hub_plan.CONFIG_TARGET, hub_plan.SECRETS_TARGET)]
+        given = (hub_plan.CONFIG_TARGET, hub_plan.SECRETS_TARGET, hub_plan.DATA_TARGET)
+        mounts = [mount.rsplit(":", 1)[0] for mount in spec["mounts"] if mount.split(":")[1] in given]
         self.client.create_container(
             spec["image"],
             command,
             name=name,
             environment=dict(spec["environment"], DOCKER_NOTEBOOK_IMAGE=spec["notebook_image"]),
             host_config=self.client.create_host_config(
-                binds=mounts,
+                binds=[f"{mount}:{data if mount.endswith(hub_plan.DATA_TARGET) else 'ro'}" for mount in mounts],
                 network_mode="none",
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
                 read_only=True,
-                tmpfs={"/tmp": "mode=1777", hub_plan.DATA_TARGET: ""},  # noqa: S108
+                tmpfs={"/tmp": "mode=1777"},  # noqa: S108  (in the container)
             ),
         )
         try:
@@ -190,6 +196,16 @@ class HubContainer:
             return code, self.client.logs(name, tail=LOG_LINES).decode(errors="replace").strip()
         finally:
             self._remove_if_there(name)
+
+    def _fit_database(self, container: dict[str, Any]) -> None:
+        """Give a hub that is to run again the database that it can read: its successor may have upgraded the schema.
+
+        :raises DeployError: when there is no copy that fits.
+        """
+        command = ["python", "-m", "jupyterhub_deploy_hub.schema", "--restore"]
+        code, output = self.run_once(hub_plan.observed_spec(container), command, data="rw")
+        if code:
+            raise DeployError(f"the hub that ran before cannot be put back: {output}")
 
     def _endpoint(self) -> dict[str, Any]:
         endpoint: dict[str, Any] = self.client.create_endpoint_config(aliases=[self.name])

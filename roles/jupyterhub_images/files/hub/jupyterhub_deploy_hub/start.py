@@ -1,4 +1,4 @@
-"""The hub image's command: make sure that the admin exists, then become JupyterHub.
+"""The hub image's command: bring the database to this JupyterHub's schema, seed the admin, then become JupyterHub.
 
 A hub whose admin could not be seeded does not start: nobody shall find a hub on which ``admin`` is still free.
 """
@@ -8,13 +8,16 @@ from __future__ import annotations
 import os
 import sys
 
-from . import CONFIG_FILE, HubError, seed
+from . import CONFIG_FILE, HubError, schema, seed
 
 
 def main() -> int:
     """Seed, then replace this process, so that the container's signals reach the hub itself."""
     os.umask(0o077)  # the database holds what users sign in with
     try:
+        kept = schema.upgrade()
+        if kept:
+            print(f"The database was upgraded; what it was before is kept in {kept}", file=sys.stderr)
         seed.ensure_admin()
     except HubError as error:
         print(f"JupyterHub was not started: {error}", file=sys.stderr)
