@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -19,6 +23,7 @@ from modules import ModuleError, run
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "jhd-test-hub"
+KILLED_RUN = str(ROOT / "tests" / "killed_run.py")
 # Only for NativeAuthenticator's sign-up form, never for an account that lives longer than a test.
 STRANGERS_PASSWORD = "let-me-in-please"
 
@@ -326,3 +331,93 @@ def test_what_a_killed_run_left_is_put_right(site, left):
     assert site.engine.containers.get(NAME).id == container.id
     assert site.hub()[2] == 200
     assert site.names() == [NAME, f"{NAME}-proxy"]
+
+
+def revision(site):
+    """The schema revision of the hub's database, read past the hub."""
+    volume = site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
+    with sqlite3.connect(f"file:{volume}/jupyterhub.sqlite?mode=ro", uri=True) as database:
+        return database.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+
+
+class TestUpgrade:
+    """From JupyterHub 5.5 to 6.1, whose database schema is another, and what happens when that fails."""
+
+    @pytest.fixture
+    def old(self, site):
+        """The hub on 5.5, and on its way out again whatever the test did."""
+        session, schema = site.sign_in("admin", site.admin_password()), revision(site)
+        yield session, schema, site.image
+        site.extra_config = ""
+
+    def test_a_new_version_that_fails_is_taken_back_with_the_database_as_it_was(self, site, hub_image, old):
+        session, schema, image = old
+        before = site.hub()[0]
+        site.image = hub_image("6.1.1")
+        site.extra_config = f"import os\nif os.uname().nodename == '{NAME}':\n    raise SystemExit('on fire')"
+        with pytest.raises(ModuleError, match="the one that ran before was put back"):
+            site.run()
+        site.image, site.extra_config = image, ""
+        assert site.hub()[::2] == (before, 200)
+        assert revision(site) == schema
+        assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
+        assert site.run()["action"] == "none"
+
+    def test_a_run_killed_after_the_upgrade_goes_back_to_a_hub_with_all_data(self, site, hub_image, old, tmp_path):
+        """The successor has upgraded the database, the old hub lies aside, and nobody is there to finish."""
+        session, schema, image = old
+        site.image = hub_image("6.1.1")
+        arguments = tmp_path / "arguments.json"
+        arguments.write_text(json.dumps(site.arguments()))
+        for moment in range(1, 40):
+            killed = subprocess.run(
+                [sys.executable, KILLED_RUN, str(moment), arguments], capture_output=True, check=False
+            )
+            if f"{NAME}-previous" in site.names() and NAME in site.names():
+                break
+        assert killed.returncode == -signal.SIGKILL
+        while revision(site) == schema:
+            time.sleep(0.5)
+        site.engine.containers.get(NAME).remove(force=True)
+        site.image = image
+        result = site.run()
+        assert "left by an unfinished run" in " ".join(result["reasons"])
+        assert revision(site) == schema
+        assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
+
+    def test_the_database_goes_along_and_nobody_signs_in_again(self, site, hub_image, old):
+        session, schema, image = old
+        site.image = hub_image("6.1.1")
+        result = site.run()
+        assert result["action"] == "replace"
+        assert revision(site) != schema
+        assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
+        assert site.sign_in("admin", site.admin_password())
+        assert site.run()["action"] == "none"
+
+        # And the way back is refused, before anything is touched, with the copy that would be needed.
+        before = site.hub()
+        newer, site.image = site.image, image
+        with pytest.raises(ModuleError, match=r"newer than this JupyterHub's .*jupyterhub\.sqlite\." + schema):
+            site.run()
+        site.image = newer
+        assert site.hub() == before
+
+
+def test_a_run_killed_at_any_step_is_put_right_by_the_next(site, tmp_path):
+    """SIGKILL after each thing that a replacement does to the engine, one after the other."""
+    arguments, moment = tmp_path / "arguments.json", 0
+    while True:
+        moment += 1
+        site.extra_config = f"# {moment}"
+        arguments.write_text(json.dumps(site.arguments()))
+        done = subprocess.run(
+            [sys.executable, KILLED_RUN, str(moment), arguments], capture_output=True, text=True, check=False
+        )
+        if done.returncode != -signal.SIGKILL:
+            break
+        site.run()
+        assert site.hub()[2] == 200, f"after a kill at step {moment}"
+        assert site.sign_in("admin", site.admin_password()), f"after a kill at step {moment}"
+        assert site.names() == [NAME, f"{NAME}-proxy"], f"after a kill at step {moment}"
+    assert moment > 10, f"a replacement takes more steps than {moment}: {done.stdout}{done.stderr}"

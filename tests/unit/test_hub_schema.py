@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from jupyterhub_deploy_hub import HubError, schema
 
 SCRIPTS = [
