@@ -175,6 +175,9 @@ def apply(hub: HubContainer, action: str, spec: hub_plan.Spec, params: dict[str,
         )
     except (DeployError, docker_errors.APIError) as error:
         if hub.take_back():
+            hub.wait_until(
+                hub.answers, f"answering its health check after it was put back; its successor failed: {error}"
+            )
             raise DeployError(f"the new hub failed, the one that ran before was put back: {error}") from error
         raise DeployError(f"the hub failed: {error}") from error
     hub.finish()
