@@ -54,7 +54,8 @@ def schemas(scripts: Iterable[str]) -> Schemas:
 
     Raises HubError unless there is exactly one that no other builds upon.
     """
-    own, before = set(), set()
+    own: set[str] = set()
+    before: set[str] = set()
     for text in scripts:
         for kind, revision in _REVISION.findall(text):
             (own if kind == "revision" else before).add(revision)
