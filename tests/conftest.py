@@ -9,10 +9,12 @@ import ansible.module_utils
 import hypothesis
 
 from hosts.built_images import built_images, hub_image, notebook_image, proxy_image
-from hosts.fixtures import bare_site, engine, make_host, registry
+from hosts.fixtures import _early_start, bare_site, bare_site_ahead, engine, make_host, registry
 
 __all__ = [
+    "_early_start",
     "bare_site",
+    "bare_site_ahead",
     "built_images",
     "engine",
     "hub_image",

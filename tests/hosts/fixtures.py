@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import subprocess
 import time
@@ -34,9 +35,8 @@ def make_host(engine: None) -> Iterator[MakeHost]:
     made: list[Host] = []
 
     def make(kind: str) -> Host:
-        host = Host.create(
-            kind, owner=None if os.environ.get(KEEP) else os.getpid()
-        )  # no owner: only `make clean` removes it
+        # A host without an owner is removed by `make clean` alone.
+        host = Host.create(kind, owner=None if os.environ.get(KEEP) else os.getpid())
         made.append(host)
         return host
 
@@ -74,20 +74,46 @@ class BareSite(NamedTuple):
     seconds: float
 
 
+def wants_bare_site(session: pytest.Session) -> bool:
+    """Tell whether a test of this run uses the site on a bare machine."""
+    return any("bare_site" in getattr(item, "fixturenames", ()) for item in session.items)
+
+
 @pytest.fixture(scope="session")
-def bare_site(make_host: MakeHost, tmp_path_factory: pytest.TempPathFactory) -> BareSite:
-    """Type ``make site`` in a clone on a bare machine, as a newcomer would, and return what came of it."""
+def bare_site_ahead(
+    make_host: MakeHost, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[concurrent.futures.Future[BareSite]]:
+    """Type ``make site`` in a clone on a bare machine, as a newcomer would, and return what will come of it."""
     host = make_host("bare")
     project = host.copy_project()
     log = Path(tmp_path_factory.mktemp("bare"), "make-site.log")
-    start = time.monotonic()
-    output = host.run_logged(f"cd {project} && make site", log)
-    return BareSite(
-        host=host,
-        project=project,
-        url=f"http://{host.address}:8000",
-        admin="admin",
-        password=host.read("/etc/jupyterhub/secrets/admin_password").strip(),
-        output=output,
-        seconds=time.monotonic() - start,
-    )
+
+    def make() -> BareSite:
+        start = time.monotonic()
+        output = host.run_logged(f"cd {project} && make site", log)
+        return BareSite(
+            host=host,
+            project=project,
+            url=f"http://{host.address}:8000",
+            admin="admin",
+            password=host.read("/etc/jupyterhub/secrets/admin_password").strip(),
+            output=output,
+            seconds=time.monotonic() - start,
+        )
+
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    yield pool.submit(make)
+    pool.shutdown(wait=False)  # a run that was stopped early does not wait: its host goes, and `make site` with it
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _early_start(request: pytest.FixtureRequest) -> None:
+    """Begin with the bare machine at once when a test will want it: it takes minutes that others can use."""
+    if wants_bare_site(request.session):
+        request.getfixturevalue("bare_site_ahead")
+
+
+@pytest.fixture(scope="session")
+def bare_site(bare_site_ahead: concurrent.futures.Future[BareSite]) -> BareSite:
+    """Return what ``make site`` made on a bare machine, once it has."""
+    return bare_site_ahead.result()
