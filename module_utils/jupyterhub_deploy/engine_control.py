@@ -23,6 +23,8 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 LOG_FILE = "/var/log/dockerd.log"  # of an engine that we start ourselves
 INIT_LOG_FILE = "/var/log/docker.log"  # of Debian's and Docker's init script
 LOG_LINES = 15
+# … of so many last lines, without the chatter: an engine that fails says a dozen things about its shutting down.
+LOG_WINDOW = 100
 
 # One older log is kept beside it. Checked at each start; the role adds a logrotate rule where logrotate is at home.
 LOG_ROTATE_BYTES = 10 * 1024 * 1024
@@ -249,12 +251,12 @@ def _failure(what: str, manager: str) -> DeployError:
 
 def _log(manager: str) -> tuple[str, str]:
     if manager == "systemd":
-        command = ["journalctl", "--unit=docker", f"--lines={LOG_LINES}", "--no-pager", "--output=cat"]
-        return "journalctl -u docker", _run(command).stdout.strip()
+        command = ["journalctl", "--unit=docker", f"--lines={LOG_WINDOW}", "--no-pager", "--output=cat"]
+        return "journalctl -u docker", engine_options.telling_lines(_run(command).stdout.splitlines(), LOG_LINES)
     path = INIT_LOG_FILE if manager == "sysvinit" else LOG_FILE
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return path, "".join(file.readlines()[-LOG_LINES:]).strip()
+            return path, engine_options.telling_lines(file.read().splitlines()[-LOG_WINDOW:], LOG_LINES)
     except OSError as error:
         return path, f"cannot be read: {error}"
 

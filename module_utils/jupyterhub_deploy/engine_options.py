@@ -213,6 +213,15 @@ def hide_passwords(text: str) -> str:
     return re.sub(r"(://[^/\s:@\"]*):[^/\s@\"]*@", r"\1:********@", text)
 
 
+def telling_lines(log: Sequence[str], limit: int) -> str:
+    """Return the last lines of an engine's log that tell of trouble, at most ``limit``; of all lines if none does.
+
+    What has no level (dockerd's last words when it cannot start) counts as trouble.
+    """
+    trouble = [line for line in log if line.strip() and not re.search(r"\blevel=(info|debug)\b", line)]
+    return "\n".join((trouble or list(log))[-limit:]).strip()
+
+
 def merge(current: Options, applied: Options, defaults: Options, wanted: Options) -> Merged:
     """Merge the three writers' options; none of the arguments is changed.
 

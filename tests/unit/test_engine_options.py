@@ -91,6 +91,19 @@ class TestMerge:
         assert made.replaced == ["registry-mirrors"]
 
 
+class TestTellingLines:
+    CHATTER = 'time="…" level=info msg="[core] Channel Connectivity change to SHUTDOWN" module=grpc'
+    ERROR = 'time="…" level=error msg="Failed to GetDriver graph" driver=nonsense'
+    LAST = "failed to start daemon: error initializing graphdriver: driver not supported"
+
+    def test_trouble_shows_however_much_is_said_after_it(self):
+        log = [self.CHATTER, self.ERROR, *[self.CHATTER] * 50, self.LAST, ""]
+        assert options.telling_lines(log, 15) == f"{self.ERROR}\n{self.LAST}"
+
+    def test_without_trouble_the_end_shows(self):
+        assert options.telling_lines(["a level=info", "b level=info"], 1) == "b level=info"
+
+
 NAMES = st.sampled_from(["a", "b", "log-opts", "registry-mirrors", "insecure-registries"])
 # Booleans and numbers apart: to Python, True and 1 are equal.
 LEAVES = st.one_of(st.booleans(), st.integers(2, 3), st.lists(st.sampled_from("xyz"), min_size=1, unique=True))
