@@ -9,6 +9,7 @@ import socket
 import socketserver
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,9 @@ class TestPidFile:
         program.symlink_to("/bin/sleep")
         with subprocess.Popen([str(program), "60"]) as process:
             (tmp_path / "pid").write_text(f"{process.pid}\n")
+            # Popen returns a moment before the kernel has the new program's command line.
+            while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                time.sleep(0.01)
             try:
                 assert engine_host.process_of(str(tmp_path / "pid"), "dockerd") == process.pid
                 assert engine_host.arguments_of(process.pid) == ["60"]
