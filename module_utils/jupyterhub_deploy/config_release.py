@@ -10,6 +10,8 @@ import os
 import shutil
 import tempfile
 
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
 KEEP = 3  # directories that stay for a look back, beside those in use
 
 
@@ -33,6 +35,8 @@ def write(config_dir: str, digest: str, files: dict[str, str]) -> None:
     """Write one version, whole or not at all; readable by root alone.
 
     A version that is there with other content than its name says (an edit by hand, a torn disk) is written again.
+
+    :raises DeployError: when the file system does not take it; nothing of it is left then.
     """
     target = path(config_dir, digest)
     if read(target) == files:
@@ -48,6 +52,11 @@ def write(config_dir: str, digest: str, files: dict[str, str]) -> None:
         if os.path.isdir(target):
             shutil.rmtree(target)
         os.rename(staging, target)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise DeployError(
+            f"the configuration cannot be written to {config_dir}: {error}; the hub was left as it was"
+        ) from error
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

@@ -6,6 +6,7 @@ import os
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy import config_release
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 FILES = {"jupyterhub_config.py": "c = get_config()\n", "settings.json": "{}\n"}
 
@@ -40,6 +41,18 @@ def test_a_version_edited_by_hand_is_written_again(tmp_path):
 def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         config_release.write(str(tmp_path), "abc", {"a": "fine", "b": None})  # type: ignore[dict-item]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(config_release.os, "fsync", full)
+    with pytest.raises(
+        DeployError, match=r"cannot be written to .*No space left on device; the hub was left as it was"
+    ):
+        config_release.write(str(tmp_path), "abc", FILES)
     assert os.listdir(tmp_path) == []
 
 
