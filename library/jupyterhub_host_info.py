@@ -49,8 +49,13 @@ disk_free_bytes:
   type: int
   returned: always
   sample: 53687091200
+backup_schedule:
+  description: Whether the host backs up this hub by itself.
+  type: bool
+  returned: always
 """
 
+import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -81,6 +86,7 @@ def main() -> None:
         port_holder=port_holder(module.params["name"], module.params["port"], client.containers() if client else []),
         disk_path=path,
         disk_free_bytes=host.free_bytes(path),
+        backup_schedule=os.path.exists(host.backup_settings(module.params["name"])),
     )
 
 

@@ -56,6 +56,13 @@ options:
     description: Seconds that a hub gets from its start until it answers.
     type: float
     default: 120
+  notebook_images:
+    description:
+      - More notebook images that users' servers may run, by reference. A server on one of these or on
+        C(DOCKER_NOTEBOOK_IMAGE), with the content that the host has now, is not in RV(servers_on_other_images).
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Tells what would be done, also on a host without a Docker engine; touches nothing.
@@ -101,42 +108,37 @@ downtime:
   description: Seconds from the stop of the old hub until the new one answered through the proxy; 0 without a swap.
   type: float
   returned: success
-  sample: 5.2
+  sample: 0.5
+start_seconds:
+  description:
+    - Seconds that the new hub needed from its start until it answered for itself, without those in which it stood by
+      for the old one to end. Most of them pass beside the old hub, so that RV(downtime) is usually less.
+  type: float
+  returned: success
+  sample: 2.1
+servers_on_other_images:
+  description: Containers of users' servers that still run another image than the next one started would.
+  type: list
+  elements: str
+  returned: success
+  sample: [jupyter-alice]
 """
 
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import config_release, hub_plan
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, docker_errors, inspect_image
+from ansible.module_utils.jupyterhub_deploy import config_release, container_plan, hub_plan
+from ansible.module_utils.jupyterhub_deploy.docker_client import (
+    ENGINE_ERRORS,
+    connect,
+    connect_or_none,
+    image_id,
+)
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub_container import HubContainer, answers, uptime
-
-# A hub that has been up for longer than it needs to start gets this long to answer, seconds.
-PATIENCE = 5.0
+from ansible.module_utils.jupyterhub_deploy.hub_container import HubContainer
 
 
-def image_id(client: Any, reference: str) -> str | None:
-    """Return the id of an image on this host, or ``None``."""
-    found = inspect_image(client, reference) if client else None
-    return found["Id"] if found else None
-
-
-def answering(hub: HubContainer, probe: str) -> bool:
-    """Tell whether the hub answers, directly and through the proxy; one that has only just started gets time to."""
-    container = hub.observe()
-    if not container or not container["State"]["Running"]:
-        return False
-    deadline = time.monotonic() + max(PATIENCE, hub.health_timeout - uptime(container))
-    while not (hub.answers() and answers(probe)):
-        if time.monotonic() > deadline or hub.given_up():
-            return False
-        time.sleep(0.5)
-    return True
-
-
-def prove(hub: HubContainer, spec: hub_plan.Spec) -> None:
+def prove(hub: HubContainer, spec: container_plan.Spec) -> None:
     """Load the configuration, and look at the database, in the image that will run them.
 
     :raises DeployError: with what the check said.
@@ -150,45 +152,24 @@ def prove(hub: HubContainer, spec: hub_plan.Spec) -> None:
         raise DeployError(f"{image} cannot be used, so the hub was left as it was: {output}")
 
 
-def apply(hub: HubContainer, action: str, spec: hub_plan.Spec, params: dict[str, Any]) -> float:
-    """Carry out an action of :func:`hub_plan.plan`; return the hub's downtime in seconds."""
-    if action in ("create", "replace"):
+def prepare(hub: HubContainer, spec: container_plan.Spec, params: dict[str, Any]) -> None:
+    """Have configuration and successor ready beside the hub that runs.
+
+    :raises DeployError: when they cannot be; the hub is as it was.
+    """
+    try:
         config_release.write(params["config_dir"], spec["config"], params["config_files"])
         prove(hub, spec)
-        labels = {
-            hub_plan.LABEL_HUB: hub.name,
-            hub_plan.LABEL_CONFIG: spec["config"],
-            hub_plan.LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
-        }
-        hub.create(hub.next, spec, labels)
-    began = time.monotonic()
-    try:
-        if action in ("create", "replace"):
-            hub.swap_in()
-        elif action == "start":
-            hub.client.start(hub.name)
-        else:
-            hub.client.restart(hub.name)
-        hub.wait_until(hub.answers, "answering its health check")
-        hub.wait_until(
-            lambda: answers(params["public_probe"]), f"reachable through the proxy at {params['public_probe']}"
-        )
-    except (DeployError, docker_errors.APIError) as error:
-        if hub.take_back():
-            hub.wait_until(
-                hub.answers, f"answering its health check after it was put back; its successor failed: {error}"
-            )
-            raise DeployError(f"the new hub failed, the one that ran before was put back: {error}") from error
-        raise DeployError(f"the hub failed: {error}") from error
-    hub.finish()
-    return time.monotonic() - began
+        hub.create_successor(spec)
+    except ENGINE_ERRORS as error:
+        raise DeployError(f"the new hub could not be prepared, so the hub was left as it was: {error}") from error
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     params = module.params
     client = connect_or_none() if module.check_mode else connect()
-    hub = HubContainer(client, params["name"], params["health_timeout"])
+    hub = HubContainer(client, params["name"], params["public_probe"], params["health_timeout"])
     recovered: list[str] = []
     if client and hub.unfinished():
         recovered = ["an earlier run did not finish"] if module.check_mode else hub.recover()
@@ -199,30 +180,32 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         for key, reference in (("image_id", params["image"]), ("notebook_image_id", notebook_image)):
             if not wanted[key]:
                 raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
-    unchanged = current is not None and not hub_plan.differences(wanted, hub_plan.observed_spec(current))
-    action, reasons = hub_plan.plan(wanted, current, unchanged and answering(hub, params["public_probe"]))
+    reasons = hub_plan.differences(wanted, hub_plan.observed_spec(current)) if current else []
+    answering = bool(current) and not reasons and hub.answering()
+    action, reasons = container_plan.plan("hub", current, reasons, answering)
     result: dict[str, Any] = {
         "action": action,
-        "reasons": recovered + reasons,
-        "changed": bool(recovered) or action != "none",
         "downtime": 0.0,
+        "start_seconds": 0.0,
         "diff": diff(wanted, current, params),
     }
-    if module.check_mode:
-        return result
-    if action == "none":
-        hub.finish()
-    else:
-        result["downtime"] = round(apply(hub, action, wanted, params), 2)
-    config_release.prune(params["config_dir"], hub.configs_in_use())
-    return result
+    if not module.check_mode:
+        if action in ("create", "replace"):
+            prepare(hub, wanted, params)
+        if action != "none":
+            times = hub.bring_up(action)
+            result.update(downtime=round(times.down, 2), start_seconds=round(times.start, 2))
+        left = hub.finish()
+        recovered += left if action == "none" else []
+        config_release.prune(params["config_dir"], hub.configs_in_use())
+    images = {image_id(client, reference) for reference in (notebook_image, *params["notebook_images"])}
+    result["servers_on_other_images"] = hub.servers_on_other_images(images) if client else []
+    return {**result, "reasons": recovered + reasons, "changed": bool(recovered) or action != "none"}
 
 
-def diff(wanted: hub_plan.Spec, current: dict[str, Any] | None, params: dict[str, Any]) -> list[dict[str, Any]]:
+def diff(wanted: container_plan.Spec, current: dict[str, Any] | None, params: dict[str, Any]) -> list[dict[str, Any]]:
     """Return before and after, as ``--diff`` shows them: the specification, then each configuration file."""
-    before = hub_plan.observed_spec(current) if current else {}
-    if before:
-        before["environment"] = {k: v for k, v in before["environment"].items() if k in wanted["environment"]}
+    before = container_plan.comparable(wanted, hub_plan.observed_spec(current)) if current else {}
     old_files = config_release.read(config_release.path(params["config_dir"], before["config"])) if before else {}
     shown = [{"before": before, "after": wanted, "before_header": "running hub", "after_header": "wanted hub"}]
     for name, text in params["config_files"].items():
@@ -243,6 +226,7 @@ def main() -> None:
             "networks": {"type": "list", "elements": "str", "required": True},
             "public_probe": {"type": "str", "required": True},
             "health_timeout": {"type": "float", "default": 120},
+            "notebook_images": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -250,6 +234,8 @@ def main() -> None:
         module.exit_json(**run(module))
     except DeployError as error:
         module.fail_json(msg=str(error))
+    except ENGINE_ERRORS as error:
+        module.fail_json(msg=f"the engine failed while it was asked about the hub, run site.yml again: {error}")
 
 
 if __name__ == "__main__":

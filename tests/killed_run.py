@@ -1,11 +1,13 @@
-"""Run the module jupyterhub_hub and be killed, as by SIGKILL, right after the n-th thing that it did to the engine.
+"""Run a module and be killed, as by SIGKILL, right after the n-th thing that it did to the engine.
 
-Usage: ``python tests/killed_run.py N ARGUMENTS.json``; ends by the signal, or with the module's own exit code when the
-module did fewer things than that. Real calls on a real engine; only the moment of the kill is chosen.
+Usage: ``python tests/killed_run.py MODULE N ARGUMENTS.json``, or ``rename:N`` for the n-th thing of one kind; ends by
+the signal, or with the module's own exit code when the module did fewer things than that. Real calls on a real engine;
+only the moment of the kill is chosen.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -24,14 +26,13 @@ ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 import docker  # noqa: E402
 from ansible.module_utils.testing import patch_module_args  # noqa: E402
 
-import jupyterhub_hub  # noqa: E402
-
-STEPS = ("create_container", "connect_container_to_network", "start", "stop", "rename", "remove_container")
+STEPS = ("create_container", "connect_container_to_network", "start", "kill", "stop", "rename", "remove_container")
 
 
 def main() -> None:
     """Count the steps, and die at the one that was asked for."""
-    left = int(sys.argv[1])
+    kind, _, number = sys.argv[2].rpartition(":")
+    left = int(number)
 
     def counted(step: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -44,10 +45,10 @@ def main() -> None:
 
         return call
 
-    for name in STEPS:
+    for name in [kind] if kind else STEPS:
         setattr(docker.APIClient, name, counted(getattr(docker.APIClient, name)))
-    with patch_module_args(json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))):
-        jupyterhub_hub.main()
+    with patch_module_args(json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))):
+        importlib.import_module(sys.argv[1]).main()
 
 
 if __name__ == "__main__":

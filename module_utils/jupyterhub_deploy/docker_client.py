@@ -13,6 +13,9 @@ except ImportError:  # a bare host in check mode: the docker role would install 
     docker = None  # type: ignore[assignment]
     docker_errors = None  # type: ignore[assignment]
 
+# Whatever can go wrong between a module and the engine: what it answers, and (OSError) a time-out or a lost socket.
+ENGINE_ERRORS: tuple[type[Exception], ...] = (docker_errors.DockerException, OSError) if docker_errors else (OSError,)
+
 # Pulls and builds report progress all the time; a silent engine for this long (seconds) is a dead one.
 API_TIMEOUT = 120
 
@@ -62,3 +65,9 @@ def inspect_image(client: Any, reference: str) -> dict[str, Any] | None:
     except (docker_errors.ImageNotFound, docker_errors.NotFound):
         return None
     return found
+
+
+def image_id(client: Any | None, reference: str) -> str | None:
+    """Return the id of an image on this host, ``None`` when it is not there or there is no engine."""
+    found = inspect_image(client, reference) if client else None
+    return found["Id"] if found else None

@@ -1,4 +1,4 @@
-"""What a host has left for a hub: a free port and disk space."""
+"""What a host has left for a hub: a free port and disk space; and whether it backs the hub up by itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import os
 from typing import Any
 
 LISTEN = "0A"  # state of a listening socket in /proc/net/tcp (include/net/tcp_states.h)
+
+SETTINGS_DIR = "/etc/jupyterhub-deploy"
+
+
+def backup_settings(hub: str) -> str:
+    """Return where the settings of a hub's scheduled backups are; without a schedule there is no such file."""
+    return os.path.join(SETTINGS_DIR, f"backup-{hub}.json")
 
 
 def listening_inodes(table: str, port: int) -> set[str]:

@@ -2,184 +2,89 @@
 
 from __future__ import annotations
 
-import json
-import signal
+import io
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import docker
-import jinja2
 import pytest
 import requests
 
 import jupyterhub_hub
-import jupyterhub_secrets
+from module_site import ModuleSite, killed_run
 from modules import ModuleError, run
 
-ROOT = Path(__file__).resolve().parents[2]
 NAME = "jhd-test-hub"
-KILLED_RUN = str(ROOT / "tests" / "killed_run.py")
 # Only for NativeAuthenticator's sign-up form, never for an account that lives longer than a test.
 STRANGERS_PASSWORD = "let-me-in-please"
 
 
-class Site:
-    """A hub and its proxy as role `jupyterhub` makes them, under a name of this test's own."""
+class FirstSite(ModuleSite):
+    """A site that remembers its first minute.
 
-    def __init__(self, engine, hub_image, proxy_image, notebook_image, config_dir):
-        self.engine, self.image, self.proxy_image, self.notebook_image = engine, hub_image, proxy_image, notebook_image
-        self.config_dir = config_dir
-        self.extra_config = ""
-        self.url = ""
-        self.first: dict[str, Any] = {}  # what the module returned when it made the hub
-        self.strangers_pages = 0  # answers that a stranger got meanwhile to signing up as admin
+    Attributes:
+        first: what the module returned when it made the hub.
+        strangers_pages: answers that a stranger got meanwhile to signing up as admin.
+    """
 
-    def prepare(self):
-        run(jupyterhub_secrets, path=f"{self.config_dir}/secrets")
-        self.engine.networks.create(f"{NAME}-network")
-        self.engine.networks.create(f"{NAME}-control")
-        self.engine.volumes.create(f"{NAME}-data")
-        self.proxy = self.engine.containers.create(
-            self.proxy_image,
-            name=f"{NAME}-proxy",
-            network=f"{NAME}-network",
-            ports={"8000/tcp": ("127.0.0.1", None)},
-            environment={"PROXY_API_HOST": f"{NAME}-proxy-api"},
-            volumes=[f"{self.config_dir}/secrets/proxy_token:/etc/jupyterhub/secrets/proxy_token:ro"],
-        )
-        self.engine.networks.get(f"{NAME}-control").connect(self.proxy, aliases=[f"{NAME}-proxy-api"])
-        self.proxy.start()
-        self.proxy.reload()
-        self.url = f"http://127.0.0.1:{self.proxy.ports['8000/tcp'][0]['HostPort']}"
-
-    def arguments(self):
-        template = jinja2.Template((ROOT / "roles/jupyterhub/templates/jupyterhub_config.py.j2").read_text())
-        settings = {
-            "name": NAME,
-            "server_prefix": f"{NAME}-jupyter",
-            "volume_prefix": f"{NAME}-user-",
-            "public_url": "",
-            "authenticators": ["native"],
-            "native": {
-                "signup": "open",
-                "minimum_password_length": 8,
-                "check_common_password": True,
-                "failed_logins": 5,
-                "lockout_seconds": 600,
-            },
-            "proxy_api_url": f"http://{NAME}-proxy-api:8001",
-        }
-        return {
-            "name": NAME,
-            "image": self.image,
-            "environment": {
-                "DOCKER_NOTEBOOK_IMAGE": self.notebook_image,
-                "DOCKER_NETWORK_NAME": f"{NAME}-network",
-                "DOCKER_NOTEBOOK_DIR": "/home/jovyan/work",
-                "JUPYTERHUB_ADMIN": "admin",
-            },
-            "config_dir": self.config_dir,
-            "config_files": {
-                "jupyterhub_config.py": template.render(jupyterhub_extra_config=self.extra_config),
-                "settings.json": json.dumps(settings),
-            },
-            "data_volume": f"{NAME}-data",
-            "networks": [f"{NAME}-control", f"{NAME}-network"],
-            "public_probe": f"{self.url}/hub/health",
-            "health_timeout": 60,
-        }
-
-    def run(self, **options):
-        return run(jupyterhub_hub, **self.arguments(), **options)
-
-    def hub(self):
-        """Identity and start time of the hub that runs, and whether it answers users."""
-        container = self.engine.containers.get(NAME)
-        answered = requests.get(f"{self.url}/hub/health", timeout=10).status_code
-        return container.id, container.attrs["State"]["StartedAt"], answered
-
-    def names(self):
-        return sorted(c.name for c in self.engine.containers.list(all=True) if c.name.startswith(NAME))
-
-    def admin_password(self):
-        return Path(self.config_dir, "secrets", "admin_password").read_text().strip()
-
-    def sign_in(self, name, password):
-        """Sign in by the form; return the session, or None when refused."""
-        session = requests.Session()
-        page = session.get(f"{self.url}/hub/login", timeout=10)
-        form = {"username": name, "password": password, "_xsrf": session.cookies.get("_xsrf", path="/hub/")}
-        assert page.ok
-        session.post(f"{self.url}/hub/login", data=form, timeout=30, allow_redirects=False)  # or a server is spawned
-        return session if session.get(f"{self.url}/hub/home", timeout=10).url.endswith("/hub/home") else None
+    first: dict[str, Any]
+    strangers_pages: int
 
 
-def clean(engine):
-    for container in engine.containers.list(all=True):
-        if container.name.startswith(NAME):
-            container.remove(force=True, v=True)
-    for volume in engine.volumes.list():
-        if volume.name.startswith(NAME):
-            volume.remove(force=True)
-    for network in engine.networks.list():
-        if network.name.startswith(NAME):
-            network.remove()
-
-
-def sign_up_as_admin(url, until):
-    """Try to register as admin, in several spellings, from before the hub exists; count the pages that answered."""
-    pages = 0
+def sign_up_as_admin(url, until, pages):
+    """Try to register as admin, in several spellings, from before the hub exists; add each page that answered."""
     while not until.is_set():
         for name in ("admin", "Admin", " admin", "ADMIN "):
             session = requests.Session()
             try:
-                session.get(f"{url}/hub/signup", timeout=5)
+                # As long as there is no hub, the proxy may take its time to find that out.
+                session.get(f"{url}/hub/signup", timeout=1)
                 form = {
                     "username": name,
                     "signup_password": STRANGERS_PASSWORD,
                     "signup_password_confirmation": STRANGERS_PASSWORD,
                     "_xsrf": session.cookies.get("_xsrf", path="/hub/"),
                 }
-                pages += session.post(f"{url}/hub/signup", data=form, timeout=5).status_code == 200
+                answer = session.post(f"{url}/hub/signup", data=form, timeout=5)
             except requests.RequestException:
                 continue
+            if answer.status_code == 200:
+                pages.append(name)
         time.sleep(0.05)
-    return pages
 
 
 @pytest.fixture(scope="module")
 def site(hub_image, proxy_image, notebook_image, tmp_path_factory):
     """A hub that runs, born while a stranger tried to register as its admin from before its first second."""
-    client = docker.from_env()
-    clean(client)
     directory = str(tmp_path_factory.mktemp("etc"))
-    made = Site(client, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
+    made = FirstSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
+    made.destroy()
     made.prepare()
+    made.run_proxy()
     stop = threading.Event()
-    pages: list[int] = []
-    stranger = threading.Thread(target=lambda: pages.append(sign_up_as_admin(made.url, stop)))
+    pages: list[str] = []
+    stranger = threading.Thread(target=sign_up_as_admin, args=(made.url, stop, pages))
     stranger.start()
     try:
-        made.first = made.run()
-        time.sleep(2)
+        made.first = made.run_hub()
+        deadline = time.monotonic() + 60
+        while len(set(pages)) < 4 and time.monotonic() < deadline:
+            time.sleep(0.1)
     finally:
         stop.set()
         stranger.join()
-    made.strangers_pages = pages[0]
+    made.strangers_pages = len(pages)
     yield made
-    clean(client)
+    made.destroy()
 
 
 def test_the_first_run_creates_a_hub_that_answers(site):
     assert site.first["action"] == "create"
     assert site.first["changed"]
     assert site.first["downtime"] > 0
-    assert site.hub()[2] == 200
+    assert site.observe()[2] == 200
 
 
 def test_a_stranger_who_signs_up_as_admin_gains_nothing_from_the_first_second_on(site):
@@ -191,10 +96,10 @@ def test_a_stranger_who_signs_up_as_admin_gains_nothing_from_the_first_second_on
 
 
 def test_a_second_run_leaves_the_hub_alone(site):
-    before = site.hub()
-    result = site.run()
+    before = site.observe()
+    result = site.run_hub()
     assert (result["changed"], result["action"], result["reasons"], result["diff"]) == (False, "none", [], [])
-    assert site.hub() == before
+    assert site.observe() == before
 
 
 def test_upstreams_names_and_environment(site):
@@ -216,15 +121,15 @@ def test_the_hub_has_no_right_that_it_does_not_need(site):
 def test_a_hub_restarted_by_hand_is_left_alone(site):
     site.engine.containers.get(NAME).restart()
     before = site.engine.containers.get(NAME).attrs["State"]["StartedAt"]
-    assert site.run()["action"] == "none"
-    assert site.hub()[1] == before
+    assert site.run_hub()["action"] == "none"
+    assert site.observe()[1] == before
 
 
 def test_check_mode_tells_and_touches_nothing(site):
-    before, configs = site.hub(), sorted(Path(site.config_dir).iterdir())
+    before, configs = site.observe(), sorted(Path(site.config_dir).iterdir())
     site.extra_config = "c.JupyterHub.allow_named_servers = True"
     try:
-        result = site.run(check=True, diff=True)
+        result = site.run_hub(check=True, diff=True)
     finally:
         site.extra_config = ""
     assert result["changed"]
@@ -233,30 +138,30 @@ def test_check_mode_tells_and_touches_nothing(site):
     shown = next(entry for entry in result["diff"] if entry["after_header"] == "jupyterhub_config.py")
     assert "allow_named_servers" in shown["after"]
     assert "allow_named_servers" not in shown["before"]
-    assert site.hub() == before
+    assert site.observe() == before
     assert sorted(Path(site.config_dir).iterdir()) == configs
 
 
 def test_a_stopped_hub_is_started(site):
     site.engine.containers.get(NAME).stop()
-    result = site.run()
+    result = site.run_hub()
     assert (result["action"], result["reasons"]) == ("start", ["the hub container is stopped"])
-    assert site.hub()[2] == 200
+    assert site.observe()[2] == 200
 
 
 def test_a_new_configuration_replaces_the_hub_and_sessions_stay(site):
-    session, (old, _, _) = site.sign_in("admin", site.admin_password()), site.hub()
+    session, (old, _, _) = site.sign_in("admin", site.admin_password()), site.observe()
     site.extra_config = "c.JupyterHub.allow_named_servers = True"
     try:
-        result = site.run()
+        result = site.run_hub()
         assert result["action"] == "replace"
         assert len(result["reasons"]) == 1
-        assert site.hub()[0] != old
+        assert site.observe()[0] != old
         assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
-        assert site.names() == [NAME, f"{NAME}-proxy"]
+        assert site.names() == ["", "-proxy"]
     finally:
         site.extra_config = ""
-        site.run()
+        site.run_hub()
 
 
 @pytest.mark.parametrize(
@@ -269,17 +174,17 @@ def test_a_new_configuration_replaces_the_hub_and_sessions_stay(site):
     ids=["misspelt", "wrong type", "raises"],
 )
 def test_a_configuration_that_does_not_load_leaves_the_running_hub_alone(site, extra, said):
-    before = site.hub()
+    before = site.observe()
     site.extra_config = extra
     try:
         with pytest.raises(ModuleError) as caught:
-            site.run()
+            site.run_hub()
     finally:
         site.extra_config = ""
     assert "so the hub was left as it was" in str(caught.value)
     assert said in str(caught.value)
-    assert site.hub() == before
-    assert site.names() == [NAME, f"{NAME}-proxy"]
+    assert site.observe() == before
+    assert site.names() == ["", "-proxy"]
 
 
 @pytest.mark.parametrize(
@@ -295,25 +200,53 @@ def test_a_configuration_that_does_not_load_leaves_the_running_hub_alone(site, e
     ids=["dies", "never reaches the proxy"],
 )
 def test_a_hub_that_fails_is_taken_back_with_its_log(site, extra, said):
-    before = site.hub()
+    before = site.observe()
     site.extra_config = extra
-    arguments = {**site.arguments(), "health_timeout": 25}
+    arguments = {**site.hub_arguments(), "health_timeout": 25}
     site.extra_config = ""
     with pytest.raises(ModuleError) as caught:
         run(jupyterhub_hub, **arguments)
     assert "the one that ran before was put back" in str(caught.value)
     assert said in str(caught.value)
     assert site.engine.containers.get(NAME).id == before[0]
-    assert site.names() == [NAME, f"{NAME}-proxy"]
-    result = site.run()
-    assert (result["action"], site.hub()[0]) == ("none", before[0])
+    assert site.names() == ["", "-proxy"]
+    result = site.run_hub()
+    assert (result["action"], site.observe()[0]) == ("none", before[0])
+
+
+def test_a_hub_that_dies_while_it_loads_is_never_given_the_place(site):
+    """It is started beside the one that runs, which must not notice."""
+    before = site.observe()
+    broken = derived_image(site, "RUN echo 'raise SystemExit(\"on fire\")' > jupyterhub_deploy_hub/start.py")
+    with pytest.raises(ModuleError, match="does not start, so the one that runs was left as it was") as caught:
+        site.run_hub(image=broken)
+    assert "on fire" in str(caught.value)
+    assert site.observe() == before
+    assert site.names() == ["", "-proxy"]
+
+
+def test_an_image_that_knows_nothing_of_the_lock_is_started_when_the_other_has_ended(site):
+    """Or two hubs would write to one database. The label is what tells, so an image without it does."""
+    older = derived_image(site, "LABEL org.jupyterhub.deploy.stands-by=")
+    result = site.run_hub(image=older)
+    assert (result["action"], site.observe()[2]) == ("replace", 200)
+    assert result["downtime"] > result["start_seconds"], "it was started beside the hub that ran"
+    site.run_hub()
 
 
 def test_an_image_that_is_not_there_is_an_error_before_anything_is_touched(site):
-    before = site.hub()
+    before = site.observe()
     with pytest.raises(ModuleError, match=r"image nowhere/hub:1 is not on this host"):
-        run(jupyterhub_hub, **{**site.arguments(), "image": "nowhere/hub:1"})
-    assert site.hub() == before
+        run(jupyterhub_hub, **{**site.hub_arguments(), "image": "nowhere/hub:1"})
+    assert site.observe() == before
+
+
+def derived_image(site, line):
+    """Build an image from the hub's with one more line; return its name."""
+    name = f"{NAME}:derived"
+    text = f"FROM {site.image}\nWORKDIR /opt/jupyterhub-deploy\n{line}\nWORKDIR /data\n"
+    site.engine.images.build(fileobj=io.BytesIO(text.encode()), tag=name, rm=True)
+    return name
 
 
 @pytest.mark.parametrize("left", ["next", "previous"])
@@ -325,12 +258,24 @@ def test_what_a_killed_run_left_is_put_right(site, left):
     else:
         container.stop()
         container.rename(f"{NAME}-previous")
-    result = site.run()
+    result = site.run_hub()
     assert result["changed"]
     assert "left by an unfinished run" in result["reasons"][0]
     assert site.engine.containers.get(NAME).id == container.id
-    assert site.hub()[2] == 200
-    assert site.names() == [NAME, f"{NAME}-proxy"]
+    assert site.observe()[2] == 200
+    assert site.names() == ["", "-proxy"]
+
+
+def test_a_successor_that_never_answers_and_a_killed_run_do_not_stop_the_next_wish(site, tmp_path):
+    """It lives and holds the lock; the predecessor lies aside; and now the operator wants what works."""
+    site.extra_config = f"import os, time\nif os.uname().nodename == '{NAME}':\n    time.sleep(600)"
+    assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)
+    site.extra_config = "# mended"
+    result = site.run_hub()
+    assert (result["action"], site.observe()[2]) == ("replace", 200)
+    assert site.names() == ["", "-proxy"]
+    site.extra_config = ""
+    site.run_hub()
 
 
 def revision(site):
@@ -352,35 +297,27 @@ class TestUpgrade:
 
     def test_a_new_version_that_fails_is_taken_back_with_the_database_as_it_was(self, site, hub_image, old):
         session, schema, image = old
-        before = site.hub()[0]
+        before = site.observe()[0]
         site.image = hub_image("6.1.1")
         site.extra_config = f"import os\nif os.uname().nodename == '{NAME}':\n    raise SystemExit('on fire')"
         with pytest.raises(ModuleError, match="the one that ran before was put back"):
-            site.run()
+            site.run_hub()
         site.image, site.extra_config = image, ""
-        assert site.hub()[::2] == (before, 200)
+        assert site.observe()[::2] == (before, 200)
         assert revision(site) == schema
         assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
-        assert site.run()["action"] == "none"
+        assert site.run_hub()["action"] == "none"
 
     def test_a_run_killed_after_the_upgrade_goes_back_to_a_hub_with_all_data(self, site, hub_image, old, tmp_path):
         """The successor has upgraded the database, the old hub lies aside, and nobody is there to finish."""
         session, schema, image = old
         site.image = hub_image("6.1.1")
-        arguments = tmp_path / "arguments.json"
-        arguments.write_text(json.dumps(site.arguments()))
-        for moment in range(1, 40):
-            killed = subprocess.run(
-                [sys.executable, KILLED_RUN, str(moment), arguments], capture_output=True, check=False
-            )
-            if f"{NAME}-previous" in site.names() and NAME in site.names():
-                break
-        assert killed.returncode == -signal.SIGKILL
+        assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)
         while revision(site) == schema:
             time.sleep(0.5)
         site.engine.containers.get(NAME).remove(force=True)
         site.image = image
-        result = site.run()
+        result = site.run_hub()
         assert "left by an unfinished run" in " ".join(result["reasons"])
         assert revision(site) == schema
         assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
@@ -388,36 +325,34 @@ class TestUpgrade:
     def test_the_database_goes_along_and_nobody_signs_in_again(self, site, hub_image, old):
         session, schema, image = old
         site.image = hub_image("6.1.1")
-        result = site.run()
+        result = site.run_hub()
         assert result["action"] == "replace"
         assert revision(site) != schema
         assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
         assert site.sign_in("admin", site.admin_password())
-        assert site.run()["action"] == "none"
+        assert site.run_hub()["action"] == "none"
 
         # And the way back is refused, before anything is touched, with the copy that would be needed.
-        before = site.hub()
+        before = site.observe()
         newer, site.image = site.image, image
         with pytest.raises(ModuleError, match=r"newer than this JupyterHub's .*jupyterhub\.sqlite\." + schema):
-            site.run()
+            site.run_hub()
         site.image = newer
-        assert site.hub() == before
+        assert site.observe() == before
 
 
 def test_a_run_killed_at_any_step_is_put_right_by_the_next(site, tmp_path):
     """SIGKILL after each thing that a replacement does to the engine, one after the other."""
-    arguments, moment = tmp_path / "arguments.json", 0
+    step = 0
     while True:
-        moment += 1
-        site.extra_config = f"# {moment}"
-        arguments.write_text(json.dumps(site.arguments()))
-        done = subprocess.run(
-            [sys.executable, KILLED_RUN, str(moment), arguments], capture_output=True, text=True, check=False
-        )
-        if done.returncode != -signal.SIGKILL:
+        step += 1
+        site.extra_config = f"# {step}"
+        if not killed_run("jupyterhub_hub", step, site.hub_arguments(), tmp_path):
             break
-        site.run()
-        assert site.hub()[2] == 200, f"after a kill at step {moment}"
-        assert site.sign_in("admin", site.admin_password()), f"after a kill at step {moment}"
-        assert site.names() == [NAME, f"{NAME}-proxy"], f"after a kill at step {moment}"
-    assert moment > 10, f"a replacement takes more steps than {moment}: {done.stdout}{done.stderr}"
+        if step % 2:
+            site.extra_config = "# something else was wanted meanwhile"
+        site.run_hub()
+        assert site.observe()[2] == 200, f"after a kill at step {step}"
+        assert site.sign_in("admin", site.admin_password()), f"after a kill at step {step}"
+        assert site.names() == ["", "-proxy"], f"after a kill at step {step}"
+    assert step > 10, f"a replacement takes more steps than {step}"
