@@ -1,0 +1,193 @@
+#!/usr/bin/python
+"""Ansible module: the servers of a hub's users, and those on an old image."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: jupyterhub_servers
+short_description: List users' servers, and stop those on an old image by policy
+description:
+  - Lists the servers that run, with the image that each was started from, and tells which of them have an old one.
+  - Stops old ones when O(policy) says so, by the hub's own API and never behind its back. Their users' files stay;
+    what is only in the memory of a kernel is lost. The next start uses the current image.
+  - A server that is just starting or stopping, and one that the hub does not know of, is left alone.
+  - Right before a stop, the server is looked at again, and one that somebody has come back to is left alone.
+options:
+  name:
+    description: Name of the hub.
+    type: str
+    required: true
+  notebook_image:
+    description:
+      - The image that servers are to have. A server is old when its image's id is not the one that this name, or one of
+        O(notebook_images), has on the host now.
+      - When empty, the image that the hub gives to the servers that it starts.
+    type: str
+    default: ""
+  notebook_images:
+    description: More images that are no old ones.
+    type: list
+    elements: str
+    default: []
+  token_file:
+    description: The secret C(api_token) of the hub, as M(jupyterhub_secrets) makes it.
+    type: path
+    required: true
+  policy:
+    description:
+      - What to do with servers on an old image. V(keep) only lists them, V(stop) stops them.
+      - V(stop-idle) stops those that have been idle for longer than O(idle_seconds) and whose container uses no
+        processor.
+    type: str
+    choices: [keep, stop-idle, stop]
+    default: keep
+  idle_seconds:
+    description:
+      - Seconds without activity. Requests and web sockets to the server count at once; a kernel that sends something
+        while no browser is connected counts within about five minutes, so a limit below ten minutes may stop it.
+    type: int
+    default: 3600
+  timeout:
+    description: Seconds that one server gets to stop.
+    type: int
+    default: 60
+attributes:
+  check_mode:
+    description: Tells what would be stopped, also on a host without a hub.
+    support: full
+  diff_mode:
+    description: Is not needed; RV(messages) says it.
+    support: none
+author:
+  - jupyterhub-deploy-ansible contributors
+"""
+
+EXAMPLES = r"""
+- name: Stop servers on an old image that nobody has used for two hours
+  jupyterhub_servers:
+    name: jupyterhub
+    token_file: /etc/jupyterhub/secrets/api_token
+    policy: stop-idle
+    idle_seconds: 7200
+"""
+
+RETURN = r"""
+servers:
+  description: All servers that ran when the module began.
+  type: list
+  elements: dict
+  returned: success and failure
+  contains:
+    user: {description: Name of the user., type: str}
+    server: {description: Name of the server; empty for the user's default server., type: str}
+    container: {description: Name of the container., type: str}
+    container_id: {description: Id of the container., type: str}
+    image: {description: Name of the image that it was started from., type: str}
+    image_id: {description: Id of that image., type: str}
+    current: {description: Whether that is the image that servers are to have now., type: bool}
+    started: {description: When the container was started (UTC)., type: str}
+    age_seconds: {description: Seconds since then., type: int}
+    state:
+      description:
+        - What the hub says of it. V(ready), V(starting), V(stopping), V(not ready), V(not known to the hub), or
+          V(unknown) when the hub could not be asked.
+      type: str
+    last_activity: {description: When it was last used (UTC)., type: str}
+    idle_seconds: {description: Seconds since then; none when nothing is known., type: int}
+    action: {description: 'V(kept), V(stopped), V(would be stopped) in check mode, or V(not stopped).', type: str}
+    reason: {description: Why., type: str}
+old:
+  description: Those of RV(servers) on an old image.
+  type: list
+  elements: dict
+  returned: success and failure
+messages:
+  description: A sentence for each of RV(old).
+  type: list
+  elements: str
+  returned: success and failure
+  sample:
+    - "alice: jupyterhub-deploy/notebook:4.6.6 (91aeb40425cb), started 2 h 5 min ago, last active 1 h 10 min ago:
+      stopped (it has an old image and has been idle for 1 h 10 min)"
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy import hub_api, servers, servers_plan
+from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, inspect_container
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+
+def api_or_none(module: AnsibleModule, client: Any) -> hub_api.HubApi | None:
+    """Return the hub's API; without one a list is still of use, and only a warning is given.
+
+    :raises DeployError: it is needed, and the hub does not answer or refuses.
+    """
+    params = module.params
+    try:
+        api = hub_api.connect(client, params["name"], params["token_file"])
+        api.request("GET", "/users?limit=1")
+    except DeployError as error:
+        if params["policy"] != "keep" and not module.check_mode:
+            raise
+        module.warn(f"servers are listed without what the hub knows of them: {error}")
+        return None
+    return api
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Observe, plan and, unless in check mode, apply; return the module's result."""
+    params = module.params
+    client = connect_or_none() if module.check_mode else connect()
+    found: list[servers_plan.Server] = []
+    if client and servers.containers(client, params["name"]):
+        wanted = params["notebook_image"] or servers.notebook_image(inspect_container(client, params["name"]))
+        current = servers.image_ids(client, [*([wanted] if wanted else []), *params["notebook_images"]])
+        if not current and params["policy"] != "keep" and not module.check_mode:
+            raise DeployError(
+                f"the notebook image {wanted} is not on this host, so all servers would be old; run site.yml"
+            )
+        api = api_or_none(module, client)
+        found = servers.observe(client, api, params["name"], current)
+        found = servers.apply(client, api, found, params, module.check_mode)
+    old = [server for server in found if not server["current"]]
+    return {
+        "changed": any(server["action"] in (servers_plan.STOPPED, servers_plan.WOULD_STOP) for server in old),
+        "servers": found,
+        "old": old,
+        "messages": [servers_plan.sentence(server) for server in old],
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "notebook_image": {"type": "str", "default": ""},
+            "notebook_images": {"type": "list", "elements": "str", "default": []},
+            "token_file": {"type": "path", "required": True, "no_log": False},
+            "policy": {"type": "str", "choices": list(servers_plan.POLICIES), "default": "keep"},
+            "idle_seconds": {"type": "int", "default": 3600},
+            "timeout": {"type": "int", "default": 60},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        result = run(module)
+    except DeployError as error:
+        module.fail_json(msg=str(error))
+    failed = [server for server in result["old"] if server["action"] == servers_plan.FAILED]
+    if failed:
+        said = "; ".join(f"{servers_plan.title(server)}: {server['reason']}" for server in failed)
+        module.fail_json(
+            msg=f"{len(failed)} of {len(result['old'])} servers on an old image could not be stopped ({said}); "
+            "run site.yml again, or stop them on the hub's admin page",
+            **result,
+        )
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
