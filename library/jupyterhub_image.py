@@ -30,6 +30,18 @@ options:
     description: Where proofs are remembered, by image id.
     type: path
     default: /var/lib/jupyterhub-deploy/image-proofs.json
+  hub:
+    description: Name of the hub that the images are for. What is brought for it is remembered under this name.
+    type: str
+    default: jupyterhub
+  keep:
+    description: How many earlier images of each kind that hub keeps; see the module C(jupyterhub_old_images).
+    type: int
+    default: -1
+  record_file:
+    description: Where it is remembered which images were brought here.
+    type: path
+    default: /var/lib/jupyterhub-deploy/images.json
   images:
     description: The images, the base image among them when anything is built.
     type: list
@@ -72,7 +84,8 @@ options:
   pull_policy:
     description:
       - V(missing) pulls what is not there and otherwise asks no registry.
-      - V(always) asks the registry each time and pulls what changed under the same name.
+      - V(always) asks the registry each time and pulls what changed under the same name. It is not asked for what was
+        built here or is named by a digest, nor for the base image.
       - V(never) fails when an image that would be pulled is not there.
     type: str
     choices: [missing, always, never]
@@ -162,22 +175,30 @@ proofs:
   returned: success
   sample: {"example.com/a:1": {"version": "5.5.4", "uid": 1000, "gid": 100, "exists": true, "writable": true}}
 result:
-  description: Names and ids of the hub, proxy and notebook image, the source, and warnings for the operator.
+  description:
+    - Names and ids of the hub, proxy and notebook image, the source, and warnings for the operator.
+    - In C(images) all of them by purpose, for the module C(jupyterhub_old_images), and in C(look_for_old_images)
+      whether that one may have something to do.
   type: dict
   returned: success
 """
 
-import contextlib
-import fcntl
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import image_bootstrap, image_build, image_proof, image_pull, image_registry
+from ansible.module_utils.jupyterhub_deploy import (
+    image_bootstrap,
+    image_build,
+    image_proof,
+    image_pull,
+    image_registry,
+    old_images,
+)
 from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, inspect_image
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.image_lock import alone
 from ansible.module_utils.jupyterhub_deploy.image_plan import (
     BOOTSTRAP,
     BUILD,
@@ -200,15 +221,13 @@ from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 # Seconds that the engine may stay silent: unpacking a large layer on a slow disk.
 SILENCE = 900
 
-# Gone with a reboot, as the jobs are that hold it.
-LOCK = "/run/jupyterhub-deploy-images.lock"
-
 
 class Images:
     """The images of one hub on this host."""
 
-    def __init__(self, client: Any, params: dict[str, Any]) -> None:
+    def __init__(self, client: Any, params: dict[str, Any], check_mode: bool = False) -> None:
         self.client = client
+        self.check_mode = check_mode
         self.params = params
         self.progress = Reporter(params["progress_file"])
         self.choice = self.choose()
@@ -259,20 +278,22 @@ class Images:
         raise DeployError(image_registry.explain(kind, name, reference, login, text))
 
     def upstream(self) -> dict[str, str]:
-        """Return, for the policy ``always``, the digests that registries have now.
+        """Return, for the policy ``always``, the digests that registries have now of what the host has.
 
-        :raises DeployError: when one does not answer.
+        :raises DeployError: when one does not answer with the image.
         """
-        digests = {}
-        if self.params["pull_policy"] == "always" and self.client:
-            for name in self.before:
-                if any(image.name == name and image.how == PULL for image in self.images):
-                    reference = parse(name)
-                    login = login_for(reference, self.params["registry_logins"])
-                    kind, text = image_registry.ask(self.client, name, reference, login)
-                    if kind != image_registry.REACHABLE:
-                        raise DeployError(image_registry.explain(kind, name, reference, login, text))
-                    digests[name] = text
+        digests: dict[str, str] = {}
+        if self.params["pull_policy"] != "always" or not self.client:
+            return digests
+        for image in self.images:
+            reference = parse(image.name)
+            if image.how != PULL or image.purpose == "base" or reference.digest or image.name not in self.before:
+                continue
+            login = login_for(reference, self.params["registry_logins"])
+            kind, text = image_registry.ask(self.client, image.name, reference, login)
+            if kind != image_registry.REACHABLE:
+                raise DeployError(image_registry.explain_newer(kind, image.name, reference, login, text))
+            digests[image.name] = text
         return digests
 
     def steps(self) -> list[Step]:
@@ -296,6 +317,7 @@ class Images:
             self.remember()
         elif step.action == PULL:
             image_pull.pull(self.client, step.name, self.params["registry_logins"], self.progress)
+            self.record(image)
             self.progress.say(f"pull {step.name}: done in {time.monotonic() - began:.0f} s")
         elif image and step.action == PROVE:
             self.prove(image)
@@ -305,6 +327,7 @@ class Images:
             else:
                 base = next(other.name for other in self.images if other.purpose == "base")
                 self.build(image, base)
+            self.record(image)
             self.progress.say(f"{image.purpose} image: done in {time.monotonic() - began:.0f} s")
 
     def build(self, image: Image, base: str) -> None:
@@ -326,6 +349,18 @@ class Images:
         self.proofs[image_proof.key(found.id, self.params["notebook_dir"])] = proof
         image_proof.save(self.params["proofs_file"], self.proofs)
 
+    def record(self, image: Image | None) -> None:
+        """Remember that an image, and the first stage of its build, is here because of us."""
+        path, hub = self.params["record_file"], self.params["hub"]
+        found = self.look(image.name) if image else None
+        if not image or not found:
+            return
+        record = old_images.brought(old_images.load(path), hub, image.purpose, found.id, image.name)
+        stage = image_build.newest_stage(self.client, image.purpose) if image.how == BUILD else None
+        if stage:
+            record = old_images.brought(record, hub, old_images.STAGE + image.purpose, stage)
+        old_images.save(path, record)
+
     def remember(self) -> None:
         """Keep what ``auto`` chose."""
         path = self.params["choice_file"]
@@ -343,12 +378,21 @@ class Images:
             if image.purpose in SERVER_PURPOSES and proof:
                 proofs[image.name] = proof
                 warnings += image_proof.judge(image.name, proof, self.params["hub_version"], folder)
+        result = outcome(self.choice["source"], self.images, ids, warnings)
+        if self.check_mode:  # what would be pulled or built has no id yet
+            due = {step.name for step in steps if step.action in (PULL, BUILD, BOOTSTRAP)}
+            result["images"] = [
+                {**image, "id": None if image["name"] in due else image["id"]} for image in result["images"]
+            ]
+        record = old_images.load(self.params["record_file"])
+        current = old_images.by_kind(result["images"])
+        result["look_for_old_images"] = old_images.due(record, self.params["hub"], current, self.params["keep"])
         return {
             "changed": any(step.action != PROVE for step in steps),
             "steps": [step._asdict() for step in steps],
             "choice": self.choice,
             "proofs": proofs,
-            "result": outcome(self.choice["source"], self.images, ids, warnings),
+            "result": result,
             "diff": self.diff(steps, ids),
         }
 
@@ -361,26 +405,10 @@ class Images:
         return {"before": before, "after": {**after, **later}}
 
 
-@contextlib.contextmanager
-def alone(progress: Reporter) -> Iterator[None]:
-    """Hold this host's lock on images.
-
-    A job outlives an interrupted playbook. The next run then waits for it and finds its images, instead of building the
-    same ones at the same time.
-    """
-    with open(LOCK, "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say("waiting for another run that is getting images on this host")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     if module.check_mode:
-        images = Images(connect_or_none(), module.params)
+        images = Images(connect_or_none(), module.params, check_mode=True)
         return images.report(images.steps())
     with alone(Reporter(module.params["progress_file"])):
         images = Images(connect(SILENCE), module.params)
@@ -413,6 +441,9 @@ def main() -> None:
             "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "pull"},
             "choice_file": {"type": "path", "default": "/etc/jupyterhub-deploy/image-source"},
             "proofs_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-proofs.json"},
+            "hub": {"type": "str", "default": "jupyterhub"},
+            "keep": {"type": "int", "default": -1},
+            "record_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/images.json"},
             "images": {"type": "list", "elements": "dict", "required": True, "options": image},
             "notebooks": {"type": "list", "elements": "str", "default": []},
             "pull_policy": {"type": "str", "choices": ["missing", "always", "never"], "default": "missing"},

@@ -156,9 +156,19 @@ def _failure(image: Image, step: str, said: list[str]) -> str:
 
 def remove_old_stages(client: Any, purpose: str) -> None:
     """Remove what earlier builds of this image left behind, but for the newest: that one makes the next build quick."""
-    stages = client.images(filters={"dangling": True, "label": [f"org.jupyterhub.deploy.stage={purpose}"]})
-    for stage in sorted(stages, key=lambda found: found["Created"])[:-1]:
+    for stage in _stages(client, purpose)[:-1]:
         try:
-            client.remove_image(stage["Id"])
+            client.remove_image(stage)
         except docker_errors.APIError:  # still part of something; it costs disk only
             continue
+
+
+def newest_stage(client: Any, purpose: str) -> str | None:
+    """Return the id of what the last build of this image left behind, if it did."""
+    return next(reversed(_stages(client, purpose)), None)
+
+
+def _stages(client: Any, purpose: str) -> list[str]:
+    """Return the ids of left first stages, oldest first; each recipe of ours puts a label on it."""
+    stages = client.images(filters={"dangling": True, "label": [f"org.jupyterhub.deploy.stage={purpose}"]})
+    return [stage["Id"] for stage in sorted(stages, key=lambda found: found["Created"])]

@@ -149,14 +149,18 @@ def _pull(image: Image, present: dict[str, Present], policy: str, upstream: dict
     if policy == "never" and not found:
         raise DeployError(
             f"image {image.name} is not on this host and the pull policy is never; load it (docker load), "
-            "or set jupyterhub_images_pull_policy to missing"
+            "or set jupyterhub_pull_policy to missing"
         )
     if not found:
         return [Step(PULL, image.purpose, image.name, "is not on this host")]
-    digest = upstream.get(image.name, "")
-    if policy == "always" and not any(known.endswith("@" + digest) for known in found.repo_digests):
-        return [Step(PULL, image.purpose, image.name, "the registry has another one under this name")]
-    return []
+    if policy != "always" or "@" in image.name:  # what a digest names cannot change
+        return []
+    digest = upstream.get(image.name)
+    if not digest:
+        return [Step(PULL, image.purpose, image.name, "the registry was not asked whether it has another one")]
+    if any(known.endswith("@" + digest) for known in found.repo_digests):
+        return []
+    return [Step(PULL, image.purpose, image.name, "the registry has another one under this name")]
 
 
 def _stale(image: Image, present: dict[str, Present]) -> list[str]:
@@ -170,7 +174,9 @@ def _stale(image: Image, present: dict[str, Present]) -> list[str]:
 
 
 def outcome(source: str, images: list[Image], ids: dict[str, str | None], warnings: list[str]) -> dict[str, Any]:
-    """Return what the role hands to the next one: names and ids of hub, proxy and notebook image.
+    """Return what the role hands to the next one: names and ids of hub, proxy and notebook image, and all in a list.
+
+    The base image is in the list only where something is built on it.
 
     :param ids: image ids by name, ``None`` for one that check mode did not make.
     """
@@ -179,4 +185,10 @@ def outcome(source: str, images: list[Image], ids: dict[str, str | None], warnin
         if image.purpose in ("hub", "proxy", "notebook"):
             result[image.purpose] = image.name
             result[f"{image.purpose}_id"] = ids.get(image.name)
+    built = any(image.how == BUILD for image in images)
+    result["images"] = [
+        {"purpose": image.purpose, "name": image.name, "id": ids.get(image.name)}
+        for image in images
+        if image.purpose != "base" or built
+    ]
     return result

@@ -91,6 +91,24 @@ def explain(kind: str, name: str, reference: Reference, login: dict[str, str] | 
     return f"{what}; {after}. The engine said: {text.strip()}"
 
 
+def explain_newer(kind: str, name: str, reference: Reference, login: dict[str, str] | None, text: str) -> str:
+    """As :func:`explain`, for an image that is on the host and that the policy ``always`` asks for newer content of."""
+    registry = reference.registry
+    rest = "jupyterhub_pull_policy is always; -e jupyterhub_pull_policy=missing goes on with the image that is here"
+    if kind == UNREACHABLE:
+        what = f"registry {registry} cannot be reached from this host to ask whether it has a newer image {name}"
+        after = "nothing was changed, and what runs goes on; try again when the registry answers"
+    elif kind == MISSING or (kind == REFUSED and not login):
+        what = f"image {name} is on this host, but registry {registry} has none of that name, or wants a login for it"
+        after = (
+            "an image that was built or loaded here is in no registry: set jupyterhub_pull_policy to missing, push "
+            f"the image, or add {registry} to jupyterhub_registry_logins"
+        )
+    else:
+        return f"{explain(kind, name, reference, login, text)} ({rest})"
+    return f"{what}; {after} ({rest}). The engine said: {text.strip()}"
+
+
 def failure(name: str, reference: Reference, login: dict[str, str] | None, error: Any) -> DeployError:
     """Return our error for one of the SDK's."""
     text = str(getattr(error, "explanation", None) or error)

@@ -13,6 +13,7 @@ from typing import Any
 
 import docker
 import pytest
+from ansible.module_utils.jupyterhub_deploy import image_lock, old_images
 from ansible.plugins.loader import action_loader
 
 import jupyterhub_image
@@ -73,6 +74,7 @@ class Workshop:
             "ca_bundle": str(self.certificates),
             "archive": str(self.folder / "contexts.tar.gz"),
             "proofs_file": str(self.folder / "proofs.json"),
+            "record_file": str(self.folder / "images.json"),
             "progress_file": str(self.folder / "progress"),
             **settings,
         }
@@ -121,6 +123,20 @@ def test_built_once_and_then_left_alone(workshop: Workshop) -> None:
     assert "hub image: step 3/" in (workshop.folder / "progress").read_text()
     assert workshop.make()["changed"] is False
     assert workshop.make(check=True)["changed"] is False
+
+
+def test_what_was_built_is_remembered_with_its_first_stage(workshop: Workshop) -> None:
+    first = workshop.make()["result"]["hub_id"]
+    (workshop.folder / "hub" / "words").write_text("two\n")
+    second = workshop.make()["result"]["hub_id"]
+
+    record = old_images.load(str(workshop.folder / "images.json"))
+    history = record["hubs"]["jupyterhub"]["history"]
+    assert history["hub"] == [first, second]
+    assert HUB in record["brought"][first]
+    assert record["brought"][second] == [HUB]
+    assert history["stage-hub"][-1] == workshop.stages()[0]["Id"]
+    assert "base" not in history  # it was there
 
 
 def test_rebuilt_when_recipe_file_or_argument_changes_and_only_then(workshop: Workshop) -> None:
@@ -176,7 +192,7 @@ def test_a_missing_certificate_bundle_is_named(workshop: Workshop) -> None:
 
 def test_a_second_run_waits_for_the_first(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = workshop.folder / "lock"
-    monkeypatch.setattr(jupyterhub_image, "LOCK", str(lock))
+    monkeypatch.setattr(image_lock, "LOCK", str(lock))
     progress = workshop.folder / "progress"
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

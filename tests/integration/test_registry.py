@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -14,89 +13,15 @@ from typing import Any
 
 import docker
 import pytest
+from ansible.module_utils.jupyterhub_deploy import old_images
 
-import jupyterhub_image
 import tiny_images
 from hosts.registry import Registry
-from modules import ModuleError, run
+from modules import ModuleError
+from registry_shelf import CERTIFICATES, Shelf, trusted
 
 ROOT = Path(__file__).resolve().parents[2]
-CERTIFICATES = Path("/etc/docker/certs.d")
 ABSENT = "jhd-test-nosuch"
-
-
-class Shelf:
-    """Images in the registry, and this machine's engine, which has none of them at first."""
-
-    def __init__(self, registry: Registry, engine: Any, folder: Path) -> None:
-        self.registry, self.engine, self.folder = registry, engine, folder
-        self.login = {"registry": registry.server, "username": registry.username, "password": registry.password}
-
-    def name(self, image: str) -> str:
-        return f"{self.registry.server}/{image}"
-
-    def push(self, image: str, version: str) -> str:
-        """Put an image into the registry and return its id; the engine forgets it."""
-        name = self.name(image)
-        made = tiny_images.make(self.engine, name, tiny_images.single_user(version))
-        auth = {"username": self.registry.username, "password": self.registry.password}
-        for event in self.engine.push(name, stream=True, decode=True, auth_config=auth):
-            assert "error" not in event, event
-        self.digest = self.engine.inspect_image(name)["RepoDigests"][0].partition("@")[2]
-        self.forget()
-        return made
-
-    def ids(self) -> dict[str, str]:
-        """Return what the engine has from this registry: ids by name."""
-        return {
-            name: image["Id"]
-            for image in self.engine.images()
-            for name in [*(image["RepoTags"] or []), *(image["RepoDigests"] or [])]
-            if name.startswith(self.registry.server)
-        }
-
-    def forget(self) -> None:
-        for name in self.ids():
-            with contextlib.suppress(docker.errors.APIError):
-                self.engine.remove_image(name, force=True)
-
-    def arguments(self, *names: str, **settings: Any) -> dict[str, Any]:
-        first, *more = names
-        return {
-            "images": [{"purpose": "notebook", "reference": first}],
-            "notebooks": more,
-            "hub_version": "5.5.4",
-            "registry_logins": [self.login],
-            "choice_file": str(self.folder / "choice"),
-            "proofs_file": str(self.folder / "proofs"),
-            **settings,
-        }
-
-    def get(self, *names: str, check: bool = False, **settings: Any) -> dict[str, Any]:
-        return run(jupyterhub_image, check=check, **self.arguments(*names, **settings))
-
-    def refusal(self, *names: str, **settings: Any) -> str:
-        """Return the error; nothing may have been changed before it."""
-        before, files = self.ids(), sorted(self.folder.iterdir())
-        with pytest.raises(ModuleError) as error:
-            self.get(*names, **settings)
-        assert self.ids() == before
-        assert sorted(self.folder.iterdir()) == files
-        assert self.registry.password not in json.dumps(error.value.result)
-        return str(error.value)
-
-
-@contextlib.contextmanager
-def trusted(registry: Registry) -> Iterator[None]:
-    """Let this machine's engine trust the registry's certificate."""
-    folder = CERTIFICATES / registry.server
-    folder.mkdir(parents=True)
-    try:
-        (folder / "ca.crt").write_text(registry.certificate)
-        yield
-    finally:
-        (folder / "ca.crt").unlink()
-        folder.rmdir()
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +99,27 @@ class TestPull:
         assert shelf.ids()[f"{repository}:1"] == new
         assert shelf.get(f"{repository}:1", pull_policy="always")["changed"] is False
 
+    def test_what_was_brought_is_remembered_and_what_was_there_is_not(self, shelf: Shelf) -> None:
+        name, other = shelf.name("course/notebook:1"), shelf.name("course/other:1")
+        assert shelf.get(name, check=True)["result"]["images"] == [{"purpose": "notebook", "name": name, "id": None}]
+        shelf.get(name, hub="lab")
+        shelf.get(name, other, hub="jupyterhub")
+
+        record = old_images.load(str(shelf.folder / "images"))
+        ids = {known: id_ for known, id_ in shelf.ids().items() if "@" not in known}
+        assert record["brought"] == {ids[name]: [name], ids[other]: [other]}
+        assert record["hubs"]["lab"]["history"] == {"notebook": [ids[name]]}
+        assert record["hubs"]["jupyterhub"]["history"] == {"extra": [ids[other]]}
+
+    def test_old_images_are_looked_for_only_where_there_may_be_some(self, shelf: Shelf) -> None:
+        name, file = shelf.name("course/notebook:1"), str(shelf.folder / "images")
+        result = shelf.get(name, keep=2)["result"]
+        assert result["look_for_old_images"] is True
+        current = old_images.by_kind(result["images"])
+        old_images.save(file, old_images.noted(old_images.load(file), "jupyterhub", current, 2))
+        assert shelf.get(name, keep=2, check=True)["result"]["look_for_old_images"] is False
+        assert shelf.get(name, keep=0, check=True)["result"]["look_for_old_images"] is True
+
     def test_the_login_is_not_kept(self, shelf: Shelf) -> None:
         kept = Path.home() / ".docker" / "config.json"
         before = kept.read_text() if kept.exists() else None
@@ -237,6 +183,41 @@ class TestFailures:
         assert "the pull policy is never" in shelf.refusal(shelf.name("course/notebook:1"), pull_policy="never")
 
 
+class TestAlways:
+    """The policy `always` where no registry can say what is newer; what is on the host stays as it is."""
+
+    def refusal(self, shelf: Shelf, name: str) -> str:
+        text = shelf.refusal(name, pull_policy="always")
+        assert "-e jupyterhub_pull_policy=missing" in text
+        assert shelf.get(name, pull_policy="missing")["result"]["notebook"] == name
+        return text
+
+    def test_a_registry_that_is_down(self, shelf: Shelf) -> None:
+        here = shelf.name("course/notebook:1")
+        shelf.get(here)
+        down = here.replace(":5000", ":5999")
+        shelf.engine.tag(here, *down.rsplit(":", 1))
+        try:
+            text = self.refusal(shelf, down)
+        finally:
+            shelf.engine.remove_image(down)
+        assert f"registry {shelf.registry.server.replace(':5000', ':5999')} cannot be reached from this host" in text
+        assert f"whether it has a newer image {down}" in text
+        assert "nothing was changed, and what runs goes on" in text
+
+    def test_an_image_that_was_built_on_the_host(self, shelf: Shelf) -> None:
+        mine = shelf.name("course/mine:1")
+        tiny_images.make(shelf.engine, mine, tiny_images.single_user("5.5.4"))
+        text = self.refusal(shelf, mine)
+        assert f"registry {shelf.registry.server} has no image {mine}" in text or "has none of that name" in text
+
+    def test_a_digest_is_not_asked_for(self, shelf: Shelf) -> None:
+        shelf.get(shelf.name("course/notebook:1"))
+        name = next(name for name in shelf.ids() if "@" in name)
+        wrong = {**shelf.login, "password": "wrong"}
+        assert shelf.get(name, pull_policy="always", registry_logins=[wrong])["changed"] is False
+
+
 class TestAuto:
     """What `auto` makes of a registry's answer; with a recipe beside the name it has a choice."""
 
@@ -288,6 +269,7 @@ def test_role_shows_its_progress_and_no_password(shelf: Shelf, tmp_path: Path) -
     """The role itself, by ansible-playbook: visible lines, nothing left behind, quiet the second time."""
     home = tmp_path / "home"
     settings = {
+        "jupyterhub_images_for": "jhd-test",
         "jupyterhub_images_hub": shelf.name("course/other:1"),
         "jupyterhub_images_proxy": shelf.name("course/other:1"),
         "jupyterhub_images_notebook": shelf.name("course/notebook:1"),

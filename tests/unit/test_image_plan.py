@@ -118,6 +118,23 @@ class TestPolicy:
         assert self.steps("always", found, "sha256:a") == []
         assert self.steps("always", found, "sha256:b")[0] == ("pull", "quay.io/n:1")
 
+    def test_always_leaves_alone_what_a_digest_names(self):
+        name = "quay.io/n@sha256:" + "a" * 64
+        images = [Image("notebook", name, "pull", "", {})]
+        assert plan(images, {name: Present("id", "", [])}, proofs("id"), FOLDER, "always", {}) == []
+
+    def test_always_has_nothing_to_pull_of_what_is_built(self):
+        images = resolve(WANTED, "build")
+        assert plan(images, present(images), proofs("notebook-id"), FOLDER, "always", {}) == []
+
+    def test_always_pulls_a_named_base_only_when_something_is_built_on_it(self):
+        images = resolve([{"purpose": "base", "reference": "debian:1"}, HUB], "pull")
+        there = present(images)
+        assert plan(images, there, {}, FOLDER, "always", {}) == []
+        del there["hub:1"]
+        assert actions(plan(images, there, {}, FOLDER, "always", {})) == [("pull", "debian:1"), ("build", "hub:1")]
+        assert actions(plan(images, there, {}, FOLDER, "missing", {})) == [("build", "hub:1")]
+
     def test_never_refuses_what_is_not_there(self):
         with pytest.raises(DeployError, match=r"quay\.io/n:1 is not on this host and the pull policy is never"):
             plan(list(self.images), {}, {}, FOLDER, "never")
@@ -128,4 +145,14 @@ def test_outcome_names_what_the_next_role_needs():
     assert outcome("build", images, {"hub:1": "sha256:1"}, ["w"]) == {
         "source": "build", "warnings": ["w"],
         "hub": "hub:1", "hub_id": "sha256:1", "notebook": "n:built", "notebook_id": None,
+        "images": [
+            {"purpose": "base", "name": "base:x", "id": None},
+            {"purpose": "hub", "name": "hub:1", "id": "sha256:1"},
+            {"purpose": "notebook", "name": "n:built", "id": None},
+        ],
     }  # fmt: skip
+
+
+def test_a_base_that_nothing_is_built_on_is_not_in_use():
+    images = resolve([BASE, {"purpose": "hub", "reference": "hub:1"}], "pull")
+    assert [image["purpose"] for image in outcome("pull", images, {}, [])["images"]] == ["hub"]

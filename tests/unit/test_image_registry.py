@@ -64,3 +64,22 @@ def test_next_steps():
         "untrusted", NAME, reference, None, "x"
     )
     assert "docker_insecure_registries" in registry.explain("plain http", NAME, reference, None, "x")
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "untrusted", "plain http", "refused", "missing", "limited", "failed"])
+@pytest.mark.parametrize("login", [None, {"username": "alice", "password": "geheim"}])
+def test_a_registry_that_cannot_say_what_is_newer_leaves_a_way_to_go_on(kind, login):
+    text = registry.explain_newer(kind, NAME, parse(NAME), login, "its own words")
+    for part in (NAME, "registry registry.example.com", "its own words", "-e jupyterhub_pull_policy=missing"):
+        assert part in text
+    assert "geheim" not in text
+    assert "\n" not in text
+
+
+def test_what_is_in_no_registry_is_said_to_be_so():
+    for kind in ("missing", "refused"):
+        text = registry.explain_newer(kind, NAME, parse(NAME), None, "x")
+        assert f"image {NAME} is on this host, but registry registry.example.com has none of that name" in text
+    unreachable = registry.explain_newer("unreachable", NAME, parse(NAME), None, "no such host")
+    assert "nothing was changed, and what runs goes on" in unreachable
+    assert "jupyterhub_image_source: build" not in unreachable
