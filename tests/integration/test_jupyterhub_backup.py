@@ -1,0 +1,303 @@
+"""Backups of real volumes, by the module as a playbook runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from ansible.module_utils.jupyterhub_deploy import backup_check, backup_hub, backup_store
+from ansible.module_utils.jupyterhub_deploy.container_plan import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.hub_plan import LABEL_CONFIG
+
+import jupyterhub_backup
+import modules
+import odd_tree
+import tiny_images
+
+ROOT = Path(__file__).resolve().parents[2]
+HUB = "jhd-test-bk"
+ALICE, BOB = f"{HUB}-user-alice", f"{HUB}-user-bob"
+
+
+class Site:
+    """Volumes of a hub, and what the module does with them."""
+
+    def __init__(self, client: Any, folder: Path) -> None:
+        self.client = client
+        self.directory = folder / "backups"
+        self.config = folder / "config"
+        self.names: list[str] = []
+        (self.config / "secrets").mkdir(parents=True)
+        (self.config / "secrets" / "cookie_secret").write_text("secret\n", encoding="utf-8")
+        data = self.volume(f"{HUB}-data", None)
+        with sqlite3.connect(data / "jupyterhub.sqlite") as database:
+            database.execute("CREATE TABLE users (name TEXT)")
+            database.execute("INSERT INTO users VALUES ('alice')")
+
+    def volume(self, name: str, user: str | None, **options: Any) -> Path:
+        labels = {LABEL_HUB: HUB, **({LABEL_USER: user} if user else {})}
+        made = self.client.create_volume(name, labels=labels, **options)
+        self.names.append(name)
+        return Path(made["Mountpoint"])
+
+    def remove(self) -> None:
+        for name in self.names:
+            self.client.remove_volume(name, force=True)
+
+    def run(self, **arguments: Any) -> dict[str, Any]:
+        asked = {"name": HUB, "directory": str(self.directory), "config_dir": str(self.config), **arguments}
+        return modules.run(jupyterhub_backup, **asked)
+
+    def backups(self, folder: str) -> list[backup_store.Backup]:
+        return backup_store.backups_in(str(self.directory), folder)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(docker.APIClient(version="auto"), tmp_path)
+    yield made
+    made.remove()
+
+
+def extract(archive: str, target: Path) -> Path:
+    target.mkdir()
+    options = ["--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"]
+    subprocess.run(["tar", "-C", target, *options, "-xpf", archive], check=True)
+    return target
+
+
+def actions(result: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["action"] for one in result["results"]}
+
+
+def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Path) -> None:
+    mountpoint = site.volume(ALICE, "alice")
+    odd_tree.make(mountpoint)
+    site.volume(BOB, "bob")
+    time.sleep(2.1)  # a scan of what was just made would not be trusted
+    told = site.run(check=True)
+    assert not site.directory.exists()
+    assert actions(told) == {"hub": "back up", ALICE: "back up", BOB: "back up"}
+    assert told["changed"]
+
+    progress = tmp_path / "progress"
+    first = site.run(progress_file=str(progress))
+    assert actions(first) == actions(told)
+    assert first["totals"]["backed_up"] == 3
+    lines = progress.read_text(encoding="utf-8").splitlines()
+    assert sorted(line.partition(":")[0] for line in lines) == ["hub", ALICE, BOB]
+    (backup,) = site.backups(ALICE)
+    assert backup_check.faults(backup) == []
+    assert odd_tree.describe(extract(backup.archive_path, tmp_path / "back")) == odd_tree.describe(mountpoint)
+    manifest = backup.manifest
+    assert (manifest.hub, manifest.volume, manifest.user, manifest.driver) == (HUB, ALICE, "alice", "local")
+    assert manifest.labels == {LABEL_HUB: HUB, LABEL_USER: "alice"}
+    assert set(manifest.versions) == {"tar", "zstd"}
+    assert site.backups(BOB)[0].manifest.members == 1
+    for parent, folders, names in os.walk(site.directory):
+        assert [stat.S_IMODE(os.stat(Path(parent, name)).st_mode) for name in folders] == [0o700] * len(folders)
+        assert [stat.S_IMODE(os.stat(Path(parent, name)).st_mode) for name in names] == [0o600] * len(names)
+
+    for check in (True, False):
+        second = site.run(check=check, hub_state=not check)
+        assert set(actions(second).values()) == {"unchanged"}
+        assert not second["changed"]
+    assert len(site.backups(ALICE)) == len(site.backups("hub")) == 1
+
+    assert set(actions(site.run(exclude=[ALICE, "jhd-test-bk-none"]))) == {"hub", BOB}
+    assert set(actions(site.run(volumes=[ALICE, BOB], exclude=[BOB], hub_state=False))) == {ALICE}
+    (mountpoint / "new").write_bytes(b"x")
+    assert actions(site.run()) == {"hub": "unchanged", ALICE: "back up", BOB: "unchanged"}
+    forced = site.run(force=True, volumes=[BOB], hub_state=False, compression="none", keep={"last": 1})
+    assert actions(forced) == {BOB: "back up"}
+    assert len(forced["removed"]) == 1
+    assert [backup.manifest.compression for backup in site.backups(BOB)] == ["none"]
+
+
+def test_the_hubs_state_is_whole(site: Site, tmp_path: Path) -> None:
+    for digest in ("old", "abc"):
+        (site.config / f"config-{digest}").mkdir()
+        (site.config / f"config-{digest}" / "jupyterhub_config.py").write_text(f"# {digest}\n", encoding="utf-8")
+    image = tiny_images.make(site.client, "jhd-test-bk:1", {})
+    environment = {"DOCKER_NOTEBOOK_IMAGE": "jhd-test-bk:1", "CONFIGPROXY_AUTH_TOKEN": "secret"}
+    labels = {LABEL_HUB: HUB, LABEL_CONFIG: "abc"}
+    site.client.create_container("jhd-test-bk:1", "/bin/sh", name=HUB, labels=labels, environment=environment)
+    try:
+        site.run()
+    finally:
+        site.client.remove_container(HUB)
+        site.client.remove_image("jhd-test-bk:1")
+    (backup,) = site.backups("hub")
+    back = extract(backup.archive_path, tmp_path / "back")
+
+    assert backup.manifest.kind == "hub"
+    assert backup_check.faults(backup) == []
+    assert sorted(os.listdir(back)) == ["config", "jupyterhub.sqlite", "secrets", "state.json"]
+    assert (back / "secrets" / "cookie_secret").read_text(encoding="utf-8") == "secret\n"
+    assert (back / "config" / "jupyterhub_config.py").read_text(encoding="utf-8") == "# abc\n"
+    with sqlite3.connect(back / "jupyterhub.sqlite") as database:
+        assert database.execute("SELECT name FROM users").fetchall() == [("alice",)]
+    state = json.loads((back / "state.json").read_text(encoding="utf-8"))
+    assert state["environment"] == {"DOCKER_NOTEBOOK_IMAGE": "jhd-test-bk:1"}
+    assert state["images"] == {purpose: {"name": "jhd-test-bk:1", "id": image} for purpose in ("hub", "notebook")}
+    assert (state["hub"], state["config"]) == (HUB, "abc")
+
+
+WRITER = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], timeout=60)
+number = 0
+while True:
+    with database:
+        database.executemany("INSERT INTO users VALUES (?)", [(os.urandom(500).hex(),)] * 20)
+        if number > 50:
+            database.execute("DELETE FROM users WHERE rowid IN (SELECT rowid FROM users ORDER BY rowid LIMIT 20)")
+    number += 1
+    print(number, flush=True)
+"""
+
+
+def test_each_copy_of_a_database_that_is_written_to_is_whole(site: Site, tmp_path: Path) -> None:
+    source = site.client.inspect_volume(f"{HUB}-data")["Mountpoint"] + "/jupyterhub.sqlite"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, source], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout
+    drain = threading.Thread(target=writer.stdout.read, daemon=True)
+    try:
+        writer.stdout.readline()
+        drain.start()
+        copies = [tmp_path / f"copy{number}" for number in range(25)]
+        for copy in copies:
+            backup_hub.copy_database(source, str(copy))
+            with sqlite3.connect(copy) as database:
+                assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+    assert len({copy.read_bytes() for copy in copies}) > 10  # it was written to meanwhile
+
+
+def test_one_failure_does_not_stop_the_others_and_is_named(site: Site) -> None:
+    site.volume(ALICE, "alice")
+    site.volume(BOB, "bob", driver_opts={"type": "tmpfs", "device": "tmpfs"})
+    os.unlink(site.client.inspect_volume(f"{HUB}-data")["Mountpoint"] + "/jupyterhub.sqlite")
+    with pytest.raises(modules.ModuleError) as error:
+        site.run(volumes=[ALICE, BOB, "jhd-test-bk-none"])
+
+    assert str(error.value).startswith("3 of 4 backups failed, 1 are up to date: hub: the hub's database ")
+    assert f"{BOB}: only a container can read it, and there is no hub container {HUB} on this" in str(error.value)
+    assert "jhd-test-bk-none: volume jhd-test-bk-none does not exist on this host" in str(error.value)
+    assert error.value.result["changed"]
+    assert len(site.backups(ALICE)) == 1
+    assert os.listdir(site.directory / "hub") == []
+
+
+def test_a_second_run_at_the_same_time_is_refused(site: Site) -> None:
+    site.run()
+    with (
+        backup_store.lock(str(site.directory)),
+        pytest.raises(modules.ModuleError, match=rf"^another run \(process {os.getpid()}\) is using the backups in "),
+    ):
+        site.run()
+
+
+def test_a_full_disk_leaves_the_last_good_backup(site: Site) -> None:
+    mountpoint = site.volume(ALICE, "alice")
+    (mountpoint / "file").write_bytes(b"small")
+    site.directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", site.directory], check=True)
+    try:
+        site.run()
+        before = site.backups(ALICE)
+        (mountpoint / "file").write_bytes(os.urandom(8 << 20))
+        with pytest.raises(modules.ModuleError, match=rf"^1 of 2 backups failed, .*{ALICE}: .*No space left on device"):
+            site.run()
+        assert site.backups(ALICE) == before
+        assert len(os.listdir(site.directory / ALICE)) == 2
+        assert backup_check.faults(before[0]) == []
+        subprocess.run(["mount", "-o", "remount,ro", site.directory], check=True)
+        with pytest.raises(modules.ModuleError, match="Read-only file system"):
+            site.run()
+        assert site.backups(ALICE) == before
+    finally:
+        subprocess.run(["umount", site.directory], check=True)
+
+
+def test_a_kill_at_any_moment_leaves_whole_backups_alone(site: Site) -> None:
+    mountpoint = site.volume(ALICE, "alice")
+    (mountpoint / "file").write_bytes(os.urandom(6 << 20))
+    site.run()
+    moments = random.Random(4)
+    killed = finished = left = 0
+    for _ in range(50):
+        child = os.fork()
+        if not child:  # the module in a process of its own, without the seconds that a new interpreter takes to start
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+            try:
+                site.run(force=True, keep={"last": 2})
+            finally:
+                os._exit(0)
+        time.sleep(moments.uniform(0.01, 0.35))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        killed, finished = killed + os.WIFSIGNALED(status), finished + os.WIFEXITED(status)
+        found = backup_store.every_backup(str(site.directory))
+        assert found[ALICE]
+        assert found["hub"]
+        for folder, backups in found.items():
+            assert backup_store.look(str(site.directory), folder)[1] == []
+            assert backup_check.faults(backups[-1]) == []
+        left += any(name.endswith(".partial") for name in os.listdir(site.directory / ALICE))
+    # How many depends on the machine's speed; without any of each kind this would have shown nothing.
+    assert killed
+    assert left
+
+    site.run(force=True, keep={"last": 2})
+    for folder in (ALICE, "hub"):
+        names = os.listdir(site.directory / folder)
+        assert len([name for name in names if not name.endswith(backup_store.VERIFIED)]) == 4
+    shutil.rmtree(site.directory)
+
+
+def test_the_playbook_backs_up_shows_each_volume_and_says_what_it_did(site: Site, tmp_path: Path) -> None:
+    (site.volume(ALICE, "alice") / "file").write_bytes(b"x")
+    settings = tmp_path / "settings.json"
+    asked = {"jupyterhub_name": HUB, "jupyterhub_config_dir": str(site.config), "jupyterhub_backup_keep": {"last": 1}}
+    settings.write_text(json.dumps({**asked, "jupyterhub_backup_dir": str(site.directory)}), encoding="utf-8")
+
+    def play(*arguments: str) -> str:
+        command = ["ansible-playbook", "backup.yml", "-i", "inventory/hosts.yml", "-e", f"@{settings}", *arguments]
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    told = play("--check")
+    assert "would be backed up: 2, unchanged: 0" in told
+    assert not site.directory.exists()
+
+    copies = tmp_path / "copies"
+    first = play("-e", f"jupyterhub_backup_fetch_to={copies}")
+    assert f"    {ALICE}: " in first
+    assert f"backed up: 2, unchanged: 0, in {site.directory}" in first
+    assert "changed=3 " in first
+    assert f"fetched: 2, were here already: 0, in {copies}/localhost" in first
+    assert len(backup_store.backups_in(f"{copies}/localhost", ALICE)) == 1
+    third = play()
+    assert "backed up: 0, unchanged: 2" in third
+    assert "changed=0 " in third
