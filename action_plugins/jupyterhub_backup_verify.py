@@ -1,0 +1,9 @@
+"""Action plugin of the module ``jupyterhub_backup_verify``: shows a line for each backup while it works."""
+
+from __future__ import annotations
+
+from ansible.plugins.loader import action_loader
+
+
+class ActionModule(action_loader.get("progress", class_only=True)):  # type: ignore[misc]
+    """Show the progress of ``jupyterhub_backup_verify``."""
