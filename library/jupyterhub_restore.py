@@ -1,0 +1,259 @@
+#!/usr/bin/python
+"""Ansible module: see DOCUMENTATION."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: jupyterhub_restore
+short_description: Restore users' volumes from backups, or list what can be restored
+description:
+  - Takes the newest backup of each volume, or a named one, and puts its data in the volume's place in one step.
+  - Before anything is written, the archive's checksum and each of its members are judged. What could write outside of
+    the volume, a device, or an archive that is not whole is refused, and the volume stays as it is.
+  - Refuses a volume that a container uses, a volume of somebody else, and one with a driver other than C(local) or
+    with driver options.
+  - One volume's failure does not stop the others; the module fails at the end and names all that failed.
+author: jupyterhub-deploy-ansible
+options:
+  name:
+    description: Name of the hub.
+    type: str
+    required: true
+  directory:
+    description: Directory of this hub's backups on the host.
+    type: path
+    required: true
+  state:
+    description:
+      - V(listed) only reads, and returns what can be restored.
+      - V(restored) restores.
+    type: str
+    choices: [listed, restored]
+    default: listed
+  users:
+    description: Whose volumes. A list without O(users) and O(volumes) has all backups.
+    type: list
+    elements: str
+    default: []
+  volumes:
+    description: Volumes by name, instead of or besides O(users).
+    type: list
+    elements: str
+    default: []
+  every_volume:
+    description: Restore all volumes of which there is a backup. Not together with O(users) or O(volumes).
+    type: bool
+    default: false
+  backup:
+    description: Name of the backup, such as C(20261123T014440Z). The newest of each volume if not given.
+    type: str
+  to_user:
+    description: Give the data of one volume to this user instead. A volume that this user has is replaced.
+    type: str
+  keep_old:
+    description:
+      - Keep the data that are replaced, beside the volume's own; the result says where. They take disk space until
+        they are removed, or the volume is.
+    type: bool
+    default: true
+  stop_servers:
+    description: Have the hub stop a user's server that uses the volume, instead of refusing.
+    type: bool
+    default: false
+  token_file:
+    description: The hub's secret C(api_token) on the host, needed with O(stop_servers=true).
+    type: path
+  timeout:
+    description: Seconds that a server gets to stop.
+    type: int
+    default: 60
+  verify:
+    description:
+      - For O(state=listed), read each archive and judge it as before a restore. Of an encrypted one without O(identity)
+        the checksum alone; C(not_verified) says so.
+    type: bool
+    default: false
+  identity:
+    description:
+      - The text of the file with the private key for encrypted backups, C(age)'s own or an SSH key. It is kept in
+        memory and never written to the host's disk. On the task, give O(identity_file) instead.
+    type: str
+  identity_file:
+    description: On the control machine, file with the private key. The action plugin reads it and passes O(identity).
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Reads and judges the archives, and writes nothing.
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    description: A restore is done each time that it is asked for.
+requirements:
+  - docker (Python SDK) 5.0 or newer on the target
+  - GNU tar, and zstd or gzip for what was compressed by them
+  - age for what was encrypted
+"""
+
+EXAMPLES = r"""
+- name: See what can be restored
+  jupyterhub_restore:
+    name: jupyterhub
+    directory: /var/backups/jupyterhub
+
+- name: Restore alice's newest backup
+  jupyterhub_restore:
+    name: jupyterhub
+    directory: /var/backups/jupyterhub
+    state: restored
+    users: [alice]
+
+- name: Restore from encrypted backups
+  jupyterhub_restore:
+    name: jupyterhub
+    directory: /var/backups/jupyterhub
+    state: restored
+    users: [alice]
+    identity_file: ~/keys/backup.txt
+
+- name: Give bob what alice had on a day
+  jupyterhub_restore:
+    name: jupyterhub
+    directory: /var/backups/jupyterhub
+    state: restored
+    users: [alice]
+    backup: 20261123T014440Z
+    to_user: bob
+"""
+
+RETURN = r"""
+backups:
+  description:
+    - What can be restored, oldest first of each volume.
+    - C(verified) is null when the backup was not read since it was made (O(verify=true) reads it now), C(verified_at)
+      says when it was read, and C(fault) what is wrong with one that is not good.
+  type: list
+  elements: dict
+  returned: for O(state=listed)
+  sample: [{"backup": "20261123T014440Z", "volume": "jupyterhub-user-alice", "user": "alice", "size": 1048576}]
+faults:
+  description: What lies in the directory and looks like a backup but is none, with the reason.
+  type: list
+  elements: str
+  returned: for O(state=listed)
+restored:
+  description:
+    - Each volume that was restored, or in check mode would be; C(old_data) is where the old data are.
+    - C(left_out) names what is in the archive but cannot be extracted, as its path is longer than 4064 bytes, and
+      C(sockets) what no archive can hold. Of a directory, what is in it is not named.
+  type: list
+  elements: dict
+  returned: for O(state=restored)
+  sample: [{"volume": "jupyterhub-user-alice", "user": "alice", "backup": "20261123T014440Z", "created": false}]
+failed_volumes:
+  description: Each volume that was not, with the reason in C(message).
+  type: list
+  elements: dict
+  returned: for O(state=restored)
+messages:
+  description: A line for each volume that was restored.
+  type: list
+  elements: str
+  returned: for O(state=restored)
+"""
+
+import contextlib
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy import backup_encryption, backup_store, restore
+from ansible.module_utils.jupyterhub_deploy.docker_client import ENGINE_ERRORS, connect
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+
+def listed(params: dict[str, Any], directory: str) -> dict[str, Any]:
+    """Return what can be restored. Only reads."""
+    backups, faults = [], []
+    for folder in backup_store.folders(directory):
+        found, wrong = backup_store.look(directory, folder)
+        faults += wrong
+        for one in found:
+            manifest = one.manifest
+            asked = not (params["users"] or params["volumes"])
+            asked = asked or manifest.user in params["users"] or manifest.volume in params["volumes"]
+            if manifest.kind == backup_store.VOLUME and asked and params["backup"] in (None, one.stem):
+                backups.append(restore.describe(one, params["verify"]))
+    return {"changed": False, "backups": backups, "faults": faults}
+
+
+def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[str, Any]:
+    """Restore what is asked for, as much of it as can be."""
+    named = bool(params["users"] or params["volumes"])
+    if named == params["every_volume"]:
+        raise DeployError("say what to restore: either users or volumes by name, or every_volume=true")
+    done, failed = [], []
+    expected: tuple[type[Exception], ...] = (DeployError, *ENGINE_ERRORS)
+    # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
+    with contextlib.nullcontext() if check_mode else backup_store.lock(directory, shared=True):
+        backups, problems = restore.find(directory, params["users"], params["volumes"], params["backup"])
+        if not backups and not problems:
+            raise DeployError(f"there is no backup of any volume in {directory}")
+        jobs = restore.jobs(backups, params["name"], params["to_user"]) if backups else []
+        failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
+        host = restore.Host(connect() if jobs else None, params["name"])
+        for job in jobs:
+            try:
+                done.append(restore.restore(host, job, params, check_mode))
+            except expected as error:  # the others have their turn all the same
+                failed.append({"volume": job.volume, "user": job.user, "message": str(error)})
+    return {
+        "changed": bool(done),
+        "restored": done,
+        "failed_volumes": failed,
+        "messages": [one["message"] for one in done],
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["listed", "restored"], "default": "listed"},
+            "users": {"type": "list", "elements": "str", "default": []},
+            "volumes": {"type": "list", "elements": "str", "default": []},
+            "every_volume": {"type": "bool", "default": False},
+            "backup": {"type": "str"},
+            "to_user": {"type": "str"},
+            "keep_old": {"type": "bool", "default": True},
+            "stop_servers": {"type": "bool", "default": False},
+            "token_file": {"type": "path", "no_log": False},
+            "timeout": {"type": "int", "default": 60},
+            "verify": {"type": "bool", "default": False},
+            "identity": {"type": "str", "no_log": True},
+            "identity_file": {"type": "path", "no_log": False},
+        },
+        required_if=[("stop_servers", True, ("token_file",))],
+        supports_check_mode=True,
+    )
+    params = module.params
+    directory = params["directory"]
+    try:
+        with backup_encryption.unlocked(params["identity"]):
+            if params["state"] == "listed":
+                module.exit_json(**listed(params, directory))
+            result = restored(params, directory, module.check_mode)
+    except DeployError as error:
+        module.fail_json(msg=str(error))
+    failed = result["failed_volumes"]
+    if failed:
+        said = "; ".join(one["message"] for one in failed)
+        total = len(failed) + len(result["restored"])
+        module.fail_json(msg=f"{len(failed)} of {total} volumes could not be restored: {said}", **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

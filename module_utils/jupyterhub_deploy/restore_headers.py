@@ -1,0 +1,165 @@
+"""The headers of an archive, read one by one, and only in the one form that GNU tar writes for our backups.
+
+GNU tar extracts, and what it would do decides. So no second spelling of a name, a number or a header passes that some
+other reader takes otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import IO
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+CHUNK = 1 << 20
+BLOCK = 512
+ZEROS = bytes(BLOCK)
+MAGIC = b"ustar\x0000"
+LONGEST_NAME = 4095  # bytes; the kernel takes no longer path, so GNU tar can read such a file but not write it
+LARGEST_PAX = 16 << 20  # bytes of one extended header; names and extended attributes take far less
+
+FILE, LINK, SYMLINK, DIRECTORY, FIFO, PAX = b"0", b"1", b"2", b"5", b"6", b"x"
+_NUMBER = re.compile(rb"\d{1,20}")
+_TIME = re.compile(rb"-?\d{1,20}(\.\d{1,20})?")
+_ANY = re.compile(rb"[^\0]+")
+_DATA = re.compile(rb".*", re.DOTALL)
+_OCTAL = re.compile(rb"([0-7]+)[\0 ]?")
+_CHECKSUM = re.compile(rb"([0-7]{1,7})[\0 ]{1,2}")
+_LENGTH = re.compile(rb"([1-9]\d{0,8}) ")
+# Mode, owner, group, size and time as GNU tar writes them mostly: all at once, because there are many headers.
+_NUMBERS = re.compile(rb"(?:[0-7]{7}\0){3}(?:[0-7]{11}\0){2}")
+# What an extended header may hold, and in which form. GNU tar knows more, and some of it changes what it does.
+PAX_KEYS = {
+    b"path": _ANY,
+    b"linkpath": _ANY,
+    b"size": _NUMBER,
+    b"uid": _NUMBER,
+    b"gid": _NUMBER,
+    b"uname": _DATA,
+    b"gname": _DATA,
+    b"mtime": _TIME,
+    b"atime": _TIME,
+    b"ctime": _TIME,
+    b"SCHILY.acl.access": _DATA,
+    b"SCHILY.acl.default": _DATA,
+    b"RHT.security.selinux": _DATA,
+    b"GNU.sparse.major": re.compile(rb"1"),
+    b"GNU.sparse.minor": re.compile(rb"0"),
+    b"GNU.sparse.name": _ANY,
+    b"GNU.sparse.realsize": _NUMBER,
+}
+SPARSE = {key for key in PAX_KEYS if key.startswith(b"GNU.sparse.")}
+XATTR = b"SCHILY.xattr."
+
+
+def shown(name: bytes) -> str:
+    """Return a member's name for a message: one line, not too long, no control characters."""
+    text = name.decode("utf-8", "backslashreplace")
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+class Reader:
+    """Reads blocks of a stream that has to have a certain length."""
+
+    def __init__(self, tar: IO[bytes], path: str, size: int) -> None:
+        self.tar, self.path, self.size, self.done = tar, path, size, 0
+
+    def _read(self, size: int) -> bytes:
+        """Return exactly so many bytes."""
+        if self.done + size > self.size:
+            raise DeployError(
+                f"archive {self.path} ends early, or holds more than the {self.size} bytes that its manifest says"
+            )
+        data = self.tar.read(size)
+        if len(data) != size:
+            raise DeployError(
+                f"archive {self.path} ends after {self.done + len(data)} of {self.size} bytes: it is not whole"
+            )
+        self.done += size
+        return data
+
+    def block(self) -> bytes:
+        return self._read(BLOCK)
+
+    def data(self, size: int) -> bytes:
+        """Return the content of a member. What fills its last block is dropped."""
+        return self._read(_whole_blocks(size))[:size]
+
+    def skip(self, size: int) -> None:
+        left = _whole_blocks(size)
+        while left:
+            left -= len(self._read(min(left, CHUNK)))
+
+    def finish(self) -> None:
+        """Read what follows the first zero block: another one, then nothing but zeros to the end."""
+        if self.size - self.done < BLOCK:
+            raise DeployError(f"archive {self.path} ends without the two zero blocks that end an archive")
+        while self.done < self.size:
+            if any(self._read(min(self.size - self.done, CHUNK))):
+                raise DeployError(f"archive {self.path} has something behind its end; GNU tar would not restore it")
+        if self.tar.read(1):
+            raise DeployError(f"archive {self.path} holds more than the {self.size} bytes that its manifest says")
+
+
+def _whole_blocks(size: int) -> int:
+    return (size + BLOCK - 1) // BLOCK * BLOCK
+
+
+def refused(path: str, count: int, why: str, name: bytes | None = None) -> DeployError:
+    which = f"member {count + 1}" if name is None else f"member {shown(name)}"
+    return DeployError(f"{which} of archive {path} is refused: {why}; nothing was restored, choose another backup")
+
+
+def check_header(header: bytes, path: str, count: int) -> None:
+    """Refuse a block that is not a header exactly as GNU tar writes it."""
+    found = _CHECKSUM.fullmatch(header, 148, 156)
+    if not found or int(found[1], 8) != sum(header) - sum(header[148:156]) + 8 * 32:
+        raise refused(path, count, "its header is damaged (the checksum does not fit)")
+    if header[257:265] != MAGIC:
+        raise refused(path, count, "its header has another format than GNU tar's --format=posix")
+    if not _NUMBERS.fullmatch(header, 100, 148):
+        for start, end, what in ((100, 108, "mode"), (108, 116, "owner"), (116, 124, "group"), (136, 148, "time")):
+            octal(header, start, end, path, count, what)
+    for start, end in ((0, 100), (157, 257), (345, 500)):  # beyond a zero byte readers see different names
+        text, _, rest = header[start:end].partition(b"\0")
+        if rest.strip(b"\0"):
+            raise refused(path, count, "a name in its header goes on behind a zero byte", text)
+    if any(header[500:]):
+        raise refused(path, count, "its header has something where nothing belongs")
+
+
+def octal(header: bytes, start: int, end: int, path: str, count: int, what: str) -> int:
+    found = _OCTAL.fullmatch(header, start, end)
+    if not found:
+        raise refused(path, count, f"its {what} is not an octal number")
+    return int(found[1], 8)
+
+
+def text_in(header: bytes, start: int, end: int) -> bytes:
+    return header[start:end].partition(b"\0")[0]
+
+
+def pax(reader: Reader, header: bytes, path: str, count: int) -> dict[bytes, bytes]:
+    """Return what an extended header says, each thing once."""
+    size = octal(header, 124, 136, path, count, "size")
+    if size > LARGEST_PAX:
+        raise refused(path, count, f"its extended header is larger than {LARGEST_PAX} bytes")
+    data, found = reader.data(size), {}
+    position = 0
+    while position < size:
+        length = _LENGTH.match(data, position)
+        end = position + int(length[1]) if length else 0
+        if not length or not position + len(length[0]) < end <= size or data[end - 1 : end] != b"\n":
+            raise refused(path, count, "its extended header is damaged")
+        key, equals, value = data[position + len(length[0]) : end - 1].partition(b"=")
+        form = _DATA if key.startswith(XATTR) else PAX_KEYS.get(key)
+        if not equals or form is None:
+            raise refused(path, count, f"its extended header has {shown(key)}, which backups do not have")
+        if key in found:
+            raise refused(path, count, f"its extended header has {shown(key)} twice")
+        if not form.fullmatch(value):
+            raise refused(path, count, f"in its extended header {shown(key)} is {shown(value)}")
+        found[key] = value
+        position = end
+    return found
