@@ -1,0 +1,162 @@
+#!/usr/bin/python
+"""Ansible module: see DOCUMENTATION."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: jupyterhub_hub_state
+short_description: Restore a hub's database and secrets from a backup
+description:
+  - Takes the newest backup of the hub's own state, or a named one, and puts database and secrets in the place of what
+    there is. Users' volumes are the module C(jupyterhub_restore)'s.
+  - Before anything is touched, the archive's checksum and members are judged, the database is checked by SQLite, and
+    the hub image that is to use it is asked whether its schema is not a newer JupyterHub's.
+  - The hub is stopped for it and started again. When it does not answer then, it gets its old state back.
+  - Refuses while users' servers run. The hub that is restored may not know them.
+  - The proxy and its token stay as they are. Other secrets that the backup does not have stay, too.
+  - May be killed at any moment; the next run goes back to the old state or finishes, then does what it is asked for.
+author: jupyterhub-deploy-ansible
+options:
+  name:
+    description: Name of the hub.
+    type: str
+    required: true
+  directory:
+    description: Directory of this hub's backups on the host.
+    type: path
+    required: true
+  state:
+    description:
+      - V(restored) replaces the state of a hub.
+      - V(recovered) brings the state to a host without a hub, before C(site.yml) makes one. Refused where there is a
+        hub container or a database already.
+    type: str
+    choices: [restored, recovered]
+    default: restored
+  backup:
+    description: Name of the backup, such as C(20261123T014440Z). The newest if not given.
+    type: str
+  config_dir:
+    description: Directory of the hub's secrets and configuration.
+    type: path
+    default: /etc/jupyterhub
+  data_volume:
+    description: Volume with the hub's database. When empty, C(<name>-data).
+    type: str
+    default: ""
+  keep_old:
+    description: Keep what is replaced, beside the data volume's own directory; the result says where.
+    type: bool
+    default: true
+  stop_servers:
+    description: Stop users' servers that run, instead of refusing.
+    type: bool
+    default: false
+  health_timeout:
+    description: Seconds that the hub gets until it answers, before its old state is put back.
+    type: float
+    default: 120
+  identity:
+    description:
+      - The text of the private key for an encrypted backup, as an C(age) or SSH key's file has it. It is kept in memory
+        and never written to the host's disk. On the task, give O(identity_file) instead.
+    type: str
+  identity_file:
+    description: On the control machine, file with the private key. The action plugin reads it and passes O(identity).
+    type: path
+attributes:
+  check_mode:
+    support: full
+    description: Reads and judges the archive, and writes nothing. The database itself is not looked at.
+  diff_mode:
+    support: none
+  idempotent:
+    support: none
+    description: A restore is done each time that it is asked for.
+requirements:
+  - docker (Python SDK) 5.0 or newer on the target
+  - GNU tar, and zstd or gzip for what was compressed by them
+"""
+
+EXAMPLES = r"""
+- name: Go back to the hub of last night
+  jupyterhub_hub_state:
+    name: jupyterhub
+    directory: /var/backups/jupyterhub
+    backup: 20261123T014440Z
+    stop_servers: true
+"""
+
+RETURN = r"""
+backup:
+  description: Name of the backup.
+  type: str
+  returned: success
+  sample: 20261123T014440Z
+old_state:
+  description: Where the database and the secrets are that were replaced; none when there were none.
+  type: str
+  returned: success
+  sample: /var/lib/docker/volumes/jupyterhub-data/before-20261123T020000Z
+stopped_servers:
+  description: Containers of users' servers that were stopped for it.
+  type: list
+  elements: str
+  returned: success
+  sample: [jupyter-alice]
+messages:
+  description: What was done, in sentences.
+  type: list
+  elements: str
+  returned: success
+"""
+
+import contextlib
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy import backup_encryption, backup_store, hub_state
+from ansible.module_utils.jupyterhub_deploy.docker_client import ENGINE_ERRORS, connect
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Restore; return the module's result."""
+    params = module.params
+    # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
+    locked = contextlib.nullcontext() if module.check_mode else backup_store.lock(params["directory"], shared=True)
+    with locked:
+        backup = hub_state.find(params["directory"], params["name"], params["backup"])
+        return hub_state.Restore(connect(), params, module.check_mode).run(backup)
+
+
+def main() -> None:
+    """Entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["restored", "recovered"], "default": "restored"},
+            "backup": {"type": "str"},
+            "config_dir": {"type": "path", "default": "/etc/jupyterhub"},
+            "data_volume": {"type": "str", "default": ""},
+            "keep_old": {"type": "bool", "default": True},
+            "stop_servers": {"type": "bool", "default": False},
+            "health_timeout": {"type": "float", "default": 120},
+            "identity": {"type": "str", "no_log": True},
+            "identity_file": {"type": "path", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        with backup_encryption.unlocked(module.params["identity"]):
+            result = run(module)
+        module.exit_json(**result)
+    except DeployError as error:
+        module.fail_json(msg=str(error))
+    except ENGINE_ERRORS as error:
+        module.fail_json(msg=f"the engine failed while the hub's state was restored, run the same again: {error}")
+
+
+if __name__ == "__main__":
+    main()
