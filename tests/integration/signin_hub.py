@@ -71,8 +71,17 @@ def docker(*args: str, check: bool = True, stdin: str | None = None) -> subproce
     return subprocess.run(["docker", *args], check=check, text=True, capture_output=True, input=stdin)
 
 
-def write_config(directory: Path, extra: str = "", **native: Any) -> None:
-    """Write what role ``jupyterhub`` would: the configuration, its settings and the secrets. `native` overrides."""
+def write_config(
+    directory: Path,
+    extra: str = "",
+    signin: dict[str, Any] | None = None,
+    secret_values: dict[str, Any] | None = None,
+    **native: Any,
+) -> None:
+    """Write what role ``jupyterhub`` would: the configuration, its settings and the secrets.
+
+    `native` and `signin` override settings; `secret_values` are those of the ways to sign in.
+    """
     settings = {
         "name": "jupyterhub",
         "server_prefix": "jupyter",
@@ -88,6 +97,7 @@ def write_config(directory: Path, extra: str = "", **native: Any) -> None:
             **native,
         },
         "proxy_api_url": "http://jupyterhub-proxy-api:8001",
+        **(signin or {}),
     }
     config, kept = directory / "config", directory / "secrets"
     config.mkdir(parents=True, exist_ok=True)
@@ -95,7 +105,8 @@ def write_config(directory: Path, extra: str = "", **native: Any) -> None:
     (config / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     text = TEMPLATE.read_text(encoding="utf-8").replace("{{ jupyterhub_extra_config }}", extra)
     (config / "jupyterhub_config.py").write_text(text, encoding="utf-8")
-    for name in ("cookie_secret", "proxy_token", "crypt_key", "admin_password"):
+    (kept / "authenticators.json").write_text(json.dumps({"generation": "1", "values": secret_values or {}}))
+    for name in ("cookie_secret", "proxy_token", "crypt_key", "api_token", "admin_password"):
         path = kept / name
         if not path.exists():
             path.touch(mode=0o600)
@@ -105,11 +116,14 @@ def write_config(directory: Path, extra: str = "", **native: Any) -> None:
 class HubContainer:
     """One hub: ``start`` it, ask it, ``remove`` it with its database."""
 
-    def __init__(self, image: str, directory: Path, admin: str = ADMIN, socket: bool = False) -> None:
+    def __init__(
+        self, image: str, directory: Path, admin: str = ADMIN, socket: bool = False, address: str = "127.0.0.1:"
+    ) -> None:
         self.image = image
         self.directory = directory
         self.admin = admin
         self.socket = socket
+        self.address = address
         self.notebook_image = "example/notebook:1"
         self.name = f"jhd-test-signin-{uuid.uuid4().hex[:8]}"
         self.url = ""
@@ -137,7 +151,7 @@ class HubContainer:
 
     def start(self, wait_seconds: float = 90) -> HubContainer:
         """Start the hub and wait until it answers; the logs are in the error if it does not."""
-        publish = ["--publish", "127.0.0.1::8081"]
+        publish = ["--publish", f"{self.address}:8081"]
         docker("run", "--detach", "--name", self.name, *publish, *self.arguments(), self.image)
         return self.wait(wait_seconds)
 

@@ -18,7 +18,7 @@ upgrade=$*
 for version in 5.5.4 6.1.1; do
   # bcrypt 5 answers passwords of more than 72 bytes with an error that NativeAuthenticator 1.3.0 does not expect.
   compile "hub/requirements-$version.txt" "jupyterhub==$version" dockerspawner jupyterhub-nativeauthenticator \
-    oauthenticator jupyterhub-idle-culler 'bcrypt<5'
+    oauthenticator jupyterhub-multiauthenticator jupyterhub-idle-culler 'bcrypt<5'
   compile "notebook/requirements-$version.txt" "jupyterhub==$version" jupyterlab ipykernel pip
 done
 compile hub/tools.txt uv

@@ -1,7 +1,8 @@
 """What this deployment adds to JupyterHub, inside the hub image.
 
 ``start`` seeds the admin and becomes the hub, ``seed`` does only the former, ``check`` proves a configuration,
-``health`` is the container's health check. ``native`` and ``spawner`` are the classes that the configuration names.
+``health`` is the container's health check, ``signin`` configures how people sign in. ``native``, ``oauth``, ``several``
+and ``spawner`` have the classes that the hub runs.
 Importing this package is cheap: nothing of JupyterHub is loaded before it is needed.
 """
 

@@ -48,6 +48,9 @@ class Login(native.LoginHandler):
     def render_template(self, name: str, **context: Any) -> Any:
         if name == "native-login.html":
             context = {**self._more, **context}
+            several = self.authenticator.several
+            if several is not None:
+                name, context["services"] = "signin.html", several.services(self.hub.base_url)
         return super().render_template(name, **context)
 
 
@@ -81,14 +84,15 @@ class SignUp(_Form, native.SignUpHandler):
 class Accounts(native.AuthorizationAreaHandler):
     """``/authorize``: the list of accounts, with buttons that post (see Authorize).
 
-    People whom an administrator added by hand have no password yet and are listed too.
+    People whom an administrator added by hand have no password yet and are listed too, unless they sign in elsewhere.
     """
 
     @native.admin_users_scope
     async def get(self) -> None:
         accounts = self.db.query(UserInfo).order_by(UserInfo.is_authorized, UserInfo.username).all()
         names = {account.username for account in accounts}
-        without = [user.name for user in self.db.query(orm.User).order_by(orm.User.name) if user.name not in names]
+        users = [user.name for user in self.db.query(orm.User).order_by(orm.User.name)]
+        without = [name for name in users if name not in names and self.authenticator.may_have_password(name)]
         html = await self.render_template(
             "accounts.html",
             accounts=accounts,
@@ -216,8 +220,12 @@ class ChangePasswordAdmin(_PasswordPage):
 
     def _known(self, user_name: str) -> str:
         name = self.authenticator.normalize_username(user_name)
-        if self.authenticator.get_user(name) is None and self.find_user(name) is None:
+        if self.authenticator.get_user(name) is not None:
+            return name
+        if self.find_user(name) is None:
             raise web.HTTPError(404, f"There is no user {name}.")
+        if not self.authenticator.may_have_password(name):
+            raise web.HTTPError(404, f"{name} signs in elsewhere and has no password here.")
         return name
 
 

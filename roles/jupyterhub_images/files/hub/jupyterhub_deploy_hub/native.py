@@ -38,6 +38,11 @@ class HubNative(NativeAuthenticator):
         super().__init__(*args, **kwargs)
         self.failed_sign_ins = FailedSignIns(self.db)
 
+    @property
+    def several(self) -> Any:
+        """The authenticator that this one is a part of, or None when native accounts are the only way to sign in."""
+        return self.parent if hasattr(self.parent, "joined_names") else None
+
     # ---- accounts and names
 
     def get_user(self, username: str) -> Any:
@@ -59,8 +64,14 @@ class HubNative(NativeAuthenticator):
         The library authorises whoever registers a name in ``admin_users``, even while sign-up is closed.
         """
         declared = {normalise(os.environ.get("JUPYTERHUB_ADMIN", ""))} | set(self.admin_users)
+        if self.several is not None:
+            declared |= self.several.joined_names
         user = orm.User.find(self.db, self.normalize_username(username))
         return is_reserved(username, {name for name in declared if name}) or (user is not None and user.admin)
+
+    def may_have_password(self, username: str) -> bool:
+        """Say whether `username` can be a native account's: who signs in elsewhere must not get a second way."""
+        return self.validate_username(username) and (self.several is None or username not in self.several.joined_names)
 
     # ---- passwords
 
@@ -194,7 +205,8 @@ class HubNative(NativeAuthenticator):
         peer = str((getattr(request.connection.context, "address", None) or [request.remote_ip])[0])
         if self.db.query(orm.Server).filter(orm.Server.ip == peer).first() is not None:
             return peer
-        trusted = getattr(self.parent, "trusted_downstream_ips", None) or []
+        hub = self.parent if self.several is None else self.several.parent
+        trusted = getattr(hub, "trusted_downstream_ips", None) or []
         return lockout.client_address(peer, ",".join(request.headers.get_list("X-Forwarded-For")), trusted)
 
     # ---- pages

@@ -1,30 +1,64 @@
-"""The hub image's command: bring the database to this JupyterHub's schema, seed the admin, then become JupyterHub.
+"""The hub image's command: load JupyterHub, wait for the hub that runs to end, bring the database to this JupyterHub's
+schema, seed the admin, then be JupyterHub.
+
+Loading takes most of a start, and needs nothing that another hub could mind. So a successor may be started while its
+predecessor still serves; it says that it stands by, and takes over in the moment in which that one ends. What tells it
+is a lock on a file beside the database, which every hub holds while it lives and which no end of a process can leave
+behind. It also keeps two hubs from ever writing to one database.
 
 A hub whose admin could not be seeded does not start: nobody shall find a hub on which ``admin`` is still free.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
+from pathlib import Path
+from typing import IO
 
-from . import CONFIG_FILE, HubError, schema, seed
+from . import CONFIG_FILE, HubError, schema, seed, signin
+
+LOCK_FILE = Path("/data/hub.lock")
+#: What a successor prints when it is ready; the module jupyterhub_hub on the host waits for the end of it.
+STANDS_BY = "JupyterHub is loaded and stands by until the hub that runs has ended"
+
+
+def hold_lock(path: Path) -> IO[str]:
+    """Return the file at `path`, locked by this process alone, after waiting for whoever had it."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(STANDS_BY, file=sys.stderr, flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 def main() -> int:
-    """Seed, then replace this process, so that the container's signals reach the hub itself."""
+    """Run the hub until it ends; return the exit code."""
     os.umask(0o077)  # the database holds what users sign in with
+    # For the time that it takes; the configuration names the other two.
+    import jupyterhub.app
+
+    from . import native, spawner  # noqa: F401
+
+    entries = signin.read_entries(CONFIG_FILE.with_name("settings.json"))
+    signin.preload(entries)
     try:
+        lock = hold_lock(LOCK_FILE)
         kept = schema.upgrade()
         if kept:
             print(f"The database was upgraded; what it was before is kept in {kept}", file=sys.stderr)
-        seed.ensure_admin()
+        if signin.NATIVE in entries:
+            seed.ensure_admin()
     except HubError as error:
         print(f"JupyterHub was not started: {error}", file=sys.stderr)
         return 1
-    command = [sys.executable, "-m", "jupyterhub", "-f", str(CONFIG_FILE), *sys.argv[1:]]
-    os.execv(sys.executable, command)  # noqa: S606 - no shell is wanted
-    raise AssertionError("execv does not return")
+    # In this process, so that the lock and what is loaded stay, and the container's signals reach the hub itself.
+    with lock:
+        jupyterhub.app.main(["-f", str(CONFIG_FILE), *sys.argv[1:]])
+    return 0
 
 
 if __name__ == "__main__":

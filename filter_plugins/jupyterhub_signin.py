@@ -1,0 +1,234 @@
+"""Filters that turn an operator's ways to sign in into what the hub reads, and find what is wrong with them.
+
+Pure Python, no I/O. A way is ``native``, ``github``, ``gitlab``, or a dictionary with a class and its traits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
+
+NATIVE = "native"
+# The settings of each provider by name, and the traits of its class that they are.
+PROVIDERS: dict[str, dict[str, Any]] = {
+    "github": {
+        "label": "GitHub",
+        "traits": {"url": "github_url", "allowed_organizations": "allowed_organizations"},
+        "groups": ("allowed_organizations",),
+        "scope": [],
+        "scope_for_groups": ["read:org"],  # without it GitHub tells only public members
+    },
+    "gitlab": {
+        "label": "GitLab",
+        "traits": {
+            "url": "gitlab_url",
+            "allowed_groups": "allowed_gitlab_groups",
+            "allowed_projects": "allowed_project_ids",
+        },
+        "groups": ("allowed_groups", "allowed_projects"),
+        "scope": ["read_user"],
+        "scope_for_groups": ["read_api"],  # includes read_user
+    },
+}
+ENTRY_KEYS = ("name", "class", "label", "prefix", "users", "traits", "secrets")
+# It becomes part of addresses and of user names.
+ENTRY_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
+# The hub's own pages, which a way to sign in must not take over.
+PAGES = {
+    "accept-share", "activate", "admin", "api", "authorize", "change-password", "confirm", "discard", "error",
+    "health", "home", "login", "logo", "logout", "metrics", "native", "oauth_callback", "oauth_login", "security",
+    "signup", "spawn", "spawn-pending", "static", "stop", "token", "user",
+}  # fmt: skip
+REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
+
+
+def entries(settings: Mapping[str, Any]) -> list[Any]:
+    """Return what settings.json has under ``authenticators``: ``"native"``, or a dictionary without any secret value.
+
+    :param settings: the settings of role ``jupyterhub``, without the prefix ``jupyterhub_``.
+    """
+    return [_entry(way, settings) for way in settings["authenticators"]]
+
+
+def secret_values(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return name of the way to trait to value, for the module ``jupyterhub_secrets``; empty when there are none."""
+    found: dict[str, dict[str, Any]] = {}
+    for way in settings["authenticators"]:
+        if isinstance(way, Mapping):
+            if way.get("secrets"):
+                found[str(way["name"])] = dict(way["secrets"])
+        elif way in PROVIDERS:
+            found[way] = {"client_secret": settings[f"{way}_client_secret"]}
+    return found
+
+
+def _entry(way: Any, settings: Mapping[str, Any]) -> Any:
+    if way == NATIVE:
+        return NATIVE
+    if not isinstance(way, Mapping):
+        way = {
+            "name": way,
+            "class": way,
+            "label": PROVIDERS[way]["label"],
+            "users": settings[f"{way}_users"],
+            "traits": _provider_traits(way, settings),
+        }
+    return {
+        "name": way["name"],
+        "class": way["class"],
+        "label": way.get("label") or way["name"],
+        "prefix": f"{way['name']}:" if way.get("prefix") is None else way["prefix"],
+        "users": dict(way.get("users") or {}),
+        "traits": dict(way.get("traits") or {}),
+    }
+
+
+def _provider_traits(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    provider = PROVIDERS[name]
+    grouped = any(settings[f"{name}_{key}"] for key in provider["groups"])
+    traits = {
+        "client_id": settings[f"{name}_client_id"],
+        "scope": provider["scope_for_groups" if grouped else "scope"],
+        "allow_all": settings[f"{name}_allow_all"],
+        # The hub writes all names in lower case, and both providers take no notice of case.
+        "allowed_users": sorted(str(user).lower() for user in settings[f"{name}_allowed_users"]),
+        "admin_users": sorted(str(user).lower() for user in settings[f"{name}_admin_users"]),
+    }
+    for key, trait in provider["traits"].items():
+        value = settings[f"{name}_{key}"]
+        if value:
+            traits[trait] = value.rstrip("/") if key == "url" else sorted(str(item) for item in value)
+    return traits
+
+
+def problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each thing that keeps people from signing in, or lets in whoever was not meant.
+
+    :param settings: as for :func:`entries`. No sentence shows a secret.
+    """
+    ways = settings["authenticators"]
+    if not isinstance(ways, list) or not ways:
+        return [f"authenticators is {ways!r}; use a list such as [native]"]
+    found = [problem for way in ways for problem in _way(way, settings)]
+    names = [str(way.get("name")) if isinstance(way, Mapping) else str(way) for way in ways]
+    found += [f"authenticators names {name} twice; give each a name of its own" for name in _twice(names)]
+    if not found and len(ways) > 1:
+        found += _prefixes(settings)
+    if not found:
+        found += _nobody_in_charge(settings)
+    for requirement in settings["hub_extra_requirements"]:
+        if not REQUIREMENT.fullmatch(str(requirement)):
+            found.append(f"hub_extra_requirements has {requirement!r}; pin each package, as in example-package==1.2.3")
+    if settings["hub_extra_requirements"] and settings["hub_image"]:
+        found.append(
+            "hub_extra_requirements has no effect on jupyterhub_hub_image, which is ready-made; build the packages "
+            "into that image, or leave one of the two settings out"
+        )
+    return found
+
+
+def _way(way: Any, settings: Mapping[str, Any]) -> Iterable[str]:
+    if isinstance(way, Mapping):
+        yield from _dictionary(way)
+    elif way in PROVIDERS:
+        yield from _provider(way, settings)
+    elif way != NATIVE:
+        yield (
+            f"authenticators names {way!r}, which is not known; use {', '.join([NATIVE, *PROVIDERS])}, or a dictionary "
+            "with name, class and traits (docs/how-to/sign-in-other.md)"
+        )
+
+
+def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
+    name = way.get("name")
+    if not isinstance(name, str) or not ENTRY_NAME.fullmatch(name) or name in PAGES:
+        yield (
+            f"authenticators has an entry with the name {name!r}; use at most 20 lower-case letters, digits and "
+            "dashes, a letter first, and no page of the hub"
+        )
+        name = "?"
+    if not isinstance(way.get("class"), str) or not way["class"]:
+        yield (
+            f"authenticators: {name} lacks class; write the authenticator's name or path, such as generic-oauth or "
+            "oauthenticator.google.GoogleOAuthenticator"
+        )
+    for key in sorted(str(key) for key in set(way) - set(ENTRY_KEYS)):
+        yield f"authenticators: {name} has {key}, which is not known; use {', '.join(ENTRY_KEYS)}"
+    for key in ("traits", "secrets", "users"):
+        if way.get(key) is not None and not isinstance(way[key], Mapping):
+            yield f"authenticators: {key} of {name} must be a dictionary"
+    if isinstance(way.get("secrets"), Mapping):
+        for trait in sorted(str(trait) for trait, value in way["secrets"].items() if not value):
+            yield f"authenticators: the secret {trait} of {name} is empty; keep it in ansible-vault"
+    if isinstance(way.get("traits"), Mapping):
+        for trait in sorted(str(trait) for trait in way["traits"] if re.search("secret|password", str(trait))):
+            yield f"authenticators: {trait} of {name} would be shown in diffs; move it from traits to secrets"
+
+
+def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
+    label, groups = PROVIDERS[name]["label"], PROVIDERS[name]["groups"]
+    for key in ("client_id", "client_secret"):
+        if not settings[f"{name}_{key}"]:
+            yield f"{name}_{key} is empty; docs/how-to/sign-in-{name}.md says where {label} shows it"
+    url = settings[f"{name}_url"]
+    if url and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
+        yield f"{name}_url is {url!r}; use a whole URL such as https://{name}.example.com"
+    if not settings["public_url"]:
+        yield f"public_url is empty, and {label} has to know it: use the URL in the users' browsers"
+    allowing = ["allowed_users", *groups, "admin_users"]
+    if not settings[f"{name}_allow_all"] and not any(settings[f"{name}_{key}"] for key in allowing):
+        choices = ", ".join(f"jupyterhub_{name}_{key}" for key in allowing[:-1])
+        yield (
+            f"authenticators has {name}, but nobody may come in by it: set {choices}, or jupyterhub_{name}_allow_all "
+            f"for everybody who has an account at {label}"
+        )
+
+
+def _prefixes(settings: Mapping[str, Any]) -> Iterable[str]:
+    ways = [way if way == NATIVE else _entry(way, settings) for way in settings["authenticators"]]
+    prefixes = ["" if way == NATIVE else str(way["prefix"]) for way in ways]
+    for prefix in _twice(prefixes):
+        yield (
+            f"authenticators: two ways have the prefix {prefix!r}, so that one person could be taken for another; "
+            "leave prefix out, or join single people by users"
+        )
+    for prefix in prefixes:
+        if prefix and not re.fullmatch(r"[a-z0-9][a-z0-9._-]*:", prefix):
+            yield f"authenticators: the prefix {prefix!r} must end with a colon, which no native name can have"
+
+
+def _nobody_in_charge(settings: Mapping[str, Any]) -> Iterable[str]:
+    """A dictionary may make administrators in ways that are not known here."""
+    ways = settings["authenticators"]
+    if all(way in PROVIDERS for way in ways if not isinstance(way, Mapping)) and not any(
+        isinstance(way, Mapping) or settings[f"{way}_admin_users"] for way in ways
+    ):
+        yield (
+            "authenticators has no native, so jupyterhub_admin_user cannot sign in, and nobody would be an "
+            f"administrator; set jupyterhub_{ways[0]}_admin_users"
+        )
+    if NATIVE not in ways and settings["users"]:
+        yield (
+            "users declares native accounts, and authenticators has no native; say who may come in by the provider's "
+            "own settings, such as jupyterhub_github_allowed_users"
+        )
+
+
+def _twice(values: list[str]) -> list[str]:
+    return sorted({value for value in values if values.count(value) > 1})
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by the names that playbooks use."""
+        return {
+            "jupyterhub_signin_entries": entries,
+            "jupyterhub_signin_secrets": secret_values,
+            "jupyterhub_signin_labels": lambda settings: [
+                entry if entry == NATIVE else entry["label"] for entry in entries(settings)
+            ],
+            "jupyterhub_signin_problems": lambda settings: [f"jupyterhub_{problem}" for problem in problems(settings)],
+        }

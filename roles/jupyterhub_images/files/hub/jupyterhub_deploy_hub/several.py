@@ -1,0 +1,118 @@
+"""Several ways to sign in on one page: jupyterhub-multiauthenticator 0.4.0 with what it leaves out.
+
+Left out by the library: it hands no database to its parts (NativeAuthenticator stops the hub), asks none of them when a
+user is deleted or a session is refreshed, compares names that nobody normalised, and knows no names but the provider's.
+Native accounts have plain names; everybody else's begin with the way they came, ``github:alice``, so that nobody
+becomes somebody else by an equal name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from html import escape
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from multiauthenticator import MultiAuthenticator
+
+from .names import normalise
+
+
+class Part(Authenticator):
+    """Mixed into the class of each way to sign in, by `part`."""
+
+    prefix = ""
+    label = ""
+    #: The provider's name to the hub's, for people whom the operator joined.
+    users: dict[str, str]
+
+    def __init__(self, **kwargs: Any) -> None:
+        # NativeAuthenticator keeps its accounts in the hub's database.
+        kwargs.setdefault("_deprecated_db_session", kwargs["parent"]._deprecated_db_session)
+        super().__init__(**kwargs)
+        # The hub does this for the authenticator that it knows.
+        for trait in ("admin_users", "allowed_users", "blocked_users"):
+            setattr(self, trait, {self.normalize_username(name) for name in getattr(self, trait)})
+
+    async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
+        """Give people whom the operator joined their name here, after the provider's own has been checked."""
+        model = await super().get_authenticated_user(handler, data)
+        if model is not None:
+            model["name"] = self.users.get(model["name"].removeprefix(self.prefix), model["name"])
+        return model
+
+
+def part(cls: type[Authenticator], prefix: str, label: str, users: dict[str, str]) -> type[Authenticator]:
+    """Return a class like `cls` that can be one of several. Its settings stay those of `cls`."""
+    joined = {normalise(theirs): normalise(ours) for theirs, ours in users.items()}
+    own = {"prefix": prefix, "label": label, "users": joined, "__module__": __name__}
+    return type(cls.__name__, (Part, cls), own)
+
+
+class HubSeveral(MultiAuthenticator):
+    """The hub's authenticator when ``jupyterhub_authenticators`` names more than one."""
+
+    @property
+    def local(self) -> Any:
+        """The part with names and passwords of the hub's own, or None."""
+        return next((each for each in self._authenticators if each.prefix == ""), None)
+
+    @property
+    def joined_names(self) -> set[str]:
+        """Names here that belong to somebody who comes from elsewhere: nobody may sign up under them."""
+        return {name for each in self._authenticators for name in each.users.values()}
+
+    def services(self, base_url: str) -> list[dict[str, str]]:
+        """Return text and address of a button for each part that has no form on the login page."""
+        return [
+            {"label": each.label, "url": each.login_url(base_url)}
+            for each in self._authenticators
+            if each is not self.local
+        ]
+
+    def get_custom_html(self, base_url: str) -> str:
+        """Return the buttons as the hub's own login page shows them, when there are no local accounts.
+
+        The hub takes this for a template, hence the doubled braces.
+        """
+        return "\n".join(
+            '<div class="service-login"><a role="button" class="btn btn-jupyter btn-lg" '
+            f'href="{escape(service["url"])}{{% if next %}}?next={{{{ next }}}}{{% endif %}}">'
+            f"Sign in with {escape(service['label'])}</a></div>"
+            for service in self.services(base_url)
+        )
+
+    def normalize_username(self, username: str) -> str:
+        """One spelling of each name, as with native accounts alone."""
+        return super().normalize_username(normalise(username))
+
+    def _part_of(self, name: str) -> Any:
+        for each in self._authenticators:
+            if each.prefix and name.startswith(each.prefix):
+                return each
+        return self.local
+
+    async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
+        """Ask the part that the user came by."""
+        found = self._part_of(user.name)
+        return True if found is None else await _finished(found.refresh_user(user, handler, **kwargs))
+
+    async def delete_user(self, user: Any) -> None:
+        """Tell every part; a native account would otherwise bring the user back with the old password."""
+        for each in self._authenticators:
+            await _finished(each.delete_user(user))
+
+    async def pre_spawn_start(self, user: Any, spawner: Any) -> None:
+        """Ask the part that the user came by: this is where auth state becomes a server's environment."""
+        found = self._part_of(user.name)
+        if found is not None:
+            await _finished(found.pre_spawn_start(user, spawner))
+
+    def check_allow_config(self) -> None:
+        """Each part has rules of its own; a warning about this one's would be wrong."""
+        for each in self._authenticators:
+            each.check_allow_config()
+
+
+async def _finished(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result

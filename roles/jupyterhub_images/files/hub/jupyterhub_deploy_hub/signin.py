@@ -1,0 +1,146 @@
+"""Turn the list of ways to sign in (settings.json, ``authenticators``) into JupyterHub's configuration.
+
+An entry is ``"native"``, or a dictionary: ``name``, ``class`` (a registered name or a dotted path), ``label``,
+``prefix`` of user names, ``users`` (the provider's name to the hub's), ``traits``, and ``secrets``, the names of traits
+whose values are in the file of secrets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+NATIVE = "native"
+#: Settings that reach every way to sign in when they are given to all, and so open one by what was meant for another.
+_NOT_FOR_ALL = ("admin_users", "allow_all", "allowed_users", "allow_existing_users", "username_map")
+
+
+def configure(c: Any, settings: dict[str, Any], admin: str, secrets_file: Path) -> None:
+    """Set what `c` needs for the ways in `settings`; `admin` is the name of the native administrator."""
+    entries = settings["authenticators"]
+    if entries == [NATIVE]:
+        # Native's own accounts are the gate: who has none, or is not authorised, stays out. For all authenticators,
+        # because there is one; jupyterhub_extra_config may add to it.
+        c.JupyterHub.authenticator_class = "jupyterhub_deploy_hub.native.HubNative"
+        c.Authenticator.admin_users = {admin}
+        c.Authenticator.allow_all = True
+        return
+    secrets = read_secrets(secrets_file)
+    parts = [(_as_dict(entry), authenticator_class(entry, len(entries) > 1)) for entry in entries]
+    for entry, cls in parts:
+        # Two of one class (two GitLabs) have settings of their own each.
+        if [other.__name__ for _, other in parts].count(cls.__name__) > 1:
+            cls.__name__ = f"{cls.__name__}_{entry['name']}"
+        values: dict[str, Any] = (
+            {"admin_users": {admin}, "allow_all": True} if entry["name"] == NATIVE else dict(entry["traits"])
+        )
+        if "login_service" in cls.class_trait_names(config=True):
+            values.setdefault("login_service", entry["label"])
+        if "oauth_callback_url" in cls.class_trait_names(config=True) and settings["public_url"]:
+            path = "oauth_callback" if len(entries) == 1 else f"{entry['name']}/oauth_callback"
+            values.setdefault("oauth_callback_url", f"{settings['public_url'].rstrip('/')}/hub/{path}")
+        for trait, value in {**values, **secrets.get(entry["name"], {})}.items():
+            c[cls.__name__][trait] = value
+    if NATIVE not in entries:
+        c.JupyterHub.template_vars = {"native_accounts": False}
+    if len(parts) == 1:
+        c.JupyterHub.authenticator_class = parts[0][1]
+    else:
+        _several(c, parts)
+
+
+def authenticator_class(entry: Any, one_of_several: bool) -> Any:
+    """Return the class for an entry. Raises ValueError if the image has none."""
+    cls: Any
+    if entry == NATIVE:
+        from .native import HubNative
+
+        cls = HubNative
+    else:
+        from .oauth import understandable
+
+        cls = understandable(load(entry["class"]))
+    if not one_of_several:
+        return cls
+    from .several import part
+
+    entry = _as_dict(entry)
+    return part(cls, entry["prefix"], entry["label"], entry["users"])
+
+
+def preload(entries: list[Any]) -> None:
+    """Import what `entries` need while another hub still serves. What is wrong shows when the configuration loads."""
+    for entry in entries:
+        with contextlib.suppress(Exception):
+            authenticator_class(entry, len(entries) > 1)
+
+
+def _as_dict(entry: Any) -> dict[str, Any]:
+    return {"name": NATIVE, "label": "a password", "prefix": "", "users": {}} if entry == NATIVE else entry
+
+
+def _several(c: Any, parts: list[Any]) -> None:
+    from .several import HubSeveral
+
+    c.JupyterHub.authenticator_class = HubSeveral
+    for _, cls in parts:
+        for trait, nothing in (("admin_users", set()), ("allow_all", False), ("allowed_users", set())):
+            # Said for each, so that what is said for all reaches none.
+            if trait in cls.class_trait_names(config=True) and trait not in c[cls.__name__]:
+                c[cls.__name__][trait] = nothing
+    c.HubSeveral.authenticators = [
+        {"authenticator_class": cls, "url_prefix": "" if entry["name"] == NATIVE else f"/{entry['name']}"}
+        for entry, cls in parts
+    ]
+    c.HubSeveral.any_allow_config = True
+    # They exist, and are administrators, from the hub's first start on.
+    c.HubSeveral.admin_users = {
+        entry["users"].get(name, f"{entry['prefix']}{name}")
+        for entry, cls in parts
+        for name in c[cls.__name__].admin_users
+    }
+
+
+def refuse_for_all(c: Any, entries: list[Any]) -> None:
+    """Stop a configuration that opens every way to sign in by what was meant for one. Raises ValueError."""
+    if len(entries) < 2:
+        return
+    for trait in _NOT_FOR_ALL:
+        if trait in c.Authenticator:
+            raise ValueError(
+                f"c.Authenticator.{trait} would be for every way to sign in; say it for one, for example by "
+                f"c.GitHubOAuthenticator.{trait} or c.HubNative.{trait}"
+            )
+
+
+def load(name: str) -> Any:
+    """Return an authenticator class by its registered name (``github``) or dotted path. Raises ValueError."""
+    from traitlets.utils.importstring import import_item
+
+    for found in entry_points(group="jupyterhub.authenticators"):
+        if found.name.lower() == name.lower():
+            return found.load()
+    try:
+        return import_item(name)
+    except ImportError as error:
+        raise ValueError(
+            f"the hub image has no authenticator {name} ({error}); if a package is missing, name it with its version "
+            "in jupyterhub_hub_extra_requirements"
+        ) from error
+
+
+def read_secrets(path: Path) -> dict[str, Any]:
+    """Return entry name to trait to value, as the module ``jupyterhub_secrets`` wrote it; nothing without a file."""
+    if not path.exists():
+        return {}
+    return dict(json.loads(path.read_text(encoding="utf-8"))["values"])
+
+
+def read_entries(settings_file: Path) -> list[Any]:
+    """Return the ways to sign in as settings.json lists them; native accounts alone without such a file."""
+    if not settings_file.exists():
+        return [NATIVE]
+    return list(json.loads(settings_file.read_text(encoding="utf-8")).get("authenticators", [NATIVE]))

@@ -1,0 +1,133 @@
+"""Ways to sign in, as an operator writes them: what the hub is told, and what stops in preflight with its remedy."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import jupyterhub_signin
+
+EMPTY: dict[str, Any] = {
+    "authenticators": ["native"],
+    "public_url": "https://hub.example.com/",
+    "users": [],
+    "hub_extra_requirements": [],
+    "hub_image": "",
+}
+for provider, lists in {"github": ["allowed_organizations"], "gitlab": ["allowed_groups", "allowed_projects"]}.items():
+    EMPTY |= {f"{provider}_{key}": "" for key in ("client_id", "client_secret", "url")}
+    EMPTY |= {f"{provider}_{key}": [] for key in ("allowed_users", "admin_users", *lists)}
+    EMPTY |= {f"{provider}_allow_all": False, f"{provider}_users": {}}
+GITHUB = {
+    **EMPTY, "authenticators": ["github"], "github_client_id": "id", "github_client_secret": "s3cret",
+    "github_allowed_organizations": ["course"], "github_admin_users": ["Alice"],
+}  # fmt: skip
+BOTH = {
+    **GITHUB, "authenticators": ["native", "github", "gitlab"], "gitlab_client_id": "id",
+    "gitlab_client_secret": "s4cret",
+    "gitlab_allowed_groups": ["faculty/lab"], "gitlab_url": "https://gitlab.example.com/",
+}  # fmt: skip
+OTHER = {
+    "name": "lab",
+    "class": "ldapauthenticator.LDAPAuthenticator",
+    "traits": {"server_address": "ldap.example.com"},
+}
+
+
+@pytest.mark.parametrize("settings", [EMPTY, GITHUB, BOTH, {**EMPTY, "authenticators": ["native", OTHER]}])
+def test_good_settings_have_no_problem(settings):
+    assert jupyterhub_signin.problems(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "said"),
+    [
+        (EMPTY, {"authenticators": "native"}, "authenticators is 'native'; use a list such as [native]"),
+        (EMPTY, {"authenticators": []}, "authenticators is []; use a list such as [native]"),
+        (
+            EMPTY,
+            {"authenticators": ["githb"]},
+            "authenticators names 'githb', which is not known; use native, ",
+        ),
+        (EMPTY, {"authenticators": ["native", "native"]}, "authenticators names native twice; give each a name"),
+        (
+            GITHUB,
+            {"github_client_id": ""},
+            "github_client_id is empty; docs/how-to/sign-in-github.md says where",
+        ),
+        (GITHUB, {"github_client_secret": ""}, "github_client_secret is empty; docs/how-to/sign-in-github.md says"),
+        (GITHUB, {"public_url": ""}, "public_url is empty, and GitHub has to know it"),
+        (GITHUB, {"github_url": "github.example.com"}, "github_url is 'github.example.com'; use a whole URL"),
+        (
+            GITHUB,
+            {"github_allowed_organizations": [], "github_admin_users": []},
+            "nobody may come in by it: set jupyterhub_github_allowed_users, jupyterhub_github_allowed_organizations",
+        ),
+        (GITHUB, {"github_admin_users": []}, "nobody would be an administrator; set jupyterhub_github_admin_users"),
+        (GITHUB, {"users": [{"name": "alice"}]}, "users declares native accounts, and authenticators has no native"),
+        (BOTH, {"gitlab_allowed_groups": []}, "authenticators has gitlab, but nobody may come in by it"),
+        (EMPTY, {"authenticators": [{**OTHER, "name": "Lab!"}]}, "has an entry with the name 'Lab!'"),
+        (EMPTY, {"authenticators": [{**OTHER, "name": "admin"}]}, "has an entry with the name 'admin'"),
+        (EMPTY, {"authenticators": [{"name": "lab"}]}, "lab lacks class"),
+        (EMPTY, {"authenticators": [{**OTHER, "clas": 1}]}, "lab has clas, which is not known"),
+        (EMPTY, {"authenticators": [{**OTHER, "traits": ["x"]}]}, "traits of lab must be a dictionary"),
+        (EMPTY, {"authenticators": [{**OTHER, "secrets": {"a": ""}}]}, "the secret a of lab is empty"),
+        (EMPTY, {"authenticators": [{**OTHER, "traits": {"client_secret": "x"}}]}, "move it from traits to secrets"),
+        (EMPTY, {"authenticators": ["native", {**OTHER, "prefix": ""}]}, "one person could be taken for another"),
+        (EMPTY, {"authenticators": ["native", {**OTHER, "prefix": "x-"}]}, "the prefix 'x-' must end with a colon"),
+        (EMPTY, {"hub_extra_requirements": ["a>=1"]}, "hub_extra_requirements has 'a>=1'; pin each package"),
+        (EMPTY, {"hub_extra_requirements": ["a==1; rm"]}, "hub_extra_requirements has 'a==1; rm'; pin each package"),
+        (EMPTY, {"hub_extra_requirements": ["a==1"], "hub_image": "x"}, "has no effect on jupyterhub_hub_image"),
+    ],
+)
+def test_a_bad_setting_says_what_to_do(settings, changes, said):
+    found = jupyterhub_signin.problems({**settings, **changes})
+    assert any(said in problem for problem in found), found
+
+
+def test_no_secret_is_in_what_the_hubs_configuration_shows_or_a_problem_says():
+    shown = json.dumps([jupyterhub_signin.entries(BOTH), jupyterhub_signin.problems({**BOTH, "public_url": ""})])
+    assert "s3cret" not in shown
+    assert "s4cret" not in shown
+    secrets = {"github": {"client_secret": "s3cret"}, "gitlab": {"client_secret": "s4cret"}}
+    assert jupyterhub_signin.secret_values(BOTH) == secrets
+    assert jupyterhub_signin.secret_values(EMPTY) == {}
+
+
+def test_github_is_asked_for_memberships_only_where_they_count():
+    github = jupyterhub_signin.entries(GITHUB)[0]
+    assert github["traits"]["scope"] == ["read:org"]
+    alone = jupyterhub_signin.entries({**GITHUB, "github_allowed_organizations": []})[0]
+    assert alone["traits"]["scope"] == []
+    assert "github_url" not in alone["traits"], "the class knows its own"
+
+
+def test_names_are_written_as_the_hub_writes_them():
+    assert jupyterhub_signin.entries(GITHUB)[0]["traits"]["admin_users"] == ["alice"]
+
+
+def test_a_gitlab_of_ones_own():
+    gitlab = jupyterhub_signin.entries(BOTH)[2]
+    assert gitlab["traits"]["gitlab_url"] == "https://gitlab.example.com"
+    assert gitlab["traits"]["allowed_gitlab_groups"] == ["faculty/lab"]
+    assert gitlab["traits"]["scope"] == ["read_api"]
+    assert gitlab["prefix"] == "gitlab:"
+
+
+def test_another_way_is_handed_on_without_its_secrets():
+    way = {**OTHER, "label": "the lab", "users": {"a": "b"}, "secrets": {"lookup_dn_search_password": "s3cret"}}
+    settings = {**EMPTY, "authenticators": ["native", way]}
+    assert jupyterhub_signin.entries(settings) == [
+        "native",
+        {
+            "name": "lab",
+            "class": "ldapauthenticator.LDAPAuthenticator",
+            "label": "the lab",
+            "prefix": "lab:",
+            "users": {"a": "b"},
+            "traits": {"server_address": "ldap.example.com"},
+        },
+    ]
+    assert jupyterhub_signin.secret_values(settings) == {"lab": {"lookup_dn_search_password": "s3cret"}}
