@@ -5,7 +5,7 @@
 # Ansible and the collections of requirements.yml does the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help site check test lock clean
+.PHONY: help site backup verify restore status upgrade check test lock clean
 .DELETE_ON_ERROR:
 
 ARGS ?=
@@ -25,6 +25,21 @@ help: ## say what there is
 site: $(CONTROL) ## turn the hosts of the inventory (out of the box: this machine) into JupyterHubs
 	ansible-playbook site.yml$(if $(ARGS), $(ARGS))
 
+backup: $(CONTROL) ## back up the hub and its users' volumes on the host, as far as they have changed
+	ansible-playbook backup.yml$(if $(ARGS), $(ARGS))
+
+verify: $(CONTROL) ## read the backups again and say which are good
+	ansible-playbook verify_backups.yml$(if $(ARGS), $(ARGS))
+
+restore: $(CONTROL) ## list what can be restored; ARGS='-e user=alice' restores
+	ansible-playbook restore.yml$(if $(ARGS), $(ARGS))
+
+status: $(CONTROL) ## show each hub, its proxy and its servers with their images; changes nothing
+	ansible-playbook status.yml$(if $(ARGS), $(ARGS))
+
+upgrade: $(CONTROL) ## backup, site and status, in that order: for a new version or image
+	ansible-playbook playbooks/upgrade.yml$(if $(ARGS), $(ARGS))
+
 check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 	yamllint --strict .
 	ruff check .
@@ -33,7 +48,7 @@ check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 	ansible-lint --offline
 	pytest tests/unit $(ARGS)
 
-test: check ## everything, on test hosts of its own in Docker; up to 45 minutes
+test: check ## everything, on test hosts of its own in Docker; about an hour
 	ansible-playbook tests/engine.yml
 	pytest tests/integration tests/e2e $(ARGS)
 

@@ -17,9 +17,16 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # Characters with which NativeAuthenticator and a path in a URL have no trouble.
 USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 
-AUTHENTICATORS = ("native",)
 IMAGE_SOURCES = ("auto", "pull", "build")
+PULL_POLICIES = ("missing", "always", "never")
 SIGNUPS = ("open", "approval", "closed")
+USER_STATES = ("present", "disabled", "absent")
+UPDATE_PASSWORD = ("on_create", "always")
+USER_KEYS = ("name", "state", "admin", "groups", "password", "update_password")
+UNDECLARED_ADMINS = ("keep", "demote")
+OLD_SERVERS = ("keep", "stop-idle", "stop")
+# Servers report what their kernels do every five minutes, give or take a tenth (JUPYTERHUB_ACTIVITY_INTERVAL).
+MINIMUM_IDLE_SECONDS = 600
 
 
 def unknown_settings(names: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -49,11 +56,16 @@ def setting_problems(settings: dict[str, Any], tested_versions: Iterable[str]) -
         lambda: _port(settings["port"]),
         lambda: _public_url(settings["public_url"]),
         lambda: _one_of("image_source", settings["image_source"], IMAGE_SOURCES),
+        lambda: _one_of("pull_policy", settings["pull_policy"], PULL_POLICIES),
+        lambda: _keep_images(settings["keep_images"]),
         lambda: _one_of("native_signup", settings["native_signup"], SIGNUPS),
-        lambda: _authenticators(settings["authenticators"]),
+        lambda: _one_of("old_servers", settings["old_servers"], OLD_SERVERS),
+        lambda: _idle_seconds(settings["old_servers_idle_seconds"]),
         lambda: _version(str(settings["version"]), list(tested_versions)),
         lambda: _admin_user(str(settings["admin_user"])),
         lambda: _admin_password(settings["admin_password"], settings["native_minimum_password_length"]),
+        lambda: _users(settings["users"], settings["native_minimum_password_length"]),
+        lambda: _one_of("undeclared_admins", settings["undeclared_admins"], UNDECLARED_ADMINS),
         lambda: _registry_logins(settings["registry_logins"]),
         lambda: _extra_config(settings["extra_config"]),
         lambda: _path("notebook_dir", settings["notebook_dir"]),
@@ -105,6 +117,11 @@ def _port(value: Any) -> Iterable[str]:
         yield f"port is {value!r}; use a number from 1 to 65535"
 
 
+def _keep_images(value: Any) -> Iterable[str]:
+    if not re.fullmatch(r"-1|\d{1,4}", str(value)):
+        yield f"keep_images is {value!r}; use the number of earlier images of each kind that stay, or -1 to keep all"
+
+
 def _public_url(value: str) -> Iterable[str]:
     if value and not re.match(r"https?://[^/\s]+", value):
         yield f"public_url is {value!r}; use a whole URL such as https://hub.example.com/"
@@ -115,13 +132,12 @@ def _one_of(name: str, value: Any, choices: Iterable[str]) -> Iterable[str]:
         yield f"{name} is {value!r}; use one of {', '.join(choices)}"
 
 
-def _authenticators(values: Any) -> Iterable[str]:
-    if not isinstance(values, list) or not values:
-        yield f"authenticators is {values!r}; use a list such as [native]"
-        return
-    for value in values:
-        if value not in AUTHENTICATORS:
-            yield f"authenticators names {value!r}, which is not known; use {', '.join(AUTHENTICATORS)}"
+def _idle_seconds(value: Any) -> Iterable[str]:
+    if not str(value).isdigit() or int(value) < MINIMUM_IDLE_SECONDS:
+        yield (
+            f"old_servers_idle_seconds is {value!r}; use a whole number of at least {MINIMUM_IDLE_SECONDS}, as servers "
+            "tell the hub only every five minutes what their kernels do"
+        )
 
 
 def _version(value: str, tested: list[str]) -> Iterable[str]:
@@ -142,6 +158,34 @@ def _admin_password(value: str, minimum: int) -> Iterable[str]:
         )
     if len(value.encode()) > MAXIMUM_PASSWORD_BYTES:
         yield f"admin_password has more than {MAXIMUM_PASSWORD_BYTES} bytes; choose a shorter one"
+
+
+def _users(values: Any, minimum: int) -> Iterable[str]:
+    """What the hub alone can tell of users (which names there can be, say) is told by the module jupyterhub_users."""
+    if not isinstance(values, list) or not all(isinstance(user, dict) and user.get("name") for user in values):
+        yield "users is not a list of users with names; write each as {name: alice}"
+        return
+    names = [str(user["name"]) for user in values]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"users: {name} is declared {names.count(name)} times; make one entry of them"
+    for user in values:
+        name, password = user["name"], str(user.get("password") or "")
+        for key in user:
+            if key not in USER_KEYS:
+                near = difflib.get_close_matches(str(key), USER_KEYS, n=1, cutoff=0.6)
+                yield f"users: {name} has {key}, which is not known; " + (
+                    f"did you mean {near[0]}?" if near else f"use {', '.join(USER_KEYS)}"
+                )
+        for key, choices in (("state", USER_STATES), ("update_password", UPDATE_PASSWORD)):
+            if user.get(key, choices[0]) not in choices:
+                yield f"users: {key} of {name} is {user[key]!r}; use one of {', '.join(choices)}"
+        if "password" in user and len(password) < int(minimum):
+            yield (
+                f"users: the password of {name} has {len(password)} characters, fewer than "
+                f"jupyterhub_native_minimum_password_length ({minimum}); choose a longer one"
+            )
+        if len(password.encode()) > MAXIMUM_PASSWORD_BYTES:
+            yield f"users: the password of {name} has more than {MAXIMUM_PASSWORD_BYTES} bytes; choose a shorter one"
 
 
 def _registry_logins(values: Any) -> Iterable[str]:

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: jupyterhub_secrets
 short_description: Make the secrets of a hub once, as files that root alone can read
 description:
-  - Makes sure that C(cookie_secret), C(proxy_token), C(crypt_key) and C(admin_password) exist in a directory, mode
-    0600 in a directory of mode 0700, owned by root. What exists is kept, so users stay signed in.
+  - Makes sure that C(cookie_secret), C(proxy_token), C(crypt_key), C(api_token) and C(admin_password) exist in a
+    directory, mode 0600 in a directory of mode 0700, owned by root. What exists is kept, so users stay signed in.
   - Never returns or shows a secret.
 options:
   path:
@@ -23,6 +23,12 @@ options:
         C(admin_password.pending) has been removed by whoever told the hub.
     type: str
     default: ""
+  sign_in:
+    description:
+      - What ways to sign in have to keep secret, as name of the way to trait to value.
+      - It becomes the file C(authenticators.json), which is removed when there is nothing to keep.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: Tells what would be written.
@@ -47,7 +53,7 @@ written:
   type: list
   elements: str
   returned: success
-  sample: [cookie_secret, proxy_token, crypt_key, admin_password]
+  sample: [cookie_secret, proxy_token, crypt_key, api_token, admin_password]
 mended:
   description: Paths whose owner or mode was put right.
   type: list
@@ -56,6 +62,10 @@ mended:
 password_pending:
   description: Whether a hub that exists has still to be told of a new admin password.
   type: bool
+  returned: success
+sign_in_generation:
+  description: Changes when the secrets of O(sign_in) change, and tells nothing of them; empty when there are none.
+  type: str
   returned: success
 """
 
@@ -71,8 +81,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     directory, admin_password = module.params["path"], module.params["admin_password"]
     existing = {name: secret_files.read(directory, name) for name in secret_files.GENERATORS}
     names, replaced = secret_files.plan(existing, admin_password)
+    sign_in = secret_files.read(directory, secret_files.SIGN_IN)
+    new_sign_in = secret_files.plan_sign_in(sign_in, module.params["sign_in"])
     mended = secret_files.wrong_modes(directory)
-    if not module.check_mode and (names or mended):
+    if not module.check_mode and (names or mended or new_sign_in != sign_in):
         secret_files.ensure_directory(directory)
         secret_files.mend_modes(mended)
         if replaced:
@@ -81,16 +93,24 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         for name in names:
             given = admin_password if name == "admin_password" else ""
             secret_files.write(directory, name, given or secret_files.GENERATORS[name]())
+        if new_sign_in is None and sign_in is not None:
+            secret_files.remove(directory, secret_files.SIGN_IN)
+        elif new_sign_in is not None and new_sign_in != sign_in:
+            secret_files.write(directory, secret_files.SIGN_IN, new_sign_in)
+    before = {name: "exists" for name, value in existing.items() if value is not None}
+    after = {name: "to be written" if name in names else "exists" for name in existing}
+    if sign_in is not None:
+        before[secret_files.SIGN_IN] = "exists"
+    if new_sign_in is not None:
+        after[secret_files.SIGN_IN] = "exists" if new_sign_in == sign_in else "to be written"
     pending = replaced or os.path.exists(os.path.join(directory, secret_files.PENDING))
     return {
-        "changed": bool(names or mended),
-        "written": names,
+        "changed": bool(names or mended or new_sign_in != sign_in),
+        "written": names + ([secret_files.SIGN_IN] if new_sign_in not in (None, sign_in) else []),
         "mended": mended,
         "password_pending": pending,
-        "diff": {
-            "before": {name: "exists" for name, value in existing.items() if value is not None},
-            "after": {name: "to be written" if name in names else "exists" for name in existing},
-        },
+        "sign_in_generation": secret_files.generation(new_sign_in),
+        "diff": {"before": before, "after": after},
     }
 
 
@@ -100,6 +120,7 @@ def main() -> None:
         argument_spec={
             "path": {"type": "path", "required": True},
             "admin_password": {"type": "str", "default": "", "no_log": True},
+            "sign_in": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )

@@ -36,8 +36,8 @@ class HubSession(requests.Session):
                           signup_password_confirmation=password)  # fmt: skip
 
     def sign_in(self, name: str, password: str) -> bool:
-        """Send the login form and tell whether the hub let the person in."""
-        answer = self._post("/hub/login", username=name, password=password)
+        """Send the login form and tell whether the hub let the person in; that starts no server."""
+        answer = self._post("/hub/login?next=%2Fhub%2Fhome", username=name, password=password)
         return answer.ok and not answer.url.split("?")[0].endswith("/hub/login") and self.me() is not None
 
     def me(self) -> dict[str, Any] | None:
@@ -58,7 +58,7 @@ class HubSession(requests.Session):
             AssertionError: the hub refused, or the server was not ready after ``timeout`` seconds.
         """
         answer = self.api("POST", f"/users/{name}/server")
-        # Signing in may have started it already.
+        # A page of the server that was visited before may have started it already.
         running = answer.status_code == 400 and "already running" in answer.text
         assert running or answer.status_code in (201, 202), f"spawning for {name}: {answer.status_code} {answer.text}"
         deadline = time.monotonic() + timeout

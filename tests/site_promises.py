@@ -109,7 +109,7 @@ class SitePromises:
         assert listed[0].split() == ["700", "0:0"]
         assert site.host.run(["stat", "--format", "%a %U:%G", f"{SECRETS_DIR}/.."]).stdout.strip() == "700 root:root"
         files = {line.split()[0]: line.split()[1:] for line in listed[1:]}
-        assert {"cookie_secret", "proxy_token", "crypt_key", "admin_password"} <= set(files)
+        assert {"cookie_secret", "proxy_token", "crypt_key", "api_token", "admin_password"} <= set(files)
         assert set(map(tuple, files.values())) == {("600", "0:0")}
 
     def test_no_secret_in_an_environment_or_a_process_list(self, site: Site) -> None:

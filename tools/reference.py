@@ -20,7 +20,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ROLE_ORDER = ["jupyterhub", "docker", "jupyterhub_images", "preflight"]
+ROLE_ORDER = ["jupyterhub", "docker", "jupyterhub_images", "jupyterhub_backup", "preflight"]
 """Roles in the order in which an operator needs them; any other comes after, by name."""
 
 MADE = "<!-- Made by tools/reference.py. Change the source and run it again; do not edit here. -->"

@@ -16,7 +16,8 @@ INTERVAL = 2.0
 class Reporter:
     """Appends lines to a progress file.
 
-    :param path: the file, or ``None`` to report nowhere.
+    :param path: the file, ``-`` for the output of this process (a command's, never a module's), or ``None`` to report
+        nowhere.
     :param clock: seconds from any start; replaced in tests.
     """
 
@@ -28,7 +29,9 @@ class Reporter:
     def say(self, line: str) -> None:
         """Report something that happens once: a step begins or ends."""
         self.last = self.clock()
-        if self.path:
+        if self.path == "-":
+            print(line.replace("\n", " "), flush=True)
+        elif self.path:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(line.replace("\n", " ") + "\n")
 

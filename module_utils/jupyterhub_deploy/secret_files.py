@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import stat
 from collections.abc import Mapping
-from typing import Callable
+from typing import Any, Callable
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -15,16 +16,45 @@ DIRECTORY_MODE = 0o700
 READABLE = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 PASSWORD_LENGTH = 20  # of 56 characters: 116 bits
 
-# 32 random bytes as hexadecimal is what JupyterHub and its proxy document for each of these.
+# 32 random bytes as hexadecimal is what JupyterHub and its proxy document for each of these. The token of the API is
+# that of the hub's service `deploy` (see hub_api.py).
 GENERATORS: dict[str, Callable[[], str]] = {
     "cookie_secret": lambda: secrets.token_hex(32),
     "proxy_token": lambda: secrets.token_hex(32),
     "crypt_key": lambda: secrets.token_hex(32),
+    "api_token": lambda: secrets.token_hex(32),
     "admin_password": lambda: "".join(secrets.choice(READABLE) for _ in range(PASSWORD_LENGTH)),
 }
 
 # Beside the password while the hub has not been told of it (see roles/jupyterhub/tasks/admin.yml).
 PENDING = "admin_password.pending"
+
+# What ways to sign in have to keep secret (see signin.py in the hub image). Its generation, which tells nothing,
+# changes with it, so that the hub's configuration changes too and the hub is started anew.
+SIGN_IN = "authenticators.json"
+
+
+def plan_sign_in(existing: str | None, values: Mapping[str, Any]) -> str | None:
+    """Return what the file of sign-in secrets shall hold: the same text when nothing changes, ``None`` for no file."""
+    if not values:
+        return None
+    try:
+        found = json.loads(existing or "{}")
+    except ValueError:
+        found = {}
+    if existing is not None and found.get("values") == values:
+        return existing
+    return json.dumps({"generation": secrets.token_hex(8), "values": values}, sort_keys=True)
+
+
+def generation(text: str | None) -> str:
+    """Return the generation of a file of sign-in secrets; empty when there is none."""
+    return str(json.loads(text)["generation"]) if text else ""
+
+
+def remove(directory: str, name: str) -> None:
+    """Remove a secret that nothing needs any more."""
+    os.unlink(os.path.join(directory, name))
 
 
 def read(directory: str, name: str) -> str | None:

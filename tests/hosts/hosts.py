@@ -199,6 +199,20 @@ class Host:
         log = subprocess.run(["docker", "logs", self.container], capture_output=True, text=True, check=False)
         raise TimeoutError(f"{self.name} did not boot in {BOOT_SECONDS} s, it is {said!r}; {log.stdout}{log.stderr}")
 
+    def reboot(self, *, power_cut: bool = False) -> None:
+        """Shut the host down and boot it again, or cut its power and give it back; wait until it has booted.
+
+        As with DHCP, its address may be another one afterwards.
+        """
+        if power_cut:
+            docker("kill", self.container)
+            docker("start", self.container)
+        else:
+            docker("restart", "--time", "90", self.container)
+        self.wait_ready()
+        if KINDS[self.kind].init == "systemd":
+            self._note_server_key()
+
     def destroy(self) -> None:
         """Remove the host with everything on it; fine when there is none."""
         subprocess.run(["docker", "rm", "--force", "--volumes", self.container], check=False, capture_output=True)
@@ -215,6 +229,9 @@ class Host:
     def _let_ops_in(self) -> None:
         public = self.key_file.with_suffix(".pub").read_text(encoding="utf-8")
         self.run("umask 077 && cat > /home/ops/.ssh/authorized_keys", user="ops", stdin=public)
+        self._note_server_key()
+
+    def _note_server_key(self) -> None:
         server_key = " ".join(self.read("/etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
         (self.state / "known_hosts").write_text(f"{self.address} {server_key}\n", encoding="utf-8")
 

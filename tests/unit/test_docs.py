@@ -17,7 +17,7 @@ PAGES = [
 ]
 # Names in the pages that look like settings and are something else: roles, modules, results, our Python package.
 NO_SETTINGS = re.compile(
-    r"^(jupyterhub_(images|images_result|config|hub|image|secrets|host_info|deploy\w*)|docker_(engine\w*|\w+_info))$"
+    r"^(jupyterhub_(images|images_result|config|hub|image|old_images|backup|backup_(?:last_run|last_success|late_after|newest|archives|stored)\w*|secrets|host_info|deploy\w*)|docker_(engine\w*|\w+_info))$"
 )
 
 

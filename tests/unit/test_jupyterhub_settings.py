@@ -12,12 +12,17 @@ GOOD = {
     "port": 8000,
     "public_url": "",
     "image_source": "auto",
+    "pull_policy": "missing",
+    "keep_images": 2,
     "native_signup": "open",
-    "authenticators": ["native"],
+    "old_servers": "keep",
+    "old_servers_idle_seconds": 3600,
     "version": "5.5.4",
     "admin_user": "admin",
     "admin_password": "",
     "native_minimum_password_length": 8,
+    "users": [],
+    "undeclared_admins": "keep",
     "registry_logins": [],
     "extra_config": "",
     "notebook_dir": "/home/jovyan/work",
@@ -54,10 +59,21 @@ def test_good_settings_have_no_problem():
         ("port", "http", "jupyterhub_port is 'http'; use a number from 1 to 65535"),
         ("public_url", "hub.example.com", "use a whole URL such as https://hub.example.com/"),
         ("image_source", "docker", "jupyterhub_image_source is 'docker'; use one of auto, pull, build"),
+        ("pull_policy", "allways", "jupyterhub_pull_policy is 'allways'; use one of missing, always, never"),
+        (
+            "keep_images",
+            "all",
+            "jupyterhub_keep_images is 'all'; use the number of earlier images of each kind that stay",
+        ),
+        ("keep_images", -2, "or -1 to keep all"),
+        ("old_servers", "idle", "jupyterhub_old_servers is 'idle'; use one of keep, stop-idle, stop"),
+        (
+            "old_servers_idle_seconds",
+            599,
+            "jupyterhub_old_servers_idle_seconds is 599; use a whole number of at least 600",
+        ),
+        ("old_servers_idle_seconds", "1 h", "jupyterhub_old_servers_idle_seconds is '1 h'; use a whole number"),
         ("native_signup", True, "jupyterhub_native_signup is True; use one of open, approval, closed"),
-        ("authenticators", ["githb"], "jupyterhub_authenticators names 'githb', which is not known; use native"),
-        ("authenticators", "native", "jupyterhub_authenticators is 'native'; use a list such as [native]"),
-        ("authenticators", [], "jupyterhub_authenticators is []; use a list such as [native]"),
         (
             "version",
             "4.1.6",
@@ -68,6 +84,24 @@ def test_good_settings_have_no_problem():
         ("admin_user", "a:b", "jupyterhub_admin_user is 'a:b'"),
         ("admin_password", "short", "jupyterhub_admin_password has 5 characters, fewer than"),
         ("admin_password", "é" * 37, "jupyterhub_admin_password has more than 72 bytes"),
+        ("users", ["alice"], "jupyterhub_users is not a list of users with names; write each as {name: alice}"),
+        ("users", {"alice": {}}, "jupyterhub_users is not a list of users with names"),
+        ("users", [{"name": "alice"}, {"name": "alice"}], "jupyterhub_users: alice is declared 2 times"),
+        ("users", [{"name": "alice", "group": ["a"]}], "alice has group, which is not known; did you mean groups?"),
+        (
+            "users",
+            [{"name": "alice", "state": "away"}],
+            "state of alice is 'away'; use one of present, disabled",
+        ),
+        (
+            "users",
+            [{"name": "alice", "update_password": True}],
+            "update_password of alice is True; use one of",
+        ),
+        ("users", [{"name": "alice", "password": "short"}], "the password of alice has 5 characters, fewer than"),
+        ("users", [{"name": "alice", "password": ""}], "the password of alice has 0 characters, fewer than"),
+        ("users", [{"name": "alice", "password": "é" * 37}], "the password of alice has more than 72 bytes"),
+        ("undeclared_admins", "remove", "jupyterhub_undeclared_admins is 'remove'; use one of keep, demote"),
         ("registry_logins", [{"registry": "r"}], "jupyterhub_registry_logins: entry 1 lacks username, password"),
         (
             "extra_config",
@@ -89,6 +123,7 @@ def test_all_bad_settings_are_said_at_once():
 
 def test_no_problem_repeats_a_password():
     assert "s3cret" not in " ".join(problems(admin_password="s3cret"))
+    assert "s3cret" not in " ".join(problems(users=[{"name": "alice", "password": "s3cret", "state": "x"}]))
 
 
 def test_a_misspelt_setting_is_refused_with_the_nearest_that_exists():

@@ -75,3 +75,17 @@ class TestFiles:
         (tmp_path / ".proxy_token.partial").write_text("half")
         secret_files.write(str(tmp_path), "proxy_token", "value")
         assert os.listdir(tmp_path) == ["proxy_token"]
+
+
+def test_sign_in_secrets_have_a_generation_that_changes_with_them_alone():
+    first = secret_files.plan_sign_in(None, {"github": {"client_secret": "x"}})
+    assert secret_files.plan_sign_in(first, {"github": {"client_secret": "x"}}) == first
+    second = secret_files.plan_sign_in(first, {"github": {"client_secret": "y"}})
+    assert secret_files.generation(first) != secret_files.generation(second)
+    assert secret_files.plan_sign_in(second, {}) is None
+    assert secret_files.generation(None) == ""
+    assert "x" not in secret_files.generation(first)
+
+
+def test_a_torn_file_of_sign_in_secrets_is_written_anew():
+    assert secret_files.plan_sign_in('{"gen', {"a": {"b": "c"}}) != '{"gen'
