@@ -66,6 +66,7 @@ class Report(NamedTuple):
         server: whether the hub says afterwards that the server runs.
         hub_sent: health checks of the hub, through the proxy.
         hub_down: time without the hub, as those saw it.
+        hub_wait: the longest time that a good answer of the hub took.
     """
 
     seconds: float
@@ -82,6 +83,7 @@ class Report(NamedTuple):
     server: bool
     hub_sent: int
     hub_down: float
+    hub_wait: float
 
     @property
     def unnoticed(self) -> bool:
@@ -197,7 +199,8 @@ class Notebook:
 
         The notebook server asks the hub who a cookie belongs to and believes the answer for five minutes
         (``HubAuth.cache_max_age``); then it asks again, which fails while there is no hub. A fresh cookie begins a
-        fresh five minutes.
+        fresh five minutes. So a poll that is to show what a change of hubs does to those whose five minutes end in
+        it needs a server that asks more often.
         """
         for cookie in self._jar():
             if cookie.path == self.base:
@@ -305,7 +308,7 @@ class Poll:
             failed=len(problems),
             first_failure=problems[0] if problems else "",
             longest_gap=max(rows, default=0.0),
-            slowest=max((answer.seconds for answer in self.answers if not answer.problem), default=0.0),
+            slowest=slowest(self.answers),
             beats=len(self._beats),
             beats_lost=len([problem for problem in self._beats if problem]),
             socket=notebook.socket.ended,
@@ -314,6 +317,7 @@ class Poll:
             server=notebook.is_running(),
             hub_sent=len(self.hub_answers),
             hub_down=sum(hub_rows),
+            hub_wait=slowest(self.hub_answers),
         )
 
     def _ask_on_schedule(self, answers: list[Answer], rate: float, ask: Callable[[], str]) -> None:
@@ -348,6 +352,11 @@ def get(netloc: str, path: str, cookies: str = "") -> str:
     finally:
         connection.close()
     return "" if answer.status == 200 else f"{answer.status} {answer.reason}: {text[:200].decode(errors='replace')}"
+
+
+def slowest(answers: list[Answer]) -> float:
+    """Return the seconds that the slowest good answer took."""
+    return max((answer.seconds for answer in answers if not answer.problem), default=0.0)
 
 
 def outages(answers: list[Answer]) -> list[float]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -50,13 +51,25 @@ class DeployedContainer:
         """Return the engine's description of the container, or ``None``."""
         return inspect_container(self.client, self.name)
 
-    def address(self) -> str | None:
-        """Return the container's address in the first network that gave it one, ``None`` while it does not run."""
-        container = self.observe()
+    def address(self, name: str = "") -> str | None:
+        """Return the address of the container (or of the one with that name) in the first network that gave it one,
+        ``None`` while it does not run."""
+        container = inspect_container(self.client, name or self.name)
         if not container or not container["State"]["Running"]:
             return None
         networks = container["NetworkSettings"]["Networks"].values()
         return next((network["IPAddress"] for network in networks if network["IPAddress"]), None)
+
+    def accepts(self, name: str, port: int) -> bool:
+        """Tell whether the container of that name takes connections."""
+        address = self.address(name)
+        if not address:
+            return False
+        try:
+            socket.create_connection((address, port), PROBE_TIMEOUT).close()
+        except OSError:
+            return False
+        return True
 
     def answers(self) -> bool:
         """Ask the container's own health check once."""

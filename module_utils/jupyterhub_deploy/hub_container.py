@@ -17,6 +17,7 @@ LABEL_STANDS_BY = "org.jupyterhub.deploy.stands-by"  # on a hub image whose ``st
 # The image's own command; said here, so that an image that was derived from it cannot leave out the lock.
 START = ["python3", "-m", "jupyterhub_deploy_hub.start"]
 LOCK_NAME = "hub.lock"  # in the data volume; ``start`` in the hub image holds it
+OPEN_SIGNAL = "SIGUSR2"  # has a hub that stands by take requests; ``handover`` in the hub image explains it
 
 
 class HubContainer(SwappedContainer):
@@ -58,9 +59,18 @@ class HubContainer(SwappedContainer):
             hub_plan.LABEL_CONFIG: spec["config"],
             hub_plan.LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
         }
-        # No alias: the name of the container that has it at the moment is what others find the hub by, so that a
-        # successor that stands by is not asked.
-        self.create(self.next, _with_notebook_image(spec), labels, {}, START)
+        # Others find both hubs by this name while one follows the other. The port of one that stands by is closed, so
+        # they go on to the other one, until `take_requests`.
+        aliases = {network: [self.name] for network in spec["networks"]}
+        self.create(self.next, _with_notebook_image(spec), labels, aliases, START)
+
+    def take_requests(self) -> None:
+        """Have the successor that stands by take requests, which wait until it serves.
+
+        :raises DeployError: it ended, or does not within the time limit.
+        """
+        self.client.kill(self.next, signal=OPEN_SIGNAL)
+        self.wait_until(lambda: self.accepts(self.next, hub_plan.HUB_PORT), "taking requests", self.next)
 
     def configs_in_use(self) -> set[str]:
         """Return the digests of the configurations that any container of this hub mounts."""

@@ -47,6 +47,9 @@ class SwappedContainer(DeployedContainer):
         """
         return False
 
+    def take_requests(self) -> None:
+        """Have the successor that stands by take requests, which wait until it serves."""
+
     def before_return(self, container: dict[str, Any]) -> None:
         """Do what a predecessor needs before it can run again; ``container`` is the engine's description of it."""
 
@@ -133,6 +136,7 @@ class SwappedContainer(DeployedContainer):
         """End the one that runs, and give its name to the successor that stands by."""
         self._keep_one()
         if self.observe():
+            self.take_requests()
             # Not stop(), which returns only when all of the container has been cleared away.
             self.client.kill(self.name, signal="SIGTERM")
             self.client.rename(self.name, self.previous)

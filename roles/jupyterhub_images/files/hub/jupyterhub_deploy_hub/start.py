@@ -4,7 +4,7 @@ schema, seed the admin, then be JupyterHub.
 Loading takes most of a start, and needs nothing that another hub could mind. So a successor may be started while its
 predecessor still serves; it says that it stands by, and takes over in the moment in which that one ends. What tells it
 is a lock on a file beside the database, which every hub holds while it lives and which no end of a process can leave
-behind. It also keeps two hubs from ever writing to one database.
+behind. It also keeps two hubs from ever writing to one database. ``handover`` has what becomes of requests meanwhile.
 
 A hub whose admin could not be seeded does not start: nobody shall find a hub on which ``admin`` is still free.
 """
@@ -39,12 +39,11 @@ def main() -> int:
     """Run the hub until it ends; return the exit code."""
     os.umask(0o077)  # the database holds what users sign in with
     # For the time that it takes; the configuration names the other two.
-    import jupyterhub.app
-
-    from . import native, spawner  # noqa: F401
+    from . import handover, native, spawner  # noqa: F401
 
     entries = signin.read_entries(CONFIG_FILE.with_name("settings.json"))
     signin.preload(entries)
+    handover.open_when_told()
     try:
         lock = hold_lock(LOCK_FILE)
         kept = schema.upgrade()
@@ -57,7 +56,7 @@ def main() -> int:
         return 1
     # In this process, so that the lock and what is loaded stay, and the container's signals reach the hub itself.
     with lock:
-        jupyterhub.app.main(["-f", str(CONFIG_FILE), *sys.argv[1:]])
+        handover.Hub.launch_instance(["-f", str(CONFIG_FILE), *sys.argv[1:]])
     return 0
 
 
