@@ -7,14 +7,13 @@ from pathlib import Path
 
 import ansible.module_utils
 import hypothesis
+import pytest
 
 from hosts.built_images import built_images, hub_image, notebook_image, proxy_image
-from hosts.fixtures import _early_start, bare_site, bare_site_ahead, engine, make_host, registry
+from hosts.fixtures import bare_site, engine, make_host, registry
 
 __all__ = [
-    "_early_start",
     "bare_site",
-    "bare_site_ahead",
     "built_images",
     "engine",
     "hub_image",
@@ -40,3 +39,24 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("ours")
+
+#: Tests of the site on the bare machine, which they share: they run in one process.
+ON_BARE_SITE = "bare site"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let a file's tests stay in one process, which has their machines, and begin with what others wait for.
+
+    First the bare machine, which takes minutes to become a site and builds the images; then what needs no images.
+    """
+
+    def rank(item: pytest.Item) -> int:
+        if any(mark.args == (ON_BARE_SITE,) for mark in item.iter_markers("xdist_group")):
+            return 0
+        return 2 if item.path in need_images else 1
+
+    need_images = {item.path for item in items if "built_images" in getattr(item, "fixturenames", ())}
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+    items.sort(key=rank)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .fixtures import wants_bare_site
+from .fixtures import MADE, bare_site_name
 from .hosts import ROOT, Host
-from .images import docker
+from .images import EngineError, docker
 
 #: Names of the project's own images, as a pattern for Docker.
 OURS = "jupyterhub-deploy/*"
@@ -28,16 +29,27 @@ def copy_images(host: Host) -> None:
         subprocess.run(["docker", "load", "--quiet"], stdin=save.stdout, check=True)
 
 
+def bare_host_when_made() -> Host | None:
+    """Wait until `make site` has ended on this run's bare machine; ``None`` when there is none, or it failed."""
+    while True:
+        try:
+            host = Host.find(bare_site_name())
+        except EngineError:
+            return None
+        done = host.run(["cat", MADE], check=False)
+        if not done.returncode:
+            return host if done.stdout == "0\n" else None
+        time.sleep(2)
+
+
 @pytest.fixture(scope="session")
-def built_images(
-    request: pytest.FixtureRequest, engine: None, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], dict[str, Any]]:
+def built_images(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
     """Return a function from a version of JupyterHub to what role ``jupyterhub_images`` made for it."""
     directory: Path = tmp_path_factory.mktemp("images")
-    # On a fresh machine the bare one builds the same images at this moment: take them from there, in a tenth of the
-    # time. The role then decides whether they are what it would build.
-    if wants_bare_site(request.session) and not docker("images", "--quiet", OURS):
-        copy_images(request.getfixturevalue("bare_site").host)
+    # On a fresh machine another process of this run may have the bare one build the same images at this moment: take
+    # them from there, in a tenth of the time. The role then decides whether they are what it would build.
+    if not docker("images", "--quiet", OURS) and (host := bare_host_when_made()):
+        copy_images(host)
 
     @functools.cache
     def build(version: str) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pytest
 
@@ -18,7 +17,12 @@ from .hosts import ROOT, Host, remove_stale
 #: Set to keep hosts when the tests end, to look at them; `make clean` removes them.
 KEEP = "JHD_TEST_KEEP"
 
-MakeHost = Callable[[str], Host]
+
+class MakeHost(Protocol):
+    """Makes a fresh host of a kind (a key of ``hosts.images.KINDS``) for this test run."""
+
+    def __call__(self, kind: str, name: str | None = None) -> Host:
+        """Make it, under a name of its own unless one is given."""
 
 
 @pytest.fixture(scope="session")
@@ -31,12 +35,12 @@ def engine() -> None:
 
 @pytest.fixture(scope="session")
 def make_host(engine: None) -> Iterator[MakeHost]:
-    """Return a function that makes a fresh host of a kind (a key of ``hosts.images.KINDS``) for this test run."""
+    """Return a function that makes hosts, which are removed at the end."""
     made: list[Host] = []
 
-    def make(kind: str) -> Host:
+    def make(kind: str, name: str | None = None) -> Host:
         # A host without an owner is removed by `make clean` alone.
-        host = Host.create(kind, owner=None if os.environ.get(KEEP) else os.getpid())
+        host = Host.create(kind, name, owner=None if os.environ.get(KEEP) else os.getpid())
         made.append(host)
         return host
 
@@ -74,46 +78,29 @@ class BareSite(NamedTuple):
     seconds: float
 
 
-def wants_bare_site(session: pytest.Session) -> bool:
-    """Tell whether a test of this run uses the site on a bare machine."""
-    return any("bare_site" in getattr(item, "fixturenames", ()) for item in session.items)
+#: Where a bare machine says that `make site` has ended there, and with which exit code.
+MADE = "/root/site-made"
+
+
+def bare_site_name() -> str:
+    """Return the name of the one bare machine of this test run, the same in each process of it."""
+    return f"bare-site-{os.environ.get('PYTEST_XDIST_TESTRUNUID', str(os.getpid()))[:8]}"
 
 
 @pytest.fixture(scope="session")
-def bare_site_ahead(
-    make_host: MakeHost, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[concurrent.futures.Future[BareSite]]:
-    """Type ``make site`` in a clone on a bare machine, as a newcomer would, and return what will come of it."""
-    host = make_host("bare")
+def bare_site(make_host: MakeHost, tmp_path_factory: pytest.TempPathFactory) -> BareSite:
+    """Type ``make site`` in a clone on a bare machine, as a newcomer would, and return what came of it."""
+    host = make_host("bare", bare_site_name())
     project = host.copy_project()
     log = Path(tmp_path_factory.mktemp("bare"), "make-site.log")
-
-    def make() -> BareSite:
-        start = time.monotonic()
-        output = host.run_logged(f"cd {project} && make site", log)
-        return BareSite(
-            host=host,
-            project=project,
-            url=f"http://{host.address}:8000",
-            admin="admin",
-            password=host.read("/etc/jupyterhub/secrets/admin_password").strip(),
-            output=output,
-            seconds=time.monotonic() - start,
-        )
-
-    pool = concurrent.futures.ThreadPoolExecutor(1)
-    yield pool.submit(make)
-    pool.shutdown(wait=False)  # a run that was stopped early does not wait: its host goes, and `make site` with it
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _early_start(request: pytest.FixtureRequest) -> None:
-    """Begin with the bare machine at once when a test will want it: it takes minutes that others can use."""
-    if wants_bare_site(request.session):
-        request.getfixturevalue("bare_site_ahead")
-
-
-@pytest.fixture(scope="session")
-def bare_site(bare_site_ahead: concurrent.futures.Future[BareSite]) -> BareSite:
-    """Return what ``make site`` made on a bare machine, once it has."""
-    return bare_site_ahead.result()
+    start = time.monotonic()
+    output = host.run_logged(f"cd {project} && make site; code=$?; echo $code > {MADE}; exit $code", log)
+    return BareSite(
+        host=host,
+        project=project,
+        url=f"http://{host.address}:8000",
+        admin="admin",
+        password=host.read("/etc/jupyterhub/secrets/admin_password").strip(),
+        output=output,
+        seconds=time.monotonic() - start,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import hashlib
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = "jhd-test-host"
+LOCK = Path(tempfile.gettempdir(), "jhd-test-host.lock")
 #: Certificates that the site added to this machine's own; test hosts download through the same network.
 SITE_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 
@@ -109,8 +111,16 @@ def ensure_image(kind_name: str) -> str:
     """Return the image of a kind of test host, building it if this machine does not have it (about a minute)."""
     kind = KINDS[kind_name]
     image = f"{REPOSITORY}:{kind_name}-{_recipe_digest(kind)}"
-    if docker("images", "--quiet", image):
-        return image
+    with LOCK.open("w") as lock:  # another process of the tests may build the same at this moment
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not docker("images", "--quiet", image):
+            _build(kind_name, image)
+    return image
+
+
+def _build(kind_name: str, image: str) -> None:
+    """Build the image of a kind of test host, and remove those that it replaces."""
+    kind = KINDS[kind_name]
     base = f"{REPOSITORY}:{kind_name}-base"
     with tempfile.TemporaryDirectory() as scratch:
         tarball = Path(scratch, "root.tar")
@@ -132,4 +142,3 @@ def ensure_image(kind_name: str) -> str:
     for other in outdated:
         if other.startswith(f"{REPOSITORY}:{kind_name}-") and other != image:
             subprocess.run(["docker", "rmi", other], check=False, capture_output=True)  # in use: the next build's turn
-    return image
