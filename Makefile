@@ -50,7 +50,7 @@ check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 
 test: check ## everything, on test hosts of its own in Docker; about an hour
 	ansible-playbook tests/engine.yml
-	pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder --verbose tests/integration tests/e2e $(ARGS)
+	pytest --numprocesses 2 --no-loadscope-reorder --verbose tests/integration tests/e2e $(ARGS)
 
 lock: $(TEST) ## pin the newest allowed releases: make lock ARGS=--upgrade
 	sh requirements/lock.sh $(ARGS)

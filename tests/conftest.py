@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import ansible.module_utils
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from hosts.built_images import built_images, hub_image, notebook_image, proxy_image
 from hosts.fixtures import bare_site, engine, make_host, registry
@@ -40,23 +42,33 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("ours")
 
-#: Tests of the site on the bare machine, which they share: they run in one process.
-ON_BARE_SITE = "bare site"
+#: Tests of the site on the bare machine, which they share.
+ON_BARE_SITE = ("integration/test_make_site.py", "integration/test_molecule.py", "e2e/test_journey.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let a file's tests stay in one process, which has their machines, and begin with what others wait for.
-
-    First the bare machine, which takes minutes to become a site and builds the images; then what needs no images.
-    """
+    """Begin with the bare machine, which takes minutes to become a site and builds the images; then what needs none."""
 
     def rank(item: pytest.Item) -> int:
-        if any(mark.args == (ON_BARE_SITE,) for mark in item.iter_markers("xdist_group")):
+        if str(item.path).endswith(ON_BARE_SITE):
             return 0
         return 2 if item.path in need_images else 1
 
     need_images = {item.path for item in items if "built_images" in getattr(item, "fixturenames", ())}
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
     items.sort(key=rank)
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Runs a file's tests in one process, which has their machines, and those of the bare site in one, too.
+
+    xdist's own ``loadgroup`` does the same by marks, but not with pytest 9.2 (pytest-xdist 3.8.0).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "bare site" if path.endswith(ON_BARE_SITE) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Have tests that run in several processes divided like that."""
+    return ByFile(config, log)

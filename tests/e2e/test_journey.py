@@ -5,12 +5,10 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from e2e.hub_pages import HubPages, Site
 
-pytestmark = pytest.mark.xdist_group("bare site")  # see conftest.py
 
 NOTEBOOK = "answer.ipynb"
 

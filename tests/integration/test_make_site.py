@@ -12,7 +12,6 @@ from hosts.fixtures import BareSite
 from schedule_promises import RECORD
 from site_promises import Site, SitePromises, secrets_of
 
-pytestmark = pytest.mark.xdist_group("bare site")  # see conftest.py
 
 
 def recaps(output: str) -> list[dict[str, int]]:

@@ -23,7 +23,6 @@ from notebook_run import NOTEBOOK, run_notebook
 from schedule_promises import RECORD, TIMER, SchedulePromises
 from site_promises import PASSWORD, SECRETS_DIR, Site, environment, inspect, secrets_of
 
-pytestmark = pytest.mark.xdist_group("bare site")  # see conftest.py
 SERVERS = ("debian12", "debian13")
 ODD = Path("/var/lib/docker/volumes/jupyterhub-user-odd")
 
