@@ -9,7 +9,6 @@ from playwright.sync_api import Page, expect
 
 from e2e.hub_pages import HubPages, Site
 
-
 NOTEBOOK = "answer.ipynb"
 
 

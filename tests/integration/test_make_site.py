@@ -13,7 +13,6 @@ from schedule_promises import RECORD
 from site_promises import Site, SitePromises, secrets_of
 
 
-
 def recaps(output: str) -> list[dict[str, int]]:
     """Return the numbers of each host in Ansible's closing recap."""
     lines = re.findall(r"^\S+ +: (ok=.*)$", output, flags=re.MULTILINE)
