@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 import requests
+from ansible.module_utils.jupyterhub_deploy.hub_container import HubContainer
+from ansible.module_utils.jupyterhub_deploy.hub_plan import HUB_PORT
 
 import jupyterhub_hub
 from module_site import ModuleSite, killed_run
@@ -277,6 +280,21 @@ def test_a_successor_that_never_answers_and_a_killed_run_do_not_stop_the_next_wi
     assert site.names() == ["", "-proxy"]
     site.extra_config = ""
     site.run_hub()
+
+
+def test_a_successor_whose_run_was_killed_takes_no_requests_for_long(site, tmp_path):
+    """Its port is open, the other hub was not told to end, and half of all that is asked waits for nothing."""
+    before, site.extra_config = site.observe(), "# never served"
+    assert killed_run("jupyterhub_hub", "kill:1", site.hub_arguments(), tmp_path)
+    site.extra_config = ""
+    hub = HubContainer(docker.APIClient(), NAME, "", 1)
+    seen, deadline = set(), time.monotonic() + 90
+    while seen != {True, False} or hub.accepts(hub.next, HUB_PORT):
+        seen.add(hub.accepts(hub.next, HUB_PORT))
+        assert time.monotonic() < deadline, f"open: {seen}"
+        time.sleep(0.5)
+    assert site.observe() == before
+    assert site.run_hub()["reasons"] == [f"removed {NAME}-next, left by an unfinished run"]
 
 
 def revision(site):

@@ -24,6 +24,10 @@ OPEN = signal.SIGUSR2
 #: Seconds for requests that were being answered when the hub was told to end; an answer takes milliseconds.
 LAST_ANSWERS = 0.2
 
+#: Seconds after which the port closes again when the other hub has not ended: then whoever opened it was killed before
+#: that one was told to. It gets 20 seconds to end (``STOP_TIMEOUT`` of the module jupyterhub_hub).
+GIVE_UP = 25
+
 _opened: list[socket.socket] = []
 
 
@@ -33,8 +37,20 @@ def open_when_told() -> None:
     def open_port(*_: object) -> None:
         if not _opened:
             _opened.extend(bind_sockets(PORT, address="0.0.0.0"))  # noqa: S104 - in the container, as hub_ip says
+            signal.alarm(GIVE_UP)
 
+    def close_port(*_: object) -> None:
+        while _opened:
+            _opened.pop().close()
+
+    signal.signal(signal.SIGALRM, close_port)
     signal.signal(OPEN, open_port)
+
+
+def take_over() -> None:
+    """Keep the port as it is from now on: the other hub has ended."""
+    signal.alarm(0)
+    signal.signal(OPEN, lambda *_: None)  # not SIG_IGN, which services would inherit
 
 
 def _opened_or_new(port: int, **options: Any) -> list[socket.socket]:
@@ -47,7 +63,6 @@ class Hub(JupyterHub):
 
     async def start(self) -> None:
         """Start, on the port that was opened while this hub stood by."""
-        signal.signal(OPEN, lambda *_: None)  # not SIG_IGN, which services would inherit
         # JupyterHub makes its server itself and has no setting for a socket that exists.
         tornado.tcpserver.bind_sockets = _opened_or_new
         await super().start()

@@ -46,6 +46,7 @@ def main() -> int:
     handover.open_when_told()
     try:
         lock = hold_lock(LOCK_FILE)
+        handover.take_over()
         kept = schema.upgrade()
         if kept:
             print(f"The database was upgraded; what it was before is kept in {kept}", file=sys.stderr)
