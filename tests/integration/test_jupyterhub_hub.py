@@ -288,7 +288,8 @@ def test_a_successor_whose_run_was_killed_takes_no_requests_for_long(site, tmp_p
     assert killed_run("jupyterhub_hub", "kill:1", site.hub_arguments(), tmp_path)
     site.extra_config = ""
     hub = HubContainer(docker.APIClient(), NAME, "", 1)
-    seen, deadline = set(), time.monotonic() + 90
+    seen: set[bool] = set()
+    deadline = time.monotonic() + 90
     while seen != {True, False} or hub.accepts(hub.next, HUB_PORT):
         seen.add(hub.accepts(hub.next, HUB_PORT))
         assert time.monotonic() < deadline, f"open: {seen}"
