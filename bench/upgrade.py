@@ -202,6 +202,7 @@ def row(change: str, whose: str, seen: list[Seen]) -> list[object]:
         f"{statistics.median(report.failed for report in reports):.0f}",
         float(statistics.median(report.longest_gap for report in reports)),
         float(statistics.median(report.hub_down for report in reports)),
+        float(statistics.median(report.hub_wait for report in reports)),
         lost(lambda one: one.server_lost),
         lost(lambda one: one.server_lost or bool(one.report.variable)),
         lost(lambda one: bool(one.report.socket)),
@@ -283,7 +284,7 @@ def main() -> None:
             ours.remove()
             theirs.remove()
             docker("rmi", "--force", stand_in, *notebooks, check=False)
-    header = ["change", "", "failed requests", "notebook away (s)", "hub away (s)",
+    header = ["change", "", "failed requests", "notebook away (s)", "hub away (s)", "longest wait for it (s)",
               "servers lost", "kernels lost", "web sockets lost"]  # fmt: skip
     print(table(header, [row(change, whose, many) for (change, whose), many in seen.items()]))
     sent = statistics.median(one.report.sent for many in seen.values() for one in many)
