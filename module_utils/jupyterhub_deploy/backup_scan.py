@@ -2,7 +2,10 @@
 
 The kernel alone sets the time of a change (ctime), so two equal digests mean equal content, as long as no file changed
 in the last moments before the scan: a change right after it could carry the same time. Such a scan is not trusted.
-One limit: a program that writes through a memory map may do so up to 30 s before the file's times tell.
+
+Who writes through a memory map (a NumPy array, a database) sets the time with the first write alone, and writes on
+without a trace until the kernel brings the page to the disk, up to half a minute later. So all pages are brought there
+before the scan: the next write to one of them is a first one again.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import struct
 import time
 from typing import NamedTuple
 
+from ansible.module_utils.jupyterhub_deploy.backup_store import sync_filesystem
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 # Nanoseconds before a scan in which nothing may have changed. File systems keep times as coarse as two seconds.
@@ -120,6 +124,7 @@ def scan(path: str) -> Scan:
     """
     start, walk = time.time_ns(), _Walk()
     try:
+        sync_filesystem(path)
         walk.walk(path)
     except OSError as error:
         if not os.path.isdir(path):

@@ -28,7 +28,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from ansible.module_utils.jupyterhub_deploy.backup_store import stem_of, sync_folder
+from ansible.module_utils.jupyterhub_deploy.backup_store import stem_of, sync_filesystem, sync_folder
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.restore_check import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.restore_headers import shown
@@ -102,7 +102,7 @@ def swap(home: str) -> None:
     data, staging = os.path.join(home, DATA), os.path.join(home, STAGING)
     tree = os.path.join(staging, DATA)
     try:
-        _sync(tree)
+        sync_filesystem(tree)  # the whole new tree, before the old one gives way
         mark(staging, os.stat(tree).st_ino)
         if not exchange(tree, data):
             _two_renames(staging, tree, data)
@@ -172,18 +172,6 @@ def _inode(path: str) -> int | None:
         return os.lstat(path).st_ino
     except FileNotFoundError:
         return None
-
-
-def _sync(tree: str) -> None:
-    """Have the whole new tree on the disk before the old one gives way."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if libc.syncfs(descriptor) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), tree)
-    finally:
-        os.close(descriptor)
 
 
 def _keep(home: str) -> str:
