@@ -181,7 +181,7 @@ def listed(params: dict[str, Any], directory: str) -> dict[str, Any]:
         for one in found:
             manifest = one.manifest
             asked = not (params["users"] or params["volumes"])
-            asked = asked or manifest.user in params["users"] or manifest.volume in params["volumes"]
+            asked = asked or any(map(manifest.is_of, params["users"])) or manifest.volume in params["volumes"]
             if manifest.kind == backup_store.VOLUME and asked and params["backup"] in (None, one.stem):
                 backups.append(restore.describe(one, params["verify"]))
     return {"changed": False, "backups": backups, "faults": faults}

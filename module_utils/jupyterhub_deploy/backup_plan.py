@@ -29,15 +29,15 @@ class Volume(NamedTuple):
 
 
 def users_volumes(hub: str, found: list[Volume]) -> list[Volume]:
-    """Return the volumes of a hub's users: by their labels, or by their name when they have no label of any hub.
+    """Return the volumes of a hub's users: by their labels, or by their name when no label says whose they are.
 
-    Volumes without labels come from a hub that was not deployed by us.
+    Volumes without labels come from a hub that was not deployed by us. Once restored, they have the hub's label alone.
     """
     return sorted(
         volume
         for volume in found
-        if (volume.labels.get(LABEL_HUB) == hub and volume.user is not None)
-        or (LABEL_HUB not in volume.labels and volume.name.startswith(f"{hub}-user-"))
+        if volume.labels.get(LABEL_HUB, hub) == hub
+        and (volume.name.startswith(f"{hub}-user-") or (LABEL_HUB in volume.labels and volume.user is not None))
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -25,6 +26,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, Callable
 
+from ansible.module_utils.jupyterhub_deploy import user_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 FORMAT = 1
@@ -84,6 +86,10 @@ class Manifest:
     def folder(self) -> str:
         """Name of the folder that this backup belongs in."""
         return HUB_FOLDER if self.kind == HUB else str(self.volume)
+
+    def is_of(self, user: str) -> bool:
+        """Tell whether it is of a user's volume."""
+        return user_volumes.is_of(user, self.hub, self.volume, self.user)
 
     def to_json(self) -> str:
         """Return the manifest's text."""
@@ -281,7 +287,8 @@ def every_backup(directory: str) -> dict[str, list[Backup]]:
 def lock(directory: str, shared: bool = False, name: str = LOCK) -> Iterator[None]:
     """Hold the lock of a directory of backups.
 
-    :param shared: for those who only read; they keep each other company and those who write out.
+    :param shared: for those who only read; they keep each other company and those who write out. Where nobody can
+        write, on a disk that is mounted read-only, they need no lock.
     :param name: another lock than that of those who write; of those who copy, say.
     :raises DeployError: when another run holds it. It is not waited for: it may take hours.
     """
@@ -289,6 +296,9 @@ def lock(directory: str, shared: bool = False, name: str = LOCK) -> Iterator[Non
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
+        if shared and error.errno == errno.EROFS:
+            yield
+            return
         raise DeployError(f"the backups in {directory} cannot be locked: {error}") from error
     try:
         try:

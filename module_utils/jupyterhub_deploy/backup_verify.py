@@ -128,20 +128,20 @@ def chosen(directory: str, users: list[str], which: str) -> tuple[list[Backup], 
     """
     backups: list[Backup] = []
     problems: list[str] = []
-    owners = set()
+    there: set[str] = set()
     for folder in backup_store.folders(directory):
         found, faults = backup_store.look(directory, folder)
-        owner = found[-1].manifest.user if found else None
-        if users and owner not in users:
+        owners = {user for user in users if found and found[-1].manifest.is_of(user)}
+        if users and not owners:
             continue
-        owners.add(owner)
+        there |= owners
         problems += faults
         if which == NEWEST:
             found = found[-1:]
         elif which != ALL:
             found = [one for one in found if one.stem == which]
         backups += found
-    problems += [f"there is no backup of user {user} in {directory}" for user in users if user not in owners]
+    problems += [f"there is no backup of user {user} in {directory}" for user in users if user not in there]
     if not backups and not problems:
         named = "" if which in (ALL, NEWEST) else f" {which}"
         problems.append(f"there is no backup{named} in {directory}; restore.yml lists those that exist")

@@ -7,9 +7,9 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy import restore_swap
+from ansible.module_utils.jupyterhub_deploy import backup_plan, restore_swap, user_volumes
 from ansible.module_utils.jupyterhub_deploy.backup_check import ENVIRONMENT
-from ansible.module_utils.jupyterhub_deploy.container_plan import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.backup_plan import Volume
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,19 @@ def find(client: Any, hub: str, users: list[str]) -> list[OldData]:
     :param client: a low-level Docker client.
     :param users: look at these users' volumes alone; with none, at all of the hub, its own included.
     """
-    found = []
-    described = client.volumes()["Volumes"] or []
-    for volume in sorted(described, key=lambda one: str(one["Name"])):
-        labels = volume.get("Labels") or {}
-        user = labels.get(LABEL_USER)
-        own = volume["Name"] == f"{hub}-data"
-        if volume["Driver"] != "local" or volume.get("Options") or not (own or labels.get(LABEL_HUB) == hub):
-            continue
-        if users and user not in users:
-            continue
-        home = os.path.dirname(str(volume["Mountpoint"]))
-        found += [OldData(volume["Name"], user, path) for path in restore_swap.kept_directories(home)]
-    return found
+    described = [Volume.of(one) for one in client.volumes()["Volumes"] or []]
+    own = [one for one in described if one.name == f"{hub}-data" and not users]
+    theirs = [
+        one
+        for one in backup_plan.users_volumes(hub, described)
+        if not users or any(user_volumes.is_of(user, hub, one.name, one.user) for user in users)
+    ]
+    return [
+        OldData(volume.name, volume.user, path)
+        for volume in sorted(own + theirs)
+        if not backup_plan.needs_container(volume)
+        for path in restore_swap.kept_directories(os.path.dirname(volume.mountpoint))
+    ]
 
 
 def remove(old: OldData) -> None:

@@ -43,12 +43,13 @@ def find(directory: str, users: list[str], volumes: list[str], stem: str | None)
     """
     looked = {folder: backup_store.look(directory, folder) for folder in backup_store.folders(directory)}
     looked.pop(backup_store.HUB_FOLDER, None)
-    owners = {folder: backups[-1].manifest.user for folder, (backups, _) in looked.items() if backups}
-    wanted = set(volumes) | {folder for folder, user in owners.items() if user in users}
+    newest_of = {folder: backups[-1].manifest for folder, (backups, _) in looked.items() if backups}
+    theirs = {user: {folder for folder, newest in newest_of.items() if newest.is_of(user)} for user in users}
+    wanted = set(volumes).union(*theirs.values())
     if not users and not volumes:
         wanted = {folder for folder, (backups, faults) in looked.items() if backups or faults}
     chosen = []
-    problems = [f"there is no backup of user {user} in {directory}" for user in users if user not in owners.values()]
+    problems = [f"there is no backup of user {user} in {directory}" for user, folders in theirs.items() if not folders]
     for folder in sorted(wanted):
         backups, faults = looked.get(folder, ([], []))
         matching = [one for one in backups if stem in (None, one.stem)]

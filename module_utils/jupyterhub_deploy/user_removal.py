@@ -65,8 +65,7 @@ class Removal:
         """
         described = self.client.volumes()["Volumes"] or []
         found = backup_plan.users_volumes(self.hub, [Volume.of(one) for one in described])
-        name = user_volumes.volume_name(self.hub, self.user)
-        mine = [one for one in found if one.user == self.user or (one.user is None and one.name == name)]
+        mine = [one for one in found if user_volumes.is_of(self.user, self.hub, one.name, one.user)]
         for volume in mine:
             if volume.driver != "local" or volume.options:
                 raise DeployError(
@@ -81,10 +80,9 @@ class Removal:
         found = []
         for folder in backup_store.folders(self.directory):
             backups = backup_store.backups_in(self.directory, folder)
-            named = folder == user_volumes.volume_name(self.hub, self.user)
             if folder not in (backup_store.HUB_FOLDER, DELETED) and backups:
                 newest = backups[-1].manifest
-                if newest.hub == self.hub and (newest.user == self.user or (newest.user is None and named)):
+                if newest.hub == self.hub and newest.is_of(self.user):
                     found.append(folder)
         return found
 

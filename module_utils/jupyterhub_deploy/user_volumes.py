@@ -25,3 +25,8 @@ def docker_name(user: str) -> str:
 def volume_name(hub: str, user: str) -> str:
     """Return the name of a user's volume at a hub."""
     return f"{hub}-user-{docker_name(user)}"
+
+
+def is_of(user: str, hub: str, volume: str | None, label: str | None) -> bool:
+    """Tell whether a volume is a user's: by its label, or by its name when it has none."""
+    return label == user or (label is None and volume == volume_name(hub, user))

@@ -18,6 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.container_plan import LABEL_HUB, LAB
 from ansible.module_utils.jupyterhub_deploy.member_names import LONGEST_NAME
 
 import jupyterhub_backup
+import jupyterhub_backup_verify
 import jupyterhub_old_data
 import jupyterhub_restore
 import odd_tree
@@ -152,6 +153,41 @@ def test_another_user_can_get_the_data(site: Site) -> None:
     assert done["volume"] == f"{site.hub}-user-bob-2eb"
     assert site.engine.inspect_volume(done["volume"])["Labels"][LABEL_USER] == "bob.b"
     assert os.listdir(mine) == ["old"]
+
+
+def test_a_volume_from_before_this_deployment_is_its_users_by_its_name(site: Site) -> None:
+    """It has no labels, and Docker cannot give it any; lost and restored, it is still backed up and found."""
+    data = site.volume(labels={})
+    backup: dict[str, Any] = {"name": site.hub, "directory": str(site.directory), "hub_state": False}
+    for _ in range(2):
+        (made,) = run(jupyterhub_backup, **backup)["results"]
+        assert (made["name"], made["action"]) == (site.name(), "back up")
+        assert [one["volume"] for one in site.run(users=["alice"])["backups"]]
+        assert [
+            one["backup"]
+            for one in run(jupyterhub_backup_verify, directory=str(site.directory), users=["alice"])["results"]
+        ]
+        site.engine.remove_volume(site.name())
+        (done,) = site.restore()["restored"]
+        assert (done["volume"], done["created"]) == (site.name(), True)
+        assert os.listdir(data) == ["old"]
+    kept = site.restore()["restored"][0]["old_data"]
+    (old,) = run(jupyterhub_old_data, name=site.hub, users=["alice"])["old_data"]
+    assert kept == f"{old['path']}/_data"
+    assert run(jupyterhub_old_data, name=site.hub, users=["bob"])["old_data"] == []
+
+
+def test_a_disk_that_is_mounted_read_only_can_be_restored_from(site: Site) -> None:
+    data = site.volume()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", site.directory], check=True)
+    try:
+        site.put()
+        subprocess.run(["mount", "-o", "remount,ro", site.directory], check=True)
+        assert [one["backup"] for one in site.run()["backups"]] == [NEWER]
+        site.restore()
+    finally:
+        subprocess.run(["umount", site.directory], check=True)
+    assert (data / "file").read_text() == "new"
 
 
 def test_the_newest_or_a_named_backup_is_taken(site: Site) -> None:

@@ -23,6 +23,7 @@ def volume(name: str, hub: str | None = None, user: str | None = None, **more: A
 
 def test_users_volumes_are_found_by_label_or_else_by_name() -> None:
     ours = [volume("a", "jupyterhub", "alice"), volume("jupyterhub-user-b"), volume("jupyterhub-user-c", None, "carol")]
+    ours.append(volume("jupyterhub-user-f", "jupyterhub"))  # as a restore makes one that had no labels
     others = [
         volume("jupyterhub-data", "jupyterhub"),
         volume("jupyterhub-user-d", "course", "dave"),
@@ -32,7 +33,7 @@ def test_users_volumes_are_found_by_label_or_else_by_name() -> None:
     ]
 
     assert backup_plan.users_volumes("jupyterhub", others + ours) == ours
-    assert [found.user for found in ours] == ["alice", None, "carol"]
+    assert [found.user for found in ours] == ["alice", None, "carol", None]
 
 
 @pytest.mark.parametrize(

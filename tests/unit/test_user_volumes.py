@@ -22,3 +22,11 @@ def test_a_long_name_is_shortened_as_by_the_hub() -> None:
 def test_names() -> None:
     assert user_volumes.volume_name("jupyterhub", "alice") == "jupyterhub-user-alice"
     assert user_volumes.volume_name("lab", "github:alice") == "lab-user-github-3aalice"
+
+
+def test_a_label_says_whose_a_volume_is_and_without_one_its_name() -> None:
+    assert user_volumes.is_of("alice", "lab", "any-name", "alice")
+    assert user_volumes.is_of("a.b", "lab", "lab-user-a-2eb", None)
+    assert not user_volumes.is_of("alice", "lab", "lab-user-alice", "bob")
+    assert not user_volumes.is_of("alice", "lab", "course-user-alice", None)
+    assert not user_volumes.is_of("alice", "lab", None, None)  # the hub's own state
