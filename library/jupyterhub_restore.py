@@ -67,6 +67,10 @@ options:
     description: Seconds that a server gets to stop.
     type: int
     default: 60
+  parallel:
+    description: How many volumes are restored at the same time.
+    type: int
+    default: 2
   verify:
     description:
       - For O(state=listed), read each archive and judge it as before a restore. Of an encrypted one without O(identity)
@@ -164,6 +168,7 @@ messages:
 """
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -189,6 +194,8 @@ def listed(params: dict[str, Any], directory: str) -> dict[str, Any]:
 
 def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[str, Any]:
     """Restore what is asked for, as much of it as can be."""
+    if params["parallel"] < 1:
+        raise DeployError(f"parallel is {params['parallel']}; at least one volume has to be restored at a time")
     named = bool(params["users"] or params["volumes"])
     if named == params["every_volume"]:
         raise DeployError("say what to restore: either users or volumes by name, or every_volume=true")
@@ -202,11 +209,20 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
         jobs = restore.jobs(backups, params["name"], params["to_user"]) if backups else []
         failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
         host = restore.Host(connect() if jobs else None, params["name"])
-        for job in jobs:
+
+        def one(job: restore.Job) -> dict[str, Any] | str:
             try:
-                done.append(restore.restore(host, job, params, check_mode))
+                return restore.restore(host, job, params, check_mode)
             except expected as error:  # the others have their turn all the same
-                failed.append({"volume": job.volume, "user": job.user, "message": str(error)})
+                return str(error)
+
+        # One is judged while another is extracted.
+        with ThreadPoolExecutor(max_workers=params["parallel"]) as pool:
+            for job, result in zip(jobs, pool.map(one, jobs)):
+                if isinstance(result, str):
+                    failed.append({"volume": job.volume, "user": job.user, "message": result})
+                else:
+                    done.append(result)
     return {
         "changed": bool(done),
         "restored": done,
@@ -231,6 +247,7 @@ def main() -> None:
             "stop_servers": {"type": "bool", "default": False},
             "token_file": {"type": "path", "no_log": False},
             "timeout": {"type": "int", "default": 60},
+            "parallel": {"type": "int", "default": 2},
             "verify": {"type": "bool", "default": False},
             "identity": {"type": "str", "no_log": True},
             "identity_file": {"type": "path", "no_log": False},

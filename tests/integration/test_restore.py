@@ -7,6 +7,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -371,6 +372,22 @@ def test_one_failure_does_not_stop_the_others(site: Site) -> None:
     assert [one["user"] for one in failed.value.result["restored"]] == ["alice"]
     # A volume that was made for a restore that failed is gone again.
     assert [one["Name"] for one in site.engine.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
+
+
+def test_two_are_restored_at_the_same_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in ("alice", "bob"):
+        site.put(user=user)
+    both, extract = threading.Barrier(2), restore_tree.extract
+
+    def together(*arguments: Any) -> list[str]:
+        both.wait(30)
+        return extract(*arguments)
+
+    monkeypatch.setattr(restore_tree, "extract", together)
+    done = site.restore(users=["bob", "alice"])["restored"]
+    assert [one["user"] for one in done] == ["alice", "bob"]
+    with pytest.raises(ModuleError, match="at least one volume has to be restored at a time"):
+        site.restore(parallel=0)
 
 
 def test_a_volume_that_was_made_for_a_restore_that_fails_is_removed(
