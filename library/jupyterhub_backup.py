@@ -118,8 +118,8 @@ attributes:
   check_mode:
     support: full
     description:
-      - Looks at the volumes and tells what would be backed up; writes nothing. Starts no container either, and so takes
-        a volume that needs one for changed.
+      - Looks at the volumes and tells what would be backed up; writes nothing. Starts no container and copies no
+        database either, and so takes a volume that needs one, and the hub's own state, for changed.
   diff_mode:
     support: none
   idempotent:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import random
-import shutil
-import signal
 import sqlite3
 import stat
 import subprocess
@@ -16,7 +13,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
@@ -24,47 +20,14 @@ from ansible.module_utils.jupyterhub_deploy import backup_check, backup_hub, bac
 from ansible.module_utils.jupyterhub_deploy.container_plan import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.hub_plan import LABEL_CONFIG
 
-import jupyterhub_backup
 import modules
 import odd_tree
 import tiny_images
+from backup_site import ALICE, BOB, HUB, Site, actions
 
 ROOT = Path(__file__).resolve().parents[2]
-HUB = "jhd-test-bk"
-ALICE, BOB = f"{HUB}-user-alice", f"{HUB}-user-bob"
-
-
-class Site:
-    """Volumes of a hub, and what the module does with them."""
-
-    def __init__(self, client: Any, folder: Path) -> None:
-        self.client = client
-        self.directory = folder / "backups"
-        self.config = folder / "config"
-        self.names: list[str] = []
-        (self.config / "secrets").mkdir(parents=True)
-        (self.config / "secrets" / "cookie_secret").write_text("secret\n", encoding="utf-8")
-        data = self.volume(f"{HUB}-data", None)
-        with sqlite3.connect(data / "jupyterhub.sqlite") as database:
-            database.execute("CREATE TABLE users (name TEXT)")
-            database.execute("INSERT INTO users VALUES ('alice')")
-
-    def volume(self, name: str, user: str | None, **options: Any) -> Path:
-        labels = {LABEL_HUB: HUB, **({LABEL_USER: user} if user else {})}
-        made = self.client.create_volume(name, labels=labels, **options)
-        self.names.append(name)
-        return Path(made["Mountpoint"])
-
-    def remove(self) -> None:
-        for name in self.names:
-            self.client.remove_volume(name, force=True)
-
-    def run(self, **arguments: Any) -> dict[str, Any]:
-        asked = {"name": HUB, "directory": str(self.directory), "config_dir": str(self.config), **arguments}
-        return modules.run(jupyterhub_backup, **asked)
-
-    def backups(self, folder: str) -> list[backup_store.Backup]:
-        return backup_store.backups_in(str(self.directory), folder)
+IMAGE = f"{HUB}:1"
+KEY = "age1ltmneemznvag6zs6ugu6ehtmevexx59rhzjh6mf5staq807044zshdp32w"
 
 
 @pytest.fixture
@@ -79,10 +42,6 @@ def extract(archive: str, target: Path) -> Path:
     options = ["--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"]
     subprocess.run(["tar", "-C", target, *options, "-xpf", archive], check=True)
     return target
-
-
-def actions(result: dict[str, Any]) -> dict[str, str]:
-    return {one["name"]: one["action"] for one in result["results"]}
 
 
 def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Path) -> None:
@@ -119,7 +78,7 @@ def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Pat
         assert not second["changed"]
     assert len(site.backups(ALICE)) == len(site.backups("hub")) == 1
 
-    assert set(actions(site.run(exclude=[ALICE, "jhd-test-bk-none"]))) == {"hub", BOB}
+    assert set(actions(site.run(exclude=[ALICE, "no-such-volume"]))) == {"hub", BOB}
     assert set(actions(site.run(volumes=[ALICE, BOB], exclude=[BOB], hub_state=False))) == {ALICE}
     (mountpoint / "new").write_bytes(b"x")
     assert actions(site.run()) == {"hub": "unchanged", ALICE: "back up", BOB: "unchanged"}
@@ -127,6 +86,35 @@ def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Pat
     assert actions(forced) == {BOB: "back up"}
     assert len(forced["removed"]) == 1
     assert [backup.manifest.compression for backup in site.backups(BOB)] == ["none"]
+
+
+def seen(*places: Path) -> dict[str, tuple[int, ...]]:
+    """Return everything there is, and what tells whether somebody wrote to it."""
+    paths = [path for place in places for path in (place, *place.rglob("*"))]
+    return {
+        str(path): (one.st_ino, one.st_mode, one.st_size, one.st_ctime_ns) for path in paths for one in [path.lstat()]
+    }
+
+
+def test_check_mode_writes_nothing_whatever_there_is_to_do(site: Site) -> None:
+    (site.volume(ALICE, "alice") / "file").write_bytes(b"old")
+    (site.volume(BOB, "bob") / "file").write_bytes(b"old")
+    time.sleep(2.1)
+    for number in range(2):
+        site.run(force=True, compression="none", keep={})
+        (site.directory / BOB / f".2026010{number + 1}T000000Z.archive.partial").touch()  # as a kill leaves them
+    volumes = [Path(site.client.inspect_volume(name)["Mountpoint"]) for name in site.names]
+    (volumes[1] / "file").write_bytes(b"new")
+    asked = {"keep": {"last": 1}, "consistency": "paused", "recipients": [KEY]}
+    before = seen(site.directory, site.config, *volumes)
+
+    told = site.run(check=True, **{**asked, "recipients": []})
+    encrypted = site.run(check=True, **asked)
+
+    assert seen(site.directory, site.config, *volumes) == before
+    assert actions(told) == {"hub": "back up", ALICE: "back up", BOB: "unchanged"}
+    assert set(actions(encrypted).values()) == {"back up"}  # for the first time
+    assert (told["cleaned"], told["removed"]) == ([], [])
 
 
 def test_what_is_written_through_a_memory_map_is_never_taken_for_backed_up(site: Site) -> None:
@@ -146,15 +134,15 @@ def test_the_hubs_state_is_whole(site: Site, tmp_path: Path) -> None:
     for digest in ("old", "abc"):
         (site.config / f"config-{digest}").mkdir()
         (site.config / f"config-{digest}" / "jupyterhub_config.py").write_text(f"# {digest}\n", encoding="utf-8")
-    image = tiny_images.make(site.client, "jhd-test-bk:1", {})
-    environment = {"DOCKER_NOTEBOOK_IMAGE": "jhd-test-bk:1", "CONFIGPROXY_AUTH_TOKEN": "secret"}
+    image = tiny_images.make(site.client, IMAGE, {})
+    environment = {"DOCKER_NOTEBOOK_IMAGE": IMAGE, "CONFIGPROXY_AUTH_TOKEN": "secret"}
     labels = {LABEL_HUB: HUB, LABEL_CONFIG: "abc"}
-    site.client.create_container("jhd-test-bk:1", "/bin/sh", name=HUB, labels=labels, environment=environment)
+    site.client.create_container(IMAGE, "/bin/sh", name=HUB, labels=labels, environment=environment)
     try:
         site.run()
     finally:
         site.client.remove_container(HUB)
-        site.client.remove_image("jhd-test-bk:1")
+        site.client.remove_image(IMAGE)
     (backup,) = site.backups("hub")
     back = extract(backup.archive_path, tmp_path / "back")
 
@@ -166,8 +154,8 @@ def test_the_hubs_state_is_whole(site: Site, tmp_path: Path) -> None:
     with sqlite3.connect(back / "jupyterhub.sqlite") as database:
         assert database.execute("SELECT name FROM users").fetchall() == [("alice",)]
     state = json.loads((back / "state.json").read_text(encoding="utf-8"))
-    assert state["environment"] == {"DOCKER_NOTEBOOK_IMAGE": "jhd-test-bk:1"}
-    assert state["images"] == {purpose: {"name": "jhd-test-bk:1", "id": image} for purpose in ("hub", "notebook")}
+    assert state["environment"] == {"DOCKER_NOTEBOOK_IMAGE": IMAGE}
+    assert state["images"] == {purpose: {"name": IMAGE, "id": image} for purpose in ("hub", "notebook")}
     assert (state["hub"], state["config"]) == (HUB, "abc")
 
 
@@ -210,82 +198,14 @@ def test_one_failure_does_not_stop_the_others_and_is_named(site: Site) -> None:
     site.volume(BOB, "bob", driver_opts={"type": "tmpfs", "device": "tmpfs"})
     os.unlink(site.client.inspect_volume(f"{HUB}-data")["Mountpoint"] + "/jupyterhub.sqlite")
     with pytest.raises(modules.ModuleError) as error:
-        site.run(volumes=[ALICE, BOB, "jhd-test-bk-none"])
+        site.run(volumes=[ALICE, BOB, "no-such-volume"])
 
     assert str(error.value).startswith("3 of 4 backups failed, 1 are up to date: hub: the hub's database ")
     assert f"{BOB}: only a container can read it, and there is no hub container {HUB} on this" in str(error.value)
-    assert "jhd-test-bk-none: volume jhd-test-bk-none does not exist on this host" in str(error.value)
+    assert "no-such-volume: volume no-such-volume does not exist on this host" in str(error.value)
     assert error.value.result["changed"]
     assert len(site.backups(ALICE)) == 1
     assert os.listdir(site.directory / "hub") == []
-
-
-def test_a_second_run_at_the_same_time_is_refused(site: Site) -> None:
-    site.run()
-    with (
-        backup_store.lock(str(site.directory)),
-        pytest.raises(modules.ModuleError, match=rf"^another run \(process {os.getpid()}\) is using the backups in "),
-    ):
-        site.run()
-
-
-def test_a_full_disk_leaves_the_last_good_backup(site: Site) -> None:
-    mountpoint = site.volume(ALICE, "alice")
-    (mountpoint / "file").write_bytes(b"small")
-    site.directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", site.directory], check=True)
-    try:
-        site.run()
-        before = site.backups(ALICE)
-        (mountpoint / "file").write_bytes(os.urandom(8 << 20))
-        with pytest.raises(modules.ModuleError, match=rf"^1 of 2 backups failed, .*{ALICE}: .*No space left on device"):
-            site.run()
-        assert site.backups(ALICE) == before
-        assert len(os.listdir(site.directory / ALICE)) == 2
-        assert backup_check.faults(before[0]) == []
-        subprocess.run(["mount", "-o", "remount,ro", site.directory], check=True)
-        with pytest.raises(modules.ModuleError, match="Read-only file system"):
-            site.run()
-        assert site.backups(ALICE) == before
-    finally:
-        subprocess.run(["umount", site.directory], check=True)
-
-
-def test_a_kill_at_any_moment_leaves_whole_backups_alone(site: Site) -> None:
-    mountpoint = site.volume(ALICE, "alice")
-    (mountpoint / "file").write_bytes(os.urandom(6 << 20))
-    site.run()
-    moments = random.Random(4)
-    killed = finished = left = 0
-    for _ in range(50):
-        child = os.fork()
-        if not child:  # the module in a process of its own, without the seconds that a new interpreter takes to start
-            with open(os.devnull, "w", encoding="utf-8") as nowhere:
-                os.dup2(nowhere.fileno(), 1)
-            try:
-                site.run(force=True, keep={"last": 2})
-            finally:
-                os._exit(0)
-        time.sleep(moments.uniform(0.01, 0.35))
-        os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-        killed, finished = killed + os.WIFSIGNALED(status), finished + os.WIFEXITED(status)
-        found = backup_store.every_backup(str(site.directory))
-        assert found[ALICE]
-        assert found["hub"]
-        for folder, backups in found.items():
-            assert backup_store.look(str(site.directory), folder)[1] == []
-            assert backup_check.faults(backups[-1]) == []
-        left += any(name.endswith(".partial") for name in os.listdir(site.directory / ALICE))
-    # How many depends on the machine's speed; without any of each kind this would have shown nothing.
-    assert killed
-    assert left
-
-    site.run(force=True, keep={"last": 2})
-    for folder in (ALICE, "hub"):
-        names = os.listdir(site.directory / folder)
-        assert len([name for name in names if not name.endswith(backup_store.VERIFIED)]) == 4
-    shutil.rmtree(site.directory)
 
 
 def test_the_playbook_backs_up_shows_each_volume_and_says_what_it_did(site: Site, tmp_path: Path) -> None:

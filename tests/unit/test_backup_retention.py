@@ -70,6 +70,35 @@ def test_the_newest_good_one_is_never_removed(
         assert removed == set()
 
 
+@given(
+    st.lists(st.sampled_from(["good", "good", "good", "damaged", "none"]), min_size=365, max_size=365),
+    KEEP,
+    st.integers(0, 86399),
+)
+def test_a_year_of_nights_never_loses_the_last_good_one_and_keeps_what_the_policy_says(
+    nights: list[str], keep: dict[str, int], second: int
+) -> None:
+    """Night by night, as it goes: some nights there is no backup, and some are damaged later."""
+    made: set[datetime] = set()
+    good: set[datetime] = set()
+    there: set[datetime] = set()
+    for night, moment in zip(nights, (BEGIN + timedelta(days=day, seconds=second) for day in range(365))):
+        if night == "none":
+            continue
+        made.add(moment)
+        there.add(moment)
+        good |= {moment} if night == "good" else set()
+        there -= set(backup_retention.removable(there, keep, good.__contains__))
+
+        assert moment in there
+        assert not good or max(good) in there
+        # Removed night by night or all at the end of a year: the policy's answer is the same one.
+        policy = backup_retention.kept(made, keep)
+        assert policy <= there
+        assert not good or there == policy | {max(good)}
+    assert good or there == made
+
+
 def test_the_same_week_of_two_years_is_two_weeks() -> None:
     weeks = [BEGIN, BEGIN + timedelta(days=1), BEGIN + timedelta(weeks=53)]
     assert [moment.isocalendar()[1] for moment in weeks] == [1, 1, 1]
