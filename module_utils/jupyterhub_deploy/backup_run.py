@@ -59,6 +59,7 @@ class Runner:
         )
         self.recipients = backup_encryption.recipients(params["recipients"])
         self.encryption = "age" if self.recipients else "none"
+        self.plain_staging = os.path.join(STAGING, f"staging-{self.hub}")
         self.check_mode = check_mode
         self.progress = Reporter(params["progress_file"])
         self._versions: dict[str, str] = {}
@@ -102,8 +103,10 @@ class Runner:
             self.consistency.pauses.close()
 
     def recover(self) -> list[str]:
-        """Put right what a killed run has left of containers; return what was done."""
-        return backup_pause.recover(self.client, self.directory) + backup_helper.recover(self.client, self.hub)
+        """Put right what a killed run has left elsewhere than among the backups; return what was done."""
+        left = [self.plain_staging] if os.path.lexists(self.plain_staging) else []
+        backup_store.remove(left)
+        return left + backup_pause.recover(self.client, self.directory) + backup_helper.recover(self.client, self.hub)
 
     def one(self, name: str, job: Callable[[], Result]) -> Result:
         """Do one backup; turn its failure into a result, so that the others go on."""
@@ -232,10 +235,8 @@ class Runner:
         draft = backup_store.Draft(self.directory, backup_store.HUB_FOLDER, self.compression, self.encryption)
         staging = draft.partial("staging")
         if self.recipients:
-            staging = os.path.join(STAGING, f"staging-{self.hub}")
+            staging = self.plain_staging
             os.makedirs(STAGING, exist_ok=True)
-            if os.path.lexists(staging):
-                backup_store.remove([staging])
         about: dict[str, Any] = {"kind": backup_store.HUB, "volume": None, "user": None, "driver": None}
         about.update(labels={}, options={})
         try:
