@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pprint
 import socket
 import stat
 import struct
@@ -184,4 +183,5 @@ if __name__ == "__main__":
     if verb == "make":
         make(where, *map(int, sys.argv[3:]))
     else:
-        pprint.pprint(describe(where), width=200)
+        for path, facts in describe(where).items():
+            print(path, facts)

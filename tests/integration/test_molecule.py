@@ -25,6 +25,7 @@ from site_promises import PASSWORD, SECRETS_DIR, Site, environment, inspect, sec
 
 SERVERS = ("debian12", "debian13")
 ODD = Path("/var/lib/docker/volumes/jupyterhub-user-odd")
+EMPTY = ODD.with_name("jupyterhub-user-empty")
 
 
 @pytest.fixture(scope="module")
@@ -154,24 +155,37 @@ def test_status_says_how_scheduled_backups_went(play: Callable[..., str]) -> Non
 
 
 def test_a_backup_keeps_every_oddity(play: Callable[..., str]) -> None:
+    """All that a volume can hold, 50,000 tiny files among it, and a volume that holds nothing."""
     program = (ROOT / "tests/odd_tree.py").read_text(encoding="utf-8")
-    described: dict[str, str] = {}
+
+    def described(host: Host) -> list[str]:
+        return [host.run(f"python3 /root/odd_tree.py describe {volume}/_data").stdout for volume in (ODD, EMPTY)]
+
+    before: dict[str, list[str]] = {}
     for server in SERVERS:
         host = Host.find(f"molecule-{server}")
         host.write("/root/odd_tree.py", program)
-        labels = "--label org.jupyterhub.deploy.hub=jupyterhub --label org.jupyterhub.deploy.user=odd"
-        host.run(f"docker volume create {labels} {ODD.name} && python3 /root/odd_tree.py make {ODD}/_data 1100 2000")
-        described[server] = host.run(f"python3 /root/odd_tree.py describe {ODD}/_data").stdout
+        for volume, user in ((ODD, "odd"), (EMPTY, "empty")):
+            labels = f"--label org.jupyterhub.deploy.hub=jupyterhub --label org.jupyterhub.deploy.user={user}"
+            host.run(f"docker volume create {labels} {volume.name}")
+        host.run(f"python3 /root/odd_tree.py make {ODD}/_data 1100 50000 && chown 1000:100 {EMPTY}/_data")
+        host.run(f"chmod 2711 {EMPTY}/_data && touch -d 2001-09-09T01:46:40.123456789Z {EMPTY}/_data")
+        before[server] = described(host)
     play("backup.yml")
     for server in SERVERS:
-        Host.find(f"molecule-{server}").run(f"rm -rf {ODD}/_data/*")
-    play("restore.yml", "-e", "user=odd", "-e", "keep_old=false")
+        host = Host.find(f"molecule-{server}")
+        host.run(f"rm -rf {ODD}/_data/* && chmod 700 {EMPTY}/_data && touch {EMPTY}/_data/new")
+        assert described(host) != before[server]
+    told = play("restore.yml", "-e", "user=odd,empty", "-e", "keep_old=false")
+    assert told.count("without sockets, which no archive can hold: ./socket") == len(SERVERS)
     for server in SERVERS:
         host = Host.find(f"molecule-{server}")
-        restored = host.run(f"python3 /root/odd_tree.py describe {ODD}/_data").stdout
-        assert restored.count("\n") > 2000
-        assert restored == described[server]
-        host.run(f"docker volume rm {ODD.name} && rm -r /var/backups/jupyterhub/{ODD.name}")
+        odd, empty = described(host)
+        assert odd.count("\n") > 51_000
+        assert empty.count("\n") == 1
+        assert [odd, empty] == before[server]
+        for volume in (ODD, EMPTY):
+            host.run(f"docker volume rm {volume.name} && rm -r /var/backups/jupyterhub/{volume.name}")
 
 
 def test_a_lost_hub_comes_back_on_a_fresh_server(
