@@ -82,13 +82,17 @@ class Machine:
             "- hosts: all\n  gather_facts: true\n  gather_subset: ['!all', '!min', distribution]\n  roles: [docker]\n",
             encoding="utf-8",
         )
-        hosts = {"all": {"hosts": {"machine": host.inventory()}}}
-        if host.inventory()["ansible_connection"] == "ssh":
-            hosts["all"]["hosts"]["machine"]["ansible_become"] = True
-        (directory / "hosts.json").write_text(json.dumps(hosts), encoding="utf-8")
+
+    def inventory(self) -> str:
+        """Return an inventory with the machine as it can be reached now: a reboot may change its address."""
+        machine = self.host.inventory()
+        if machine["ansible_connection"] == "ssh":
+            machine["ansible_become"] = True
+        return json.dumps({"all": {"hosts": {"machine": machine}}})
 
     def run(self, *arguments: str, fails: bool = False, **settings: Any) -> Run:
         """Run the role with settings; unless it is to fail, it has to succeed."""
+        (self.directory / "hosts.json").write_text(self.inventory(), encoding="utf-8")
         command = ["ansible-playbook", "-i", "hosts.json", "role.yml", "-e", json.dumps(settings), *arguments]
         paths = {
             "ANSIBLE_LIBRARY": str(ROOT / "library"),
@@ -333,8 +337,7 @@ class TestServer:
             assert server.engine_pid() == before
 
     def test_a_reboot_brings_the_engine_back(self, server):
-        subprocess.run(["docker", "restart", server.host.container], check=True, capture_output=True)
-        server.host.wait_ready()
+        server.host.reboot()
 
         assert server.host.run("systemctl is-active docker").stdout == "active\n"
 
