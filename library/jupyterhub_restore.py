@@ -136,7 +136,7 @@ backups:
   description:
     - What can be restored, oldest first of each volume.
     - C(verified) is null when the backup was not read since it was made (O(verify=true) reads it now), C(verified_at)
-      says when it was read, and C(fault) what is wrong with one that is not good.
+      says when it was read, and C(fault) what is wrong with one that is not good. C(message) is a line for people.
   type: list
   elements: dict
   returned: for O(state=listed)

@@ -173,7 +173,7 @@ def listed(settings: dict[str, Any]) -> None:
     width = max((len(one.manifest.folder) for one in every), default=0)
     for one in every:
         known = backup_verify.known(one)
-        state = "not read again yet" if not known else "good" if known.good else f"NOT GOOD: {known.fault}"
+        state = backup_verify.words(known.good, known.fault) if known else backup_verify.words(None, None)
         print(f"{one.manifest.folder:{width}}  {one.stem}  {backup_plan.human(one.manifest.size):>9}  {state}")
 
 

@@ -83,9 +83,9 @@ WantedBy=timers.target
 """
 
 CRONTAB = """\
-# Written by site.yml of jupyterhub-deploy-ansible. The log holds the last run's output.
+# Written by site.yml of jupyterhub-deploy-ansible. The log holds the last run's output, users' names included.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-{when} root nice -n 10 ionice -c 3 {command} --hub {hub} run >{log} 2>&1
+{when} root umask 077; nice -n 10 ionice -c 3 {command} --hub {hub} run >{log} 2>&1
 """
 
 SHORTHANDS = {

@@ -66,6 +66,13 @@ def known(backup: Backup) -> Verified | None:
     return found if then == (backup.manifest.sha256, now.st_size, now.st_mtime_ns) else None
 
 
+def words(good: bool | None, fault: str | None) -> str:
+    """Return for people what is known of a backup; of one that was not read again, ``good`` is ``None``."""
+    if good is None:
+        return "not read again yet"
+    return "good" if good else f"NOT GOOD: {fault}"
+
+
 def read(backup: Backup) -> Verified:
     """Read a backup from its first to its last byte, and judge it as a restore would.
 

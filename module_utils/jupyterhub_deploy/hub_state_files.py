@@ -95,7 +95,9 @@ def prepare(places: Places) -> None:
     os.chmod(places.new_database, secret_files.FILE_MODE)
     places.config.mkdir(mode=0o700, parents=True, exist_ok=True)
     _remove(places.new_secrets)
-    shutil.copytree(places.new_tree / SECRETS, places.new_secrets)
+    # Each file gets its mode only after its content, and everybody may look into /etc.
+    places.new_secrets.mkdir(mode=0o700)
+    shutil.copytree(places.new_tree / SECRETS, places.new_secrets, dirs_exist_ok=True)
     if places.secrets.is_dir():
         for name in sorted(os.listdir(places.secrets)):
             # What the backup does not have stays: a secret that is newer than the backup, or the operator's own. Not

@@ -121,7 +121,8 @@ def describe(backup: Backup, verify: bool) -> dict[str, Any]:
             line.update(verified=True, fault=None)
         except DeployError as error:
             line.update(verified=False, fault=str(error))
-    return line
+    state = backup_verify.words(line["verified"], line["fault"])
+    return {**line, "message": f"{manifest.user or '-'}  {backup.stem}  {manifest.volume}  {state}"}
 
 
 class Host:

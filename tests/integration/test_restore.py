@@ -446,6 +446,12 @@ def test_the_list_says_what_can_be_restored(site: Site) -> None:
     assert site.run(users=["bob"])["backups"] == []
     assert site.run()["backups"][0]["verified"] is None
     assert not (site.directory / ".lock").exists()
+    with pytest.raises(ModuleError):
+        run(jupyterhub_backup_verify, directory=str(site.directory))
+    for known in (found, site.run()):
+        good, bad = (one["message"].split("  ", 3) for one in known["backups"])
+        assert good == ["alice", OLDER, site.name(), "good"]
+        assert bad[3].startswith("NOT GOOD: archive ")
 
 
 def cut(size: int) -> Any:
@@ -604,7 +610,7 @@ def test_the_playbook_lists_and_restores(site: Site, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert f"alice  {NEWER}  {site.name()}" in play()
+    assert f"alice  {NEWER}  {site.name()}  not read again yet" in play()
     assert os.listdir(data) == ["old"]
     play("-e", "user=alice", "-e", f"backup={NEWER}", "-e", "keep_old=false", "-e", "to_user=bob")
     assert os.listdir(data) == ["old"]

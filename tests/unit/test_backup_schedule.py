@@ -166,7 +166,7 @@ def test_a_schedule_is_set_up_once_mended_changed_and_removed(place: Place) -> N
     first = place.module()
     assert first["starter"] == "cron"
     files = place.files()
-    assert files[f"etc/cron.d/{HUB}-backup"][0].splitlines()[-1].startswith("30 2 * * * root nice ")
+    assert files[f"etc/cron.d/{HUB}-backup"][0].splitlines()[-1].startswith("30 2 * * * root umask 077; nice ")
     assert files["usr/local/sbin/jupyterhub-backup"][1] == 0o755
     settings, mode = files[f"etc/jupyterhub-deploy/backup-{HUB}.json"]
     assert mode == 0o600

@@ -105,6 +105,20 @@ def test_what_belongs_to_the_host_and_what_the_backup_lacks_stays(hub: Hub) -> N
     assert hub.places.database.stat().st_mode & 0o777 == 0o600
 
 
+def test_secrets_are_out_of_reach_while_they_are_copied(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes, copystat = set(), shutil.copystat
+
+    def spied(source: Any, target: Any, **options: Any) -> None:
+        if not os.path.isdir(target):
+            modes.add(os.stat(os.path.dirname(target)).st_mode & 0o777)
+        copystat(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copystat", spied)
+    hub.extract()
+    hub_state_files.prepare(hub.places)
+    assert modes == {0o700}
+
+
 def test_a_bare_host_gets_all_and_keeps_nothing(tmp_path: Path) -> None:
     hub = Hub(tmp_path, old=False)
 
