@@ -14,9 +14,10 @@ from typing import Any
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy import hub_api, restore_swap, restore_tree, servers
+from ansible.module_utils.jupyterhub_deploy import hub_api, restore_check, restore_swap, restore_tree, servers
 from ansible.module_utils.jupyterhub_deploy.container_plan import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.member_names import LONGEST_NAME
+from ansible.module_utils.jupyterhub_deploy.restore_members import Content
 
 import jupyterhub_backup
 import jupyterhub_backup_verify
@@ -573,23 +574,44 @@ def hostile(canary: bytes) -> dict[str, list[bytes]]:
     }
 
 
+@pytest.fixture
+def canary(site: Site) -> Iterator[Path]:
+    """A directory outside of all volumes, with a file that nobody may get at."""
+    path = Path("/tmp", f"{site.hub}-canary")
+    path.mkdir()
+    (path / "secret").write_text("secret")
+    yield path
+    subprocess.run(["rm", "-rf", path], check=True)
+
+
 @pytest.mark.parametrize("case", hostile(b"/c"))
-def test_a_hostile_archive_leaves_everything_as_it_was(case: str, site: Site) -> None:
-    canary = Path("/tmp", f"{site.hub}-canary")
-    canary.mkdir()
-    try:
-        (canary / "secret").write_text("secret")
-        parts = hostile(os.fsencode(canary))[case]
-        data = site.volume()
-        put(site.directory, joined([ROOT, *parts]), len(parts) + 1, hub=site.hub, volume=site.name())
-        before = odd_tree.describe(canary), odd_tree.describe(data.parent)
+def test_a_hostile_archive_leaves_everything_as_it_was(case: str, site: Site, canary: Path) -> None:
+    parts = hostile(os.fsencode(canary))[case]
+    data = site.volume()
+    put(site.directory, joined([ROOT, *parts]), len(parts) + 1, hub=site.hub, volume=site.name())
+    before = odd_tree.describe(canary), odd_tree.describe(data.parent)
 
-        with pytest.raises(ModuleError, match="is refused"):
-            site.restore()
+    with pytest.raises(ModuleError, match="is refused"):
+        site.restore()
 
-        assert (odd_tree.describe(canary), odd_tree.describe(data.parent)) == before
-    finally:
-        subprocess.run(["rm", "-rf", canary], check=True)
+    assert (odd_tree.describe(canary), odd_tree.describe(data.parent)) == before
+
+
+@pytest.mark.parametrize("case", hostile(b"/c"))
+def test_even_if_it_was_not_judged_nothing_outside_is_written(
+    case: str, site: Site, canary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = hostile(os.fsencode(canary))[case]
+    data = site.volume()
+    put(site.directory, joined([ROOT, *parts]), len(parts) + 1, hub=site.hub, volume=site.name())
+    before = odd_tree.describe(canary), odd_tree.describe(data)
+    monkeypatch.setattr(restore_check, "check", lambda archive, backup: Content(9, 9, 0, 0, 0, 0, 0))
+
+    with pytest.raises(ModuleError, match="tar "):
+        site.restore()
+
+    assert (odd_tree.describe(canary), odd_tree.describe(data)) == before
+    assert os.listdir(data.parent) == ["_data"]
 
 
 def test_the_playbook_lists_and_restores(site: Site, tmp_path: Path) -> None:
