@@ -16,6 +16,13 @@ PROVIDERS: dict[str, dict[str, Any]] = {
         "label": "GitHub",
         "traits": {"url": "github_url", "allowed_organizations": "allowed_organizations"},
         "groups": ("allowed_organizations",),
+        # What a member of each list looks like, and how to write it.
+        "members": {
+            "allowed_organizations": (
+                r"[^\s:/]+(:[^\s:/]+)?",
+                "write an organisation as its address has it (example-course), a team as example-staff:teachers",
+            ),
+        },
         "scope": [],
         "scope_for_groups": ["read:org"],  # without it GitHub tells only public members
     },
@@ -27,6 +34,13 @@ PROVIDERS: dict[str, dict[str, Any]] = {
             "allowed_projects": "allowed_project_ids",
         },
         "groups": ("allowed_groups", "allowed_projects"),
+        "members": {
+            "allowed_groups": (
+                r"[^\s:/]+(/[^\s:/]+)*",
+                "write a group as its path (faculty), a subgroup as faculty/lab",
+            ),
+            "allowed_projects": (r"\d+", "write the project's number (Project ID on its page)"),
+        },
         "scope": ["read_user"],
         "scope_for_groups": ["read_api"],  # includes read_user
     },
@@ -169,8 +183,12 @@ def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
 def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
     label, groups = PROVIDERS[name]["label"], PROVIDERS[name]["groups"]
     for key in ("client_id", "client_secret"):
-        if not settings[f"{name}_{key}"]:
+        value = settings[f"{name}_{key}"]
+        if value in ("", None):
             yield f"{name}_{key} is empty; docs/how-to/sign-in-{name}.md says where {label} shows it"
+        elif isinstance(value, (int, float, list, Mapping)):
+            yield f"{name}_{key} is no text; put it in quotes"
+    yield from _names(name, settings)
     url = settings[f"{name}_url"]
     if url and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
         yield f"{name}_url is {url!r}; use a whole URL such as https://{name}.example.com"
@@ -183,6 +201,22 @@ def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
             f"authenticators has {name}, but nobody may come in by it: set {choices}, or jupyterhub_{name}_allow_all "
             f"for everybody who has an account at {label}"
         )
+
+
+def _names(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
+    """A list that is no list would be taken apart into letters, and let nobody in without a word."""
+    label, members = PROVIDERS[name]["label"], PROVIDERS[name]["members"]
+    users = dict.fromkeys(("allowed_users", "admin_users"), (r"[^\s:/]+", f"write names as they are at {label}"))
+    for key, (pattern, remedy) in {**users, **members}.items():
+        values = settings[f"{name}_{key}"]
+        if not isinstance(values, list):
+            yield f"{name}_{key} is {values!r}; use a list such as [{values}]"
+            continue
+        for value in values:
+            if not re.fullmatch(pattern, str(value)):
+                yield f"{name}_{key} has {value!r}; {remedy}"
+    if not isinstance(settings[f"{name}_users"], Mapping):
+        yield f"{name}_users must be a dictionary, as in {{alice-at-{name}: alice}}"
 
 
 def _prefixes(settings: Mapping[str, Any]) -> Iterable[str]:
@@ -208,11 +242,13 @@ def _nobody_in_charge(settings: Mapping[str, Any]) -> Iterable[str]:
             "authenticators has no native, so jupyterhub_admin_user cannot sign in, and nobody would be an "
             f"administrator; set jupyterhub_{ways[0]}_admin_users"
         )
-    if NATIVE not in ways and settings["users"]:
-        yield (
-            "users declares native accounts, and authenticators has no native; say who may come in by the provider's "
-            "own settings, such as jupyterhub_github_allowed_users"
-        )
+    if NATIVE not in ways:
+        for user in settings["users"]:
+            if isinstance(user, Mapping) and (user.get("password") or user.get("state") == "disabled"):
+                yield (
+                    f"users: {user.get('name')} has a password or is disabled, and authenticators has no native; say "
+                    "who may come in by the provider's own settings, such as jupyterhub_github_allowed_users"
+                )
 
 
 def _twice(values: list[str]) -> list[str]:

@@ -36,7 +36,16 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("settings", [EMPTY, GITHUB, BOTH, {**EMPTY, "authenticators": ["native", OTHER]}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        EMPTY,
+        GITHUB,
+        BOTH,
+        {**EMPTY, "authenticators": ["native", OTHER]},
+        {**GITHUB, "users": [{"name": "alice", "groups": ["course"]}]},
+    ],
+)
 def test_good_settings_have_no_problem(settings):
     assert jupyterhub_signin.problems(settings) == []
 
@@ -58,6 +67,23 @@ def test_good_settings_have_no_problem(settings):
             "github_client_id is empty; docs/how-to/sign-in-github.md says where",
         ),
         (GITHUB, {"github_client_secret": ""}, "github_client_secret is empty; docs/how-to/sign-in-github.md says"),
+        (GITHUB, {"github_client_id": 12345678}, "github_client_id is no text; put it in quotes"),
+        (GITHUB, {"github_client_secret": 12345678}, "github_client_secret is no text; put it in quotes"),
+        (
+            GITHUB,
+            {"github_allowed_organizations": "course"},
+            "github_allowed_organizations is 'course'; use a list such as [course]",
+        ),
+        (
+            GITHUB,
+            {"github_allowed_organizations": ["staff/teachers"]},
+            "github_allowed_organizations has 'staff/teachers'; write an organisation as its address has it",
+        ),
+        (GITHUB, {"github_admin_users": ["alice@example.com x"]}, "write names as they are at GitHub"),
+        (GITHUB, {"github_users": ["alice"]}, "github_users must be a dictionary, as in {alice-at-github: alice}"),
+        (BOTH, {"gitlab_allowed_groups": ["https://gitlab.example.com/lab"]}, "write a group as its path (faculty)"),
+        (BOTH, {"gitlab_allowed_groups": ["/lab"]}, "gitlab_allowed_groups has '/lab'; write a group as its path"),
+        (BOTH, {"gitlab_allowed_projects": ["lab/tool"]}, "gitlab_allowed_projects has 'lab/tool'; write the project"),
         (GITHUB, {"public_url": ""}, "public_url is empty, and GitHub has to know it"),
         (GITHUB, {"github_url": "github.example.com"}, "github_url is 'github.example.com'; use a whole URL"),
         (
@@ -66,7 +92,12 @@ def test_good_settings_have_no_problem(settings):
             "nobody may come in by it: set jupyterhub_github_allowed_users, jupyterhub_github_allowed_organizations",
         ),
         (GITHUB, {"github_admin_users": []}, "nobody would be an administrator; set jupyterhub_github_admin_users"),
-        (GITHUB, {"users": [{"name": "alice"}]}, "users declares native accounts, and authenticators has no native"),
+        (
+            GITHUB,
+            {"users": [{"name": "bob", "state": "disabled"}]},
+            "users: bob has a password or is disabled, and authenticators has no native; say who may come in by",
+        ),
+        (GITHUB, {"users": [{"name": "bob", "password": "x"}]}, "users: bob has a password or is disabled"),
         (BOTH, {"gitlab_allowed_groups": []}, "authenticators has gitlab, but nobody may come in by it"),
         (EMPTY, {"authenticators": [{**OTHER, "name": "Lab!"}]}, "has an entry with the name 'Lab!'"),
         (EMPTY, {"authenticators": [{**OTHER, "name": "admin"}]}, "has an entry with the name 'admin'"),
