@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from jupyterhub_deploy_hub import EXTRA_CONFIG_MARKER
-from jupyterhub_deploy_hub.check import line_of_error, line_of_setting, near, place
+from jupyterhub_deploy_hub.check import line_of_error, line_of_setting, near, place, secret_texts, without
 
 SOURCE = f"import os\nc.Spawner.cmd = []\n\n{EXTRA_CONFIG_MARKER}\n# mine\nc.Spawner.mem_limit = '1G'\n"
 
@@ -46,3 +49,14 @@ def test_the_line_of_a_syntax_error_and_of_an_exception() -> None:
         exec(code, {})
     assert line_of_error(raised.value, "config.py") == 3
     assert line_of_error(raised.value, "other.py") is None
+
+
+def test_what_is_secret_is_not_said(tmp_path: Path) -> None:
+    file = tmp_path / "authenticators.json"
+    values = {"lab": {"client_secret": 9182736455, "params": {"key": ["9182736455-and-more"]}, "basic_auth": True}}
+    file.write_text(json.dumps({"generation": "1", "values": values}), encoding="utf-8")
+    texts = secret_texts(file)
+    assert texts == ["9182736455-and-more", "9182736455"]
+    said = "expected a unicode string, not the int 9182736455 and no 9182736455-and-more; True"
+    assert without(texts, said) == "expected a unicode string, not the int (secret) and no (secret); True"
+    assert secret_texts(tmp_path / "none.json") == []

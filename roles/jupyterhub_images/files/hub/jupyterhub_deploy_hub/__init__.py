@@ -1,8 +1,8 @@
 """What this deployment adds to JupyterHub, inside the hub image.
 
 ``start`` seeds the admin and becomes the hub, ``seed`` does only the former, ``check`` proves a configuration,
-``health`` is the container's health check, ``signin`` configures how people sign in. ``native``, ``oauth``, ``several``
-and ``spawner`` have the classes that the hub runs.
+``health`` is the container's health check, ``signin`` configures how people sign in. ``native``, ``oauth``, ``alone``,
+``several`` and ``spawner`` have the classes that the hub runs.
 Importing this package is cheap: nothing of JupyterHub is loaded before it is needed.
 """
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 CONFIG_FILE = Path("/etc/jupyterhub/config/jupyterhub_config.py")
 ADMIN_PASSWORD_FILE = Path("/etc/jupyterhub/secrets/admin_password")
+AUTHENTICATOR_SECRETS_FILE = Path("/etc/jupyterhub/secrets/authenticators.json")
 DEFAULT_DB_URL = "sqlite:////data/jupyterhub.sqlite"
 #: The line of jupyterhub_config.py below which the operator's own text begins (see jupyterhub_config.py.j2).
 EXTRA_CONFIG_MARKER = "# ---- jupyterhub_extra_config ----"

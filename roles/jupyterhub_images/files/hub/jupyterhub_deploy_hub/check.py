@@ -16,7 +16,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import CONFIG_FILE, EXTRA_CONFIG_MARKER
+from . import AUTHENTICATOR_SECRETS_FILE, CONFIG_FILE, EXTRA_CONFIG_MARKER
+from .signin import read_secrets
+
+#: Characters. A shorter value tells nothing, and hiding it would take words apart.
+_SHORTEST_SECRET = 6
 
 
 def place(source: str, line: int | None, file_name: str) -> str:
@@ -162,12 +166,36 @@ def _fault(cls: Any, name: str, value: Any) -> str | None:
     return None
 
 
+def secret_texts(path: Path) -> list[str]:
+    """Return what must not be said of the ways to sign in: a value that is refused is quoted in the refusal."""
+    values = [value for traits in read_secrets(path).values() for value in traits.values()]
+    parts = [part for value in values for part in _leaves(value)]
+    return sorted({str(part) for part in parts if len(str(part)) >= _SHORTEST_SECRET}, key=len, reverse=True)
+
+
+def without(texts: list[str], line: str) -> str:
+    """Return `line` with each of `texts` hidden, the longest first."""
+    for text in texts:
+        line = line.replace(text, "(secret)")
+    return line
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        yield value
+        return
+    for part in value:
+        yield from _leaves(part)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Check the file named on the command line, by default the hub's own."""
     arguments = sys.argv[1:] if argv is None else argv
     found = problems(Path(arguments[0]) if arguments else CONFIG_FILE)
     for line in found:
-        print(line, file=sys.stderr)
+        print(without(secret_texts(AUTHENTICATOR_SECRETS_FILE), line), file=sys.stderr)
     return 1 if found else 0
 
 
