@@ -1,62 +1,189 @@
-"""One login page with several ways to sign in, in a real browser: a password, GitHub and GitLab."""
+"""One login page with several ways to sign in, in a real browser: a password, GitHub, GitLab, and another hub."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from e2e.hub_pages import HubPages
-from integration.oauth_hub import hub_of, provider_of
-from integration.signin_hub import ADMIN_PASSWORD
+from integration.oauth_hub import OAUTH_CLIENT, OTHER_SECRET, hub_of, provider_of
+from integration.signin_hub import ADMIN_PASSWORD, Browser, HubContainer
+from module_site import free_port
+from oauth_provider import CLIENT_ID, OAuthProvider
+
+PASSWORD = "three unrelated words"
+VERSIONS = ["5.5.4", "6.1.1"]
 
 
-@pytest.fixture(scope="module")
-def hub_url(hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a hub (no trailing slash) where alice may come in by GitHub and GitLab, and bob may not."""
+class Place(NamedTuple):
+    """A hub where alice may come in by GitHub and GitLab, and bob may not; a GitLab that does not answer; and another
+    hub by which yan may come in, and yvo may not."""
+
+    hub: HubContainer
+    provider: OAuthProvider
+
+    @property
+    def url(self) -> str:
+        """The hub's address, without a trailing slash."""
+        return self.hub.url.removesuffix("/hub/")
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def place(
+    request: pytest.FixtureRequest, hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    image = hub_image(request.param)
     provider = provider_of()
-    hub = hub_of(
-        hub_image("5.5.4"), tmp_path_factory.mktemp("ways"), provider, authenticators=["native", "github", "gitlab"],
-        github_allowed_organizations=["course"], gitlab_allowed_groups=["faculty/lab"],
+    # Cookies do not tell ports apart, so a person's two hubs need two addresses.
+    here = f"127.0.0.1:{free_port()}"
+    other = hub_of(
+        image, tmp_path_factory.mktemp("other"), provider, authenticators=["native"],
+        extra=OAUTH_CLIENT.replace("ADDRESS/hub", f"{here}/hub/campus"),
     )  # fmt: skip
     try:
-        provider.callback = hub.start().url
-        yield hub.url.removesuffix("/hub/")
+        other.start()
+        for name in ("yan", "yvo"):
+            Browser(other).sign_up(name, PASSWORD)
+        down = {
+            "name": "down", "class": "gitlab", "label": "the old GitLab", "secrets": {"client_secret": "x"},
+            "traits": {"client_id": CLIENT_ID, "gitlab_url": "http://127.0.0.1:9", "allow_all": True,
+                       "authorize_url": f"{provider.url}/oauth/authorize"},
+        }  # fmt: skip
+        campus = {
+            "name": "campus", "class": "generic-oauth", "label": "the campus hub",
+            "secrets": {"client_secret": OTHER_SECRET},
+            "traits": {"client_id": "service-other", "username_claim": "name", "allowed_users": ["yan"],
+                       "authorize_url": f"{other.url}api/oauth2/authorize", "token_url": f"{other.url}api/oauth2/token",
+                       "userdata_url": f"{other.url}api/user"},
+        }  # fmt: skip
+        hub = hub_of(
+            image, tmp_path_factory.mktemp("ways"), provider, public_url=f"http://{here}/",
+            authenticators=["native", "github", "gitlab", campus, down],
+            github_allowed_organizations=["course"], gitlab_allowed_groups=["faculty/lab"],
+        )  # fmt: skip
+        try:
+            provider.callback = hub.start().url
+            yield Place(hub, provider)
+        finally:
+            hub.remove()
     finally:
-        hub.remove()
+        other.remove()
         provider.stop()
 
 
-def go_by(person: Page, url: str, label: str, who: str) -> None:
+def go_by(person: Page, place: Place, label: str, who: str) -> None:
     """Press a button of the login page and say at the provider who one is."""
-    person.goto(f"{url}/hub/login?next=%2Fhub%2Fhome")
+    person.goto(f"{place.url}/hub/login?next=%2Fhub%2Fhome")
     person.get_by_role("button", name=f"Sign in with {label}").click()
     expect(person.get_by_text("Who are you?")).to_be_visible()
     person.get_by_role("link", name=who, exact=True).click()
     person.wait_for_load_state()
 
 
-@pytest.mark.parametrize(("label", "name"), [("GitHub", "github:alice"), ("GitLab", "gitlab:alice")])
-def test_somebody_signs_in_at_a_provider(hub_url: str, person: Page, label: str, name: str) -> None:
-    go_by(person, hub_url, label, "alice")
+def is_nobody_here(person: Page, place: Place) -> None:
+    """The page says so once, and leads back to where one can sign in."""
+    expect(person.locator("h1")).to_have_text("You are not signed in")
+    expect(person.locator(".error p")).to_have_count(1)
+    person.get_by_role("button", name="Back to the sign-in page").click()
+    expect(person.locator("#username_input")).to_be_visible()
+    person.goto(f"{place.url}/hub/home")
+    expect(person.locator("#username_input")).to_be_visible()
 
-    expect(person).to_have_url(f"{hub_url}/hub/home")
+
+@pytest.mark.parametrize(("label", "name"), [("GitHub", "github:alice"), ("GitLab", "gitlab:alice")])
+def test_somebody_signs_in_at_a_provider(place: Place, person: Page, label: str, name: str) -> None:
+    go_by(person, place, label, "alice")
+
+    expect(person).to_have_url(f"{place.url}/hub/home")
     expect(person.locator(".navbar")).to_contain_text(name)
     expect(person.get_by_role("link", name="Change password")).to_have_count(0)
 
 
 @pytest.mark.parametrize("label", ["GitHub", "GitLab"])
-def test_somebody_who_may_not_come_in_reads_why(hub_url: str, person: Page, label: str) -> None:
-    go_by(person, hub_url, label, "bob")
+def test_somebody_who_may_not_come_in_reads_why(place: Place, person: Page, label: str, screenshots: Path) -> None:
+    go_by(person, place, label, "bob")
 
     expect(person.locator("body")).to_contain_text(f"{label} knows you, but this hub does not let you in.")
-    person.goto(f"{hub_url}/hub/home")
-    expect(person.locator("#username_input")).to_be_visible()
+    person.screenshot(path=screenshots / "sign-in-refused.png")
+    assert place.hub.said(f"User '{label.lower()}:bob' not allowed.")
+    is_nobody_here(person, place)
 
 
-def test_a_password_on_the_same_page(hub_url: str, person: Page) -> None:
-    pages = HubPages(person, hub_url)
+@pytest.mark.parametrize("label", ["GitHub", "GitLab"])
+def test_a_code_that_is_too_old(place: Place, person: Page, label: str, screenshots: Path) -> None:
+    place.provider.codes_expire = True
+    try:
+        go_by(person, place, label, "alice")
+    finally:
+        place.provider.codes_expire = False
+
+    expect(person.locator("body")).to_contain_text(
+        f"Signing in with {label} took too long, or was done twice. Please sign in again."
+    )
+    person.screenshot(path=screenshots / "sign-in-expired.png")
+    assert place.hub.said(f"{label}: the code was too old, or used before")
+    is_nobody_here(person, place)
+
+
+@pytest.mark.parametrize("label", ["GitHub", "GitLab"])
+def test_a_secret_that_the_provider_does_not_know(place: Place, person: Page, label: str, screenshots: Path) -> None:
+    right, place.provider.client_secret = place.provider.client_secret, "another"
+    try:
+        go_by(person, place, label, "alice")
+    finally:
+        place.provider.client_secret = right
+
+    expect(person.locator("body")).to_contain_text(
+        f"{label} does not accept this hub. Please tell the administrator of this hub."
+    )
+    person.screenshot(path=screenshots / "sign-in-wrong-secret.png")
+    assert place.hub.said(f"{label} refused this hub's client id or secret")
+    is_nobody_here(person, place)
+
+
+def test_a_provider_that_does_not_answer(place: Place, person: Page, screenshots: Path) -> None:
+    go_by(person, place, "the old GitLab", "alice")
+
+    expect(person.locator("body")).to_contain_text(
+        "the old GitLab does not answer at the moment. Please try again later, or tell the administrator."
+    )
+    person.screenshot(path=screenshots / "sign-in-down.png")
+    assert place.hub.said("the old GitLab cannot be asked at http://127.0.0.1:9/oauth/token")
+    is_nobody_here(person, place)
+
+
+@pytest.mark.parametrize("name", ["yan", "yvo"])
+def test_another_hub_says_who_one_is(place: Place, person: Page, name: str) -> None:
+    """An OAuth provider that nobody here wrote."""
+    person.goto(f"{place.url}/hub/login?next=%2Fhub%2Fhome")
+    person.get_by_role("button", name="Sign in with the campus hub").click()
+    expect(person).to_have_url(re.compile(r"^(?!http://127\.0\.0\.1)"))
+    person.fill("#username_input", name)
+    person.fill("#password_input", PASSWORD)
+    person.click("#login_submit")
+    person.wait_for_url(f"{place.url}/**")
+
+    if name == "yan":
+        expect(person).to_have_url(f"{place.url}/hub/home")
+        expect(person.locator(".navbar")).to_contain_text("campus:yan")
+    else:
+        expect(person.locator("body")).to_contain_text("the campus hub knows you, but this hub does not let you in.")
+        is_nobody_here(person, place)
+
+
+def test_a_password_on_the_same_page(place: Place, person: Page, screenshots: Path) -> None:
+    person.goto(f"{place.url}/hub/login?next=%2Fhub%2Fhome")
+    person.locator("#username_input").wait_for()
+    # The picture for the documentation is of a hub behind TLS, whose page has no warning, and without our odd ways.
+    person.evaluate("document.getElementById('insecure-login-warning').remove()")
+    person.evaluate("document.querySelectorAll('.other-ways a').forEach((a, i) => i < 2 || a.remove())")
+    person.screenshot(path=screenshots / "sign-in-several.png")
+    pages = HubPages(person, place.url)
     pages.sign_in("admin", ADMIN_PASSWORD)
 
     assert pages.login_error() == ""
