@@ -54,7 +54,9 @@ class OAuthProvider:
         client_secret: of the one application that is registered.
         callback: what is registered as the application's callback; redirects may lead to it or below it.
         codes_expire: every code is too old when it comes back.
+        fails: paths (a regular expression) that are answered with a status instead, and the status.
         asked: paths that were asked for, in order.
+        issued: all codes and tokens that were given out.
     """
 
     def __init__(self, address: str, callback: str = "") -> None:
@@ -62,7 +64,9 @@ class OAuthProvider:
         self.client_secret = secrets.token_hex(20)
         self.callback = callback
         self.codes_expire = False
+        self.fails: tuple[str, int] | None = None
         self.asked: list[str] = []
+        self.issued: list[str] = []
         self._codes: dict[str, _Grant] = {}
         self._tokens: dict[str, _Grant] = {}
         self._server = ThreadingHTTPServer((address, 0), _handler(self))
@@ -100,6 +104,7 @@ class OAuthProvider:
             refusal = {"error": "access_denied", "error_description": "The user has denied your application access."}
             return 302, f"{callback}?{urlencode({**refusal, 'state': query['state']})}"
         code = secrets.token_hex(10)
+        self.issued.append(code)
         scopes = set(re.split(r"[ ,]+", query.get("scope", ""))) - {""}
         self._codes[code] = _Grant(who, scopes, callback, query["code_challenge"])
         return 302, f"{callback}?{urlencode({'code': code, 'state': query['state']})}"
@@ -116,6 +121,7 @@ class OAuthProvider:
         if form.get("redirect_uri") != grant.redirect_uri:
             return "redirect_uri_mismatch", {"error": "redirect_uri_mismatch", "error_description": "Not the same."}
         token = secrets.token_hex(20)
+        self.issued.append(token)
         self._tokens[token] = grant
         return "", {"access_token": token, "token_type": "bearer", "scope": ",".join(sorted(grant.scopes))}
 
@@ -154,9 +160,11 @@ class OAuthProvider:
         found = next((each for each in self.people.values() if member and each.number == int(member[3])), None)
         if member is None or found is None:
             return 404, {"message": "404 Not found"}
-        level = 30 if unquote(member[2]) in found.groups else 0
+        # With ``all``, whoever is in a group is in its subgroups as well.
+        path_of = unquote(member[2])
+        level = 30 if any((path_of + "/").startswith(group + "/") for group in found.groups) else 0
         if member[1] == "projects":
-            level = found.projects.get(unquote(member[2]), 0)
+            level = found.projects.get(path_of, 0)
         return (200, {"id": found.number, "access_level": level}) if level else (404, {"message": "404 Not found"})
 
 
@@ -165,6 +173,9 @@ def _handler(provider: OAuthProvider) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             url = urlsplit(self.path)
             provider.asked.append(url.path)
+            if provider.fails and re.search(provider.fails[0], url.path):
+                self._answer(provider.fails[1], {"message": "Out of order"})
+                return
             if url.path in ("/login/oauth/authorize", "/oauth/authorize"):
                 status, said = provider.authorize(dict(parse_qsl(url.query)), url.path)
                 self._answer(status, said, "text/html", location=said if status == 302 else "")

@@ -178,6 +178,13 @@ class HubContainer:
         done = docker("logs", self.name, check=False)
         return done.stdout + done.stderr
 
+    def said(self, pattern: str) -> bool:
+        """Say whether the hub has said something like `pattern`; the engine hands its words on with a little delay."""
+        end = time.monotonic() + 10
+        while not (found := re.search(pattern, self.logs())) and time.monotonic() < end:
+            time.sleep(0.2)
+        return found is not None
+
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the image on the hub's database and configuration: inside the hub if it is up."""
         if self.running():

@@ -8,55 +8,25 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import docker as docker_sdk
 import pytest
 import requests
 
-from integration.oauth_hub import free_address, hub_of, provider_of
-from integration.signin_hub import ADMIN_PASSWORD, Browser, HubContainer, shown
+from integration.oauth_hub import OAUTH_CLIENT, OTHER_SECRET, Visitor, free_address, hub_of, provider_of, settle
+from integration.signin_hub import ADMIN_PASSWORD, HubContainer, shown
 from oauth_provider import CLIENT_ID, OAuthProvider
 
 VERSIONS = ["5.5.4", "6.1.1"]
 PASSWORD = "three unrelated words"
-OTHER_SECRET = secrets.token_hex(32)
-#: For a hub that is the OAuth provider of another one, at the address that takes the place of ADDRESS.
-OAUTH_CLIENT = f"""
-c.JupyterHub.services.append({{
-    "name": "other", "oauth_client_id": "service-other", "api_token": "{OTHER_SECRET}", "oauth_no_confirm": True,
-    "oauth_redirect_uri": "http://ADDRESS/hub/oauth_callback",
-}})
-c.JupyterHub.load_roles.append({{"name": "user", "scopes": ["self", "access:services!service=other"]}})
-"""
-
-
-class Visitor(Browser):
-    """A browser that also goes to the provider."""
-
-    def to_provider(self, way: str) -> str:
-        """Press the button; return where the hub sends the person."""
-        answer = self.get(f"{way}oauth_login?next=%2Fhub%2Fhome", allow_redirects=False)
-        assert answer.status_code == 302, answer.text
-        return str(answer.headers["Location"])
-
-    def back_from(self, provider_url: str, who: str) -> str:
-        """Say at the provider who one is; return where it sends the person."""
-        answer = self.session.get(f"{provider_url}&as={who}", allow_redirects=False, timeout=20)
-        assert answer.status_code == 302, answer.text
-        return str(answer.headers["Location"])
-
-    def by(self, way: str, who: str) -> requests.Response:
-        """Sign in as `who` by ``github/``, ``gitlab/`` or, when there is only one way, ``""``; 302 when it worked."""
-        return self.session.get(self.back_from(self.to_provider(way), who), allow_redirects=False, timeout=30)
-
-    def name(self) -> str:
-        """Return the name of whoever is signed in, empty for nobody."""
-        found = re.search(r'user: "([^"]*)"', self.get("home").text)
-        return found[1] if found else ""
+#: Everything is logged, and a provider is asked about people at every page, not every five minutes.
+DEBUG = "c.JupyterHub.log_level = 'DEBUG'\nc.Authenticator.auth_refresh_age = 1\n"
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +58,23 @@ def several(
     other_address: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[HubContainer]:
-    """A hub with native accounts, GitHub, GitLab, and a second GitLab that does not answer."""
-    down = {
-        "name": "down", "class": "gitlab", "label": "the old GitLab", "secrets": {"client_secret": "x"},
-        "traits": {"client_id": CLIENT_ID, "gitlab_url": "http://127.0.0.1:9", "allow_all": True,
-                   "authorize_url": f"{provider.url}/oauth/authorize"},
-    }  # fmt: skip
+    """A hub with native accounts, GitHub, GitLab, and two GitLabs that do not answer; it asks again every second."""
+    silent = socket.create_server((free_address()[0], 0))  # listens, and says nothing
+    gone = [
+        {
+            "name": name, "class": "gitlab", "label": label, "secrets": {"client_secret": "x"},
+            "traits": {"client_id": CLIENT_ID, "gitlab_url": url, "authorize_url": f"{provider.url}/oauth/authorize",
+                       "allow_all": True, "http_request_kwargs": {"request_timeout": 2}},
+        }
+        for name, label, url in (
+            ("down", "the old GitLab", "http://127.0.0.1:9"),
+            ("silent", "the silent GitLab", "http://{}:{}".format(*silent.getsockname())),
+        )
+    ]  # fmt: skip
     hub = hub_of(
         hub_image(request.param), tmp_path_factory.mktemp("several"), provider,
-        extra=OAUTH_CLIENT.replace("ADDRESS", other_address),
-        authenticators=["native", "github", "gitlab", down],
+        extra=OAUTH_CLIENT.replace("ADDRESS", other_address) + DEBUG, auth_state=True,
+        authenticators=["native", "github", "gitlab", *gone],
         github_allowed_organizations=["course", "staff:teachers"], github_allowed_users=["Octocat"],
         github_admin_users=["Carol"], github_users={"octocat": "olga"},
         gitlab_allowed_groups=["faculty/lab"], gitlab_allowed_projects=[77],
@@ -106,6 +83,7 @@ def several(
         yield hub.start()
     finally:
         hub.remove()
+        silent.close()
 
 
 def admin_of(hub: HubContainer) -> Visitor:
@@ -164,7 +142,7 @@ def test_who_is_not_allowed_stays_out(several: HubContainer, way: str, who: str)
     assert "knows you, but this hub does not let you in" in answer.text
     assert person.name() == ""
     assert f"{way[:-1]}:{who}" not in user_names(several)
-    assert f"'{way[:-1]}:{who}' not allowed" in several.logs()
+    assert several.said(f"'{way[:-1]}:{who}' not allowed")
 
 
 def test_a_joined_person_has_the_name_here(several: HubContainer) -> None:
@@ -204,10 +182,7 @@ def test_a_deleted_user_does_not_come_back_by_the_old_password(several: HubConta
     person = Visitor(several, "198.18.0.10")
     person.sign_up("wim", PASSWORD)
     assert person.sign_in("wim", PASSWORD).status_code == 302
-    admin = admin_of(several)
-    token = admin.session.cookies.get("_xsrf", path="/hub/")
-    headers = {"X-XSRFToken": str(token), "Referer": admin.hub.url + "home"}
-    assert admin.session.delete(several.url + "api/users/wim", headers=headers, timeout=20).status_code == 204
+    assert admin_of(several).api("DELETE", "users/wim").status_code == 204
     assert not person.signed_in()
     assert person.sign_in("wim", PASSWORD).status_code == 403
 
@@ -233,7 +208,7 @@ def test_an_expired_code(several: HubContainer, provider: OAuthProvider, way: st
         provider.codes_expire = False
     assert answer.status_code == 400
     assert "took too long, or was done twice. Please sign in again." in answer.text
-    assert "the code was too old, or used before" in several.logs()
+    assert several.said("the code was too old, or used before")
 
 
 @pytest.mark.parametrize(("way", "label"), [("github/", "GitHub"), ("gitlab/", "GitLab")])
@@ -245,14 +220,82 @@ def test_a_wrong_client_secret(several: HubContainer, provider: OAuthProvider, w
         provider.client_secret = right
     assert answer.status_code == 502
     assert f"{label} does not accept this hub. Please tell the administrator of this hub." in answer.text
-    assert f"{label} refused this hub&#39;s client id or secret".replace("&#39;", "'") in several.logs()
+    assert several.said(f"{label} refused this hub's client id or secret")
 
 
-def test_a_provider_that_is_down(several: HubContainer) -> None:
-    answer = Visitor(several).by("down/", "alice")
+@pytest.mark.parametrize(("way", "label"), [("down/", "the old GitLab"), ("silent/", "the silent GitLab")])
+def test_a_provider_that_is_down(several: HubContainer, way: str, label: str) -> None:
+    answer = Visitor(several).by(way, "alice")
     assert answer.status_code == 503
-    assert "the old GitLab does not answer at the moment. Please try again later" in answer.text
-    assert "the old GitLab cannot be asked at http://127.0.0.1:9/oauth/token" in several.logs()
+    assert f"{label} does not answer at the moment. Please try again later" in answer.text
+    assert several.said(rf"{label} cannot be asked at http://[0-9.:]+/oauth/token")
+
+
+@pytest.mark.parametrize("way", ["github/", "gitlab/"])
+@pytest.mark.parametrize("path", ["/user$", "/members/"])
+@pytest.mark.parametrize("status", [500, 429])
+def test_a_provider_that_is_half_down_refuses_nobody(
+    several: HubContainer, provider: OAuthProvider, way: str, path: str, status: int
+) -> None:
+    """Whether alice is a member cannot be told: she may come again, and is not told that she may not come in."""
+    provider.fails = (path, status)
+    try:
+        person = Visitor(several)
+        answer = person.by(way, "alice")
+    finally:
+        provider.fails = None
+    assert answer.status_code == 503
+    assert "does not answer at the moment. Please try again later" in answer.text
+    assert person.name() == ""
+    assert several.said(rf"cannot be asked at http://\S+{path.rstrip('$')}\S*: HTTP {status}")
+
+
+@pytest.mark.parametrize(("way", "label"), [("github/", "GitHub"), ("gitlab/", "GitLab")])
+def test_a_token_that_may_not_say_who_it_is(
+    several: HubContainer, provider: OAuthProvider, way: str, label: str
+) -> None:
+    provider.fails = ("/user$", 403)
+    try:
+        answer = Visitor(several).by(way, "alice")
+    finally:
+        provider.fails = None
+    assert answer.status_code == 502
+    assert f"{label} did not let this hub know who you are. Please tell its administrator." in answer.text
+    assert several.said(f"{label} refused to say who this is .HTTP 403")
+
+
+def test_whoever_is_signed_in_stays_so_while_the_provider_is_down(
+    several: HubContainer, provider: OAuthProvider
+) -> None:
+    people = {way: Visitor(several) for way in ("github/", "gitlab/")}
+    for way, person in people.items():
+        assert person.by(way, "alice").status_code == 302
+    provider.fails = ("/", 500)
+    try:
+        time.sleep(1.1)  # the hub asks again
+        provider.asked.clear()
+        assert [person.signed_in() for person in people.values()] == [True, True]
+        assert {"/api/v3/user", "/api/v4/user"} <= set(provider.asked)
+    finally:
+        provider.fails = None
+
+
+def test_who_leaves_keeps_the_session_until_an_admin_deletes_the_user(
+    several: HubContainer, provider: OAuthProvider
+) -> None:
+    person = Visitor(several)
+    assert person.by("github/", "erna").status_code == 302
+    token = person.api("POST", "users/github:erna/tokens", json={}).json()["token"]
+    provider.people["erna"].groups.clear()
+    try:
+        assert person.name() == "github:erna"
+        assert Visitor(several).by("github/", "erna").status_code == 403
+        assert admin_of(several).api("DELETE", "users/github:erna").status_code == 204
+        assert not person.signed_in()
+        answer = requests.get(several.url + "api/user", headers={"Authorization": f"token {token}"}, timeout=20)
+        assert answer.status_code == 403
+    finally:
+        provider.people["erna"].groups.add("course")
 
 
 def test_somebody_who_says_no_at_the_provider(several: HubContainer) -> None:
@@ -273,11 +316,37 @@ def test_a_callback_that_another_browser_began(several: HubContainer) -> None:
 
 
 def test_no_secret_shows(several: HubContainer, provider: OAuthProvider) -> None:
+    """Nor at debug level: of the hub, of the people here, and of their accounts at the provider."""
     inspected = json.dumps(docker_sdk.from_env().api.inspect_container(several.name))
-    for secret in (provider.client_secret, PASSWORD, ADMIN_PASSWORD):
+    logs = several.logs()
+    assert "[D " in logs
+    kept = [file.read_text().strip() for file in (several.directory / "secrets").glob("*_*")]
+    assert len(kept) == 5, "cookie_secret, proxy_token, crypt_key, api_token, admin_password"
+    assert len(provider.issued) > 20
+    for secret in (provider.client_secret, PASSWORD, ADMIN_PASSWORD, *kept, *provider.issued):
         assert secret not in inspected
-        assert secret not in several.logs()
-    assert "Traceback" not in several.logs()
+        assert secret not in logs
+    assert "Traceback" not in logs
+
+
+def test_the_provider_of_these_tests_refuses_what_is_careless(several: HubContainer, provider: OAuthProvider) -> None:
+    """No state, no PKCE, a wrong verifier, another site: so each sign-in that works shows that the hub sends them."""
+    person = Visitor(several)
+    for way in ("github/", "gitlab/"):
+        asked = urlsplit(person.to_provider(way))
+        query = dict(parse_qsl(asked.query))
+        changes: list[dict[str, str]] = [
+            {"state": ""}, {"code_challenge": ""}, {"code_challenge_method": "plain"},
+            {"redirect_uri": "http://evil.example.com/"},
+        ]  # fmt: skip
+        for change in changes:
+            url = urlunsplit(asked._replace(query=urlencode({**query, **change, "as": "alice"})))
+            assert requests.get(url, allow_redirects=False, timeout=20).status_code == 400, change
+        wrong = urlunsplit(asked._replace(query=urlencode({**query, "code_challenge": "0" * 43})))
+        answer = person.session.get(person.back_from(wrong, "alice"), allow_redirects=False, timeout=20)
+        assert answer.status_code == 400
+        assert "took too long, or was done twice" in answer.text
+    assert person.name() == ""
 
 
 # ---- one way alone
@@ -289,7 +358,7 @@ def github_hub(
 ) -> Iterator[HubContainer]:
     hub = hub_of(
         hub_image("6.1.1"), tmp_path_factory.mktemp("github"), provider, authenticators=["github"], auth_state=True,
-        extra="c.JupyterHub.log_level = 'DEBUG'\nc.Authenticator.auth_refresh_age = 1\n",
+        extra=DEBUG,
         github_allowed_organizations=["course"], github_admin_users=["carol"],
     )  # fmt: skip
     try:
@@ -325,13 +394,24 @@ def test_auth_state_is_encrypted_and_keys_rotate(github_hub: HubContainer, provi
     assert before
     assert b"access_token" not in before
     key = github_hub.directory / "secrets" / "crypt_key"
-    key.write_text("ab" * 32 + "\n" + key.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    github_hub.restart()
-    # With auth_refresh_age the hub asks GitHub again by the token in it; without the old key it would have none.
-    assert person.signed_in()
+    first, second, third = key.read_text(encoding="utf-8").strip(), "ab" * 32, "cd" * 32
+
+    def stays(*keys: str) -> bool:
+        """Say whether the person is still signed in after a start with these keys."""
+        key.write_text("".join(f"{each}\n" for each in keys), encoding="utf-8")
+        github_hub.restart()
+        # With auth_refresh_age the hub asks GitHub again, by the token that it kept.
+        return person.signed_in()
+
     provider.asked.clear()
+    assert stays(second, first)
+    assert "/api/v3/user" in provider.asked
+    assert bytes.fromhex(github_hub.sql(ask)[0][0]) != before, "encrypted anew"
+    assert stays(second), "and by the new key: the old one can go"
+    assert not stays(third), "too early, and one has to sign in again"
+    assert person.by("", "alice").status_code == 302
     assert person.signed_in()
-    assert bytes.fromhex(github_hub.sql(ask)[0][0]) != before
+    assert not {first, second, third} & set(re.findall("[0-9a-f]{64}", github_hub.logs()))
 
 
 def test_everybody_may_come_in_when_told(
@@ -350,11 +430,6 @@ def test_everybody_may_come_in_when_told(
         assert person.get("admin").status_code == 403
     finally:
         hub.remove()
-
-
-def test_no_secret_shows_at_debug_level(github_hub: HubContainer, provider: OAuthProvider) -> None:
-    assert "[D " in github_hub.logs()
-    assert provider.client_secret not in github_hub.logs()
 
 
 def test_an_oauth_provider_that_nobody_here_wrote(
@@ -381,6 +456,88 @@ def test_an_oauth_provider_that_nobody_here_wrote(
             assert asked.status_code == 302, asked.text
             assert here.session.get(asked.headers["Location"], allow_redirects=False, timeout=20).status_code == status
             assert here.name() == (name if status == 302 else "")
+    finally:
+        hub.remove()
+
+
+# ---- the ways change
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name(
+    hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path, version: str
+) -> None:
+    hub = hub_of(hub_image(version), tmp_path, provider, authenticators=["native"])
+    public_url = f"http://{hub.address}/"
+
+    def now(**settings: Any) -> None:
+        settle(tmp_path, provider, public_url=public_url, **settings)
+        hub.restart()
+
+    try:
+        provider.callback = hub.start().url
+        native = Visitor(hub)
+        native.sign_up("alice", PASSWORD)
+        assert native.sign_in("alice", PASSWORD).status_code == 302
+
+        allowed = {"github_allowed_users": ["admin", "alice", "bob"], "github_admin_users": ["carol"]}
+        now(authenticators=["github"], **allowed)
+        for name in ("alice", "admin"):
+            person = Visitor(hub)
+            answer = person.by("", name)
+            assert answer.status_code == 403
+            assert f"The name {name} belongs to somebody at this hub already." in answer.text
+            assert person.name() == ""
+            assert hub.said(f"{name} of GitHub was not let in: a native account of this hub has that name.")
+        bob = Visitor(hub)
+        assert bob.by("", "bob").status_code == 302
+        assert bob.name() == "bob"
+
+        # bob is known to the hub, but off the list; alice is said to be one person.
+        now(authenticators=["github"], github_users={"Alice": "alice"}, github_allowed_users=["alice"],
+            github_admin_users=["carol"])  # fmt: skip
+        assert Visitor(hub).by("", "bob").status_code == 403
+        alice = Visitor(hub)
+        assert alice.by("", "alice").status_code == 302
+        assert alice.name() == "alice"
+
+        # What bob has under his plain name is not for whoever signs up under it.
+        now(authenticators=["native", "github"], signup="approval", **allowed)
+        assert shown(Visitor(hub).sign_up("bob", PASSWORD)) == "The user name bob is taken. Choose another."
+        assert bob.by("github/", "bob").status_code == 302
+        assert bob.name() == "github:bob"
+        # Who is new signs up, waits and is authorized, beside the other way.
+        zoe, admin = Visitor(hub), admin_of(hub)
+        assert "as soon as an administrator has authorized it" in shown(zoe.sign_up("zoe", PASSWORD))
+        assert shown(zoe.sign_in("zoe", PASSWORD)) == "zoe has not been authorized by an administrator yet."
+        assert admin.post("authorize/zoe", {"authorized": "yes"}, form="authorize").status_code == 302
+        assert zoe.sign_in("zoe", PASSWORD).status_code == 302
+        assert zoe.name() == "zoe"
+    finally:
+        hub.remove()
+
+
+def test_a_class_that_is_no_oauthenticator_lets_in_whom_its_settings_name_now(
+    hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path
+) -> None:
+    """JupyterHub itself goes on letting in whoever is in its database, as long as ``allowed_users`` names anybody."""
+    way = {"name": "lab", "class": "dummy", "secrets": {"password": PASSWORD}, "users": {"cora": "carol"}}
+
+    def settings(*names: str) -> dict[str, Any]:
+        return {"authenticators": [{**way, "traits": {"allowed_users": list(names), "admin_users": ["ann"]}}]}
+
+    hub = hub_of(hub_image("5.5.4"), tmp_path, provider, **settings("ann", "ben", "cora"))
+    try:
+        ann, ben, cora = Visitor(hub.start()), Visitor(hub), Visitor(hub)
+        for name, here, person in (("ann", "ann", ann), ("ben", "ben", ben), ("cora", "carol", cora)):
+            assert person.sign_in(name, "wrong").status_code == 403
+            assert person.sign_in(name, PASSWORD).status_code == 302
+            assert person.name() == here
+        assert ann.get("admin").status_code == 200
+        settle(tmp_path, provider, public_url=f"http://{hub.address}/", **settings("ann"))
+        hub.restart()
+        assert Visitor(hub).sign_in("ann", PASSWORD).status_code == 302
+        assert Visitor(hub).sign_in("ben", PASSWORD).status_code == 403
     finally:
         hub.remove()
 
@@ -415,3 +572,13 @@ def test_a_class_or_a_trait_that_is_not_there_stops_the_run(
     hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path, way: dict[str, Any], said: str
 ) -> None:
     assert said in checked(hub_image("5.5.4"), tmp_path, provider, authenticators=["native", {"name": "own", **way}])
+
+
+def test_a_secret_that_cannot_be_is_not_said(
+    hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path
+) -> None:
+    way = {"name": "own", "class": "generic-oauth", "secrets": {"client_secret": 918273645546}}
+    said = checked(hub_image("5.5.4"), tmp_path, provider, authenticators=["native", way])
+    assert "c.GenericOAuthenticator.client_secret: " in said
+    assert "not the int (secret)" in said
+    assert "918273645546" not in said

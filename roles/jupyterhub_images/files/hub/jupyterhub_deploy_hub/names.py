@@ -53,6 +53,11 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+def joined(users: dict[str, str]) -> dict[str, str]:
+    """Return names at a provider to names here, as an operator joined them, in the spelling that accounts have."""
+    return {normalise(theirs): normalise(ours) for theirs, ours in users.items()}
+
+
 def is_reserved(name: str, reserved: set[str]) -> bool:
     """Say whether `name` is, or could be mistaken for, one of the `reserved` names."""
     return skeleton(name) in {skeleton(other) for other in reserved}

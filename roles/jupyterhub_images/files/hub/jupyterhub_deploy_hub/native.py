@@ -69,6 +69,14 @@ class HubNative(NativeAuthenticator):
         user = orm.User.find(self.db, self.normalize_username(username))
         return is_reserved(username, {name for name in declared if name}) or (user is not None and user.admin)
 
+    def was_here(self, username: str) -> bool:
+        """Say whether somebody has signed in as `username`: by another way, or with an account that was discarded.
+
+        What they left would be the next one's. An administrator gives such a name a password on the page Accounts.
+        """
+        user = orm.User.find(self.db, self.normalize_username(username))
+        return user is not None and user.last_activity is not None
+
     def may_have_password(self, username: str) -> bool:
         """Say whether `username` can be a native account's: who signs in elsewhere must not get a second way."""
         return self.validate_username(username) and (self.several is None or username not in self.several.joined_names)
@@ -129,7 +137,7 @@ class HubNative(NativeAuthenticator):
         problem = name_problem(name)
         if problem:
             return problem
-        if self.is_reserved(name) or self.user_exists(name):
+        if self.is_reserved(name) or self.user_exists(name) or self.was_here(name):
             return f"The user name {name} is taken. Choose another."
         if not self.validate_username(name):
             return f"The user name {name} does not fit this hub's rules."

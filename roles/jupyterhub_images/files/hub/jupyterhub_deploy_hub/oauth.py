@@ -19,6 +19,7 @@ from traitlets import default
 _WRONG_HUB = ("invalid_client", "incorrect_client_credentials", "unauthorized_client")
 #: ... and when the code that the person brought is too old, or was used before.
 _WRONG_CODE = ("invalid_grant", "bad_verification_code")
+_TOO_MANY = 429  # requests: neither yes nor no
 
 
 class Understandable(OAuthenticator):
@@ -43,24 +44,32 @@ class Understandable(OAuthenticator):
         url = url.replace("%252F", "%2F")
         asks_for_token = url == self.token_url
         try:
-            answer = await super().httpfetch(url, label, parse_json, raise_error, **kwargs)
+            answer = await super().httpfetch(url, label, False, raise_error, **kwargs)
+            self._heed(url, answer)
+            if not parse_json:
+                return answer
+            found = json.loads(answer.body.decode("utf-8", "replace")) if answer.body else None
         except HTTPClientError as error:
             if asks_for_token:
                 body = error.response.body if error.response is not None else b""
                 raise self._token_problem(_error_of(body), error.code) from error
-            if 400 <= error.code < 500:
+            if 400 <= error.code < 500 and error.code != _TOO_MANY:
                 raise
             raise self._silent(url, error) from error
         except (OSError, ValueError) as error:  # nobody listens, or it is no provider that answers
             raise self._silent(url, error) from error
-        if asks_for_token and isinstance(answer, dict) and "error" in answer:
-            raise self._token_problem(str(answer["error"]), 200)
-        if not parse_json and not raise_error and answer.code not in (200, 204, 404):
-            # Upstream takes any answer for "is no member", and says so to nobody.
+        if asks_for_token and isinstance(found, dict) and "error" in found:
+            raise self._token_problem(str(found["error"]), 200)
+        return found
+
+    def _heed(self, url: str, answer: Any) -> None:
+        """Tell an answer to "is this person a member?" from none: upstream takes anything but yes for no, silently."""
+        if answer.code >= 500 or answer.code == _TOO_MANY:
+            raise self._silent(url, f"HTTP {answer.code}")
+        if answer.code not in (200, 204, 404):
             self.log.warning(
                 "%s answered %s to %s: %s", self.login_service, answer.code, url, (answer.body or b"")[:200]
             )
-        return answer
 
     def _token_problem(self, error: str, code: int) -> web.HTTPError:
         if error in _WRONG_HUB or (not error and code == 401):
@@ -124,6 +133,18 @@ def understandable(cls: type[Authenticator]) -> type[Authenticator]:
 
 class _Callback(OAuthCallbackHandler):
     """Where the provider sends the person back to."""
+
+    def _request_summary(self) -> str:
+        """What tornado logs of a sign-in that fails, without the code in the address; the hub's own lines hide it."""
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+
+    async def get(self) -> None:
+        """Mark what ends here for templates/error.html, which has words and a way back for it."""
+        try:
+            await super().get()
+        except web.HTTPError as error:
+            error.not_signed_in = True
+            raise
 
     def check_arguments(self) -> None:
         """Upstream's words are about cookies and arguments."""

@@ -15,7 +15,7 @@ from typing import Any
 from jupyterhub.auth import Authenticator
 from multiauthenticator import MultiAuthenticator
 
-from .names import normalise
+from .names import joined, normalise
 
 
 class Part(Authenticator):
@@ -44,8 +44,7 @@ class Part(Authenticator):
 
 def part(cls: type[Authenticator], prefix: str, label: str, users: dict[str, str]) -> type[Authenticator]:
     """Return a class like `cls` that can be one of several. Its settings stay those of `cls`."""
-    joined = {normalise(theirs): normalise(ours) for theirs, ours in users.items()}
-    own = {"prefix": prefix, "label": label, "users": joined, "__module__": __name__}
+    own = {"prefix": prefix, "label": label, "users": joined(users), "__module__": __name__}
     return type(cls.__name__, (Part, cls), own)
 
 
@@ -75,12 +74,12 @@ class HubSeveral(MultiAuthenticator):
 
         The hub takes this for a template, hence the doubled braces.
         """
-        return "\n".join(
-            '<div class="service-login"><a role="button" class="btn btn-jupyter btn-lg" '
-            f'href="{escape(service["url"])}{{% if next %}}?next={{{{ next }}}}{{% endif %}}">'
-            f"Sign in with {escape(service['label'])}</a></div>"
+        buttons = "".join(
+            f'<a role="button" class="btn btn-jupyter btn-lg" href="{escape(service["url"])}'
+            f'{{% if next %}}?next={{{{ next }}}}{{% endif %}}">Sign in with {escape(service["label"])}</a>'
             for service in self.services(base_url)
         )
+        return f'<div class="service-login d-grid gap-3 mx-auto pt-5" style="max-width: 350px">{buttons}</div>'
 
     def normalize_username(self, username: str) -> str:
         """One spelling of each name, as with native accounts alone."""

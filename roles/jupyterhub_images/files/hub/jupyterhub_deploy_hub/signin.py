@@ -37,6 +37,9 @@ def configure(c: Any, settings: dict[str, Any], admin: str, secrets_file: Path) 
         values: dict[str, Any] = (
             {"admin_users": {admin}, "allow_all": True} if entry["name"] == NATIVE else dict(entry["traits"])
         )
+        # OAuthenticator's default. JupyterHub's own lets in whoever is in the hub's database as long as allowed_users
+        # names anybody: who was taken off the list, and the namesake of somebody who used to come another way.
+        values.setdefault("allow_existing_users", False)
         if "login_service" in cls.class_trait_names(config=True):
             values.setdefault("login_service", entry["label"])
         if "oauth_callback_url" in cls.class_trait_names(config=True) and settings["public_url"]:
@@ -63,12 +66,16 @@ def authenticator_class(entry: Any, one_of_several: bool) -> Any:
         from .oauth import understandable
 
         cls = understandable(load(entry["class"]))
-    if not one_of_several:
-        return cls
-    from .several import part
+    if one_of_several:
+        from .several import part
 
-    entry = _as_dict(entry)
-    return part(cls, entry["prefix"], entry["label"], entry["users"])
+        entry = _as_dict(entry)
+        return part(cls, entry["prefix"], entry["label"], entry["users"])
+    if entry == NATIVE:
+        return cls
+    from .alone import alone
+
+    return alone(cls, entry["label"], entry["users"])
 
 
 def preload(entries: list[Any]) -> None:
@@ -102,6 +109,37 @@ def _several(c: Any, parts: list[Any]) -> None:
         for entry, cls in parts
         for name in c[cls.__name__].admin_users
     }
+
+
+def administrators(c: Any) -> set[str]:
+    """Return whom the configuration `c` makes an administrator, by their names at the hub.
+
+    Of several ways each has its own list, of names as they are at the provider.
+    """
+    if "HubSeveral" not in c:
+        return {str(name) for section in c.values() for name in _names(section)}
+    found = {str(name) for name in _names(c.HubSeveral)}
+    for part in c.HubSeveral.authenticators:
+        cls = part["authenticator_class"]
+        names = {str(name) for base in cls.__mro__ for name in _names(c.get(base.__name__, {}))}
+        found |= {cls.users.get(name, f"{cls.prefix}{name}") for name in names}
+    return found
+
+
+def elsewhere(c: Any, name: str) -> str | None:
+    """Return the prefix of `name` if whoever has it comes by another of several ways than native accounts, or None."""
+    for part in c.HubSeveral.authenticators if "HubSeveral" in c else []:
+        cls = part["authenticator_class"]
+        if name in cls.users.values():
+            return ""
+        if cls.prefix and name.startswith(cls.prefix):
+            return str(cls.prefix)
+    return None
+
+
+def _names(section: Any) -> Any:
+    named = section.get("admin_users") if hasattr(section, "get") else None
+    return named if isinstance(named, (set, list, tuple)) else ()
 
 
 def refuse_for_all(c: Any, entries: list[Any]) -> None:
