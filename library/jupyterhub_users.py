@@ -27,7 +27,9 @@ options:
     required: true
     suboptions:
       name:
-        description: Name that the user signs in with.
+        description:
+          - Name that the user signs in with. Who comes by another of several ways than native accounts, C(github:alice)
+            say, has no account here, and so neither a password nor the state V(disabled).
         type: str
         required: true
       state:
@@ -103,7 +105,7 @@ messages:
   returned: success
   sample: ["alice: account made, added to the hub, made an administrator, joined group teachers"]
 undeclared_admins:
-  description: Administrators whom nobody declares.
+  description: Administrators whom nobody declares, neither here nor in the hub's configuration.
   type: list
   elements: str
   returned: success

@@ -37,10 +37,12 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
     from jupyterhub_deploy_hub.names import name_problem, normalise
     from jupyterhub_deploy_hub.passwords import password_problem
+    from jupyterhub_deploy_hub.signin import administrators, elsewhere
 
-    url, admins = _configured()
+    url, config = _configured()
     spelt = {name: normalise(name) for name in request["names"]}
-    problems = {given: name_problem(name) for given, name in spelt.items()}
+    prefixes = {name: elsewhere(config, name) for name in spelt.values()}
+    problems = {given: name_problem(name.removeprefix(prefixes[name] or "")) for given, name in spelt.items()}
     refused = {given: password_problem(text, given, 1, None) for given, text in request["passwords"].items()}
     rows = _rows(url) if request["native"] else {}
     accounts = {}
@@ -54,8 +56,10 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
             accounts[name] = {"authorized": authorized, "locked": digest == LOCKED, "password_right": right}
     return {
         "admin_user": normalise(os.environ.get("JUPYTERHUB_ADMIN", "")),
-        "admins_by_configuration": sorted(admins),
+        # Whom the hub makes administrators at each sign-in.
+        "admins_by_configuration": sorted({normalise(name) for name in administrators(config)}),
         "names": spelt,
+        "elsewhere": [name for name, prefix in prefixes.items() if prefix is not None],
         "name_problems": {given: problem for given, problem in problems.items() if problem},
         "password_problems": {given: problem for given, problem in refused.items() if problem},
         "accounts": accounts,
@@ -63,8 +67,9 @@ def look(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def change(request: dict[str, Any]) -> dict[str, Any]:
-    """Write accounts, end sessions, and return a token of the admin's that lives for two minutes.
+    """Write accounts, end sessions, and return a token of an administrator's that lives for two minutes.
 
+    It is the first one's of `token_of` who is there: without native accounts the deployment's own admin is not.
     Each of `accounts` has `name`, `new`, `authorized`, `password` (None: as it is), `end` (None, `sessions` or `all`).
     """
     from jupyterhub.orm import APIToken, User, new_session_factory
@@ -78,12 +83,14 @@ def change(request: dict[str, Any]) -> dict[str, Any]:
             user = User.find(session, wanted["name"])
             if wanted["end"] and user is not None:
                 end_sessions(session, user, tokens_too=wanted["end"] == "all")
-        name = request["token_of"]
-        admin = User.find(session, name)
-        if admin is None or not admin.admin:
+        known = (User.find(session, name) for name in request["token_of"])
+        admin = next((user for user in known if user is not None and user.admin), None)
+        if admin is None:
             raise RefusedError(
-                f"{name} is no administrator of this hub, although it is jupyterhub_admin_user; run site.yml"
+                f"none of {', '.join(request['token_of'])} is an administrator of this hub, although the settings say "
+                "so; run site.yml"
             )
+        name = admin.name
         scopes = ["admin:users", "admin:groups", f"tokens!user={name}"]
         token = admin.new_api_token(expires_in=TOKEN_SECONDS, note=TOKEN_NOTE, scopes=scopes)
         row = APIToken.find(session, token)
@@ -91,7 +98,7 @@ def change(request: dict[str, Any]) -> dict[str, Any]:
         # take this row for the old one and refuse it; so it gets a number that no token ever had.
         row.id = 2**30 + secrets.randbelow(2**30)
         session.commit()
-        return {"token": token, "token_id": row.api_id}
+        return {"token": token, "token_id": row.api_id, "token_of": name}
 
 
 def _write(session: Any, wanted: dict[str, Any]) -> None:
@@ -115,20 +122,14 @@ def _write(session: Any, wanted: dict[str, Any]) -> None:
     session.commit()
 
 
-def _configured() -> tuple[str, set[str]]:
-    """Return where the hub keeps its database, and whom its configuration makes an administrator at each sign-in."""
+def _configured() -> tuple[str, Any]:
+    """Return where the hub keeps its database, and its configuration."""
     from traitlets.config.loader import PyFileConfigLoader
 
     from jupyterhub_deploy_hub import CONFIG_FILE
-    from jupyterhub_deploy_hub.names import normalise
     from jupyterhub_deploy_hub.seed import configured_db_url
 
-    config = PyFileConfigLoader(str(CONFIG_FILE)).load_config()
-    admins: set[str] = set()
-    for section in config.values():
-        named = section.get("admin_users") if hasattr(section, "get") else None
-        admins |= {normalise(str(name)) for name in (named if isinstance(named, (set, list, tuple)) else ())}
-    return configured_db_url(CONFIG_FILE), admins
+    return configured_db_url(CONFIG_FILE), PyFileConfigLoader(str(CONFIG_FILE)).load_config()
 
 
 def _rows(url: str) -> dict[str, tuple[bytes, bool]]:

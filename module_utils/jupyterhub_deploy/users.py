@@ -30,7 +30,8 @@ Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
 # What is known of a hub that is not there yet.
 NOTHING: dict[str, Any] = {
-    "admin_user": "", "admins_by_configuration": [], "name_problems": {}, "password_problems": {}, "accounts": {},
+    "admin_user": "", "admins_by_configuration": [], "elsewhere": [], "name_problems": {}, "password_problems": {},
+    "accounts": {},
 }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ def apply(ask: Ask, api: HubApi, todos: list[dict[str, Any]], seen: dict[str, An
         {
             "do": "change",
             "accounts": [todo["account"] for todo in todos if todo["account"]],
-            "token_of": seen["admin_user"],
+            "token_of": [seen["admin_user"], *seen["admins_by_configuration"]],
         }
     )
     # Who is an administrator, only an administrator may say: not the service, whatever its scopes are.
@@ -128,7 +129,7 @@ def apply(ask: Ask, api: HubApi, todos: list[dict[str, Any]], seen: dict[str, An
         for todo in sorted(todos, key=lambda one: one["admin"] is not False):
             _apply(admin, api, todo)
     finally:
-        admin.request("DELETE", f"{_path(seen['admin_user'])}/tokens/{answer['token_id']}", expected=(204, 404))
+        admin.request("DELETE", f"{_path(answer['token_of'])}/tokens/{answer['token_id']}", expected=(204, 404))
 
 
 def _apply(admin: HubApi, api: HubApi, todo: dict[str, Any]) -> None:

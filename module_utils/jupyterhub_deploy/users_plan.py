@@ -53,16 +53,24 @@ def _contradictions(user: User, seen: dict[str, Any], native: bool) -> list[str]
         problems.append(f"{name} is declared {user['state']} and an administrator; take out admin")
     if user["password"] is not None and user["state"] != PRESENT:
         problems.append(f"{name} is declared {user['state']} with a password; take it out")
-    if not native and (user["password"] is not None or user["state"] == DISABLED):
+    by_native = _has_account(user, seen, native)
+    if not by_native and (user["password"] is not None or user["state"] == DISABLED):
         problems.append(
-            f"{name}: only native accounts have passwords and can be disabled; see jupyterhub_authenticators"
+            f"{name}: only native accounts have passwords and can be disabled; take the name out of the settings that "
+            "let it in, and delete the user"
         )
     if (user["admin"] is False or user["state"] != PRESENT) and name in seen["admins_by_configuration"]:
+        where = "jupyterhub_extra_config" if by_native else "the settings of a way to sign in"
         problems.append(
-            f"{name} is no administrator as declared, but admin_users in jupyterhub_extra_config would make {name} one "
+            f"{name} is no administrator as declared, but admin_users in {where} would make {name} one "
             "at each sign-in; take the name out of it"
         )
     return problems
+
+
+def _has_account(user: User, seen: dict[str, Any], native: bool) -> bool:
+    """Say whether a user can have a password here: who comes by another way has none."""
+    return native and user["name"] not in seen["elsewhere"]
 
 
 def plan(users: list[User], seen: dict[str, Any], at_hub: dict[str, User], native: bool) -> list[dict[str, Any]]:
@@ -89,7 +97,7 @@ def _todo(user: User, seen: dict[str, Any], hub_user: User | None, native: bool)
         if todo["remove"]:
             said.append("to be removed")
         return todo
-    if native and name != seen["admin_user"]:
+    if _has_account(user, seen, native) and name != seen["admin_user"]:
         todo["account"] = _account(user, account, said)
     known = hub_user or {"admin": False, "groups": [], "servers": {}}
     if state == DISABLED:

@@ -180,12 +180,15 @@ def test_a_password_is_set_once_or_always_as_declared(site: Site) -> None:
     first = site.sign_in("carol")
     assert first is not None
     token = site.token(first, "carol")
+    assert site.api("POST", "users/carol/server", token).ok
     assert site.declare({**CAROL, "password": OTHER})["changed"] is False
     forced = {**CAROL, "password": OTHER, "update_password": "always"}
     assert site.declare(forced)["messages"] == ["carol: password replaced, signed out everywhere"]
     assert site.declare(forced)["changed"] is False
     assert not first.signed_in()
     assert site.api("GET", "user", token).ok  # made by name, to outlive a password
+    assert site.servers() == ["carol"]
+    assert site.api("DELETE", "users/carol/server", token).ok
     assert site.sign_in("carol") is None
     assert site.sign_in("carol", OTHER) is not None
 
@@ -210,8 +213,11 @@ def test_demotion_really_demotes(site: Site) -> None:
     assert alice is not None
     token = site.token(alice, "alice")
     assert site.api("GET", "users", token).ok
+    assert site.api("POST", "users/alice/server", token).ok
     assert site.declare({**ALICE, "admin": False})["messages"] == ["alice: no administrator any more"]
     assert alice.signed_in()
+    assert site.servers() == ["alice"]
+    assert site.api("DELETE", "users/alice/server", token).ok
     assert not may_administer(site, alice)
     assert site.api("GET", "users", token).status_code == 403
     again = site.sign_in("alice")

@@ -126,6 +126,30 @@ def test_user_yml_authorizes_and_gives_a_new_password(site: LocalSite) -> None:
     assert signed_in(site, "bob") is None
 
 
+def test_user_yml_disables_and_authorizes(site: LocalSite, tmp_path: Path) -> None:
+    alice = signed_in(site, "alice")
+    assert alice is not None
+    told = " ".join(site.run("-e", "user=alice", "-e", "do=disable", playbook="user.yml").output.split())
+    assert "alice: disabled: signed out everywhere" in told
+    assert alice.me() is None
+    assert signed_in(site, "alice") is None
+    would = site.run("-e", "user=alice", "-e", "do=authorize", playbook="user.yml", check=True)
+    assert "alice: authorized" in would.output
+    assert signed_in(site, "alice") is None, "it was only said"
+    site.run("-e", "user=alice", "-e", "do=authorize", playbook="user.yml")
+    assert signed_in(site, "alice") is not None
+
+    # A password of the operator's own comes in a file, and stays there.
+    chosen = tmp_path / "chosen.yml"
+    chosen.write_text("password: nine-black-bats-in-a-barn\n", encoding="utf-8")
+    arguments = ["-vvv", "--diff", "-e", "user=alice", "-e", "do=password", "-e", f"@{chosen}"]
+    done = site.run(*arguments, playbook="user.yml")
+    assert "nine-black-bats" not in done.output
+    assert not Path("/etc", NAME, "user_passwords", "alice").exists()
+    assert signed_in(site, "alice", "nine-black-bats-in-a-barn") is not None
+    assert signed_in(site, "alice") is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -26,7 +26,12 @@ def hub_user(admin: bool = False, groups: tuple[str, ...] = (), servers: tuple[s
 
 
 def seen(*names: str, **options: Any) -> dict[str, Any]:
-    blank: dict[str, Any] = {"admin_user": "admin", "admins_by_configuration": ["admin"], "accounts": {}}
+    blank: dict[str, Any] = {
+        "admin_user": "admin",
+        "admins_by_configuration": ["admin"],
+        "accounts": {},
+        "elsewhere": [],
+    }
     spelt = {name: name.lower() for name in names or ("alice",)}
     return {**blank, "names": spelt, "name_problems": {}, "password_problems": {}, **options}
 
@@ -100,6 +105,23 @@ def test_a_hub_without_native_accounts_gets_none() -> None:
     assert found["said"] == ["added to the hub", "made an administrator"]
     with pytest.raises(DeployError, match="only native accounts have passwords and can be disabled"):
         users_plan.checked([user(password=SECRET)], seen(), native=False)
+
+
+def test_who_comes_by_another_way_gets_groups_and_no_account() -> None:
+    known = seen("github:bob", elsewhere=["github:bob"], admins_by_configuration=["admin", "github:bob"])
+    declared = user("github:bob", groups=["course"])
+    (found,) = users_plan.plan([declared], known, {}, native=True)
+    assert (found["account"], found["add"], found["join"]) == (None, True, ["course"])
+    for refused, said in (
+        (
+            {"password": SECRET},
+            "github:bob: only native accounts have passwords and can be disabled; take the name out",
+        ),
+        ({"state": "disabled"}, "github:bob: only native accounts have passwords"),
+        ({"admin": False}, "admin_users in the settings of a way to sign in would make github:bob one"),
+    ):
+        with pytest.raises(DeployError, match=said):
+            users_plan.checked([{**declared, **refused}], known, native=True)
 
 
 def test_the_hubs_own_administrator_gets_groups_alone() -> None:
