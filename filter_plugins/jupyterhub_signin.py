@@ -173,8 +173,11 @@ def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
         if way.get(key) is not None and not isinstance(way[key], Mapping):
             yield f"authenticators: {key} of {name} must be a dictionary"
     if isinstance(way.get("secrets"), Mapping):
-        for trait in sorted(str(trait) for trait, value in way["secrets"].items() if not value):
-            yield f"authenticators: the secret {trait} of {name} is empty; keep it in ansible-vault"
+        for trait, value in way["secrets"].items():
+            if not value:
+                yield f"authenticators: the secret {trait} of {name} is empty; keep it in ansible-vault"
+            elif isinstance(value, (int, float)):
+                yield f"authenticators: the secret {trait} of {name} is no text; put it in quotes"
     if isinstance(way.get("traits"), Mapping):
         for trait in sorted(str(trait) for trait in way["traits"] if re.search("secret|password", str(trait))):
             yield f"authenticators: {trait} of {name} would be shown in diffs; move it from traits to secrets"

@@ -94,6 +94,10 @@ class LocalSite:
         """Return what Docker knows of one of its containers: the hub by default, else ``proxy``, ``jupyter-alice``."""
         return dict(self.engine.api.inspect_container(f"{self.name}-{part}" if part else self.name))
 
+    def logs(self) -> str:
+        """Return what the hub has said since it was started."""
+        return bytes(self.engine.containers.get(self.name).logs()).decode()
+
     def containers(self) -> list[str]:
         """Return the names of all its containers, the stopped ones and users' too."""
         return sorted(str(found.name) for found in self._all_containers() if self._owns(found))

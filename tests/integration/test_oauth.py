@@ -577,8 +577,8 @@ def test_a_class_or_a_trait_that_is_not_there_stops_the_run(
 def test_a_secret_that_cannot_be_is_not_said(
     hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path
 ) -> None:
-    way = {"name": "own", "class": "generic-oauth", "secrets": {"client_secret": 918273645546}}
+    way = {"name": "own", "class": "generic-oauth", "secrets": {"client_secret": ["918273645546"]}}
     said = checked(hub_image("5.5.4"), tmp_path, provider, authenticators=["native", way])
     assert "c.GenericOAuthenticator.client_secret: " in said
-    assert "not the int (secret)" in said
+    assert "not the list ['(secret)']" in said
     assert "918273645546" not in said

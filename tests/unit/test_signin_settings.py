@@ -105,6 +105,7 @@ def test_good_settings_have_no_problem(settings):
         (EMPTY, {"authenticators": [{**OTHER, "clas": 1}]}, "lab has clas, which is not known"),
         (EMPTY, {"authenticators": [{**OTHER, "traits": ["x"]}]}, "traits of lab must be a dictionary"),
         (EMPTY, {"authenticators": [{**OTHER, "secrets": {"a": ""}}]}, "the secret a of lab is empty"),
+        (EMPTY, {"authenticators": [{**OTHER, "secrets": {"a": 123456}}]}, "the secret a of lab is no text; put it in"),
         (EMPTY, {"authenticators": [{**OTHER, "traits": {"client_secret": "x"}}]}, "move it from traits to secrets"),
         (EMPTY, {"authenticators": ["native", {**OTHER, "prefix": ""}]}, "one person could be taken for another"),
         (EMPTY, {"authenticators": ["native", {**OTHER, "prefix": "x-"}]}, "the prefix 'x-' must end with a colon"),
