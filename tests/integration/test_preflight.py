@@ -72,6 +72,25 @@ def test_everything_wrong_is_said_at_once():
     assert output.count("- jupyterhub_") >= 3
 
 
+def test_a_way_to_sign_in_that_is_given_by_half_says_what_is_missing():
+    code, output = site(
+        jupyterhub_authenticators=["native", "github", "gitlab"], jupyterhub_github_client_id="example",
+        jupyterhub_github_allowed_organizations="course", jupyterhub_gitlab_client_secret="s3cr-t",
+    )  # fmt: skip
+    told = " ".join(output.split())
+    assert code != 0
+    assert NOTHING in told
+    for problem in (
+        "jupyterhub_github_client_secret is empty; docs/how-to/sign-in-github.md says where GitHub shows it",
+        "jupyterhub_github_allowed_organizations is 'course'; use a list such as [course]",
+        "jupyterhub_gitlab_client_id is empty; docs/how-to/sign-in-gitlab.md says where GitLab shows it",
+        "jupyterhub_public_url is empty, and GitHub has to know it: use the URL in the users' browsers",
+        "jupyterhub_authenticators has gitlab, but nobody may come in by it: set jupyterhub_gitlab_allowed_users,",
+    ):
+        assert problem in told, told
+    assert "s3cr-t" not in told
+
+
 def test_a_password_that_is_refused_is_not_shown():
     _, output = site("-vvv", jupyterhub_admin_password="s3cr-t")
     # The command line that this test typed is shown by -vvv itself; nothing after it may repeat the value.

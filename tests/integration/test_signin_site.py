@@ -109,3 +109,25 @@ def test_a_secret_reaches_the_hub_and_nobody_else(site: LocalSite, tmp_path: Pat
     site.run(jupyterhub_authenticators=["native"])
     assert not path.exists()
     assert "Sign in with GitHub" not in requests.get(f"{site.url}/hub/login", timeout=10).text
+
+
+def test_github_alone_has_administrators_of_its_own_and_demotes_them(site: LocalSite) -> None:
+    """After native accounts, whose administrator nobody is any more."""
+    alone = {"jupyterhub_authenticators": ["github"], "jupyterhub_github_admin_users": ["alice", "carol"]}
+    told = site.run(**alone).output
+    assert "Admins: whom the settings of GitHub name" in " ".join(told.split())
+    again = site.run(**alone)
+    assert again.recap["changed"] == 0, again.output
+
+    alone["jupyterhub_github_admin_users"] = ["alice"]
+    told = " ".join(site.run(**alone).output.split())
+    assert "carol: administrator, but neither declared in jupyterhub_users nor among the admin_users of a way" in told
+    users = [{"name": "dave", "groups": ["x"]}]
+    demoting = {**alone, "jupyterhub_undeclared_admins": "demote", "jupyterhub_users": users}
+    told = " ".join(site.run(**demoting).output.split())
+    assert "carol: no administrator any more, as not declared" in told
+    assert "dave: added to the hub, joined group x" in told
+    again = site.run(**demoting)
+    assert again.recap["changed"] == 0, again.output
+    refused = site.run("-e", "user=dave", "-e", "do=disable", playbook="user.yml", fails=True, **demoting).output
+    assert "dave: only native accounts have passwords and can be disabled" in " ".join(refused.split())
