@@ -113,7 +113,10 @@ def test_a_secret_reaches_the_hub_and_nobody_else(site: LocalSite, tmp_path: Pat
 
 def test_github_alone_has_administrators_of_its_own_and_demotes_them(site: LocalSite) -> None:
     """After native accounts, whose administrator nobody is any more."""
-    alone = {"jupyterhub_authenticators": ["github"], "jupyterhub_github_admin_users": ["alice", "carol"]}
+    alone: dict[str, Any] = {
+        "jupyterhub_authenticators": ["github"],
+        "jupyterhub_github_admin_users": ["alice", "carol"],
+    }
     told = site.run(**alone).output
     assert "Admins: whom the settings of GitHub name" in " ".join(told.split())
     again = site.run(**alone)
