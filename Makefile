@@ -5,7 +5,7 @@
 # Ansible and the collections of requirements.yml does the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help site backup verify restore status upgrade check test lock clean
+.PHONY: help site backup verify restore status upgrade check test again lock clean
 .DELETE_ON_ERROR:
 
 ARGS ?=
@@ -17,6 +17,8 @@ export PYTHONUNBUFFERED := 1
 
 CONTROL := .venv/.made-control
 TEST := .venv/.made-test
+# Two processes: half of the time is waiting (tests/conftest.py says how the tests are divided).
+PYTEST_ON_DOCKER := pytest --numprocesses 2 --no-loadscope-reorder --verbose
 VENV_PARTS := requirements/venv.sh requirements/uv.txt
 
 help: ## say what there is
@@ -50,7 +52,10 @@ check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 
 test: check ## everything, on test hosts of its own in Docker; about an hour
 	ansible-playbook tests/engine.yml
-	pytest --numprocesses 2 --no-loadscope-reorder --verbose tests/integration tests/e2e $(ARGS)
+	$(PYTEST_ON_DOCKER) tests/integration tests/e2e $(ARGS)
+
+again: $(TEST) ## run those files again of which tests failed
+	files=$$(python tests/failed_files.py) && $(PYTEST_ON_DOCKER) $$files $(ARGS)
 
 lock: $(TEST) ## pin the newest allowed releases: make lock ARGS=--upgrade
 	sh requirements/lock.sh $(ARGS)
