@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -50,10 +49,9 @@ class HostPromises:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def working(cls, site: Site) -> Iterator[Working]:
+    def working(cls, site: Site) -> Working:
         name, session = new_user(site)
-        yield Working(site, name, Notebook(session, name))
-        HubSession(site.url).sign_in(name, PASSWORD)
+        return Working(site, name, Notebook(session, name))
 
     def test_an_engine_that_starts_anew_leaves_all_containers_running(self, working: Working) -> None:
         site, notebook = working.site, working.notebook
