@@ -71,5 +71,7 @@ class Hub(JupyterHub):
         """Take no more requests, answer the last ones, then shut down; upstream cuts them off."""
         if self.http_server:
             self.http_server.stop()
+            # The proxy keeps connections for its next requests; those have to find the successor.
+            self.http_server.conn_params.no_keep_alive = True
             await asyncio.sleep(LAST_ANSWERS)
         await super().shutdown_cancel_tasks(sig)
