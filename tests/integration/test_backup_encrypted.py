@@ -202,6 +202,9 @@ def test_a_kill_leaves_nothing_in_the_plain(site: Site, keys: dict[str, Pair]) -
     (site.data / "file").write_bytes(MARK.encode() * 100_000)
     asked = {"force": True, "compression": "none", "keep": {"last": 1}}
     site.back_up(keys["mine"], **asked)
+    began = time.monotonic()
+    site.back_up(keys["mine"], **asked)
+    whole = time.monotonic() - began
     moments = random.Random(4)
     left = 0
     for _ in range(12):
@@ -213,7 +216,7 @@ def test_a_kill_leaves_nothing_in_the_plain(site: Site, keys: dict[str, Pair]) -
                 site.back_up(keys["mine"], **asked)
             finally:
                 os._exit(0)
-        time.sleep(moments.uniform(0.01, 0.15))
+        time.sleep(moments.uniform(0, whole))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         assert MARK.encode() not in site.told()
