@@ -199,7 +199,7 @@ def test_without_age_one_error_names_the_package(
 
 
 def test_a_kill_leaves_nothing_in_the_plain(site: Site, keys: dict[str, Pair]) -> None:
-    (site.data / "file").write_bytes(MARK.encode() * 100_000)
+    (site.data / "file").write_bytes(MARK.encode() * 1_000_000)
     asked = {"force": True, "compression": "none", "keep": {"last": 1}}
     site.back_up(keys["mine"], **asked)
     began = time.monotonic()
@@ -207,7 +207,7 @@ def test_a_kill_leaves_nothing_in_the_plain(site: Site, keys: dict[str, Pair]) -
     whole = time.monotonic() - began
     moments = random.Random(4)
     left = 0
-    for _ in range(12):
+    for _ in range(20):
         child = os.fork()
         if not child:
             with open(os.devnull, "w", encoding="utf-8") as nowhere:
