@@ -50,7 +50,7 @@ def by_vault(directory: Path, **values: str) -> list[str]:
     given = ["--vault-password-file", str(password)]
     lines = [
         subprocess.run(
-            ["ansible-vault", "encrypt_string", *given, "--name", name], input=value, check=True, text=True,
+            ["ansible-vault", "encrypt_string", *given, "--stdin-name", name], input=value, check=True, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         ).stdout
         for name, value in values.items()

@@ -123,7 +123,7 @@ def test_who_is_taken_off_admin_users_is_named_and_demoted_when_told(
     hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path, ways: list[str]
 ) -> None:
     """With and without native accounts, and so with and without the admin of the deployment's own."""
-    settings: dict[str, Any] = {"authenticators": ways, "gitlab_allowed_users": ["dave"]}
+    settings: dict[str, Any] = {"authenticators": ways, "gitlab_allowed_users": ["dave"], "auth_state": True}
     hub = hub_of(hub_image("5.5.4"), tmp_path, provider, github_admin_users=["alice", "carol"], **settings)
     several = len(ways) > 1
     carol, prefix = Visitor(hub), "github:" if several else ""

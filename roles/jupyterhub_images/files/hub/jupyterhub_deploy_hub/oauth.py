@@ -114,7 +114,14 @@ class Understandable(OAuthenticator):
             ) from error
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
-        """Whoever is signed in stays so while the provider is down; upstream answers every page with a 500."""
+        """Whoever is signed in stays so while the provider is down; upstream answers every page with a 500.
+
+        With auth state upstream refuses tokens of whoever has none: of servers that run when it is turned on, and of
+        an administrator who was never here. Nobody can sign in again with a token, so it is not asked to.
+        """
+        by_token = handler is not None and handler.get_token() is not None
+        if self.enable_auth_state and by_token and not await user.get_auth_state():
+            return True
         try:
             return await super().refresh_user(user, handler, **kwargs)
         except web.HTTPError as error:
