@@ -280,6 +280,19 @@ def test_whoever_is_signed_in_stays_so_while_the_provider_is_down(
         provider.fails = None
 
 
+def test_whose_token_ends_at_the_provider_has_to_sign_in_again(several: HubContainer, provider: OAuthProvider) -> None:
+    """With auth state, where the hub asks."""
+    people = {way: Visitor(several) for way in ("github/", "gitlab/")}
+    for way, person in people.items():
+        assert person.by(way, "alice").status_code == 302
+    provider.fails = ("/", 401)
+    try:
+        time.sleep(1.1)
+        assert [person.signed_in() for person in people.values()] == [False, False]
+    finally:
+        provider.fails = None
+
+
 def test_who_leaves_keeps_the_session_until_an_admin_deletes_the_user(
     several: HubContainer, provider: OAuthProvider
 ) -> None:
