@@ -378,8 +378,10 @@ def steps_table(seen: Seen) -> str:
         times = [f"{median(seen, name, step, 'seconds'):.1f}" for step in STEPS]
         size = statistics.median(megabytes for _, megabytes in runs)
         shown = "-" if name == Faq.name else f"{peak(seen, name):.0f}"  # its tar is no child of what is measured
-        rows.append([name, *times, f"{median(seen, name, 'first', 'cpu'):.1f}", f"{size:.0f}", shown])
-    header = ["", *(f"{step} (s)" for step in STEPS), "CPU, first (s)", "stored (MB)", "memory (MiB)"]
+        cpu = [f"{median(seen, name, step, 'cpu'):.1f}" for step in ("first", "unchanged")]
+        rows.append([name, *times, *cpu, f"{size:.0f}", shown])
+    costs = ["CPU, first (s)", "CPU, unchanged (s)", "stored (MB)", "memory (MiB)"]
+    header = ["", *(f"{step} (s)" for step in STEPS), *costs]
     return table(header, rows)
 
 

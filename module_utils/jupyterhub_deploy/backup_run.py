@@ -63,6 +63,7 @@ class Runner:
         self.check_mode = check_mode
         self.progress = Reporter(params["progress_file"])
         self._versions: dict[str, str] = {}
+        self._settled: dict[int, int] = {}  # by file system
         self._scan_secret = b""
 
     def on_host(self) -> dict[str, Volume]:
@@ -133,7 +134,7 @@ class Runner:
 
     def read(self, name: str, volume: Volume, source: str) -> Result:
         """Back up one volume from a directory on the host, as :meth:`volume`."""
-        scan = backup_scan.scan(source)
+        scan = backup_scan.scan(source, self.settled(source))
         about = {
             "kind": backup_store.VOLUME,
             "volume": name,
@@ -150,6 +151,16 @@ class Runner:
             return {"action": "back up", "user": volume.user, "content_size": scan.size}
         draft = backup_store.Draft(self.directory, name, self.compression, self.encryption)
         return self.write(draft, source, digest, about, self.consistency.rest(volume))
+
+    def settled(self, source: str) -> int:
+        """Return since when every write to a directory's file system shows. Each is brought to rest once in a run."""
+        try:
+            device = os.stat(source).st_dev
+            if device not in self._settled:
+                self._settled[device] = backup_scan.settle(source)
+        except OSError as error:
+            raise DeployError(f"directory {source} cannot be read: {error}") from error
+        return self._settled[device]
 
     def sealed(self, digest: str | None) -> str | None:
         """Return a scan's digest as it stands in a manifest."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ansible.module_utils.jupyterhub_deploy.backup_store import sync_filesystem
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
-# Nanoseconds before a scan in which nothing may have changed. File systems keep times as coarse as two seconds.
+# Nanoseconds before settle() in which nothing may have changed. File systems keep times as coarse as two seconds.
 QUIET = 2_000_000_000
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,7 +30,7 @@ _RECORD = struct.Struct("<QQQQqqQQ")
 class Scan(NamedTuple):
     """What a scan found."""
 
-    digest: str | None  # None: something changed just before or during the scan
+    digest: str | None  # None: something changed just before settle(), or since
     entries: int  # the volume's own directory included
     size: int  # bytes that its files say they have
 
@@ -116,15 +116,28 @@ class _Walk:
             os.close(descriptor)
 
 
-def scan(path: str) -> Scan:
+def settle(path: str) -> int:
+    """Bring what was written to a file system to its disk; return the moment (ns) since when every write shows.
+
+    :param path: a directory on it.
+    :raises OSError: there is no such directory, or the disk does not take it.
+    """
+    moment = time.time_ns()
+    sync_filesystem(path)
+    return moment
+
+
+def scan(path: str, settled: int | None = None) -> Scan:
     """Return the digest of a volume.
 
     :param path: the volume's directory on the host.
+    :param settled: what :func:`settle` has returned for its file system, where it was done already: a disk that others
+        write to takes its time.
     :raises DeployError: when there is no such directory.
     """
-    start, walk = time.time_ns(), _Walk()
+    walk = _Walk()
     try:
-        sync_filesystem(path)
+        start = settle(path) if settled is None else settled
         walk.walk(path)
     except OSError as error:
         if not os.path.isdir(path):
