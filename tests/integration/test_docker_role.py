@@ -337,7 +337,7 @@ class TestServer:
             assert server.engine_pid() == before
 
     def test_a_reboot_brings_the_engine_back(self, server):
-        server.host.reboot()
+        server.host.reboot(power_cut=True)
 
         assert server.host.run("systemctl is-active docker").stdout == "active\n"
 
