@@ -50,7 +50,7 @@ check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 	ansible-lint --offline
 	pytest tests/unit $(ARGS)
 
-test: check ## everything, on test hosts of its own in Docker; about an hour
+test: check ## everything, on test hosts of its own in Docker; about half an hour
 	ansible-playbook tests/engine.yml
 	$(PYTEST_ON_DOCKER) tests/integration tests/e2e $(ARGS)
 
