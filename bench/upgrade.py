@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.common import ansible, table, wait_until
-from hub_http import HubSession
-from local_site import LocalSite, free_port
-from poller import Answer, Notebook, Poll, Report, get
+from support.hub_http import HubSession
+from support.local_site import LocalSite, free_port
+from support.poller import Answer, Notebook, Poll, Report, get
 
 NAME = "jhd-bench-upgrade"
 VERSION = "5.5.4"

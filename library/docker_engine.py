@@ -72,13 +72,13 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import engine, engine_control, engine_host, engine_options
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, daemon_json, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 CONFIG_MODE = 0o644  # what Docker's documentation and packages use
 
 
-def require(seen: dict[str, Any], plan: engine.Plan, minimum_version: str) -> None:
+def require(seen: dict[str, Any], plan: daemon_plan.Plan, minimum_version: str) -> None:
     """Refuse a host that is not as the role's packages leave it.
 
     :raises DeployError: when there is no engine, it is too old, this Python does not find the docker SDK, or options
@@ -87,7 +87,7 @@ def require(seen: dict[str, Any], plan: engine.Plan, minimum_version: str) -> No
     if not seen["installed"] and not seen["running"]:
         raise DeployError("there is no dockerd on this host; run the whole role docker, which installs it")
     newest = seen["installed_version"] or seen["version"]
-    if not engine.is_recent(newest, minimum_version):
+    if not daemon_plan.is_recent(newest, minimum_version):
         raise DeployError(
             f"Docker {newest} is the newest that the host's packages give, but docker_minimum_version is "
             f"{minimum_version}; lower it, or take the engine from Docker's repository (docker_package_source: docker)"
@@ -105,51 +105,51 @@ def require(seen: dict[str, Any], plan: engine.Plan, minimum_version: str) -> No
         )
 
 
-def apply(module: AnsibleModule, seen: dict[str, Any], record: engine.Record, plan: engine.Plan) -> str:
+def apply(module: AnsibleModule, seen: dict[str, Any], record: daemon_plan.Record, plan: daemon_plan.Plan) -> str:
     """Carry out a plan; return where the backup of ``daemon.json`` is, or an empty text.
 
     :raises DeployError: when the engine does not come up. Then the former ``daemon.json`` is back.
     """
     path, backup = seen["config"]["path"], ""
     if plan.write:
-        engine_control.validate(seen["dockerd"], seen["installed_version"] or seen["version"], plan.options)
+        daemon_control.validate(seen["dockerd"], seen["installed_version"] or seen["version"], plan.options)
         backup = module.backup_local(path) if seen["config"]["exists"] else ""
         # What is pending is remembered first: a run that is cut off here is taken up by the next one.
         pending = plan.action if plan.action in ("reload", "restart") else ""
-        engine_control.write_record(engine.Record(record.managed, plan.applied, pending))
-        engine_control.write(path, engine_options.render(plan.options), CONFIG_MODE)
+        daemon_control.write_record(daemon_plan.Record(record.managed, plan.applied, pending))
+        daemon_control.write(path, daemon_json.render(plan.options), CONFIG_MODE)
     if plan.enable:
-        engine_control.enable()
+        daemon_control.enable()
     try:
         # Where there is no service manager, an engine that somebody started by hand keeps the arguments it had.
-        engine_control.settle(plan.action, seen, plan.options, module.params["timeout"], seen["arguments"])
+        daemon_control.settle(plan.action, seen, plan.options, module.params["timeout"], seen["arguments"])
     except DeployError as error:
         if not plan.write:
             raise
         raise DeployError(f"{error}\n{take_back(module, seen, record, plan, backup)}") from error
     if plan.write or record.pending:
-        engine_control.write_record(engine.Record(record.managed, plan.applied, ""))
+        daemon_control.write_record(daemon_plan.Record(record.managed, plan.applied, ""))
     return backup
 
 
 def take_back(
-    module: AnsibleModule, seen: dict[str, Any], record: engine.Record, plan: engine.Plan, backup: str
+    module: AnsibleModule, seen: dict[str, Any], record: daemon_plan.Record, plan: daemon_plan.Plan, backup: str
 ) -> str:
     """Put the former ``daemon.json`` back and the engine with it; return what came of it, in words."""
     path = seen["config"]["path"]
     if backup:
         with open(backup, encoding="utf-8") as file:
-            engine_control.write(path, file.read(), CONFIG_MODE)
+            daemon_control.write(path, file.read(), CONFIG_MODE)
     else:
         os.unlink(path)
-    engine_control.write_record(record)
+    daemon_control.write_record(record)
     if not seen["running"]:
         return f"{path} is as it was before."
     try:
-        now = engine_host.observe(module.params["minimum_version"])
+        now = daemon_info.observe(module.params["minimum_version"])
         # An engine that only disliked a reload went on all the time: its containers are to notice nothing.
         action = plan.action if now["running"] else "start"
-        engine_control.settle(action, now, seen["config"]["options"], module.params["timeout"], seen["arguments"])
+        daemon_control.settle(action, now, seen["config"]["options"], module.params["timeout"], seen["arguments"])
     except DeployError as error:
         return f"{path} is as it was before, but the engine does not come up with that either: {error}"
     return f"{path} is as it was before, and the engine runs with it again."
@@ -168,10 +168,10 @@ def main() -> None:
     )
     params = module.params
 
-    def look() -> tuple[dict[str, Any], engine.Record, engine.Plan]:
-        seen = engine_host.observe(params["minimum_version"])
-        record = engine_host.read_record(engine_host.RECORD_FILE)
-        plan = engine.make_plan(
+    def look() -> tuple[dict[str, Any], daemon_plan.Record, daemon_plan.Plan]:
+        seen = daemon_info.observe(params["minimum_version"])
+        record = daemon_info.read_record(daemon_info.RECORD_FILE)
+        plan = daemon_plan.make_plan(
             seen,
             record,
             minimum_version=params["minimum_version"],
@@ -195,7 +195,7 @@ def main() -> None:
     result = {
         "changed": plan.settles,
         "steps": plan.steps,
-        "engine": engine.report(after_seen, after_record, after_plan),
+        "engine": daemon_plan.report(after_seen, after_record, after_plan),
     }
     if backup:
         result["backup_file"] = backup
@@ -203,8 +203,8 @@ def main() -> None:
         result["diff"] = {
             "before_header": seen["config"]["path"],
             "after_header": seen["config"]["path"],
-            "before": engine_options.show(seen["config"]["options"]) if seen["config"]["exists"] else "",
-            "after": engine_options.show(plan.options),
+            "before": daemon_json.show(seen["config"]["options"]) if seen["config"]["exists"] else "",
+            "after": daemon_json.show(plan.options),
         }
     module.exit_json(**result)
 

@@ -132,16 +132,16 @@ plan:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import engine, engine_host
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 
 def look(minimum_version: str, defaults: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Return the observation with the plan, as documented above."""
-    seen = engine_host.observe(minimum_version)
-    record = engine_host.read_record(engine_host.RECORD_FILE)
-    plan = engine.make_plan(seen, record, minimum_version=minimum_version, defaults=defaults, wanted=options)
-    return engine.report(seen, record, plan)
+    seen = daemon_info.observe(minimum_version)
+    record = daemon_info.read_record(daemon_info.RECORD_FILE)
+    plan = daemon_plan.make_plan(seen, record, minimum_version=minimum_version, defaults=defaults, wanted=options)
+    return daemon_plan.report(seen, record, plan)
 
 
 def main() -> None:

@@ -194,20 +194,18 @@ removed:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import backup_job, backup_plan
+from ansible.module_utils.jupyterhub_deploy.backup import job, plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={**backup_job.ARGUMENTS, "progress_file": {"type": "path"}}, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec={**job.ARGUMENTS, "progress_file": {"type": "path"}}, supports_check_mode=True)
     try:
-        result = backup_job.run(module.params, module.check_mode)
+        result = job.run(module.params, module.check_mode)
     except DeployError as error:
         module.fail_json(msg=str(error))
-    problem = backup_plan.failure(result["results"])
+    problem = plan.failure(result["results"])
     if problem:
         module.fail_json(msg=problem, **result)
     module.exit_json(**result)

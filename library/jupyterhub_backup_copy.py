@@ -108,7 +108,7 @@ incoming:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import backup_copy, backup_copy_fetch
+from ansible.module_utils.jupyterhub_deploy.copy import fetch, push
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
@@ -117,12 +117,12 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what is asked for; return the module's result."""
     directory = params["directory"]
     if params["state"] == "pushed":
-        return backup_copy.push(directory, params, check_mode, Reporter(params["progress_file"]))
+        return push.push(directory, params, check_mode, Reporter(params["progress_file"]))
     if params["state"] == "offered":
-        return {"changed": False, "offered": backup_copy_fetch.offered(directory)}
+        return {"changed": False, "offered": fetch.offered(directory)}
     if params["state"] == "wanted":
-        return backup_copy_fetch.wanted(directory, params["offered"], check_mode)
-    return backup_copy_fetch.accepted(directory)
+        return fetch.wanted(directory, params["offered"], check_mode)
+    return fetch.accepted(directory)
 
 
 def main() -> None:
@@ -131,7 +131,7 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": ["pushed", "offered", "wanted", "accepted"], "default": "pushed"},
             "directory": {"type": "path", "required": True},
-            **backup_copy.ARGUMENTS,
+            **push.ARGUMENTS,
             "offered": {"type": "list", "elements": "dict", "default": []},
             "progress_file": {"type": "path"},
         },

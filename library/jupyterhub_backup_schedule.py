@@ -97,9 +97,13 @@ import sys
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import backup_copy, backup_job, backup_report, backup_schedule, host
-from ansible.module_utils.jupyterhub_deploy.engine_host import process_of
+from ansible.module_utils.jupyterhub_deploy.backup import job
+from ansible.module_utils.jupyterhub_deploy.copy import push as backup_copy
+from ansible.module_utils.jupyterhub_deploy.docker.daemon_info import process_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub import host
+from ansible.module_utils.jupyterhub_deploy.schedule import install as backup_schedule
+from ansible.module_utils.jupyterhub_deploy.schedule import report
 
 CRON_PID = "/run/crond.pid"
 
@@ -179,7 +183,7 @@ def install(module: AnsibleModule, systemd: bool) -> dict[str, Any]:
     ]
     if not module.check_mode:
         for path in written:
-            backup_report.write(path, wanted[path].text, wanted[path].mode)
+            report.write(path, wanted[path].text, wanted[path].mode)
         for path in removed:
             os.unlink(path)
         if systemd and any(path in starters for path in written):
@@ -222,7 +226,7 @@ def main() -> None:
             "schedule": {"type": "str", "required": True},
             "late_hours": {"type": "float", "default": 26},
             "metrics_dir": {"type": "path", "default": "/var/lib/jupyterhub-deploy/metrics"},
-            "backup": {"type": "dict", "required": True, "options": backup_job.ARGUMENTS},
+            "backup": {"type": "dict", "required": True, "options": job.ARGUMENTS},
             "push": {"type": "dict", "options": backup_copy.ARGUMENTS, "no_log": False},
         },
         supports_check_mode=True,

@@ -91,20 +91,20 @@ totals:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import backup_verify
+from ansible.module_utils.jupyterhub_deploy.backup import verify
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 
 def main() -> None:
     """Entry point."""
     module = AnsibleModule(
-        argument_spec={**backup_verify.ARGUMENTS, "progress_file": {"type": "path"}}, supports_check_mode=True
+        argument_spec={**verify.ARGUMENTS, "progress_file": {"type": "path"}}, supports_check_mode=True
     )
     try:
-        result = backup_verify.run(module.params, module.check_mode)
+        result = verify.run(module.params, module.check_mode)
     except DeployError as error:
         module.fail_json(msg=str(error))
-    problem = backup_verify.failure(result)
+    problem = verify.failure(result)
     if problem:
         module.fail_json(msg=problem, **result)
     module.exit_json(**result)

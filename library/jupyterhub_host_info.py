@@ -59,8 +59,8 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import host
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect_or_none
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none
+from ansible.module_utils.jupyterhub_deploy.hub import host
 
 DOCKER_ROOT = "/var/lib/docker"  # the engine's default (dockerd --data-root)
 

@@ -127,15 +127,17 @@ servers_on_other_images:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import config_release, container_plan, hub_plan
-from ansible.module_utils.jupyterhub_deploy.docker_client import (
+from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_plan
+from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
+from ansible.module_utils.jupyterhub_deploy.docker.client import (
     ENGINE_ERRORS,
     connect,
     connect_or_none,
     image_id,
 )
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub_container import HubContainer
+from ansible.module_utils.jupyterhub_deploy.hub import config
 
 
 def prove(hub: HubContainer, spec: container_plan.Spec) -> None:
@@ -158,7 +160,7 @@ def prepare(hub: HubContainer, spec: container_plan.Spec, params: dict[str, Any]
     :raises DeployError: when they cannot be; the hub is as it was.
     """
     try:
-        config_release.write(params["config_dir"], spec["config"], params["config_files"])
+        config.write(params["config_dir"], spec["config"], params["config_files"])
         prove(hub, spec)
         hub.create_successor(spec)
     except ENGINE_ERRORS as error:
@@ -175,12 +177,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         recovered = ["an earlier run did not finish"] if module.check_mode else hub.recover()
     current = hub.observe() if client else None
     notebook_image = params["environment"]["DOCKER_NOTEBOOK_IMAGE"]
-    wanted = hub_plan.wanted_spec(params, image_id(client, params["image"]), image_id(client, notebook_image))
+    wanted = hub_spec.wanted_spec(params, image_id(client, params["image"]), image_id(client, notebook_image))
     if not module.check_mode:
         for key, reference in (("image_id", params["image"]), ("notebook_image_id", notebook_image)):
             if not wanted[key]:
                 raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
-    reasons = hub_plan.differences(wanted, hub_plan.observed_spec(current)) if current else []
+    reasons = hub_spec.differences(wanted, hub_spec.observed_spec(current)) if current else []
     answering = bool(current) and not reasons and hub.answering()
     action, reasons = container_plan.plan("hub", current, reasons, answering)
     result: dict[str, Any] = {
@@ -197,7 +199,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             result.update(downtime=round(times.down, 2), start_seconds=round(times.start, 2))
         left = hub.finish()
         recovered += left if action == "none" else []
-        config_release.prune(params["config_dir"], hub.configs_in_use())
+        config.prune(params["config_dir"], hub.configs_in_use())
     images = {image_id(client, reference) for reference in (notebook_image, *params["notebook_images"])}
     result["servers_on_other_images"] = hub.servers_on_other_images(images) if client else []
     return {**result, "reasons": recovered + reasons, "changed": bool(recovered) or action != "none"}
@@ -205,8 +207,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def diff(wanted: container_plan.Spec, current: dict[str, Any] | None, params: dict[str, Any]) -> list[dict[str, Any]]:
     """Return before and after, as ``--diff`` shows them: the specification, then each configuration file."""
-    before = container_plan.comparable(wanted, hub_plan.observed_spec(current)) if current else {}
-    old_files = config_release.read(config_release.path(params["config_dir"], before["config"])) if before else {}
+    before = container_plan.comparable(wanted, hub_spec.observed_spec(current)) if current else {}
+    old_files = config.read(config.path(params["config_dir"], before["config"])) if before else {}
     shown = [{"before": before, "after": wanted, "before_header": "running hub", "after_header": "wanted hub"}]
     for name, text in params["config_files"].items():
         shown.append({"before": old_files.get(name, ""), "after": text, "before_header": name, "after_header": name})

@@ -115,16 +115,17 @@ import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import backup_encryption, backup_store, hub_state
-from ansible.module_utils.jupyterhub_deploy.docker_client import ENGINE_ERRORS, connect
+from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
+from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS, connect
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.restore import hub_state
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Restore; return the module's result."""
     params = module.params
     # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
-    locked = contextlib.nullcontext() if module.check_mode else backup_store.lock(params["directory"], shared=True)
+    locked = contextlib.nullcontext() if module.check_mode else store.lock(params["directory"], shared=True)
     with locked:
         backup = hub_state.find(params["directory"], params["name"], params["backup"])
         return hub_state.Restore(connect(), params, module.check_mode).run(backup)
@@ -149,7 +150,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        with backup_encryption.unlocked(module.params["identity"]):
+        with encryption.unlocked(module.params["identity"]):
             result = run(module)
         module.exit_json(**result)
     except DeployError as error:

@@ -186,10 +186,10 @@ result:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub_images import HubImages
-from ansible.module_utils.jupyterhub_deploy.image_lock import alone
+from ansible.module_utils.jupyterhub_deploy.images.hub_images import HubImages
+from ansible.module_utils.jupyterhub_deploy.images.lock import alone
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 # Seconds that the engine may stay silent: unpacking a large layer on a slow disk.

@@ -61,10 +61,10 @@ messages:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import old_data
-from ansible.module_utils.jupyterhub_deploy.backup_plan import human
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none
+from ansible.module_utils.jupyterhub_deploy.backup.plan import human
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.restore import replaced_data
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -72,12 +72,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     removes = params["state"] == "absent"
     client = connect_or_none() if module.check_mode or not removes else connect()
-    found = old_data.find(client, params["name"], params["users"]) if client else []
+    found = replaced_data.find(client, params["name"], params["users"]) if client else []
     described, messages = [], []
     for one in found:
         size = one.size()
         if removes and not module.check_mode:
-            old_data.remove(one)
+            replaced_data.remove(one)
         done = ("would be removed: " if module.check_mode else "removed: ") if removes else "kept by a restore: "
         described.append({"volume": one.volume, "user": one.user, "path": one.path, "size": size})
         messages.append(f"{done}{one.path}, {human(size)}")

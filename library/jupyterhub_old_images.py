@@ -97,12 +97,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import old_images
-from ansible.module_utils.jupyterhub_deploy.container_plan import LABEL_HUB
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, docker_errors, inspect_image
+from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_NOTEBOOK_IMAGE_ID
+from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, docker_errors, inspect_image
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub_plan import LABEL_NOTEBOOK_IMAGE_ID
-from ansible.module_utils.jupyterhub_deploy.image_lock import alone_now
+from ansible.module_utils.jupyterhub_deploy.images import prune
+from ansible.module_utils.jupyterhub_deploy.images.lock import alone_now
 
 # How the engine writes that an image has no name.
 NAMELESS = ("<none>:<none>", "<none>@<none>")
@@ -118,7 +118,7 @@ class Host:
         """Return the ids of all images, those in the middle of a build too."""
         return {image["Id"] for image in self.client.images(all=True)}
 
-    def images(self, brought: Iterable[str]) -> dict[str, old_images.Found]:
+    def images(self, brought: Iterable[str]) -> dict[str, prune.Found]:
         """Return all images but those in the middle of a build.
 
         One of ours that lost its name and that somebody has built on is in the middle of a build for the engine.
@@ -134,7 +134,7 @@ class Host:
                     chain.append(parent)
                     parent = every.get(parent, "")
                 layers = (details.get("RootFS") or {}).get("Layers") or []
-                found[image_id] = old_images.Found(names(details), chain, layers)
+                found[image_id] = prune.Found(names(details), chain, layers)
         return found
 
     def used(self) -> dict[str, str]:
@@ -155,7 +155,7 @@ class Host:
         """Return the sizes of the steps that an image was made in, lowest first."""
         return [step.get("Size") or 0 for step in reversed(self.client.history(image_id))]
 
-    def remove(self, verdict: old_images.Verdict) -> str:
+    def remove(self, verdict: prune.Verdict) -> str:
         """Take our names from an image, and remove it if it has no other; return why that could not be done, if so.
 
         The engine removes an image with its last name, and with it the nameless ones in the middle of its build.
@@ -195,19 +195,19 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 def tidy(host: Host, params: dict[str, Any], check_mode: bool = False) -> dict[str, Any]:
     """Do it, for a host with an engine."""
     path, hub = params["record_file"], params["hub"]
-    before = old_images.load(path)
-    record = old_images.without(before, old_images.known(before) - host.ids())
-    record = old_images.noted(record, hub, old_images.by_kind(params["images"]), params["keep"])
+    before = prune.load(path)
+    record = prune.without(before, prune.known(before) - host.ids())
+    record = prune.noted(record, hub, prune.by_kind(params["images"]), params["keep"])
     present = host.images(record["brought"])
     removed, kept, others_own = [], [], set()
-    for verdict in old_images.plan(record, hub, present, host.used()):
+    for verdict in prune.plan(record, hub, present, host.used()):
         shown = {key: getattr(verdict, key) for key in ("id", "kind", "names", "beyond", "reason")}
         shown["untagged"] = []
         if not verdict.remove:
             kept.append(shown)
             continue
         layers = [found.layers for image_id, found in present.items() if image_id != verdict.id]
-        size = old_images.freed_bytes(present[verdict.id].layers, host.sizes(verdict.id), layers)
+        size = prune.freed_bytes(present[verdict.id].layers, host.sizes(verdict.id), layers)
         refused = "" if check_mode else host.remove(verdict)
         if refused:
             kept.append({**shown, "reason": refused})
@@ -219,9 +219,9 @@ def tidy(host: Host, params: dict[str, Any], check_mode: bool = False) -> dict[s
             removed.append({**shown, "bytes": size})
             del present[verdict.id]
     if not check_mode:
-        record = old_images.without(record, others_own.union(str(image["id"]) for image in removed))
+        record = prune.without(record, others_own.union(str(image["id"]) for image in removed))
         if record != before:
-            old_images.save(path, record)
+            prune.save(path, record)
     return report(removed, kept)
 
 
@@ -229,7 +229,7 @@ def report(removed: list[dict[str, Any]], kept: list[dict[str, Any]], *messages:
     """Return the module's result."""
 
     def called(image: dict[str, Any]) -> str:
-        return old_images.label(image["id"], image["names"])
+        return prune.label(image["id"], image["names"])
 
     def lines(images: list[dict[str, Any]]) -> list[str]:
         return sorted(f"{image['kind']} {called(image)} ({image['id'][:19]})" for image in images)

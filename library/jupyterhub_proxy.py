@@ -113,8 +113,10 @@ routes:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import container_plan, hub_api, proxy_plan
-from ansible.module_utils.jupyterhub_deploy.docker_client import (
+from ansible.module_utils.jupyterhub_deploy.containers import proxy_spec
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_plan
+from ansible.module_utils.jupyterhub_deploy.containers.proxy import HEALTH_PATH, ProxyContainer
+from ansible.module_utils.jupyterhub_deploy.docker.client import (
     ENGINE_ERRORS,
     connect,
     connect_or_none,
@@ -122,7 +124,7 @@ from ansible.module_utils.jupyterhub_deploy.docker_client import (
     inspect_container,
 )
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.proxy_container import HEALTH_PATH, ProxyContainer
+from ansible.module_utils.jupyterhub_deploy.hub import api
 
 # Where this host reaches a port that is published on all its addresses.
 ALL_ADDRESSES = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
@@ -139,7 +141,7 @@ def restore_routes(client: Any, params: dict[str, Any]) -> str:
     if not inspect_container(client, params["hub"]):
         return "later: there is no hub yet"
     try:
-        hub_api.connect(client, params["hub"], params["api_token_file"]).request("POST", "/proxy")
+        api.connect(client, params["hub"], params["api_token_file"]).request("POST", "/proxy")
     except DeployError as error:
         # A hub that is stopped, or is about to be replaced by one that knows the token: it looks by itself.
         return f"later: {error}"
@@ -155,11 +157,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if client and proxy.unfinished():
         recovered = ["an earlier run did not finish"] if module.check_mode else proxy.recover()
     current = proxy.observe() if client else None
-    wanted = proxy_plan.wanted_spec(params, image_id(client, params["image"]))
+    wanted = proxy_spec.wanted_spec(params, image_id(client, params["image"]))
     if not wanted["image_id"] and not module.check_mode:
         raise DeployError(f"image {params['image']} is not on this host; run site.yml with the images role")
     before = container_plan.comparable(wanted, container_plan.observed_spec(current)) if current else {}
-    reasons = proxy_plan.differences(wanted, before) if current else []
+    reasons = proxy_spec.differences(wanted, before) if current else []
     answering = bool(current) and not reasons and proxy.answering()
     action, reasons = container_plan.plan("proxy", current, reasons, answering)
     result: dict[str, Any] = {

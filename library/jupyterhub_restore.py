@@ -172,23 +172,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import backup_encryption, backup_store, restore
-from ansible.module_utils.jupyterhub_deploy.docker_client import ENGINE_ERRORS, connect
+from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
+from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS, connect
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.restore import volumes
 
 
 def listed(params: dict[str, Any], directory: str) -> dict[str, Any]:
     """Return what can be restored. Only reads."""
     backups, faults = [], []
-    for folder in backup_store.folders(directory):
-        found, wrong = backup_store.look(directory, folder)
+    for folder in store.folders(directory):
+        found, wrong = store.look(directory, folder)
         faults += wrong
         for one in found:
             manifest = one.manifest
             asked = not (params["users"] or params["volumes"])
             asked = asked or any(map(manifest.is_of, params["users"])) or manifest.volume in params["volumes"]
-            if manifest.kind == backup_store.VOLUME and asked and params["backup"] in (None, one.stem):
-                backups.append(restore.describe(one, params["verify"]))
+            if manifest.kind == store.VOLUME and asked and params["backup"] in (None, one.stem):
+                backups.append(volumes.describe(one, params["verify"]))
     return {"changed": False, "backups": backups, "faults": faults}
 
 
@@ -202,17 +203,17 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
     done, failed = [], []
     expected: tuple[type[Exception], ...] = (DeployError, *ENGINE_ERRORS)
     # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
-    with contextlib.nullcontext() if check_mode else backup_store.lock(directory, shared=True):
-        backups, problems = restore.find(directory, params["users"], params["volumes"], params["backup"])
+    with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
+        backups, problems = volumes.find(directory, params["users"], params["volumes"], params["backup"])
         if not backups and not problems:
             raise DeployError(f"there is no backup of any volume in {directory}")
-        jobs = restore.jobs(backups, params["name"], params["to_user"]) if backups else []
+        jobs = volumes.jobs(backups, params["name"], params["to_user"]) if backups else []
         failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
-        host = restore.Host(connect() if jobs else None, params["name"])
+        host = volumes.Host(connect() if jobs else None, params["name"])
 
-        def one(job: restore.Job) -> dict[str, Any] | str:
+        def one(job: volumes.Job) -> dict[str, Any] | str:
             try:
-                return restore.restore(host, job, params, check_mode)
+                return volumes.restore(host, job, params, check_mode)
             except expected as error:  # the others have their turn all the same
                 return str(error)
 
@@ -258,7 +259,7 @@ def main() -> None:
     params = module.params
     directory = params["directory"]
     try:
-        with backup_encryption.unlocked(params["identity"]):
+        with encryption.unlocked(params["identity"]):
             if params["state"] == "listed":
                 module.exit_json(**listed(params, directory))
             result = restored(params, directory, module.check_mode)

@@ -73,43 +73,43 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import secret_files
+from ansible.module_utils.jupyterhub_deploy.hub import secrets
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     directory, admin_password = module.params["path"], module.params["admin_password"]
-    existing = {name: secret_files.read(directory, name) for name in secret_files.GENERATORS}
-    names, replaced = secret_files.plan(existing, admin_password)
-    sign_in = secret_files.read(directory, secret_files.SIGN_IN)
-    new_sign_in = secret_files.plan_sign_in(sign_in, module.params["sign_in"])
-    mended = secret_files.wrong_modes(directory)
+    existing = {name: secrets.read(directory, name) for name in secrets.GENERATORS}
+    names, replaced = secrets.plan(existing, admin_password)
+    sign_in = secrets.read(directory, secrets.SIGN_IN)
+    new_sign_in = secrets.plan_sign_in(sign_in, module.params["sign_in"])
+    mended = secrets.wrong_modes(directory)
     if not module.check_mode and (names or mended or new_sign_in != sign_in):
-        secret_files.ensure_directory(directory)
-        secret_files.mend_modes(mended)
+        secrets.ensure_directory(directory)
+        secrets.mend_modes(mended)
         if replaced:
             # First the marker: a kill between the two makes the hub be told once too often, not once too seldom.
-            secret_files.write(directory, secret_files.PENDING, "")
+            secrets.write(directory, secrets.PENDING, "")
         for name in names:
             given = admin_password if name == "admin_password" else ""
-            secret_files.write(directory, name, given or secret_files.GENERATORS[name]())
+            secrets.write(directory, name, given or secrets.GENERATORS[name]())
         if new_sign_in is None and sign_in is not None:
-            secret_files.remove(directory, secret_files.SIGN_IN)
+            secrets.remove(directory, secrets.SIGN_IN)
         elif new_sign_in is not None and new_sign_in != sign_in:
-            secret_files.write(directory, secret_files.SIGN_IN, new_sign_in)
+            secrets.write(directory, secrets.SIGN_IN, new_sign_in)
     before = {name: "exists" for name, value in existing.items() if value is not None}
     after = {name: "to be written" if name in names else "exists" for name in existing}
     if sign_in is not None:
-        before[secret_files.SIGN_IN] = "exists"
+        before[secrets.SIGN_IN] = "exists"
     if new_sign_in is not None:
-        after[secret_files.SIGN_IN] = "exists" if new_sign_in == sign_in else "to be written"
-    pending = replaced or os.path.exists(os.path.join(directory, secret_files.PENDING))
+        after[secrets.SIGN_IN] = "exists" if new_sign_in == sign_in else "to be written"
+    pending = replaced or os.path.exists(os.path.join(directory, secrets.PENDING))
     return {
         "changed": bool(names or mended or new_sign_in != sign_in),
-        "written": names + ([secret_files.SIGN_IN] if new_sign_in not in (None, sign_in) else []),
+        "written": names + ([secrets.SIGN_IN] if new_sign_in not in (None, sign_in) else []),
         "mended": mended,
         "password_pending": pending,
-        "sign_in_generation": secret_files.generation(new_sign_in),
+        "sign_in_generation": secrets.generation(new_sign_in),
         "diff": {"before": before, "after": after},
     }
 

@@ -114,9 +114,10 @@ messages:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import hub_api, servers, servers_plan
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.servers import policy, stop
 
 
 def api_or_none(module: AnsibleModule, client: Any) -> hub_api.HubApi | None:
@@ -140,23 +141,23 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     params = module.params
     client = connect_or_none() if module.check_mode else connect()
-    found: list[servers_plan.Server] = []
-    if client and servers.containers(client, params["name"]):
-        wanted = params["notebook_image"] or servers.notebook_image(inspect_container(client, params["name"]))
-        current = servers.image_ids(client, [*([wanted] if wanted else []), *params["notebook_images"]])
+    found: list[policy.Server] = []
+    if client and stop.containers(client, params["name"]):
+        wanted = params["notebook_image"] or stop.notebook_image(inspect_container(client, params["name"]))
+        current = stop.image_ids(client, [*([wanted] if wanted else []), *params["notebook_images"]])
         if not current and params["policy"] != "keep" and not module.check_mode:
             raise DeployError(
                 f"the notebook image {wanted} is not on this host, so all servers would be old; run site.yml"
             )
         api = api_or_none(module, client)
-        found = servers.observe(client, api, params["name"], current)
-        found = servers.apply(client, api, found, params, module.check_mode)
+        found = stop.observe(client, api, params["name"], current)
+        found = stop.apply(client, api, found, params, module.check_mode)
     old = [server for server in found if not server["current"]]
     return {
-        "changed": any(server["action"] in (servers_plan.STOPPED, servers_plan.WOULD_STOP) for server in old),
+        "changed": any(server["action"] in (policy.STOPPED, policy.WOULD_STOP) for server in old),
         "servers": found,
         "old": old,
-        "messages": [servers_plan.sentence(server) for server in old],
+        "messages": [policy.sentence(server) for server in old],
     }
 
 
@@ -168,7 +169,7 @@ def main() -> None:
             "notebook_image": {"type": "str", "default": ""},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
             "token_file": {"type": "path", "required": True, "no_log": False},
-            "policy": {"type": "str", "choices": list(servers_plan.POLICIES), "default": "keep"},
+            "policy": {"type": "str", "choices": list(policy.POLICIES), "default": "keep"},
             "idle_seconds": {"type": "int", "default": 3600},
             "timeout": {"type": "int", "default": 60},
         },
@@ -178,9 +179,9 @@ def main() -> None:
         result = run(module)
     except DeployError as error:
         module.fail_json(msg=str(error))
-    failed = [server for server in result["old"] if server["action"] == servers_plan.FAILED]
+    failed = [server for server in result["old"] if server["action"] == policy.FAILED]
     if failed:
-        said = "; ".join(f"{servers_plan.title(server)}: {server['reason']}" for server in failed)
+        said = "; ".join(f"{policy.title(server)}: {server['reason']}" for server in failed)
         module.fail_json(
             msg=f"{len(failed)} of {len(result['old'])} servers on an old image could not be stopped ({said}); "
             "run site.yml again, or stop them on the hub's admin page",

@@ -85,9 +85,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import hub_api, servers, status_text
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect_or_none, inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, inspect_container, inspect_image
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.servers import status as status_text
+from ansible.module_utils.jupyterhub_deploy.servers import stop
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -100,17 +102,17 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         hub = inspect_container(client, name)
         status["hub"] = status_text.describe(hub, now)
         status["proxy"] = status_text.describe(inspect_container(client, f"{name}-proxy"), now)
-        image = servers.notebook_image(hub)
+        image = stop.notebook_image(hub)
         if image:
             found = inspect_image(client, image)
             status["notebook_image"] = {"image": image, "image_id": found["Id"] if found else None}
-        current = servers.image_ids(client, [*([image] if image else []), *params["notebook_images"]])
+        current = stop.image_ids(client, [*([image] if image else []), *params["notebook_images"]])
         try:
             api = hub_api.connect(client, name, params["token_file"])
-            status["servers"] = servers.observe(client, api, name, current)
+            status["servers"] = stop.observe(client, api, name, current)
         except DeployError as error:
             problem = str(error)
-            status["servers"] = servers.observe(client, None, name, current)
+            status["servers"] = stop.observe(client, None, name, current)
     return {"changed": False, "text": status_text.text(name, bool(client), status, problem), **status}
 
 

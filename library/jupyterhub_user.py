@@ -111,10 +111,10 @@ message:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import backup_store
-from ansible.module_utils.jupyterhub_deploy.docker_client import ENGINE_ERRORS, connect
+from ansible.module_utils.jupyterhub_deploy.backup import store
+from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS, connect
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.user_removal import Removal
+from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
 
 
 def stop(removal: Removal, check_mode: bool) -> dict[str, Any]:
@@ -136,8 +136,8 @@ def delete(removal: Removal, directory: str, check_mode: bool) -> dict[str, Any]
         volumes = [volume.name for volume in removal.volumes()]
         would = f"user {user} would be deleted, and removed: {', '.join(volumes) or 'no volume'}"
         return {"changed": True, "volumes": volumes, "archive": [], "message": would}
-    backup_store.ensure_folder(directory)
-    with backup_store.lock(directory):
+    store.ensure_folder(directory)
+    with store.lock(directory):
         done = removal.delete()
     message = f"user {user} was deleted, and removed: {', '.join(done['volumes']) or 'no volume'}"
     if done["archive"]:

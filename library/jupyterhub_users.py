@@ -114,20 +114,21 @@ undeclared_admins:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy import hub_api, users, users_plan
-from ansible.module_utils.jupyterhub_deploy.docker_client import connect, connect_or_none, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.users import plan, sync
 
 USER_SPEC = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": list(users_plan.STATES), "default": users_plan.PRESENT},
+    "state": {"type": "str", "choices": list(plan.STATES), "default": plan.PRESENT},
     "admin": {"type": "bool"},
     "groups": {"type": "list", "elements": "str"},
     "password": {"type": "str", "no_log": True},
     "update_password": {
         "type": "str",
-        "choices": [users_plan.ON_CREATE, users_plan.ALWAYS],
-        "default": users_plan.ON_CREATE,
+        "choices": [plan.ON_CREATE, plan.ALWAYS],
+        "default": plan.ON_CREATE,
         "no_log": False,
     },
 }
@@ -141,11 +142,11 @@ def observe(module: AnsibleModule) -> tuple[dict[str, Any], dict[str, Any], Any,
     params = module.params
     client = connect_or_none() if module.check_mode else connect()
     if module.check_mode and (client is None or inspect_container(client, params["name"]) is None):
-        return {**users.NOTHING, "names": {user["name"]: user["name"] for user in params["users"]}}, {}, None, None
+        return {**sync.NOTHING, "names": {user["name"]: user["name"] for user in params["users"]}}, {}, None, None
     api = hub_api.connect(client, params["name"], params["token_file"])
-    ask = users.asker(client, params["name"])
-    known = users.at_hub(api)  # first: a hub that is down says so best
-    return users.look(ask, params["users"], params["native"]), known, ask, api
+    ask = sync.asker(client, params["name"])
+    known = sync.at_hub(api)  # first: a hub that is down says so best
+    return sync.look(ask, params["users"], params["native"]), known, ask, api
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -159,22 +160,22 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         # A hub that site.yml would start or mend first.
         module.warn(f"what would change for the declared users cannot be told: {error}")
         return {"changed": False, "messages": [], "undeclared_admins": []}
-    declared = users_plan.checked(params["users"], seen, params["native"])
+    declared = plan.checked(params["users"], seen, params["native"])
     if not params["create"]:
-        users_plan.require(declared, seen, known)
-    todos = users_plan.plan(declared, seen, known, params["native"])
-    users_plan.refuse_removal(todos)
-    others = users_plan.undeclared_admins(declared, seen, known)
+        plan.require(declared, seen, known)
+    todos = plan.plan(declared, seen, known, params["native"])
+    plan.refuse_removal(todos)
+    others = plan.undeclared_admins(declared, seen, known)
     if params["undeclared_admins"] == "demote":
-        todos += users_plan.demotions(others)
+        todos += plan.demotions(others)
         others = []
     if todos and not module.check_mode:
-        users.apply(ask, api, todos, seen)
+        sync.apply(ask, api, todos, seen)
     return {
         "changed": bool(todos),
-        "messages": users_plan.sentences(todos),
+        "messages": plan.sentences(todos),
         "undeclared_admins": others,
-        "diff": users_plan.diff(todos, seen, known),
+        "diff": plan.diff(todos, seen, known),
     }
 
 

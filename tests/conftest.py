@@ -43,7 +43,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ours")
 
 #: Tests of the site on the bare machine, which they share.
-ON_BARE_SITE = ("integration/test_make_site.py", "integration/test_molecule.py", "e2e/test_journey.py")
+ON_BARE_SITE = ("integration/site/test_make_site.py", "integration/site/test_molecule.py", "e2e/test_journey.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hosts.hosts import Host
-from site_promises import Site, SitePromises
+from support.mixins.site import Site, SitePromises
 
 
 class TestSite(SitePromises):

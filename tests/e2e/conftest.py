@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from e2e.hub_pages import Site
+from support.hub_pages import Site
 
 FAILED = pytest.StashKey[bool]()
 

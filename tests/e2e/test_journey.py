@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from e2e.hub_pages import HubPages, Site
+from support.hub_pages import HubPages, Site
 
 NOTEBOOK = "answer.ipynb"
 

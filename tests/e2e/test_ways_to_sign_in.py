@@ -10,11 +10,11 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Page, expect
 
-from e2e.hub_pages import HubPages
-from integration.oauth_hub import OAUTH_CLIENT, OTHER_SECRET, hub_of, provider_of
-from integration.signin_hub import ADMIN_PASSWORD, Browser, HubContainer
-from module_site import free_port
-from oauth_provider import CLIENT_ID, OAuthProvider
+from support.hub_pages import HubPages
+from support.module_site import free_port
+from support.oauth_hub import OAUTH_CLIENT, OTHER_SECRET, hub_of, provider_of
+from support.oauth_provider import CLIENT_ID, OAuthProvider
+from support.signin_hub import ADMIN_PASSWORD, Browser, HubContainer
 
 PASSWORD = "three unrelated words"
 VERSIONS = ["5.5.4", "6.1.1"]

@@ -11,77 +11,77 @@ PAGE = ROOT / "docs/explanation/who-can-get-in.md"
 # Row of the table -> the tests that fail when it is not true any more, of both its columns.
 TESTS = {
     "`jupyterhub_native_signup: open` (default)": [
-        "test_signin.py::test_sign_up_sign_in_and_out",
-        "test_signin.py::test_a_taken_name_is_taken",
-        "test_users.py::test_nobody_signs_up_under_a_declared_name",
-        "test_users.py::test_a_disabled_name_that_nobody_has_stays_nobodys",
-        "test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
+        "hub_image/test_signin.py::test_sign_up_sign_in_and_out",
+        "hub_image/test_signin.py::test_a_taken_name_is_taken",
+        "users/test_sync.py::test_nobody_signs_up_under_a_declared_name",
+        "users/test_sync.py::test_a_disabled_name_that_nobody_has_stays_nobodys",
+        "hub_image/test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
     ],
-    "`jupyterhub_native_signup: approval`": ["test_signin.py::test_approval"],
+    "`jupyterhub_native_signup: approval`": ["hub_image/test_signin.py::test_approval"],
     "`jupyterhub_native_signup: closed`": [
-        "test_signin.py::test_closed",
-        "test_signin.py::test_a_closed_hub_gets_people_from_its_admin",
+        "hub_image/test_signin.py::test_closed",
+        "hub_image/test_signin.py::test_a_closed_hub_gets_people_from_its_admin",
     ],
     "`jupyterhub_admin_user`": [
-        "test_signin.py::test_nobody_can_sign_up_as_the_admin",
-        "test_signin.py::test_not_even_while_the_account_does_not_exist",
-        "test_signin.py::test_the_admin_is_an_admin_and_others_are_not",
+        "hub_image/test_signin.py::test_nobody_can_sign_up_as_the_admin",
+        "hub_image/test_signin.py::test_not_even_while_the_account_does_not_exist",
+        "hub_image/test_signin.py::test_the_admin_is_an_admin_and_others_are_not",
     ],
     "`jupyterhub_users`, with `password`": [
-        "test_users.py::test_declared_users_are_as_declared",
-        "test_users.py::test_a_password_is_set_once_or_always_as_declared",
+        "users/test_sync.py::test_declared_users_are_as_declared",
+        "users/test_sync.py::test_a_password_is_set_once_or_always_as_declared",
     ],
-    "`jupyterhub_users`, without `password`": ["test_users.py::test_nobody_signs_up_under_a_declared_name"],
+    "`jupyterhub_users`, without `password`": ["users/test_sync.py::test_nobody_signs_up_under_a_declared_name"],
     "`jupyterhub_users`, `state: present` for an account that waits": [
-        "test_users.py::test_an_account_that_waits_is_authorized_with_the_declared_password_alone"
+        "users/test_sync.py::test_an_account_that_waits_is_authorized_with_the_declared_password_alone"
     ],
     "`jupyterhub_users`, `state: disabled`": [
-        "test_users.py::test_a_disabled_user_is_out_with_cookie_tokens_and_server"
+        "users/test_sync.py::test_a_disabled_user_is_out_with_cookie_tokens_and_server"
     ],
-    "`jupyterhub_users`, `admin: true`": ["test_users.py::test_declared_users_are_as_declared"],
-    "`jupyterhub_users`, without `admin`": ["test_users.py::test_demotion_really_demotes"],
-    "not in `jupyterhub_users`": ["test_users.py::test_groups_are_what_is_declared"],
+    "`jupyterhub_users`, `admin: true`": ["users/test_sync.py::test_declared_users_are_as_declared"],
+    "`jupyterhub_users`, without `admin`": ["users/test_sync.py::test_demotion_really_demotes"],
+    "not in `jupyterhub_users`": ["users/test_sync.py::test_groups_are_what_is_declared"],
     "`jupyterhub_undeclared_admins: demote`": [
-        "test_users.py::test_administrators_that_nobody_declares_are_named_and_demoted_only_when_told"
+        "users/test_sync.py::test_administrators_that_nobody_declares_are_named_and_demoted_only_when_told"
     ],
     "`jupyterhub_github_allowed_users`, `jupyterhub_gitlab_allowed_users`": [
-        "test_who_can_get_in.py::test_a_row",
-        "test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
+        "hub_image/test_who_can_get_in.py::test_a_row",
+        "hub_image/test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
     ],
-    "`jupyterhub_github_allowed_organizations`": ["test_who_can_get_in.py::test_a_row"],
-    "`jupyterhub_gitlab_allowed_groups`": ["test_who_can_get_in.py::test_a_row"],
-    "`jupyterhub_gitlab_allowed_projects`": ["test_who_can_get_in.py::test_a_row"],
+    "`jupyterhub_github_allowed_organizations`": ["hub_image/test_who_can_get_in.py::test_a_row"],
+    "`jupyterhub_gitlab_allowed_groups`": ["hub_image/test_who_can_get_in.py::test_a_row"],
+    "`jupyterhub_gitlab_allowed_projects`": ["hub_image/test_who_can_get_in.py::test_a_row"],
     "`jupyterhub_github_admin_users`, `jupyterhub_gitlab_admin_users`": [
-        "test_who_can_get_in.py::test_a_row",
-        "test_who_can_get_in.py::test_who_is_taken_off_admin_users_is_named_and_demoted_when_told",
-        "test_oauth.py::test_an_admin_of_github_is_an_admin_there_only",
+        "hub_image/test_who_can_get_in.py::test_a_row",
+        "hub_image/test_who_can_get_in.py::test_who_is_taken_off_admin_users_is_named_and_demoted_when_told",
+        "hub_image/test_oauth.py::test_an_admin_of_github_is_an_admin_there_only",
     ],
-    "`jupyterhub_github_allow_all`, `jupyterhub_gitlab_allow_all`": ["test_who_can_get_in.py::test_a_row"],
+    "`jupyterhub_github_allow_all`, `jupyterhub_gitlab_allow_all`": ["hub_image/test_who_can_get_in.py::test_a_row"],
     "`jupyterhub_github_users`, `jupyterhub_gitlab_users`": [
-        "test_who_can_get_in.py::test_a_row",
-        "test_oauth.py::test_a_joined_person_has_the_name_here",
+        "hub_image/test_who_can_get_in.py::test_a_row",
+        "hub_image/test_oauth.py::test_a_joined_person_has_the_name_here",
     ],
     "one in `jupyterhub_authenticators` that is not native": [
-        "test_oauth.py::test_alone_github_gives_plain_names",
-        "test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
+        "hub_image/test_oauth.py::test_alone_github_gives_plain_names",
+        "hub_image/test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
     ],
     "several in `jupyterhub_authenticators`": [
-        "test_oauth.py::test_equal_names_are_different_users",
-        "test_signin_volumes.py::test_equal_names_have_volumes_of_their_own",
+        "hub_image/test_oauth.py::test_equal_names_are_different_users",
+        "hub_image/test_signin_volumes.py::test_equal_names_have_volumes_of_their_own",
     ],
     "a new password": [
-        "test_users.py::test_a_password_is_set_once_or_always_as_declared",
-        "test_signin.py::test_a_new_password_ends_other_sessions_and_keeps_this_one",
+        "users/test_sync.py::test_a_password_is_set_once_or_always_as_declared",
+        "hub_image/test_signin.py::test_a_new_password_ends_other_sessions_and_keeps_this_one",
     ],
     "disabling or unauthorizing": [
-        "test_users.py::test_a_disabled_user_is_out_with_cookie_tokens_and_server",
-        "test_signin.py::test_unauthorizing_ends_sessions_and_tokens",
-        "test_signin.py::test_unauthorizing_stops_the_server",
+        "users/test_sync.py::test_a_disabled_user_is_out_with_cookie_tokens_and_server",
+        "hub_image/test_signin.py::test_unauthorizing_ends_sessions_and_tokens",
+        "hub_image/test_signin.py::test_unauthorizing_stops_the_server",
     ],
-    "no administrator any more": ["test_users.py::test_demotion_really_demotes"],
+    "no administrator any more": ["users/test_sync.py::test_demotion_really_demotes"],
     "deleting the user": [
-        "test_delete_user.py::test_bob_is_deleted_and_kept_in_an_archive",
-        "test_oauth.py::test_who_leaves_keeps_the_session_until_an_admin_deletes_the_user",
+        "users/test_delete.py::test_bob_is_deleted_and_kept_in_an_archive",
+        "hub_image/test_oauth.py::test_who_leaves_keeps_the_session_until_an_admin_deletes_the_user",
     ],
 }
 

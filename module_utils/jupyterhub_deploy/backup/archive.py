@@ -1,0 +1,260 @@
+"""Write a directory to an archive: GNU tar, a compressor, maybe encryption, and a file with its checksum."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import IO, Any, NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.backup import encryption
+from ansible.module_utils.jupyterhub_deploy.backup.check import CHUNK, said, start
+from ansible.module_utils.jupyterhub_deploy.backup.member_names import MOST_NAMES, Listed, shortened
+from ansible.module_utils.jupyterhub_deploy.backup.store import create
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+COMPRESS = {
+    # One thread: several volumes are packed at once anyway, and each thread more takes 20 MiB.
+    "zstd": ["zstd", "-3", "--single-thread", "--quiet", "--stdout"],
+    "gzip": ["gzip", "--stdout"],
+}
+# A record of 1 MiB: fewer and larger writes than with tar's 10 KiB.
+TAR = [
+    "tar",
+    "--create",
+    "--format=posix",
+    "--sparse",
+    "--xattrs",
+    "--acls",
+    "--numeric-owner",
+    "--blocking-factor=2048",
+    "--quoting-style=escape",
+    "--verbose",
+    "--totals",
+]
+
+# What tar says of a file that was written to, cut off, replaced or removed while it was read. A name has no newline, as
+# tar escapes it; it may hold any of these sentences itself, so the sentence is looked for at the end.
+CHANGED = re.compile(
+    r"tar: (.*): (?:file changed as we read it|File removed before we read it"
+    r"|File shrank by \d+ bytes?; padding with zeros"
+    r"|Cannot [\w ]+: (?:No such file or directory|No data available|Not a directory))"
+)
+SOCKET = re.compile(r"tar: (.*): socket ignored")
+TOTAL = re.compile(r"Total bytes written: (\d+)")
+UNIMPORTANT = re.compile(r"tar: Exiting with failure status due to previous errors")
+
+
+class Packed(NamedTuple):
+    """What was written."""
+
+    sha256: str  # of the file
+    size: int  # bytes of the file
+    content_size: int  # bytes of the tar stream
+    members: int
+    changed: list[str]
+    sockets: list[str]  # left out: an archive cannot hold them, and they mean nothing without the program behind them
+    unrestorable: list[str]  # in the archive, but no tar can extract them: their paths are too long
+
+
+class Said(NamedTuple):
+    """What tar wrote to its errors."""
+
+    changed: list[str]
+    sockets: list[str]
+    total: int | None
+    errors: list[str]
+
+
+def understand(lines: Iterator[str]) -> Said:
+    """Return what tar's messages mean. Pure."""
+    names: dict[str, dict[str, None]] = {"changed": {}, "sockets": {}}
+    counts = {"changed": 0, "sockets": 0}
+    errors: list[str] = []
+    total = None
+    for raw in lines:
+        line = raw.rstrip("\n")
+        for kind, pattern in (("changed", CHANGED), ("sockets", SOCKET)):
+            match = pattern.fullmatch(line)
+            if match:
+                name = match.group(1).removesuffix(": Warning")
+                if name not in names[kind]:
+                    counts[kind] += 1
+                    if len(names[kind]) < MOST_NAMES:
+                        names[kind][name] = None
+                break
+        else:
+            match = TOTAL.match(line)
+            if match:
+                total = int(match.group(1))
+            elif line and not UNIMPORTANT.fullmatch(line) and len(errors) < MOST_NAMES:
+                errors.append(line)
+    return Said(
+        shortened(list(names["changed"]), counts["changed"]),
+        shortened(list(names["sockets"]), counts["sockets"]),
+        total,
+        errors,
+    )
+
+
+def judge(code: int, told: Said) -> str | None:
+    """Return why what tar wrote is no backup, or ``None`` when it is one. Pure.
+
+    Exit 1 means that files changed, and the archive is good. Exit 2 means more, unless all that tar complained of are
+    files that vanished under its hands.
+
+    :param code: tar's exit status; negative for the signal that ended it.
+    """
+    if code < 0:
+        return f"tar was ended by signal {-code}"
+    if code == 2 and told.changed and not told.errors and told.total is not None:
+        return None
+    if code not in (0, 1):
+        return f"tar failed: {told.errors[-1] if told.errors else f'exit status {code}'}"
+    if told.total is None:
+        return "tar did not say how much it wrote"
+    return None
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Leave no process behind."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def pack(
+    source: str,
+    target: str,
+    compression: str,
+    recipients: Sequence[str] = (),
+    rest: contextlib.AbstractContextManager[object] | None = None,
+) -> Packed:
+    """Write everything in a directory to a new file, and have it on the disk.
+
+    Nothing is held in memory: tar writes to the compressor, and the result is hashed and written piece by piece. What
+    is encrypted never reaches the disk in the plain.
+
+    :param source: the directory. No link in it is followed; its own path has to be safe.
+    :param target: the file; must not exist. It is removed when anything goes wrong.
+    :param recipients: the public keys to encrypt for; plain when there is none.
+    :param rest: is entered for just as long as tar reads.
+    :raises DeployError: when a program fails, a file cannot be read, the disk is full or the directory vanished.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            before = os.stat(source)
+            descriptor = create(target)
+        except OSError as error:
+            raise DeployError(f"{source} cannot be written to {target}: {error.strerror}") from error
+        try:
+            file = stack.enter_context(os.fdopen(descriptor, "wb", buffering=0))
+            filters = [COMPRESS[compression]] if compression in COMPRESS else []
+            if recipients:
+                filters.append(encryption.encrypting(recipients))
+            packed = _pack(source, file, filters, stack, rest or contextlib.nullcontext())
+            _still_there(source, before)
+        except OSError as error:
+            _unlink(target)
+            where = f"; make room in {os.path.dirname(target)}" if error.errno == errno.ENOSPC else ""
+            raise DeployError(f"{source} cannot be written to {target}: {error.strerror}{where}") from error
+        except BaseException:
+            _unlink(target)
+            raise
+    return packed
+
+
+def _pack(
+    source: str,
+    file: Any,
+    filters: list[list[str]],
+    stack: contextlib.ExitStack,
+    rest: contextlib.AbstractContextManager[object],
+) -> Packed:
+    """As :func:`pack`, into an open file.
+
+    :param filters: the programs that the tar stream goes through, one after the other.
+    """
+    with tempfile.TemporaryFile() as errors, contextlib.ExitStack() as closing, contextlib.ExitStack() as resting:
+        resting.enter_context(rest)
+        # The list of members comes through a pipe: one line each, as no name in it has a newline.
+        read_names, write_names = os.pipe()
+        listed = Listed(read_names)
+        try:
+            command = [*TAR, f"--index-file=/dev/fd/{write_names}", "-C", source, "."]
+            tar = stack.enter_context(
+                _ended(start(command, stdout=subprocess.PIPE, stderr=errors, pass_fds=[write_names]))
+            )
+        finally:
+            os.close(write_names)
+        last, through = tar, []
+        for program in filters:
+            said_to = closing.enter_context(tempfile.TemporaryFile())
+            following = start(program, stdin=last.stdout, stdout=subprocess.PIPE, stderr=said_to)
+            through.append((stack.enter_context(_ended(following)), said_to))
+            if last.stdout:
+                last.stdout.close()  # the next one's alone, so that each ends when that does
+            last = following
+        sha256, size = _copy(last.stdout, file)
+        code = tar.wait()
+        resting.close()  # before the disk is waited for
+        members, unrestorable = listed.wait()
+        errors.seek(0)
+        told = understand(line.decode("utf-8", "backslashreplace") for line in errors)
+        # A program that failed is the cause of what those before it say then.
+        for process, said_to in reversed(through):
+            if process.wait():
+                raise DeployError(f"{source} cannot be packed: {_failed(process, said_to)}")
+        problem = judge(code, told)
+        if problem:
+            raise DeployError(f"{source} cannot be packed: {problem}")
+        os.fsync(file.fileno())
+        return Packed(sha256, size, told.total or 0, members, told.changed, told.sockets, unrestorable)
+
+
+def _failed(process: subprocess.Popen[bytes], errors: IO[bytes]) -> str:
+    assert isinstance(process.args, list)  # noqa: S101  (for mypy)
+    if process.returncode < 0:
+        return f"{process.args[0]} was ended by signal {-process.returncode}"
+    return f"{process.args[0]} failed: {said(errors)}"
+
+
+def _copy(stream: Any, file: Any) -> tuple[str, int]:
+    """Write a stream to a file; return its checksum and size."""
+    total, size = hashlib.sha256(), 0
+    while chunk := stream.read1(CHUNK):
+        total.update(chunk)
+        size += len(chunk)
+        rest = memoryview(chunk)
+        while rest:  # a disk that is nearly full takes a part first
+            rest = rest[file.write(rest) :]
+    return total.hexdigest(), size
+
+
+def _still_there(source: str, before: os.stat_result) -> None:
+    """Refuse what was read of a directory that was removed meanwhile: tar took each file as one that vanished.
+
+    :raises DeployError: when it is gone, or another one.
+    """
+    try:
+        after = os.stat(source)
+        gone = (after.st_dev, after.st_ino) != (before.st_dev, before.st_ino)
+    except OSError:
+        gone = True
+    if gone:
+        raise DeployError(f"{source} vanished while it was read; unless somebody removed the volume, look at its disk")
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)

@@ -1,0 +1,125 @@
+"""The hub's own state: its database, copied while it is in use, its secrets, its configuration and what runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.backup import plan
+from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
+from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_CONFIG
+from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB
+from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+DATABASE = "jupyterhub.sqlite"
+# What the hub's environment tells of the deployment; nothing else of it is kept: there may be secrets in it.
+TOLD = ("DOCKER_NOTEBOOK_IMAGE", "DOCKER_NETWORK_NAME", "DOCKER_NOTEBOOK_DIR", "JUPYTERHUB_ADMIN")
+# Seconds for which the copy of the database waits for a hub that writes without a pause.
+PATIENCE = 120
+
+
+class HubState:
+    """What one hub keeps on its host.
+
+    :param config_dir: directory of its configuration and secrets.
+    :param data_volume: name of the volume with its database.
+    """
+
+    def __init__(self, client: Any, hub: str, config_dir: str, data_volume: str) -> None:
+        self.client = client
+        self.hub = hub
+        self.config_dir = config_dir
+        self.data_volume = data_volume
+
+    def stage(self, data: Volume | None, staging: str) -> None:
+        """Copy the hub's state to a directory.
+
+        :param data: the volume with the database.
+        :raises DeployError: when a part of it is not there.
+        """
+        if not data:
+            raise DeployError(f"volume {self.data_volume} with the hub's database does not exist; is the hub deployed?")
+        problem = plan.needs_container(data)
+        if problem:
+            raise DeployError(f"{problem}; the hub's database can be copied from a plain volume only")
+        source = os.path.join(data.mountpoint, DATABASE)
+        copy_database(source, os.path.join(staging, DATABASE))
+        secrets = os.path.join(self.config_dir, "secrets")
+        if not os.path.isdir(secrets):
+            raise DeployError(f"the hub's secrets are not in {secrets}; is config_dir the right directory?")
+        shutil.copytree(secrets, os.path.join(staging, "secrets"), ignore=shutil.ignore_patterns(".*"))
+        container = inspect_container(self.client, self.hub)
+        digest = ((container or {}).get("Config", {}).get("Labels") or {}).get(LABEL_CONFIG)
+        if digest:
+            shutil.copytree(os.path.join(self.config_dir, f"config-{digest}"), os.path.join(staging, "config"))
+        with open(os.path.join(staging, "state.json"), "w", encoding="utf-8") as file:
+            json.dump(self.state(container, digest), file, indent=2, sort_keys=True)
+            file.write("\n")
+
+    def state(self, container: dict[str, Any] | None, digest: str | None) -> dict[str, Any]:
+        """Return what runs: images with their ids, and what the hub was told of them."""
+        environment = dict(entry.partition("=")[::2] for entry in (container or {}).get("Config", {}).get("Env") or [])
+        told = {name: environment[name] for name in TOLD if name in environment}
+        images: dict[str, Any] = {}
+        for purpose, name in (("hub", self.hub), ("proxy", f"{self.hub}-proxy")):
+            found = inspect_container(self.client, name)
+            if found and ((found["Config"].get("Labels") or {}).get(LABEL_HUB) == self.hub):
+                images[purpose] = {"name": found["Config"]["Image"], "id": found["Image"]}
+        if told.get("DOCKER_NOTEBOOK_IMAGE"):
+            name = told["DOCKER_NOTEBOOK_IMAGE"]
+            images["notebook"] = {"name": name, "id": (inspect_image(self.client, name) or {}).get("Id")}
+        engine = self.client.version()["Version"]
+        return {"hub": self.hub, "config": digest, "environment": told, "images": images, "engine": engine}
+
+
+def copy_database(source: str, target: str) -> None:
+    """Copy a database that is in use, and prove that the copy is whole.
+
+    :raises DeployError: when it is not there, does not come to rest, or is damaged.
+    """
+    deadline = time.monotonic() + PATIENCE
+
+    def waited(status: int, remaining: int, total: int) -> None:
+        if remaining and time.monotonic() > deadline:
+            raise DeployError(f"the hub writes to its database {source} without a pause; try again later")
+
+    if not os.path.isfile(source):
+        raise DeployError(f"the hub's database {source} does not exist; has the hub ever run?")
+    try:
+        # Not read-only: a hub that was killed leaves a journal, and only who may write can undo what it began.
+        before = sqlite3.connect(f"file:{_escaped(source)}?mode=rw", uri=True, timeout=30)
+        copy = sqlite3.connect(target)
+        os.chmod(target, 0o600)
+        try:
+            before.backup(copy, progress=waited)
+            ((verdict,), *_) = copy.execute("PRAGMA integrity_check").fetchall()
+        finally:
+            copy.close()
+            before.close()
+    except sqlite3.Error as error:
+        raise DeployError(f"the hub's database {source} cannot be copied: {error}") from error
+    if verdict != "ok":
+        raise DeployError(f"the hub's database {source} is damaged: {verdict}; restore an older backup of the hub")
+
+
+def _escaped(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def content_digest(path: str) -> str:
+    """Return a digest over the names and contents of small files in a directory."""
+    total = hashlib.sha256()
+    for parent, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            file = os.path.join(parent, name)
+            with open(file, "rb") as content:
+                name_digest = hashlib.sha256(os.fsencode(os.path.relpath(file, path))).hexdigest()
+                total.update(f"{name_digest} {hashlib.sha256(content.read()).hexdigest()}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,61 @@
+"""One run of backups from begin to end: lock, clean, back up, remove old ones. For the module and for the schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.backup import plan, retention, store
+from ansible.module_utils.jupyterhub_deploy.backup.run import Runner
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+# As an AnsibleModule takes it. The schedule on a host keeps values for all of it.
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "directory": {"type": "path", "required": True},
+    "volumes": {"type": "list", "elements": "str", "default": []},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "hub_state": {"type": "bool", "default": True},
+    "compression": {"type": "str", "choices": ["zstd", "gzip", "none"], "default": "zstd"},
+    "recipients": {"type": "list", "elements": "str", "default": []},
+    "consistency": {"type": "str", "choices": ["live", "paused", "stopped"], "default": "live"},
+    "token_file": {"type": "path", "default": "", "no_log": False},
+    "stop_timeout": {"type": "int", "default": 60},
+    "force": {"type": "bool", "default": False},
+    "parallel": {"type": "int", "default": 2},
+    "keep": {"type": "dict", "options": {rule: {"type": "int", "default": 0} for rule in retention.RULES}},
+    "config_dir": {"type": "path", "default": "/etc/jupyterhub"},
+    "data_volume": {"type": "str", "default": ""},
+}
+
+
+def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Back up, and return what the module ``jupyterhub_backup`` documents (``RETURN``).
+
+    :param params: see :data:`ARGUMENTS`, and ``progress_file``, see :class:`progress.Reporter`.
+    :raises DeployError: nothing could be begun. When single backups fail, the result says so.
+    """
+    if params["parallel"] < 1:
+        raise DeployError(f"parallel is {params['parallel']}; at least one backup has to be made at a time")
+    runner = Runner(connect_or_none() if check_mode else connect(), params, check_mode)
+    cleaned: list[str] = []
+    removed: list[str] = []
+    if check_mode:
+        results = runner.run(params["volumes"], params["hub_state"])
+    else:
+        store.ensure_folder(params["directory"])
+        with store.lock(params["directory"]):
+            cleaned = runner.recover() + store.clean(params["directory"])
+            results = runner.run(params["volumes"], params["hub_state"])
+            if params["keep"]:
+                for result in results:
+                    if result["action"] != "failed":
+                        removed += retention.prune(params["directory"], result["name"], params["keep"])
+    totals = plan.totals(results)
+    return {
+        "changed": bool(totals["backed_up"] or cleaned or removed),
+        "results": results,
+        "totals": totals,
+        "cleaned": cleaned,
+        "removed": removed,
+    }

@@ -1,0 +1,446 @@
+"""How backups lie on the disk: names, manifests, what counts as a backup, the lock, and the way a file gets there.
+
+``<directory>/<folder>/<stem>.tar.zst`` (with ``.age`` behind it when it is encrypted) and, written last,
+``<stem>.json`` beside it. A folder is named like the volume that it is for; the hub's own state is in the folder
+``hub``. A backup exists if its manifest can be read and the archive that it names is there with the size that it says.
+Nothing else counts, so a killed run leaves nothing half.
+
+Files of a run that is still going on, or was killed, are ``.<stem>.<something>.partial``. ``<stem>.verified`` says that
+the backup was read again (see ``backup/verify.py``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
+from typing import Any, Callable
+
+from ansible.module_utils.jupyterhub_deploy.docker import user_volumes
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+FORMAT = 1
+HUB_FOLDER = "hub"
+VOLUME, HUB = "volume", "hub"  # kinds
+ENDINGS = {"zstd": ".tar.zst", "gzip": ".tar.gz", "none": ".tar"}
+ENCRYPTIONS = {"none": "", "age": ".age"}  # with what they add to an archive's name
+CONSISTENCIES = ("live", "paused", "stopped")
+
+STEM = re.compile(r"\d{8}T\d{6}Z")
+PARTIAL = re.compile(r"\.(\d{8}T\d{6}Z)\.[a-z]+\.partial")
+# What the Docker engine accepts as a name. No name that leads out of a directory is among them.
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+
+VERIFIED = ".verified"
+LOCK = ".lock"
+
+
+def ending(compression: str, encryption: str) -> str:
+    """Return how an archive's name ends."""
+    return ENDINGS[compression] + ENCRYPTIONS[encryption]
+
+
+EVERY_ENDING = [ending(compression, encryption) for compression in ENDINGS for encryption in ENCRYPTIONS]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known of one backup. The names are those in the JSON file."""
+
+    kind: str
+    hub: str
+    volume: str | None  # None for the hub's own state
+    user: str | None
+    created: str  # ISO 8601, UTC
+    archive: str  # file name
+    compression: str
+    sha256: str  # of the archive's file
+    size: int  # bytes of the archive's file
+    content_size: int  # bytes of the tar stream in it
+    members: int  # in the tar stream, `./` included
+    changed: list[str]  # what changed, grew, shrank or vanished while it was read; escaped as GNU tar prints names
+    seconds: float
+    driver: str | None
+    labels: dict[str, str]
+    options: dict[str, str]
+    consistency: str
+    scan: str | None
+    versions: dict[str, str]
+    encryption: str = "none"
+    recipients: list[str] = field(default_factory=list)  # the public keys that it is encrypted for
+    sockets: list[str] = field(default_factory=list)  # left out; escaped as GNU tar prints names
+    unrestorable: list[str] = field(default_factory=list)  # in the archive, but their paths are too long to extract
+    format: int = FORMAT
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that this backup belongs in."""
+        return HUB_FOLDER if self.kind == HUB else str(self.volume)
+
+    def is_of(self, user: str) -> bool:
+        """Tell whether it is of a user's volume."""
+        return user_volumes.is_of(user, self.hub, self.volume, self.user)
+
+    def to_json(self) -> str:
+        """Return the manifest's text."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str | bytes, path: str) -> Manifest:
+        """Return what a manifest's text says.
+
+        :param path: where the text comes from; named in errors, and the archive's name has to fit to it.
+        :raises DeployError: when it is no manifest of ours, saying why.
+        """
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DeployError(f"manifest {path} is not JSON: {error}") from error
+        if isinstance(found, dict):
+            found = {**ABSENT, **found}
+        wrong = _wrong(found, path)
+        if wrong:
+            raise DeployError(f"manifest {path} is not valid: {wrong}")
+        return Manifest(**{one.name: found[one.name] for one in fields(Manifest)})
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(_text(item) for pair in value.items() for item in pair)
+
+
+def _optional(value: Any) -> bool:
+    return value is None or _text(value)
+
+
+def _list(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+# Each field of a manifest: whether a value fits, and what would have fitted.
+CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "kind": (lambda value: value in (VOLUME, HUB), "volume or hub"),
+    "hub": (_text, "a text"),
+    "volume": (_optional, "a text or null"),
+    "user": (_optional, "a text or null"),
+    "created": (_text, "a text"),
+    "archive": (_text, "a text"),
+    "compression": (lambda value: _text(value) and value in ENDINGS, f"one of {', '.join(ENDINGS)}"),
+    "sha256": (lambda value: _text(value) and bool(re.fullmatch(r"[0-9a-f]{64}", value)), "64 hexadecimal digits"),
+    "size": (_count, "a number of bytes"),
+    "content_size": (_count, "a number of bytes"),
+    "members": (_count, "a number"),
+    "changed": (_list, "a list of texts"),
+    "seconds": (lambda value: isinstance(value, (int, float)) and not isinstance(value, bool), "a number"),
+    "driver": (_optional, "a text or null"),
+    "labels": (_texts, "texts by name"),
+    "options": (_texts, "texts by name"),
+    "consistency": (lambda value: value in CONSISTENCIES, f"one of {', '.join(CONSISTENCIES)}"),
+    "scan": (_optional, "a text or null"),
+    "versions": (_texts, "texts by name"),
+    "encryption": (lambda value: _text(value) and value in ENCRYPTIONS, f"one of {', '.join(ENCRYPTIONS)}"),
+    "recipients": (_list, "a list of texts"),
+    "sockets": (_list, "a list of texts"),
+    "unrestorable": (_list, "a list of texts"),
+}
+# What earlier manifests do not say, and what that means.
+ABSENT: dict[str, Any] = {"encryption": "none", "recipients": [], "sockets": [], "unrestorable": []}
+
+
+def _wrong(found: Any, path: str) -> str | None:
+    """Return what is wrong with a manifest, ``None`` when nothing is."""
+    if not isinstance(found, dict):
+        return "it is no object"
+    if found.get("format") != FORMAT:
+        return f"format is {found.get('format')!r}; this version of the deployment reads format {FORMAT}"
+    for name, (fits, what) in CHECKS.items():
+        if name not in found:
+            return f"{name} is missing"
+        if not fits(found[name]):
+            return f"{name} is {found[name]!r} instead of {what}"
+    stem = os.path.basename(path)[: -len(".json")]
+    archive = stem + ending(found["compression"], found["encryption"])
+    if found["archive"] != archive:
+        return f"archive is {found['archive']!r} instead of {archive}"
+    volume = found["volume"]
+    if found["kind"] == VOLUME and (volume == HUB_FOLDER or not VOLUME_NAME.fullmatch(volume or "")):
+        return f"volume is {volume!r}, which is no volume's name"
+    return None
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One backup that exists."""
+
+    directory: str
+    stem: str
+    manifest: Manifest
+
+    @property
+    def archive_path(self) -> str:
+        """Where its archive is."""
+        return os.path.join(self.directory, self.manifest.folder, self.manifest.archive)
+
+    @property
+    def manifest_path(self) -> str:
+        """Where its manifest is."""
+        return os.path.join(self.directory, self.manifest.folder, f"{self.stem}.json")
+
+    @property
+    def time(self) -> datetime:
+        """When it was begun (UTC)."""
+        return time_of(self.stem)
+
+
+def stem_of(moment: datetime) -> str:
+    """Return the stem of a backup that begins at a moment."""
+    return moment.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+
+
+def time_of(stem: str) -> datetime:
+    """Return the moment that a stem names (UTC)."""
+    return datetime.strptime(stem, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+
+
+def load(directory: str, folder: str, stem: str) -> Backup:
+    """Return one backup.
+
+    :raises DeployError: when it does not exist, saying which part is missing or wrong.
+    """
+    path = os.path.join(directory, folder, f"{stem}.json")
+    try:
+        time_of(stem)
+        with open(path, "rb") as file:
+            manifest = Manifest.from_json(file.read(), path)
+    except (OSError, ValueError) as error:
+        raise DeployError(f"manifest {path} cannot be read: {error}") from error
+    if manifest.folder != folder:
+        raise DeployError(f"manifest {path} is of {manifest.folder}, not of {folder}; it was moved to a wrong folder")
+    backup = Backup(directory, stem, manifest)
+    try:
+        found = os.lstat(backup.archive_path)
+    except OSError as error:
+        raise DeployError(f"the archive of {path} cannot be read: {error}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DeployError(f"the archive of {path}, {manifest.archive}, is not a plain file")
+    if found.st_size != manifest.size:
+        raise DeployError(f"the archive of {path} has {found.st_size} bytes instead of {manifest.size}")
+    return backup
+
+
+def folders(directory: str) -> list[str]:
+    """Return the names of the folders that may hold backups."""
+    try:
+        entries = list(os.scandir(directory))
+    except FileNotFoundError:
+        return []
+    return sorted(
+        entry.name for entry in entries if VOLUME_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)
+    )
+
+
+def look(directory: str, folder: str) -> tuple[list[Backup], list[str]]:
+    """Return the backups in a folder, oldest first, and why other manifests there are no backups."""
+    backups, faults = [], []
+    try:
+        names = sorted(os.listdir(os.path.join(directory, folder)))
+    except FileNotFoundError:
+        names = []
+    for name in names:
+        stem, ending = os.path.splitext(name)
+        if ending == ".json" and STEM.fullmatch(stem):
+            try:
+                backups.append(load(directory, folder, stem))
+            except DeployError as error:
+                faults.append(str(error))
+    return backups, faults
+
+
+def backups_in(directory: str, folder: str) -> list[Backup]:
+    """Return the backups in a folder, oldest first."""
+    return look(directory, folder)[0]
+
+
+def every_backup(directory: str) -> dict[str, list[Backup]]:
+    """Return all backups by folder, oldest first."""
+    return {folder: backups_in(directory, folder) for folder in folders(directory)}
+
+
+@contextlib.contextmanager
+def lock(directory: str, shared: bool = False, name: str = LOCK) -> Iterator[None]:
+    """Hold the lock of a directory of backups.
+
+    :param shared: for those who only read; they keep each other company and those who write out. Where nobody can
+        write, on a disk that is mounted read-only, they need no lock.
+    :param name: another lock than that of those who write; of those who copy, say.
+    :raises DeployError: when another run holds it. It is not waited for: it may take hours.
+    """
+    path = os.path.join(directory, name)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if shared and error.errno == errno.EROFS:
+            yield
+            return
+        raise DeployError(f"the backups in {directory} cannot be locked: {error}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            process = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            who = f"another run (process {process})" if process else "another run"
+            raise DeployError(
+                f"{who} is using the backups in {directory}; wait until it has ended, then try again"
+            ) from error
+        with contextlib.suppress(OSError):  # only what others are told; a full disk may refuse it
+            os.ftruncate(descriptor, 0)
+            if not shared:
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def ensure_folder(path: str) -> None:
+    """Make a directory that root alone can enter, or mend its mode.
+
+    :raises DeployError: when the file system does not take it.
+    """
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if stat.S_IMODE(os.stat(path).st_mode) != 0o700:
+            os.chmod(path, 0o700)
+    except OSError as error:
+        raise DeployError(f"directory {path} for backups cannot be made: {error}") from error
+
+
+def sync_folder(path: str) -> None:
+    """Have the names in a directory on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_filesystem(path: str) -> None:
+    """Have everything on the disk that was written to the file system of a directory so far.
+
+    :raises OSError: the directory is not there, or the disk did not take all of it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if libc.syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), path)
+    finally:
+        os.close(descriptor)
+
+
+def create(path: str) -> int:
+    """Return the descriptor of a new file that root alone can read."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+
+
+class Draft:
+    """A backup that is being made: a stem of its own, partial files, and the step that makes it exist."""
+
+    def __init__(self, directory: str, folder: str, compression: str, encryption: str = "none") -> None:
+        """Choose a stem that no file there has yet; waits for the next second when this one is taken."""
+        self.path = os.path.join(directory, folder)
+        ensure_folder(self.path)
+        while True:
+            self.stem = stem_of(datetime.now(timezone.utc))
+            if not any(self.stem in name for name in os.listdir(self.path)):
+                break
+            time.sleep(0.05)
+        self.archive = self.stem + ending(compression, encryption)
+        self.archive_partial = self.partial("archive")
+        self.manifest_partial = self.partial("manifest")
+
+    def partial(self, what: str) -> str:
+        """Return the name of a file of this backup that is removed when the run is killed."""
+        return os.path.join(self.path, f".{self.stem}.{what}.partial")
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make the backup exist. The archive's partial file has to be whole and on the disk."""
+        descriptor = create(self.manifest_partial)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(manifest.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(os.path.dirname(self.path))  # where the folder itself may be new
+        # The partial manifest has to be there before the archive gets its name: it tells clean() whose archive it is.
+        sync_folder(self.path)
+        os.rename(self.archive_partial, os.path.join(self.path, self.archive))
+        sync_folder(self.path)
+        os.rename(self.manifest_partial, os.path.join(self.path, f"{self.stem}.json"))
+        sync_folder(self.path)
+
+    def discard(self) -> None:
+        """Remove what there is of a backup that was not finished."""
+        remove(leftovers(self.path, self.stem))
+
+
+def leftovers(path: str, stem: str | None = None) -> list[str]:
+    """Return what runs that did not finish left in a folder, in the order in which it has to be removed.
+
+    An archive without a manifest is one of them only when a partial manifest of the same stem lies beside it; any other
+    was put there by somebody else.
+
+    :param path: the folder.
+    :param stem: look for this backup's alone.
+    """
+    names = set(os.listdir(path))
+    partials = sorted(name for name in names if (match := PARTIAL.fullmatch(name)) and stem in (None, match.group(1)))
+    archives = []
+    for name in partials:
+        if name.endswith(".manifest.partial"):
+            mine = name.split(".")[1]
+            if f"{mine}.json" not in names:
+                archives += [mine + end for end in (*EVERY_ENDING, VERIFIED) if mine + end in names]
+    return [os.path.join(path, name) for name in archives + partials]
+
+
+def remove(paths: list[str]) -> None:
+    """Remove files, and directories with what is in them."""
+    for path in paths:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
+def clean(directory: str) -> list[str]:
+    """Remove what killed runs left, and return its paths. The caller holds the lock."""
+    found = [path for folder in folders(directory) for path in leftovers(os.path.join(directory, folder))]
+    remove(found)
+    return found
+
+
+def forget(backup: Backup) -> None:
+    """Remove a backup. It stops to exist at once; a kill in between leaves what :func:`clean` finds."""
+    path = os.path.dirname(backup.manifest_path)
+    partial = os.path.join(path, f".{backup.stem}.manifest.partial")
+    os.rename(backup.manifest_path, partial)
+    sync_folder(path)
+    verified = os.path.join(path, backup.stem + VERIFIED)
+    remove([backup.archive_path, *([verified] if os.path.lexists(verified) else []), partial])

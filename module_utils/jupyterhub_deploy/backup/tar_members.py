@@ -1,0 +1,268 @@
+"""What an archive may hold to be restored: each of its members judged, in their order.
+
+GNU tar writes a directory, then all that is in it, then goes on. So the members may come in no other order, and it
+takes a stack of directories, not a list of all names, to know that each member's parent is a directory of this archive:
+a member that would be written through a symlink has no such parent, and a name that comes twice is seen.
+
+Memory: eight bytes for each member, plus the names in one directory and those above it, plus all hard links.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from ansible.module_utils.jupyterhub_deploy.backup.member_names import LONGEST_NAME, MOST_NAMES
+from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import (
+    DIRECTORY,
+    FIFO,
+    FILE,
+    LINK,
+    PAX,
+    SPARSE,
+    SYMLINK,
+    ZEROS,
+    Reader,
+    check_header,
+    octal,
+    pax,
+    refused,
+    shown,
+    text_in,
+)
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+LONGEST_PART = 255
+MEMBERS = (FILE, LINK, SYMLINK, DIRECTORY, FIFO)
+DEVICES = {b"3": "a character device", b"4": "a block device"}
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an archive holds, and what a tree has to hold once it is extracted."""
+
+    entries: int  # members, `./` included
+    directories: int
+    symlinks: int
+    fifos: int
+    files: int  # all others; a hard link counts as a file of its own
+    links: int  # how many members are hard links, whatever to
+    size: int  # bytes of all files, holes included, each file once however many names it has
+    # Of what no tar can extract: names, as far as they are not below one another, how many members, and their places.
+    left_out: tuple[str, ...] = ()
+    left_out_entries: int = 0
+    gaps: tuple[tuple[int, int], ...] = ()  # first byte in the tar stream, and the one behind the last
+
+
+def judge(tar: IO[bytes], path: str, members: int, content_size: int) -> Content:
+    """Judge a tar stream.
+
+    :param path: the archive's, for messages.
+    :param members: how many there have to be.
+    :param content_size: bytes that the stream has to have.
+    :raises DeployError: it cannot be restored.
+    """
+    reader = Reader(tar, path, content_size)
+    judged = Members(path)
+    extended: dict[bytes, bytes] | None = None
+    begin = 0  # of the member, its extended header included
+    while True:
+        if extended is None:
+            begin = reader.done
+        header = reader.block()
+        if header == ZEROS:
+            break
+        kind = header[156:157]
+        check_header(header, path, judged.count)
+        if kind == PAX:
+            if extended is not None:
+                raise refused(path, judged.count, "it has two extended headers")
+            extended = pax(reader, header, path, judged.count)
+            continue
+        left_out = judged.left_out_entries
+        reader.skip(judged.add(header, extended or {}))
+        if judged.left_out_entries > left_out:
+            judged.add_gap(begin, reader.done)
+        extended = None
+    if extended is not None:
+        raise refused(path, judged.count, "it has an extended header and nothing else")
+    reader.finish()
+    content = judged.content()
+    if judged.count != members:
+        raise DeployError(f"archive {path} has {judged.count} members, not {members} as its manifest says")
+    return content
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first of some names for a message, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+class _Folder:
+    """A directory whose members are being read, and the digests of their names."""
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.seen: set[int] = set()
+
+
+class Members:
+    """What there was so far, and whether the next member may follow."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.count = self.directories = self.symlinks = self.fifos = self.links = self.size = 0
+        self.folders: list[_Folder] = []
+        self.names = array("Q")  # digests of all members that are no directories, in their order
+        self.wanted: dict[int, tuple[int, bytes, bytes]] = {}  # hard links: digest of the target → place, name, target
+        self.left_out: list[bytes] = []
+        self.left_out_entries = 0
+        self.gaps: list[tuple[int, int]] = []
+        self.key = os.urandom(16)  # so that nobody can look for two names with one digest
+
+    def add(self, header: bytes, extended: dict[bytes, bytes]) -> int:
+        """Judge a member; return how many bytes of content follow."""
+        kind = header[156:157]
+        name = extended.get(b"GNU.sparse.name") or extended.get(b"path") or self._header_name(header)
+        self._check_kind(kind, name)
+        parts = self._check_name(name, kind)
+        size = int(extended.get(b"size", b"%d" % octal(header, 124, 136, self.path, self.count, "size")))
+        sparse = SPARSE.intersection(extended)
+        if kind != FILE and (size or sparse or b"size" in extended):
+            raise self._refuse(name, "it has content, which only a plain file has")
+        if sparse and sparse != SPARSE:
+            raise self._refuse(name, "its description of a sparse file is not complete")
+        target = extended.get(b"linkpath") or text_in(header, 157, 257)
+        # A user who made such a path must get everything else back all the same.
+        too_long = len(name) > LONGEST_NAME or (kind == LINK and len(target) > LONGEST_NAME)
+        if kind in (LINK, SYMLINK):
+            self._check_target(kind, name, target, too_long)
+        elif b"linkpath" in extended or header[157:158] != b"\0":
+            raise self._refuse(name, "it has a link's target and is no link")
+        self._place(name, kind, parts)
+        self.count += 1
+        if too_long:
+            self._leave_out(name)
+            return size
+        self.directories += kind == DIRECTORY
+        self.symlinks += kind == SYMLINK
+        self.fifos += kind == FIFO
+        self.links += kind == LINK
+        self.size += int(extended[b"GNU.sparse.realsize"]) if sparse else size
+        return size
+
+    def content(self) -> Content:
+        """Return what there was, once all was read.
+
+        :raises DeployError: a hard link's target was not before it.
+        """
+        # Only at the end, and in one walk: a place to look up each name would take many times the memory.
+        for place, digest in enumerate(self.names):
+            if self.wanted and digest in self.wanted and place < self.wanted[digest][0]:
+                del self.wanted[digest]
+        for _, name, target in self.wanted.values():
+            raise self._refuse(name, f"it is a hard link to {shown(target)}, which is not in the archive before it")
+        entries = self.count - self.left_out_entries
+        others = entries - self.directories - self.symlinks - self.fifos
+        return Content(
+            entries,
+            self.directories,
+            self.symlinks,
+            self.fifos,
+            others,
+            self.links,
+            self.size,
+            tuple(map(shown, self.left_out)),
+            self.left_out_entries,
+            tuple(self.gaps),
+        )
+
+    def add_gap(self, begin: int, end: int) -> None:
+        """Note the place of a member that is left out."""
+        if self.gaps and self.gaps[-1][1] == begin:
+            begin = self.gaps.pop()[0]
+        self.gaps.append((begin, end))
+
+    def _leave_out(self, name: bytes) -> None:
+        self.left_out_entries += 1
+        last = self.left_out[-1] if self.left_out else b""
+        below = last.endswith(b"/") and name.startswith(last)
+        if not below and len(self.left_out) < MOST_NAMES:
+            self.left_out.append(name)
+
+    def _refuse(self, name: bytes, why: str) -> DeployError:
+        return refused(self.path, self.count, why, name)
+
+    def _digest(self, name: bytes) -> int:
+        return int.from_bytes(hashlib.blake2b(name, digest_size=8, key=self.key).digest(), "big")
+
+    @staticmethod
+    def _header_name(header: bytes) -> bytes:
+        prefix, name = text_in(header, 345, 500), text_in(header, 0, 100)
+        return prefix + b"/" + name if prefix else name
+
+    def _check_kind(self, kind: bytes, name: bytes) -> None:
+        if kind in DEVICES:
+            raise self._refuse(name, f"it is {DEVICES[kind]}")
+        if kind not in MEMBERS:
+            raise self._refuse(name, f"it is of type `{shown(kind)}`, which backups do not have")
+
+    def _check_name(self, name: bytes, kind: bytes, what: str = "its name") -> list[bytes]:
+        """Return the parts of a name that is safe and in the one form that it may have."""
+        if name.startswith(b"/"):
+            raise self._refuse(name, f"{what} is absolute")
+        if b".." in name.split(b"/"):
+            raise self._refuse(name, f"{what} has `..`")
+        inner = name[2:]
+        if kind == DIRECTORY and name != b"./":
+            if not inner.endswith(b"/"):
+                raise self._refuse(name, f"{what} is a directory's and has no slash at its end")
+            inner = inner[:-1]
+        parts = inner.split(b"/") if name != b"./" else []
+        if not name.startswith(b"./") or any(part in (b"", b".") for part in parts):
+            raise self._refuse(name, f"{what} is not written as GNU tar writes it (./directory/name)")
+        if any(len(part) > LONGEST_PART for part in parts):
+            raise self._refuse(name, f"a part of {what[4:]} is longer than {LONGEST_PART} bytes")
+        if not parts and kind != DIRECTORY:
+            raise self._refuse(name, "it has the place of the volume's own directory")
+        return parts
+
+    def _check_target(self, kind: bytes, name: bytes, target: bytes, too_long: bool) -> None:
+        if not target:
+            raise self._refuse(name, "it is a link to nothing")
+        if kind == LINK:
+            try:
+                self._check_name(target, FILE)
+            except DeployError:
+                raise self._refuse(name, f"it is a hard link to {shown(target)}, outside of the volume") from None
+            # If several links want one target, the first of them decides.
+            if not too_long:
+                self.wanted.setdefault(self._digest(target), (len(self.names), name, target))
+
+    def _place(self, name: bytes, kind: bytes, parts: list[bytes]) -> None:
+        """Find the directory that a member is in, and note that it is there."""
+        if not parts:
+            if self.folders or self.count:
+                raise self._refuse(name, "it comes twice")
+            self.folders.append(_Folder(b"./"))
+            return
+        if not self.count:
+            raise self._refuse(name, "the archive does not begin with `./`, the volume's own directory")
+        parent = b"".join([b"./", *(part + b"/" for part in parts[:-1])])
+        while self.folders and self.folders[-1].name != parent:
+            self.folders.pop()
+        if not self.folders:
+            raise self._refuse(name, f"{shown(parent)} is not the directory that is being restored at this place")
+        seen, digest = self.folders[-1].seen, self._digest(parts[-1])
+        if digest in seen:
+            raise self._refuse(name, "it comes twice")
+        seen.add(digest)
+        if kind == DIRECTORY:
+            self.folders.append(_Folder(name))
+        else:
+            self.names.append(self._digest(name))

@@ -1,0 +1,245 @@
+"""What is to be seen of the Docker engine on this host: reads only, by the standard library alone.
+
+No SDK is used, for it may not be installed yet, and importing it takes longer than everything here together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shlex
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_json, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+SOCKET = "/var/run/docker.sock"
+PID_FILE = "/var/run/docker.pid"  # dockerd's default, which Debian's and Docker's init scripts name as well
+CONFIG_FILE = "/etc/docker/daemon.json"
+RECORD_FILE = "/etc/jupyterhub-deploy/docker-engine.json"
+INIT_SCRIPT = "/etc/init.d/docker"
+
+# sudo and cron leave some of these out of the PATH.
+BINARY_PATH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
+
+# What `systemctl enable` makes. The link of docker.socket is not enough: it starts the engine at its first use only,
+# and until then no container comes back after a reboot.
+ENABLED_LINK = "/etc/systemd/system/multi-user.target.wants/docker.service"
+
+# An engine that loads hundreds of containers at its start accepts connections long before it answers (seconds).
+ANSWER_TIMEOUT = 60
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(path: str, socket_path: str = SOCKET, timeout: float = ANSWER_TIMEOUT) -> Any:
+    """Return what the engine answers to ``GET path``, parsed, or ``None`` when nobody listens on the socket.
+
+    :raises DeployError: when somebody listens and does not answer properly within ``timeout`` seconds, or when this
+        user may not connect.
+    """
+    connection = _UnixConnection(socket_path, timeout)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    except PermissionError as error:
+        raise DeployError(f"{socket_path} may not be opened by this user; run the play with become: true") from error
+    except socket.timeout as error:
+        raise DeployError(
+            f"the engine accepts connections on {socket_path} but does not answer within {timeout:.0f} s; "
+            "look at its log (journalctl -u docker, or /var/log/dockerd.log) and restart it"
+        ) from error
+    except (OSError, http.client.HTTPException):
+        # No socket, nobody behind it, or an engine that is just going away.
+        return None
+    finally:
+        connection.close()
+    if response.status != http.client.OK:
+        raise DeployError(f"the engine answers {response.status} to {path}: {body.decode(errors='replace').strip()}")
+    return json.loads(body)
+
+
+def observe(
+    minimum_version: str,
+    socket_path: str = SOCKET,
+    config_file: str = CONFIG_FILE,
+    pid_file: str = PID_FILE,
+) -> dict[str, Any]:
+    """Return what there is of an engine, as ``docker_engine_info`` documents it (``RETURN``).
+
+    :raises DeployError: when the socket belongs to something else than Docker, or see :func:`ask`.
+    """
+    version = ask("/version", socket_path)
+    info = (ask("/info", socket_path) if version else None) or {}
+    _refuse_podman(version or {}, socket_path)
+    dockerd = shutil.which("dockerd", path=BINARY_PATH)
+    running = version is not None
+    running_version = version["Version"] if version else ""
+    installed_version = ""
+    if dockerd and not (running and daemon_plan.is_recent(running_version, minimum_version)):
+        installed_version = version_of(dockerd)
+    pid = process_of(pid_file, "dockerd")
+    manager = daemon_plan.choose_service_manager(host_traits())
+    arguments = arguments_of(pid) if pid else unit_arguments() if dockerd and manager == "systemd" else []
+    return {
+        "installed": dockerd is not None,
+        "dockerd": dockerd or "",
+        "installed_version": installed_version,
+        "running": running,
+        "version": running_version or installed_version,
+        "api_version": version["ApiVersion"] if version else "",
+        "pid": pid,
+        "arguments": arguments,
+        "root_dir": info.get("DockerRootDir", ""),
+        "storage_driver": info.get("Driver", ""),
+        "live_restore": bool(info.get("LiveRestoreEnabled")),
+        "containers_running": info.get("ContainersRunning", 0),
+        "service_manager": manager,
+        "enabled": os.path.lexists(ENABLED_LINK),
+        "config": read_config(daemon_json.flag_value(arguments, "config-file") or config_file),
+        "sdk": sdk(),
+    }
+
+
+def _refuse_podman(version: dict[str, Any], socket_path: str) -> None:
+    names = [component.get("Name", "") for component in version.get("Components") or []]
+    if any("podman" in name.lower() for name in names):
+        raise DeployError(
+            f"{socket_path} belongs to Podman, not to Docker, which JupyterHub's DockerSpawner is not tested with; "
+            "remove the package podman-docker and run again"
+        )
+
+
+def version_of(dockerd: str) -> str:
+    """Return the version of an engine's program, without starting it.
+
+    :raises DeployError: when the program does not tell.
+    """
+    try:
+        output = subprocess.run([dockerd, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
+        # "Docker version 20.10.24+dfsg1, build 5d6db84"
+        return output.split("version", 1)[1].split(",")[0].strip()
+    except (OSError, subprocess.SubprocessError, IndexError) as error:
+        raise DeployError(f"{dockerd} --version does not tell its version ({error}); reinstall Docker") from error
+
+
+def host_traits() -> dict[str, Any]:
+    """Return what :func:`engine.choose_service_manager` decides by."""
+    capabilities = next(line for line in _read("/proc/self/status").splitlines() if line.startswith("CapEff:"))
+    return {
+        "systemd_booted": os.path.isdir("/run/systemd/system"),
+        "pid1": _read("/proc/1/comm").strip(),
+        "initctl": _is_fifo("/run/initctl"),
+        "init_script": os.access(INIT_SCRIPT, os.X_OK),
+        "capabilities": int(capabilities.split()[1], 16),
+    }
+
+
+def process_of(pid_file: str, name: str) -> int | None:
+    """Return the process id in a pid file if that process lives and is the named program, else ``None``."""
+    try:
+        pid = int(_read(pid_file).strip())
+    except (FileNotFoundError, ValueError):
+        return None
+    words = _command_line(pid)
+    return pid if words and os.path.basename(words[0]) == name else None
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Return the arguments that a process was started with, without its name."""
+    return _command_line(pid)[1:]
+
+
+def unit_arguments() -> list[str]:
+    """Return the arguments that systemd would start dockerd with; empty when there is no such unit."""
+    command = ["systemctl", "show", "--property=ExecStart", "docker.service"]
+    try:
+        line = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    # ExecStart={ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// ; ignore_errors=no ; … }
+    if "argv[]=" not in line:
+        return []
+    return shlex.split(line.split("argv[]=", 1)[1].split(" ; ", 1)[0])[1:]
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Return ``daemon.json`` as read: ``path``, ``exists``, ``options`` and what keeps it from being read."""
+    try:
+        text = _read(path)
+    except FileNotFoundError:
+        return {"path": path, "exists": False, "options": {}, "error": ""}
+    try:
+        return {"path": path, "exists": True, "options": daemon_json.parse(text, path), "error": ""}
+    except DeployError as error:
+        return {"path": path, "exists": True, "options": {}, "error": str(error)}
+
+
+def read_record(path: str) -> daemon_plan.Record:
+    """Return what an earlier run remembered; nothing when there was none.
+
+    :raises DeployError: when the file is damaged.
+    """
+    try:
+        return daemon_plan.Record(**json.loads(_read(path)))
+    except FileNotFoundError:
+        return daemon_plan.Record()
+    except (TypeError, ValueError) as error:
+        raise DeployError(
+            f"{path} is damaged ({error}); remove it: the engine then counts as one that was found, and is left alone"
+        ) from error
+
+
+def sdk() -> dict[str, Any]:
+    """Return whether the Python that runs this can import the docker SDK, of which version, and which Python it is.
+
+    The packages are looked up and not imported, which would take a quarter of a second. A directory called ``docker``
+    without code is no SDK.
+    """
+    needed = ("docker", "requests")
+    found = all((spec := importlib.util.find_spec(name)) is not None and spec.origin is not None for name in needed)
+    version = ""
+    if found:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version("docker")
+    return {"importable": found, "version": version, "python": sys.executable}
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        return [word for word in _read(f"/proc/{pid}/cmdline").split("\0") if word]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _is_fifo(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read()

@@ -1,0 +1,191 @@
+"""JupyterHub's REST API, asked from the hub's own host in the name of the deployment.
+
+The hub has a service ``deploy`` for that (see ``jupyterhub_config.py.j2``); its token is a secret of the host. It goes
+into the header of a request and nowhere else: no error, no result and no command line has it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
+from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub import secrets
+
+SERVICE = "deploy"
+TIMEOUT = 30.0  # seconds; the hub answers a request to stop a server after 10 at the latest
+PAGE = 100  # users for one request; the hub gives 200 at most unless it is told otherwise
+LONGEST_MESSAGE = 300  # characters of what the hub says of an error
+EXPECTED = (200, 201, 202, 204)
+
+
+class HubApi:
+    """The API of one hub.
+
+    :param url: of the API, such as ``http://172.18.0.2:8081/hub/api``.
+    :param token: of the hub's service ``deploy``.
+    :param timeout: seconds that one answer may take.
+    """
+
+    def __init__(self, url: str, token: str, timeout: float = TIMEOUT) -> None:
+        self.url = url.rstrip("/")
+        self.timeout = timeout
+        self._token = token
+        # The operator's proxy settings are for the internet, not for a container on this host. A redirect would take
+        # the token along to wherever it leads; the API has none.
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+
+    def request(
+        self, method: str, path: str, body: Any = None, expected: tuple[int, ...] = EXPECTED
+    ) -> tuple[int, Any]:
+        """Make one request; return the status and the answer's JSON, ``None`` when it has none.
+
+        :param path: below the API's URL, begins with a slash; names in it are quoted (see :func:`server_path`).
+        :param expected: statuses that are no error.
+        :raises DeployError: the hub does not answer, refuses the token, or answers with another status.
+        """
+        request = urllib.request.Request(  # noqa: S310  (the scheme is always http)
+            self.url + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={
+                "Authorization": f"token {self._token}",
+                "Accept": "application/jupyterhub-pagination+json",
+                "Content-Type": "application/json",
+            },
+            method=method,
+        )
+        try:
+            with self._opener.open(request, timeout=self.timeout) as response:
+                status, text = response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, text = error.code, error.read()
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            raise DeployError(
+                f"the hub at {self.url} does not answer ({reason}); look at its log with `docker logs`, or run site.yml"
+            ) from error
+        if status in expected:
+            return status, self._json(text, method, path)
+        if status in (401, 403):
+            raise DeployError(
+                f"the hub at {self.url} refuses the token of its service `{SERVICE}` ({status} for {method} {path}); "
+                "run site.yml, and if that does not help restart the hub's container, which reads the token when it "
+                "starts"
+            )
+        raise DeployError(f"the hub at {self.url} answers {method} {path} with {status}{self._message(text)}")
+
+    def users(self, state: str = "active") -> Iterator[dict[str, Any]]:
+        """Yield the hub's description of each user, in the order of their accounts, a page at a time.
+
+        :param state: ``active``: who has a server, also one that is just starting or stopping; empty: everybody.
+        """
+        for page in self._pages("/users", {"state": state} if state else {}):
+            yield from page
+
+    def last_seen(self, user: str, server: str) -> str | None:
+        """Return when the proxy last saw traffic to a server, as it writes times; ``None`` when it does not tell.
+
+        The hub itself takes this over from the proxy every so often only.
+        """
+        for page in self._pages("/proxy", {}):
+            for route in page.values():
+                data = route.get("data", {})
+                if (data.get("user"), data.get("server_name")) == (user, server):
+                    seen: str | None = data.get("last_activity")
+                    return seen
+        return None
+
+    def _pages(self, path: str, query: dict[str, str]) -> Iterator[Any]:
+        offset = 0
+        while True:
+            _, answer = self.request("GET", f"{path}?{urlencode({**query, 'offset': offset, 'limit': PAGE})}")
+            if not isinstance(answer, dict):
+                raise DeployError(
+                    f"the hub at {self.url} does not answer GET {path} in pages; is it JupyterHub 2 or newer?"
+                )
+            yield answer["items"]
+            # Where the next page begins, or nothing after the last one.
+            following = answer["_pagination"].get("next")
+            if not following or following["offset"] <= offset:
+                return
+            offset = following["offset"]
+
+    def user(self, name: str) -> dict[str, Any] | None:
+        """Return the hub's description of a user with their active servers, ``None`` when there is no such user."""
+        status, answer = self.request("GET", f"/users/{quote(name, safe='')}", expected=(200, 404))
+        return answer if status == 200 else None
+
+    def _json(self, text: bytes, method: str, path: str) -> Any:
+        if not text.strip():
+            return None
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise DeployError(f"the hub at {self.url} answers {method} {path} with something else than JSON") from error
+
+    def _message(self, text: bytes) -> str:
+        """Return what the hub says of an error, as the end of a sentence."""
+        try:
+            message = str(json.loads(text)["message"])
+        except (ValueError, KeyError, TypeError):
+            return ""
+        message = " ".join(message.replace(self._token, "…").split())[:LONGEST_MESSAGE]
+        return f": {message}" if message else ""
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOUT) -> HubApi:
+    """Return the API of a hub on this host.
+
+    :param client: a low-level Docker client.
+    :param token_file: path of the secret ``api_token``.
+    :raises DeployError: there is no such hub, it does not run, or its token is not on the host.
+    """
+    container = inspect_container(client, hub_name)
+    if container is None:
+        raise DeployError(f"there is no hub container {hub_name} on this host; run site.yml")
+    networks = container["NetworkSettings"]["Networks"].values()
+    address = next((network["IPAddress"] for network in networks if network["IPAddress"]), None)
+    if not container["State"]["Running"] or not address:
+        raise DeployError(
+            f"the hub container {hub_name} is not running; `docker logs {hub_name}` says why, or run site.yml"
+        )
+    return HubApi(f"http://{address}:{hub_spec.HUB_PORT}/hub/api", read_token(token_file), timeout)
+
+
+def read_token(path: str) -> str:
+    """Return the token that is in a file.
+
+    :raises DeployError: when there is none, or something that cannot be one.
+    """
+    directory, _, name = path.rpartition("/")
+    try:
+        token = secrets.read(directory or "/", name)
+    except (OSError, ValueError) as error:
+        raise DeployError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}") from error
+    if token is None:
+        raise DeployError(
+            f"{path}, the token of the hub's service `{SERVICE}`, is not there; run site.yml, which makes it"
+        )
+    if not re.fullmatch(r"[\x21-\x7e]+", token):  # or the header is refused, with the token in the error
+        raise DeployError(f"{path} holds something that cannot be a token; remove the file and run site.yml")
+    return token
+
+
+def server_path(user: str, server: str) -> str:
+    """Return the path of a user's server in the API; the default server's name is empty."""
+    path = f"/users/{quote(user, safe='')}/server"
+    return f"{path}s/{quote(server, safe='')}" if server else path

@@ -1,0 +1,217 @@
+"""The images of one hub on this host: what is there, what has to be done, and doing it, step by step.
+
+``images.plan`` decides and is pure; ``images.pull``, ``images.build``, ``images.bootstrap`` and ``images.smoke_test``
+do one kind of step each.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_image
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images import bootstrap, prune, pull, registry, smoke_test
+from ansible.module_utils.jupyterhub_deploy.images import build as image_build
+from ansible.module_utils.jupyterhub_deploy.images.plan import (
+    BOOTSTRAP,
+    BUILD,
+    LABEL,
+    PROVE,
+    PULL,
+    REMEMBER,
+    SERVER_PURPOSES,
+    Image,
+    Present,
+    Step,
+    outcome,
+    plan,
+    resolve,
+    undecided,
+)
+from ansible.module_utils.jupyterhub_deploy.images.reference import login_for, parse
+from ansible.module_utils.jupyterhub_deploy.progress import Reporter
+
+
+class HubImages:
+    """The images of one hub on this host."""
+
+    def __init__(self, client: Any, params: dict[str, Any], check_mode: bool = False) -> None:
+        self.client = client
+        self.check_mode = check_mode
+        self.params = params
+        self.progress = Reporter(params["progress_file"])
+        self.choice = self.choose()
+        self.images: list[Image] = resolve(params["images"], self.choice["source"])
+        self.images += [Image("extra", name, PULL, "", {}) for name in params["notebooks"]]
+        for image in self.images:
+            parse(image.name)
+        self.before = {image.name: found for image in self.images if (found := self.look(image.name))}
+        self.proofs = smoke_test.load(params["proofs_file"])
+
+    def look(self, name: str) -> Present | None:
+        """Return what the host has under a name."""
+        found = inspect_image(self.client, name) if self.client else None
+        if not found:
+            return None
+        labels = (found.get("Config") or {}).get("Labels") or {}
+        return Present(found["Id"], labels.get(LABEL, ""), found.get("RepoDigests") or [])
+
+    def choose(self) -> dict[str, Any]:
+        """Decide between pull and build; see O(source).
+
+        :raises DeployError: when the registry answers, but not with the image.
+        """
+        source, name = self.params["source"], undecided(self.params["images"])
+        if source != "auto":
+            return {"source": source, "reason": "jupyterhub_image_source says so", "new": False}
+        if not name:
+            return {"source": PULL, "reason": "every image that could be built is named", "new": False}
+        try:
+            with open(self.params["choice_file"], encoding="utf-8") as file:
+                kept = file.read().strip()
+        except OSError:
+            kept = ""
+        if kept in (PULL, BUILD):
+            return {"source": kept, "reason": f"{self.params['choice_file']} keeps an earlier choice", "new": False}
+        reference = parse(name)
+        if not self.client:
+            return {"source": PULL, "reason": "there is no engine yet that could ask the registry", "new": False}
+        if self.look(name):
+            return {"source": PULL, "reason": f"{name} is on this host already", "new": True}
+        login = login_for(reference, self.params["registry_logins"])
+        kind, text = registry.ask(self.client, name, reference, login)
+        if kind == registry.REACHABLE:
+            return {"source": PULL, "reason": f"registry {reference.registry} answers", "new": True}
+        if kind == registry.UNREACHABLE:
+            reason = f"registry {reference.registry} cannot be reached from this host ({text})"
+            return {"source": BUILD, "reason": reason, "new": True}
+        raise DeployError(registry.explain(kind, name, reference, login, text))
+
+    def upstream(self) -> dict[str, str]:
+        """Return, for the policy ``always``, the digests that registries have now of what the host has.
+
+        :raises DeployError: when one does not answer with the image.
+        """
+        digests: dict[str, str] = {}
+        if self.params["pull_policy"] != "always" or not self.client:
+            return digests
+        for image in self.images:
+            reference = parse(image.name)
+            if image.how != PULL or image.purpose == "base" or reference.digest or image.name not in self.before:
+                continue
+            login = login_for(reference, self.params["registry_logins"])
+            kind, text = registry.ask(self.client, image.name, reference, login)
+            if kind != registry.REACHABLE:
+                raise DeployError(registry.explain_newer(kind, image.name, reference, login, text))
+            digests[image.name] = text
+        return digests
+
+    def steps(self) -> list[Step]:
+        """Return what has to be done."""
+        params = self.params
+        steps = plan(
+            self.images, self.before, self.proofs, params["notebook_dir"], params["pull_policy"], self.upstream()
+        )
+        if self.choice["new"]:
+            steps.append(Step(REMEMBER, "choice", self.params["choice_file"], self.choice["reason"]))
+        return steps
+
+    def apply(self, step: Step) -> None:
+        """Carry out one step.
+
+        :raises DeployError: with what, which image, and what next.
+        """
+        image = next((image for image in self.images if image.name == step.name), None)
+        began = time.monotonic()
+        if step.action == REMEMBER:
+            self.remember()
+        elif step.action == PULL:
+            pull.pull(self.client, step.name, self.params["registry_logins"], self.progress)
+            self.record(image)
+            self.progress.say(f"pull {step.name}: done in {time.monotonic() - began:.0f} s")
+        elif image and step.action == PROVE:
+            self.prove(image)
+        elif image:
+            if step.action == BOOTSTRAP:
+                bootstrap.bootstrap(self.client, image, self.progress)
+            else:
+                base = next(other.name for other in self.images if other.purpose == "base")
+                self.build(image, base)
+            self.record(image)
+            self.progress.say(f"{image.purpose} image: done in {time.monotonic() - began:.0f} s")
+
+    def build(self, image: Image, base: str) -> None:
+        """Build one image from its context in the archive."""
+        if not self.params["archive"]:
+            raise DeployError(f"image {image.name} has to be built, but no context came along; use the action plugin")
+        context = image_build.context(self.params["archive"], image.purpose, self.params["ca_bundle"])
+        args = {**image_build.read_mirrors(), **{key: str(value) for key, value in self.params["build_args"].items()}}
+        image_build.build(self.client, image, base, context, args, self.progress)
+
+    def prove(self, image: Image) -> None:
+        """Run an image once, judge what it says, and remember it."""
+        found = self.look(image.name)
+        if not found:
+            raise DeployError(f"image {image.name} disappeared from this host; is something removing images there?")
+        self.progress.say(f"{image.purpose} image: try {image.name}")
+        proof = smoke_test.run(self.client, image.name, found.id, self.params["notebook_dir"])
+        smoke_test.judge(image.name, proof, self.params["hub_version"], self.params["notebook_dir"])
+        self.proofs[smoke_test.key(found.id, self.params["notebook_dir"])] = proof
+        smoke_test.save(self.params["proofs_file"], self.proofs)
+
+    def record(self, image: Image | None) -> None:
+        """Remember that an image, and the first stage of its build, is here because of us."""
+        path, hub = self.params["record_file"], self.params["hub"]
+        found = self.look(image.name) if image else None
+        if not image or not found:
+            return
+        record = prune.brought(prune.load(path), hub, image.purpose, found.id, image.name)
+        stage = image_build.newest_stage(self.client, image.purpose) if image.how == BUILD else None
+        if stage:
+            record = prune.brought(record, hub, prune.STAGE + image.purpose, stage)
+        prune.save(path, record)
+
+    def remember(self) -> None:
+        """Keep what ``auto`` chose."""
+        path = self.params["choice_file"]
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self.choice["source"] + "\n")
+
+    def report(self, steps: list[Step]) -> dict[str, Any]:
+        """Return the module's result, from what the host has now."""
+        now = {image.name: self.look(image.name) for image in self.images}
+        ids = {name: found.id if found else None for name, found in now.items()}
+        folder, proofs, warnings = self.params["notebook_dir"], {}, []
+        for image in self.images:
+            proof = self.proofs.get(smoke_test.key(ids[image.name] or "", folder))
+            if image.purpose in SERVER_PURPOSES and proof:
+                proofs[image.name] = proof
+                warnings += smoke_test.judge(image.name, proof, self.params["hub_version"], folder)
+        result = outcome(self.choice["source"], self.images, ids, warnings)
+        if self.check_mode:  # what would be pulled or built has no id yet
+            due = {step.name for step in steps if step.action in (PULL, BUILD, BOOTSTRAP)}
+            result["images"] = [
+                {**image, "id": None if image["name"] in due else image["id"]} for image in result["images"]
+            ]
+        record = prune.load(self.params["record_file"])
+        current = prune.by_kind(result["images"])
+        result["look_for_old_images"] = prune.due(record, self.params["hub"], current, self.params["keep"])
+        return {
+            "changed": any(step.action != PROVE for step in steps),
+            "steps": [step._asdict() for step in steps],
+            "choice": self.choice,
+            "proofs": proofs,
+            "result": result,
+            "diff": self.diff(steps, ids),
+        }
+
+    def diff(self, steps: list[Step], ids: dict[str, str | None]) -> dict[str, Any]:
+        """Return image ids before and after; in place of an id that does not exist yet, what would be done."""
+        before = {name: self.before[name].id if name in self.before else "absent" for name in ids}
+        due = {step.name: f"{step.action}: {step.reason}" for step in steps if step.action in (PULL, BUILD, BOOTSTRAP)}
+        after = {name: found or "absent" for name, found in ids.items()}
+        later = {name: due[name] for name in ids if name in due and after[name] == before[name]}
+        return {"before": before, "after": {**after, **later}}

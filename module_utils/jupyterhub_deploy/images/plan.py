@@ -1,0 +1,194 @@
+"""Deciding what has to be done for a hub's images: pure, no engine and no file in sight."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images import smoke_test
+
+PULL, BUILD, BOOTSTRAP, PROVE, REMEMBER = "pull", "build", "bootstrap", "prove", "remember"
+
+# The label by which an image of ours is recognised again: what it was built from.
+LABEL = "org.jupyterhub.deploy.context"
+
+# What users' servers are started from, and so has to be proven.
+SERVER_PURPOSES = ("notebook", "extra")
+
+
+class Image(NamedTuple):
+    """An image that the host shall have.
+
+    ``how`` is :data:`PULL`, :data:`BUILD` or :data:`BOOTSTRAP`; ``digest`` stands for everything that it is built from
+    and is empty for one that is pulled.
+    """
+
+    purpose: str
+    name: str
+    how: str
+    digest: str
+    args: dict[str, str]
+
+
+class Present(NamedTuple):
+    """An image that the host has: its id, our label on it, and the digests it was pulled by."""
+
+    id: str
+    digest: str
+    repo_digests: list[str]
+
+
+class Step(NamedTuple):
+    """One thing to do, and why."""
+
+    action: str
+    purpose: str
+    name: str
+    reason: str
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return a sha256 over anything that JSON can hold."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def resolve(wanted: list[dict[str, Any]], source: str) -> list[Image]:
+    """Decide for each image whether it is pulled or built.
+
+    One that has a ``reference`` and no ``build`` is pulled whatever the source, one that has only a ``build`` is built;
+    where there are both, the source decides.
+
+    :param wanted: the module's option ``images``.
+    :param source: ``pull`` or ``build``.
+    """
+    base = next((_base(image) for image in wanted if image["purpose"] == "base"), None)
+    images = [base] if base else []
+    for image in wanted:
+        if image["purpose"] == "base":
+            continue
+        reference, build = image.get("reference") or "", image.get("build") or {}
+        if reference and (source == PULL or not build):
+            images.append(Image(image["purpose"], reference, PULL, "", {}))
+        elif build and base:
+            args = {key: str(value) for key, value in (build.get("args") or {}).items()}
+            digest = fingerprint(build["context_digest"], args, base.digest or base.name)
+            images.append(Image(image["purpose"], build["tag"], BUILD, digest, args))
+        else:
+            raise DeployError(
+                f"the {image['purpose']} image has no name to pull, and no recipe with a base image to build it"
+            )
+    return images
+
+
+def _base(image: dict[str, Any]) -> Image:
+    """Return the image that the others are built on."""
+    if image.get("reference"):
+        return Image("base", image["reference"], PULL, "", {})
+    build = image["build"]
+    args = {key: str(value) for key, value in (build.get("args") or {}).items()}
+    return Image("base", build["tag"], BOOTSTRAP, fingerprint(args), args)
+
+
+def undecided(wanted: list[dict[str, Any]]) -> str:
+    """Return the reference on which ``auto`` has to decide, empty when no image leaves it a choice."""
+    return next((str(image["reference"]) for image in wanted if image.get("reference") and image.get("build")), "")
+
+
+def plan(
+    images: list[Image],
+    present: dict[str, Present],
+    proofs: dict[str, Any],
+    notebook_dir: str,
+    policy: str = "missing",
+    upstream: dict[str, str] | None = None,
+) -> list[Step]:
+    """Return what has to be done, in order: what fails fast comes first, what takes minutes last.
+
+    :param present: the images that the host has, by name.
+    :param proofs: remembered proofs, see :mod:`images.smoke_test`.
+    :param policy: ``missing``, ``always`` or ``never``: when to pull.
+    :param upstream: for ``always``: the digests that the registry has now, by name.
+    :raises DeployError: when an image is missing that may not be pulled.
+    """
+    pulls = [
+        step
+        for image in images
+        if image.how == PULL and image.purpose != "base"
+        for step in _pull(image, present, policy, upstream or {})
+    ]
+    builds = [
+        Step(BUILD, image.purpose, image.name, reason)
+        for image in images
+        if image.how == BUILD
+        for reason in _stale(image, present)
+    ]
+    if builds:
+        for base in (image for image in images if image.purpose == "base"):
+            if base.how == PULL:
+                pulls += _pull(base, present, policy, upstream or {})
+            else:
+                builds = [Step(BOOTSTRAP, "base", base.name, reason) for reason in _stale(base, present)] + builds
+    made = {step.name for step in builds}
+    fresh = {step.name for step in pulls} | made
+    proving = []
+    for image in images:
+        if image.purpose in SERVER_PURPOSES:
+            found = present.get(image.name)
+            if image.name in fresh or not found or smoke_test.key(found.id, notebook_dir) not in proofs:
+                proving.append(Step(PROVE, image.purpose, image.name, "was not tried yet"))
+    early = [step for step in proving if step.name not in made]
+    late = [step for step in proving if step.name in made]
+    return list(dict.fromkeys(pulls + early + builds + late))
+
+
+def _pull(image: Image, present: dict[str, Present], policy: str, upstream: dict[str, str]) -> list[Step]:
+    """Return the step that pulls an image, if one is due."""
+    found = present.get(image.name)
+    if policy == "never" and not found:
+        raise DeployError(
+            f"image {image.name} is not on this host and the pull policy is never; load it (docker load), "
+            "or set jupyterhub_pull_policy to missing"
+        )
+    if not found:
+        return [Step(PULL, image.purpose, image.name, "is not on this host")]
+    if policy != "always" or "@" in image.name:  # what a digest names cannot change
+        return []
+    digest = upstream.get(image.name)
+    if not digest:
+        return [Step(PULL, image.purpose, image.name, "the registry was not asked whether it has another one")]
+    if any(known.endswith("@" + digest) for known in found.repo_digests):
+        return []
+    return [Step(PULL, image.purpose, image.name, "the registry has another one under this name")]
+
+
+def _stale(image: Image, present: dict[str, Present]) -> list[str]:
+    """Return why an image has to be built; nothing when it need not."""
+    found = present.get(image.name)
+    if not found:
+        return ["is not on this host"]
+    if found.digest != image.digest:
+        return ["what it is built from has changed"]
+    return []
+
+
+def outcome(source: str, images: list[Image], ids: dict[str, str | None], warnings: list[str]) -> dict[str, Any]:
+    """Return what the role hands to the next one: names and ids of hub, proxy and notebook image, and all in a list.
+
+    The base image is in the list only where something is built on it.
+
+    :param ids: image ids by name, ``None`` for one that check mode did not make.
+    """
+    result: dict[str, Any] = {"source": source, "warnings": warnings}
+    for image in images:
+        if image.purpose in ("hub", "proxy", "notebook"):
+            result[image.purpose] = image.name
+            result[f"{image.purpose}_id"] = ids.get(image.name)
+    built = any(image.how == BUILD for image in images)
+    result["images"] = [
+        {"purpose": image.purpose, "name": image.name, "id": ids.get(image.name)}
+        for image in images
+        if image.purpose != "base" or built
+    ]
+    return result

@@ -1,0 +1,63 @@
+"""Data that restores have replaced and kept: which there are, and their removal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.backup import plan
+from ansible.module_utils.jupyterhub_deploy.backup.check import ENVIRONMENT
+from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
+from ansible.module_utils.jupyterhub_deploy.docker import user_volumes
+from ansible.module_utils.jupyterhub_deploy.restore import swap
+
+
+@dataclass(frozen=True)
+class OldData:
+    """What one restore has replaced in one volume."""
+
+    volume: str
+    user: str | None  # None for the hub's own state
+    path: str
+
+    def size(self) -> int:
+        """Return the bytes that it takes on the disk; 0 when that cannot be found out."""
+        done = subprocess.run(
+            ["du", "--summarize", "--block-size=1", "--", self.path],
+            env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        number = done.stdout.split(b"\t")[0]
+        return int(number) if number.isdigit() else 0
+
+
+def find(client: Any, hub: str, users: list[str]) -> list[OldData]:
+    """Return what there is, by volume, oldest first.
+
+    :param client: a low-level Docker client.
+    :param users: look at these users' volumes alone; with none, at all of the hub, its own included.
+    """
+    described = [Volume.of(one) for one in client.volumes()["Volumes"] or []]
+    own = [one for one in described if one.name == f"{hub}-data" and not users]
+    theirs = [
+        one
+        for one in plan.users_volumes(hub, described)
+        if not users or any(user_volumes.is_of(user, hub, one.name, one.user) for user in users)
+    ]
+    return [
+        OldData(volume.name, volume.user, path)
+        for volume in sorted(own + theirs)
+        if not plan.needs_container(volume)
+        for path in swap.kept_directories(os.path.dirname(volume.mountpoint))
+    ]
+
+
+def remove(old: OldData) -> None:
+    """Remove it.
+
+    :raises DeployError: a restore of that volume is going on, or it cannot be removed.
+    """
+    home = os.path.dirname(old.path)
+    with swap.locked(home):
+        swap.discard(home, old.path)

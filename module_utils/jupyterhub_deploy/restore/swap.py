@@ -1,0 +1,230 @@
+"""Bring a volume's data back: extract beside it, compare, and put the new tree in the old one's place in one step.
+
+Docker keeps a local volume's files in ``<home>/_data`` and looks at nothing else there but ``opts.json``; ``home`` goes
+when the volume is removed. Nobody but root can make or rename anything in ``home``, so what lies in it is not what a
+user, who owns everything inside ``_data``, could have swapped for a link.
+
+=========================  ============================================================================================
+``home/.restoring``        the run that is going on, or was killed; root's alone
+``…/_data``                the new tree; after the exchange, the old one
+``…/new``                  written before the exchange: which of the two is the new one
+``…/old``                  the old tree, for the moment that two renames need where there is no exchange
+``home/.discarded``        what is being removed
+``home/before-<time>``     the tree that a restore has replaced, in ``_data`` in it
+=========================  ============================================================================================
+
+A run may be killed after any step. The next one finds out from these names alone what has happened (:func:`recover`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import datetime, timezone
+
+from ansible.module_utils.jupyterhub_deploy.backup.reader import ENVIRONMENT
+from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of, sync_filesystem, sync_folder
+from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import shown
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+DATA, STAGING, DISCARDED, NEW, OLD, KEPT = "_data", ".restoring", ".discarded", "new", "old", "before-"
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+# What the kernel, a file system (NFS, some FUSE) or an old libc says when it cannot exchange.
+_NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY)
+
+
+@contextlib.contextmanager
+def locked(home: str) -> Iterator[int]:
+    """Keep other restores away from a volume. The lock ends with the process, and leaves no file.
+
+    :raises DeployError: somebody has it, or the volume is not there.
+    """
+    try:
+        descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        raise DeployError(f"{home}, where the volume should be, cannot be opened: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DeployError(f"another run restores to {home} just now; wait until it has ended") from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def recover(home: str) -> str | None:
+    """Put right what a killed run has left; return where it put the old data if that run had replaced them already.
+
+    :raises DeployError: somebody has written to the volume while its data lay aside.
+    """
+    staging, data = os.path.join(home, STAGING), os.path.join(home, DATA)
+    kept = None
+    if os.path.lexists(staging):
+        new = _read_mark(staging)
+        aside, slot = os.path.join(staging, OLD), os.path.join(staging, DATA)
+        if os.path.lexists(aside):
+            if _inode(data) == new:  # both renames were done
+                os.rename(aside, slot)
+            else:
+                _bring_back(aside, data)
+        if new is not None and _inode(slot) not in (None, new):
+            kept = _keep(home)
+        else:
+            discard(home, staging)
+    discard(home, None)
+    return kept
+
+
+def _bring_back(aside: str, data: str) -> None:
+    try:
+        os.rename(aside, data)  # takes the place of an empty directory, which Docker may have made, and of no other
+    except OSError as error:
+        raise DeployError(
+            f"a killed restore left the volume's data in {aside}, and {data} is in its place with something in it "
+            f"({error.strerror}); look at both, move one of them away, then try again"
+        ) from error
+
+
+def swap(home: str) -> None:
+    """Put the new tree in the old one's place. The old one is in the staging directory then.
+
+    :raises DeployError: the file system does not do it; the old tree is where it was.
+    """
+    data, staging = os.path.join(home, DATA), os.path.join(home, STAGING)
+    tree = os.path.join(staging, DATA)
+    try:
+        sync_filesystem(tree)  # the whole new tree, before the old one gives way
+        mark(staging, os.stat(tree).st_ino)
+        if not exchange(tree, data):
+            _two_renames(staging, tree, data)
+        sync_folder(home)
+        sync_folder(staging)
+    except OSError as error:
+        raise DeployError(f"{tree} cannot take the place of {data}: {error.strerror}") from error
+
+
+def swap_back(home: str) -> None:
+    """Undo :func:`swap`: the new tree goes back to staging, whatever was written to it since included."""
+    data, staging = os.path.join(home, DATA), os.path.join(home, STAGING)
+    tree = os.path.join(staging, DATA)
+    if not exchange(tree, data):
+        aside = os.path.join(staging, OLD)
+        os.rename(tree, aside)
+        os.rename(data, tree)
+        os.rename(aside, data)
+
+
+def _two_renames(staging: str, tree: str, data: str) -> None:
+    aside = os.path.join(staging, OLD)
+    os.rename(data, aside)
+    try:
+        os.rename(tree, data)
+    except OSError:
+        os.rename(aside, data)
+        raise
+    os.rename(aside, tree)
+
+
+def exchange(one: str, other: str) -> bool:
+    """Let two directories change places in one step; return ``False`` where kernel or file system have no such step."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):  # glibc before 2.28
+        return False
+    paths = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other))
+    if libc.renameat2(*paths, _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NO_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), one)
+
+
+def mark(staging: str, inode: int) -> None:
+    """Note which tree is the new one, for a run that comes after a kill."""
+    path = os.path.join(staging, NEW)
+    with open(f"{path}.partial", "w", encoding="ascii") as file:
+        json.dump({"inode": inode}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(f"{path}.partial", path)
+    sync_folder(staging)
+
+
+def _read_mark(staging: str) -> int | None:
+    try:
+        with open(os.path.join(staging, NEW), encoding="ascii") as file:
+            return int(json.load(file)["inode"])
+    except FileNotFoundError:
+        return None
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_ino
+    except FileNotFoundError:
+        return None
+
+
+def _keep(home: str) -> str:
+    """Give the old tree, which is in staging since the swap, a name that says when; return where it is."""
+    staging = os.path.join(home, STAGING)
+    name = KEPT + stem_of(datetime.now(timezone.utc))
+    kept, number = os.path.join(home, name), 1
+    while os.path.lexists(kept):
+        number += 1
+        kept = os.path.join(home, f"{name}-{number}")
+    # `new` goes with it, and means nothing there.
+    os.rename(staging, kept)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(kept, NEW))
+    sync_folder(home)
+    return os.path.join(kept, DATA)
+
+
+def finish(home: str, keep_old: bool) -> str | None:
+    """After :func:`swap`, keep the old tree and return where it is, or remove it."""
+    if keep_old:
+        return _keep(home)
+    discard(home, os.path.join(home, STAGING))
+    return None
+
+
+def discard(home: str, path: str | None) -> None:
+    """Remove a directory in ``home``, or with ``None`` what a killed run was removing.
+
+    It gets a name first that nobody takes for data, in case that this is killed half-way.
+    """
+    discarded = os.path.join(home, DISCARDED)
+    _remove(discarded)
+    if path is not None and os.path.lexists(path):
+        os.rename(path, discarded)
+        _remove(discarded)
+
+
+def _remove(path: str) -> None:
+    """Remove a tree. ``rm`` follows no link and minds neither depth nor names; Python's rmtree recurses."""
+    if not os.path.lexists(path):
+        return
+    done = subprocess.run(
+        ["rm", "-rf", "--one-file-system", "--", path], env=ENVIRONMENT, capture_output=True, check=False
+    )
+    if done.returncode:
+        said = shown(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else b"rm said nothing")
+        raise DeployError(f"{path} cannot be removed: {said}")
+
+
+def kept_directories(home: str) -> list[str]:
+    """Return the directories with what restores have replaced, oldest first."""
+    try:
+        return [os.path.join(home, name) for name in sorted(os.listdir(home)) if name.startswith(KEPT)]
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,314 @@
+"""Restore backups to Docker volumes: which backup goes to which volume, and one volume after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.backup import reader, store
+from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verify
+from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
+from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content, some
+from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker import user_volumes, volume_use
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.restore import extract, swap
+from ansible.module_utils.jupyterhub_deploy.servers import stop
+
+
+@dataclass(frozen=True)
+class Job:
+    """One backup, and the volume that it goes to."""
+
+    backup: Backup
+    volume: str
+    user: str | None
+
+
+def find(directory: str, users: list[str], volumes: list[str], stem: str | None) -> tuple[list[Backup], list[str]]:
+    """Return the backups that are asked for, one of each volume, and in sentences what cannot be had.
+
+    :param users: whose volumes; with neither users nor volumes, all.
+    :param stem: the name of a backup; ``None`` for the newest of each volume.
+    """
+    looked = {folder: store.look(directory, folder) for folder in store.folders(directory)}
+    looked.pop(store.HUB_FOLDER, None)
+    newest_of = {folder: backups[-1].manifest for folder, (backups, _) in looked.items() if backups}
+    theirs = {user: {folder for folder, newest in newest_of.items() if newest.is_of(user)} for user in users}
+    wanted = set(volumes).union(*theirs.values())
+    if not users and not volumes:
+        wanted = {folder for folder, (backups, faults) in looked.items() if backups or faults}
+    chosen = []
+    problems = [f"there is no backup of user {user} in {directory}" for user, folders in theirs.items() if not folders]
+    for folder in sorted(wanted):
+        backups, faults = looked.get(folder, ([], []))
+        matching = [one for one in backups if stem in (None, one.stem)]
+        if stem is None:
+            newest = matching[-1].stem if matching else ""
+            broken = [fault for fault in faults if _stem_in(fault, folder) > newest]
+        else:
+            broken = [] if matching else [fault for fault in faults if _stem_in(fault, folder) == stem]
+        if broken:
+            # To take an older one in silence would bring back last week's work as if it was today's.
+            problems += [f"{fault}; name another backup of {folder} to restore that" for fault in broken]
+        elif matching:
+            chosen.append(matching[-1])
+        else:
+            problems.append(f"there is no backup{f' {stem}' if stem else ''} of volume {folder} in {directory}")
+    return chosen, problems
+
+
+def _stem_in(fault: str, folder: str) -> str:
+    found = re.search(rf"/{re.escape(folder)}/({store.STEM.pattern})\.json", fault)
+    return found[1] if found else ""
+
+
+def jobs(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:
+    """Return which backup goes to which volume.
+
+    :param to_user: a user who gets what was another's.
+    :raises DeployError: it does not fit together.
+    """
+    others = [one for one in backups if one.manifest.hub != hub]
+    if others:
+        raise DeployError(
+            f"backup {others[0].manifest_path} is of hub {others[0].manifest.hub}, not of {hub}; set name to that hub's"
+        )
+    if to_user is None:
+        return [Job(one, str(one.manifest.volume), one.manifest.user) for one in backups]
+    if len(backups) != 1:
+        names = ", ".join(str(one.manifest.volume) for one in backups) or "none"
+        raise DeployError(f"to_user takes the backup of one volume, and these were chosen: {names}")
+    return [Job(backups[0], user_volumes.volume_name(hub, to_user), to_user)]
+
+
+def describe(backup: Backup, verify: bool) -> dict[str, Any]:
+    """Return a line of the list of what can be restored.
+
+    :param verify: read the whole archive and judge it as before a restore.
+    """
+    manifest, known = backup.manifest, backup_verify.known(backup)
+    line: dict[str, Any] = {
+        "backup": backup.stem,
+        "volume": manifest.volume,
+        "user": manifest.user,
+        "time": backup.time.isoformat(),
+        "size": manifest.size,
+        "content_size": manifest.content_size,
+        "members": manifest.members,
+        "changed_while_read": len(manifest.changed),
+        "consistency": manifest.consistency,
+        "encryption": manifest.encryption,
+        "verified": known.good if known else None,
+        "verified_at": known.time if known else None,
+        "not_verified": None,
+        "fault": known.fault if known else None,
+    }
+    if verify:
+        try:
+            with reader.opened(backup) as archive:
+                line["not_verified"] = reader.verify(archive, backup)
+            line.update(verified=True, fault=None)
+        except DeployError as error:
+            line.update(verified=False, fault=str(error))
+    state = backup_verify.words(line["verified"], line["fault"])
+    return {**line, "message": f"{manifest.user or '-'}  {backup.stem}  {manifest.volume}  {state}"}
+
+
+class Host:
+    """The engine of this host, asked and told what a restore needs."""
+
+    def __init__(self, client: Any, hub: str) -> None:
+        self.client, self.hub = client, hub
+
+    def home(self, job: Job) -> str | None:
+        """Return the directory that a volume has on this host, ``None`` when there is no such volume.
+
+        :raises DeployError: the volume is somebody else's, or its files are not simply there.
+        """
+        try:
+            volume = self.client.inspect_volume(job.volume)
+        except docker_errors.NotFound:
+            return None
+        if volume["Driver"] != "local" or volume.get("Options"):
+            raise DeployError(
+                f"volume {job.volume} has driver {volume['Driver']} with options {volume.get('Options') or 'none'}; "
+                "only volumes of driver local without options can be swapped in one step; remove the volume, and the "
+                "restore makes a plain one, or extract the archive by hand where its files are"
+            )
+        labels = volume.get("Labels") or {}
+        for key, wanted in ((LABEL_HUB, self.hub), (LABEL_USER, job.user)):
+            if wanted is not None and labels.get(key, wanted) != wanted:
+                raise DeployError(f"volume {job.volume} belongs to {labels[key]} ({key}), not to {wanted}")
+        home, name = os.path.split(str(volume["Mountpoint"]))
+        if name != swap.DATA:
+            raise DeployError(f"volume {job.volume} is at {volume['Mountpoint']}, which is not where Docker keeps one")
+        return home
+
+    def volumes_root(self) -> str:
+        """Return the directory that a new volume would come to."""
+        return os.path.join(str(self.client.info()["DockerRootDir"]), "volumes")
+
+    def create(self, job: Job) -> None:
+        """Make the volume, with the labels that the hub gives to its users' volumes."""
+        labels = {**job.backup.manifest.labels, LABEL_HUB: self.hub}
+        if job.user is not None:
+            labels[LABEL_USER] = job.user
+        self.client.create_volume(job.volume, labels=labels)
+
+    def using(self, job: Job, home: str) -> list[str]:
+        """Return the containers that have the volume's files."""
+        data = os.path.join(home, swap.DATA)
+        return [volume_use.name(one) for one in volume_use.containers(self.client, job.volume, data)]
+
+    def holding_old(self, job: Job, home: str) -> list[str]:
+        """Return the containers that were started just before the swap, and so have the old tree.
+
+        The kernel says where the directory that is mounted lies now: for them in staging.
+        """
+        staging = os.path.join(os.path.basename(home), swap.STAGING)
+        found = []
+        for name in self.using(job, home):
+            try:
+                pid = self.client.inspect_container(name)["State"]["Pid"]
+                with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                    if any(f"/{staging}/" in line.split()[3] for line in file):
+                        found.append(name)
+            except (docker_errors.NotFound, FileNotFoundError, ProcessLookupError):  # it has ended
+                continue
+        return found
+
+    def refuse_old(self, job: Job, home: str) -> None:
+        """Raise an error when a container has the old tree after the swap: what it writes would be lost."""
+        names = self.holding_old(job, home)
+        if names:
+            raise DeployError(
+                f"container {', '.join(names)} began to use volume {job.volume} in the moment of the swap; "
+                "nothing was restored to it; stop the container and try again"
+            )
+
+    def stop_servers(self, job: Job, home: str, token_file: str, timeout: float) -> None:
+        """Have the hub stop the servers that use the volume."""
+        names = self.using(job, home)
+        if not names:
+            return
+        api = hub_api.connect(self.client, self.hub, token_file)
+        for server in stop.observe(self.client, api, self.hub, set()):
+            if server["container"] in names:
+                latest, stops, _ = stop.look_again(self.client, api, server, "stop", 0)
+                if stops:
+                    stop.stop(api, latest, timeout)
+
+    def refuse_use(self, job: Job, home: str, next_step: str) -> None:
+        """Raise an error when a container uses the volume."""
+        names = self.using(job, home)
+        if names:
+            raise DeployError(
+                f"volume {job.volume} is in use by container {', '.join(names)}; nothing was restored to it; "
+                f"{next_step}"
+            )
+
+
+def restore(host: Host, job: Job, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Restore one volume; return what was done.
+
+    :param params: ``keep_old``, ``stop_servers``, ``token_file`` and ``timeout`` of the module.
+    :raises DeployError: it cannot be; the volume has the data that it had.
+    """
+    home = host.home(job)
+    next_step = "stop the server, or pass stop_servers=true"
+    if home and not (params["stop_servers"] and check_mode):
+        if params["stop_servers"]:
+            host.stop_servers(job, home, params["token_file"], params["timeout"])
+            next_step = "it is no server that the hub could stop, so stop it yourself"
+        host.refuse_use(job, home, next_step)
+    with reader.opened(job.backup) as archive:
+        content = reader.check(archive, job.backup)
+        kept, interrupted = None, None
+        if check_mode:
+            extract.check_space(home or host.volumes_root(), content, job.backup.manifest.content_size)
+        elif home is None:
+            kept, interrupted = _to_new_volume(host, job, archive, content)
+        else:
+            kept, interrupted = _to_volume(host, job, home, archive, content, params["keep_old"])
+    return {
+        "volume": job.volume,
+        "user": job.user,
+        "backup": job.backup.stem,
+        "created": home is None,
+        "entries": content.entries,
+        "size": content.size,
+        "old_data": kept,
+        "left_out": list(content.left_out),
+        "sockets": job.backup.manifest.sockets,
+        "message": _sentence(job, content, home is None, kept, interrupted, check_mode),
+    }
+
+
+def _to_new_volume(host: Host, job: Job, archive: int, content: Content) -> tuple[None, str | None]:
+    extract.check_space(host.volumes_root(), content, job.backup.manifest.content_size)
+    host.create(job)
+    try:
+        home = host.home(job)
+        if home is None:
+            raise DeployError(f"volume {job.volume} was removed while it was restored; try again")
+        _, interrupted = _to_volume(host, job, home, archive, content, keep_old=False)
+    except BaseException:
+        with contextlib.suppress(docker_errors.APIError):  # somebody uses it already; it is empty and labelled
+            host.client.remove_volume(job.volume)
+        raise
+    return None, interrupted
+
+
+def _to_volume(
+    host: Host, job: Job, home: str, archive: int, content: Content, keep_old: bool
+) -> tuple[str | None, str | None]:
+    """Return where the old data are, and where those are that an earlier, killed run had replaced."""
+    with swap.locked(home) as lock:
+        interrupted = swap.recover(home)
+        try:
+            extract.check_space(home, content, job.backup.manifest.content_size)
+            warnings = extract.extract(archive, job.backup, home, lock, content.gaps)
+            if warnings:
+                # tar calls it a warning when an attribute or an ACL cannot be set; it is a loss all the same.
+                raise DeployError(f"tar could not restore all of {job.backup.archive_path}: {'; '.join(warnings)}")
+            extract.compare(home, content)
+            host.refuse_use(job, home, "it was started meanwhile; stop it and try again")
+            swap.swap(home)
+            try:
+                host.refuse_old(job, home)
+            except BaseException:
+                swap.swap_back(home)
+                raise
+            return swap.finish(home, keep_old), interrupted
+        except BaseException:
+            swap.recover(home)
+            raise
+
+
+def _sentence(
+    job: Job, content: Content, created: bool, kept: str | None, interrupted: str | None, check_mode: bool
+) -> str:
+    done = "would be restored" if check_mode else "restored"
+    to = f"volume {job.volume}" + (" (new)" if created else "")
+    text = (
+        f"{to}: {done} from backup {job.backup.stem} of {job.backup.manifest.volume}, {content.entries} entries, "
+        f"{content.size / 1e6:.1f} MB"
+    )
+    if content.left_out:
+        text += (
+            f"; without {content.left_out_entries} entries whose paths are too long for any tar to extract: "
+            f"{some(content.left_out)}"
+        )
+    if job.backup.manifest.sockets:
+        text += f"; without sockets, which no archive can hold: {some(job.backup.manifest.sockets)}"
+    if kept:
+        text += f"; the old data are in {kept} until you remove {os.path.dirname(kept)}"
+    if interrupted:
+        text += f"; a run that was killed before had left the data that it had replaced in {interrupted}"
+    return text

@@ -1,0 +1,121 @@
+"""How the backups of a hub are, as text for people. Pure but for :func:`observe`."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.backup import plan
+from ansible.module_utils.jupyterhub_deploy.hub import host
+from ansible.module_utils.jupyterhub_deploy.schedule import report
+from ansible.module_utils.jupyterhub_deploy.schedule.report import Folder, Record
+from ansible.module_utils.jupyterhub_deploy.servers.policy import span
+
+
+def observe(hub: str, directory: str, now: datetime) -> dict[str, Any]:
+    """Return what the module ``jupyterhub_backup_status`` documents (``RETURN``), without its text.
+
+    :raises DeployError: the settings of the schedule are damaged.
+    """
+    settings, record = report.read_settings(hub), report.read_record(hub)
+    schedule = None
+    if settings:
+        installed = datetime.fromtimestamp(os.stat(host.backup_settings(hub)).st_mtime, timezone.utc)
+        going_on = bool(record and not record.ended and report.runs(record))
+        schedule = describe(settings, record, going_on, installed, now)
+    fault: str | None = None
+    folders: list[Folder] = []
+    try:
+        folders = report.look(directory)
+    except OSError as error:
+        fault = str(error)
+    return {"directory": directory, "fault": fault, **totals(folders, now), "schedule": schedule}
+
+
+def totals(folders: list[Folder], now: datetime) -> dict[str, Any]:
+    """Return the sums over all volumes, and a line for each."""
+    ages = [int((now - folder.newest).total_seconds()) for folder in folders if folder.newest]
+    return {
+        "archives": sum(folder.count for folder in folders),
+        "size": sum(folder.size for folder in folders),
+        "newest_age_seconds": min(ages, default=None),
+        "volumes": [
+            {
+                "name": folder.name,
+                "user": folder.user,
+                "newest": folder.newest.isoformat() if folder.newest else None,
+                "archives": folder.count,
+                "size": folder.size,
+                "good": folder.good,
+            }
+            for folder in folders
+        ],
+    }
+
+
+def describe(
+    settings: dict[str, Any], record: Record | None, going_on: bool, installed: datetime, now: datetime
+) -> dict[str, Any]:
+    """Return how a schedule is.
+
+    :param going_on: whether the run of the record still runs.
+    :param installed: when the schedule was set up or last changed.
+    """
+    late = report.overdue(record, installed, settings["late_hours"], now)
+    if not record:
+        state = "waiting"
+    elif record.ended:
+        state = "failed" if record.error else "ok"
+    else:
+        state = "running" if going_on else "killed"
+    return {
+        "calendar": settings["schedule"],
+        "state": state,
+        "error": record.error if record else None,
+        "last_run": (record.ended or record.began) if record else None,
+        "last_success": record.last_success if record else None,
+        "late": late is not None,
+        "overdue_seconds": int(late.total_seconds()) if late else None,
+    }
+
+
+def text(status: dict[str, Any], now: datetime) -> str:
+    """Return it as lines."""
+    lines = []
+    if status["fault"]:
+        lines.append(f"backups: CANNOT BE READ: {status['fault']}")
+    elif status["archives"]:
+        count = len([volume for volume in status["volumes"] if volume["newest"]])
+        lines.append(
+            f"backups: {status['archives']} in {status['directory']}, {plan.human(status['size'])}, of {count} "
+            f"volumes (the hub's own state is one); the newest was made {span(status['newest_age_seconds'])} ago"
+        )
+        unread = sum(volume["newest"] is not None and volume["good"] is None for volume in status["volumes"])
+        if unread:
+            lines.append(f"of the newest, {unread} were not read again yet; verify_backups.yml does it")
+    else:
+        lines.append(f"backups: there are none in {status['directory']}; backup.yml makes them")
+    bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
+    if bad:
+        lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; verify_backups.yml says why")
+    return "\n".join([*lines, *_schedule(status["schedule"], now)])
+
+
+def _schedule(schedule: dict[str, Any] | None, now: datetime) -> list[str]:
+    if not schedule:
+        return ["scheduled backups: none; jupyterhub_backup_schedule sets a time"]
+    since = ""
+    if schedule["last_run"]:
+        since = f"{span(int((now - datetime.fromisoformat(schedule['last_run'])).total_seconds()))} ago"
+    how = {
+        "waiting": "no run yet",
+        "ok": f"the last run went well, {since}",
+        "failed": f"the last run FAILED, {since}: {schedule['error']}",
+        "running": f"a run is going on, begun {since}",
+        "killed": f"the last run was KILLED; it had begun {since}",
+    }[schedule["state"]]
+    lines = [f"scheduled backups: {schedule['calendar']}; {how}"]
+    if schedule["late"]:
+        lines.append(f"LATE: no scheduled run has ended well for {span(schedule['overdue_seconds'])}")
+    return lines

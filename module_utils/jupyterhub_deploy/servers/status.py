@@ -1,0 +1,76 @@
+"""What a hub is doing, as text for people. Pure: no I/O."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.servers import policy
+from ansible.module_utils.jupyterhub_deploy.servers.policy import Server, span
+
+
+def describe(container: dict[str, Any] | None, now: datetime) -> dict[str, Any] | None:
+    """Return what a status says of the hub's or the proxy's container, from the engine's description of it."""
+    if container is None:
+        return None
+    state = container["State"]
+    started = policy.parse_time(state.get("StartedAt"))
+    return {
+        "container": container["Name"].lstrip("/"),
+        "image": container["Config"]["Image"],
+        "image_id": container["Image"],
+        "state": state["Status"],
+        "health": (state.get("Health") or {}).get("Status"),
+        "started": state.get("StartedAt") if started else None,
+        "age_seconds": max(0, int((now - started).total_seconds())) if started else None,
+    }
+
+
+def text(name: str, engine: bool, status: dict[str, Any], problem: str | None) -> str:
+    """Return a hub's status as lines.
+
+    :param name: of the hub.
+    :param engine: whether the host has a Docker engine that answers.
+    :param status: what the module ``jupyterhub_status`` returns.
+    :param problem: why the hub could not be asked.
+    """
+    hub, proxy, image, servers = (status[key] for key in ("hub", "proxy", "notebook_image", "servers"))
+    if not (hub or proxy or servers):
+        why = "" if engine else " (and no Docker engine that answers)"
+        return f"There is no hub {name} on this host{why}; site.yml makes one."
+    lines = [_container("hub", hub), _container("proxy", proxy)]
+    if image:
+        lines.append(f"next servers get: {policy.image(image)}")
+    if problem and hub:
+        lines.append(f"what the hub knows is missing here: {problem}")
+    old = sum(not server["current"] for server in servers)
+    count = "no server runs" if not servers else f"{len(servers)} server{'s' if len(servers) > 1 else ''} run"
+    lines.append(f"{count}{'s' if len(servers) == 1 else ''}{f', {old} on an old image' if old else ''}")
+    if servers:
+        header = ["USER", "SERVER", "IMAGE", "", "AGE", "LAST ACTIVE", "STATE"]
+        lines += ["", *policy.table(header, [_row(server) for server in servers])]
+    return "\n".join(lines)
+
+
+def _container(title: str, found: dict[str, Any] | None) -> str:
+    if found is None:
+        return f"{title}: there is no container; site.yml makes one"
+    if found["state"] != "running":
+        return f"{title}: {found['container']} is {found['state']}, from {policy.image(found)}"
+    health = f", {found['health']}" if found["health"] else ""
+    since = f"for {span(found['age_seconds'])}{health}"
+    return f"{title}: {found['container']} runs {since}, from {policy.image(found)}"
+
+
+def _row(server: Server) -> list[str]:
+    active = "?" if server["idle_seconds"] is None else f"{span(server['idle_seconds'])} ago"
+    age = "current" if server["current"] else "old"
+    return [
+        server["user"],
+        server["server"] or "-",
+        policy.image(server),
+        age,
+        span(server["age_seconds"]),
+        active,
+        server["state"],
+    ]

@@ -1,0 +1,269 @@
+"""Encrypted backups of real volumes, with Debian's age and keys made here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import secrets
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import docker
+import pytest
+from ansible.module_utils.jupyterhub_deploy.backup import check, encryption, run, store
+from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+
+import jupyterhub_backup
+import jupyterhub_restore
+from support import modules
+from support.factories import tree
+
+ROOT = Path(__file__).resolve().parents[3]
+MARK = "a-word-that-nothing-else-has"
+
+
+class Pair(NamedTuple):
+    """A key pair: what the settings hold, and the file of the private key."""
+
+    public: str
+    file: Path
+
+
+class Site:
+    """A user's volume, a hub's state and their backups."""
+
+    def __init__(self, folder: Path) -> None:
+        self.client: Any = docker.APIClient(version="auto")
+        self.hub = f"jhd-test-el-{secrets.token_hex(3)}"
+        self.volume = f"{self.hub}-user-alice"
+        self.directory = folder / "backups"
+        self.config = folder / "config"
+        self.staging = Path(run.STAGING, f"staging-{self.hub}")
+        (self.config / "secrets").mkdir(parents=True)
+        (self.config / "secrets" / f"{MARK}_secret").write_text(MARK * 3, encoding="utf-8")
+        self.data = Path(self._make(self.volume, {LABEL_HUB: self.hub, LABEL_USER: "alice"}))
+        with sqlite3.connect(Path(self._make(f"{self.hub}-data", {LABEL_HUB: self.hub}), "jupyterhub.sqlite")) as base:
+            base.execute("CREATE TABLE users (name TEXT)")
+            base.execute("INSERT INTO users VALUES (?)", [MARK])
+
+    def _make(self, name: str, labels: dict[str, str]) -> str:
+        return str(self.client.create_volume(name, labels=labels)["Mountpoint"])
+
+    def back_up(self, *keys: Pair, **arguments: Any) -> dict[str, str]:
+        """Back up, and return what was done by name."""
+        asked = {"name": self.hub, "directory": str(self.directory), "config_dir": str(self.config), **arguments}
+        done = modules.run(jupyterhub_backup, recipients=[key.public for key in keys], **asked)
+        return {one["name"]: one["action"] for one in done["results"]}
+
+    def restore(self, key: Pair | None, **arguments: Any) -> dict[str, Any]:
+        asked = {"name": self.hub, "directory": str(self.directory), "state": "restored", **arguments}
+        if asked["state"] == "restored":
+            asked.update(users=["alice"], keep_old=False)
+        return modules.run(jupyterhub_restore, identity=key.file.read_text() if key else None, **asked)
+
+    def refused(self, key: Pair | None) -> str:
+        """Try to restore; return the error, and see that nothing was touched."""
+        before = tree.describe(self.data)
+        with pytest.raises(modules.ModuleError) as error:
+            self.restore(key)
+        assert tree.describe(self.data) == before
+        assert os.listdir(self.data.parent) == ["_data"]
+        return str(error.value)
+
+    def backups(self, folder: str | None = None) -> list[store.Backup]:
+        return store.backups_in(str(self.directory), folder or self.volume)
+
+    def told(self) -> bytes:
+        """Return every byte in the directory of backups, but for names of folders."""
+        return b"".join(path.read_bytes() for path in sorted(self.directory.rglob("*")) if path.is_file())
+
+    def remove(self) -> None:
+        for name in (self.volume, f"{self.hub}-data"):
+            self.client.remove_volume(name, force=True)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+    """Return pairs: two of age, one of SSH, one of SSH with a passphrase."""
+    folder, made = tmp_path_factory.mktemp("keys"), {}
+    for name in ("mine", "other"):
+        subprocess.run(["age-keygen", "-o", folder / name], check=True, capture_output=True)
+        public = subprocess.run(["age-keygen", "-y", folder / name], check=True, capture_output=True, text=True)
+        made[name] = Pair(public.stdout.strip(), folder / name)
+    for name, phrase in (("ssh", ""), ("locked", "phrase")):
+        command: list[str] = ["ssh-keygen", "-q", "-t", "ed25519", "-C", "alice@example.com", "-N", phrase]
+        subprocess.run([*command, "-f", folder / name], check=True)
+        made[name] = Pair((folder / f"{name}.pub").read_text(encoding="utf-8"), folder / name)
+    return made
+
+
+def test_who_has_the_key_gets_everything_back_and_nobody_else_reads_anything(
+    site: Site, keys: dict[str, Pair], tmp_path: Path
+) -> None:
+    tree.make(site.data)
+    (site.data / f"{MARK}.ipynb").write_text(MARK * 5, encoding="utf-8")
+    expected = tree.describe(site.data)
+    time.sleep(2.1)  # a scan of what was just made would not be trusted
+    both = [keys["mine"], keys["ssh"], keys["locked"]]
+    assert set(site.back_up(*both, compression="none").values()) == {"back up"}
+
+    # Without compression, what is in the plain could be seen. Names and secrets neither.
+    assert MARK.encode() not in site.told()
+    assert b"alice@example.com" not in site.told()
+    (hub,), (backup,) = site.backups("hub"), site.backups()
+    assert [one.manifest.archive for one in (hub, backup)] == [f"{one.stem}.tar.age" for one in (hub, backup)]
+    assert not site.staging.exists()
+    assert set(site.back_up(*both, compression="none").values()) == {"unchanged"}
+    assert set(site.back_up(*both, compression="none", check=True).values()) == {
+        "unchanged",
+        "back up",
+    }  # hub: not read
+    assert check.faults(backup) == []
+    (line,) = site.restore(None, state="listed", verify=True)["backups"]
+    assert (line["verified"], line["encryption"]) == (True, "age")
+    assert line["not_verified"] == "sum checked; content not readable without the key"
+
+    said = site.refused(None)
+    assert f"archive {backup.archive_path} is encrypted; to read it pass -e identity=FILE" in said
+    assert keys["mine"].public in said
+    assert "is encrypted for others than the private key given" in site.refused(keys["other"])
+    assert "has a passphrase" in site.refused(keys["locked"])
+    for key in ("mine", "ssh"):
+        (site.data / "later").write_text("", encoding="utf-8")
+        site.restore(keys[key])
+        assert tree.describe(site.data) == expected
+    (line,) = site.restore(keys["mine"], state="listed", verify=True)["backups"]
+    assert (line["verified"], line["not_verified"]) == (True, None)
+
+    # As docs/how-to/encrypted-backups.md has it, with nothing of ours.
+    command = f"age -d -i {keys['mine'].file} {hub.archive_path} | tar -C {tmp_path} -xf - ./secrets"
+    subprocess.run(command, shell=True, check=True)
+    assert (tmp_path / "secrets" / f"{MARK}_secret").read_text(encoding="utf-8") == MARK * 3
+
+
+def test_other_keys_mean_a_new_backup(site: Site, keys: dict[str, Pair]) -> None:
+    (site.data / "file").write_text("x", encoding="utf-8")
+    time.sleep(2.1)
+    done = [site.back_up(*given) for given in ([], [keys["mine"]], [keys["mine"]], [keys["ssh"], keys["mine"]], [])]
+
+    assert [actions[site.volume] for actions in done] == ["back up", "back up", "unchanged", "back up", "back up"]
+    assert [actions["hub"] for actions in done] == ["back up", "back up", "unchanged", "back up", "back up"]
+    assert [one.manifest.encryption for one in site.backups()] == ["none", "age", "age", "none"]
+    assert len(site.backups()[2].manifest.recipients) == 2
+
+
+def test_a_damaged_archive_is_refused_by_its_sum_and_if_that_lies_by_age(site: Site, keys: dict[str, Pair]) -> None:
+    (site.data / "file").write_bytes(os.urandom(1 << 20))
+    site.back_up(keys["mine"], hub_state=False)
+    (backup,) = site.backups()
+    archive, manifest = Path(backup.archive_path), Path(backup.manifest_path)
+    whole = archive.read_bytes()
+    flipped = bytearray(whole)
+    flipped[500_000] ^= 1
+    archive.write_bytes(flipped)
+    assert "does not have the checksum that its manifest says" in site.refused(keys["mine"])
+    assert "does not have the checksum" in site.refused(None)
+    assert len(check.faults(backup)) == 1
+
+    told = json.loads(manifest.read_text(encoding="utf-8"))
+    for content in (bytes(flipped), whole[:600_000]):
+        archive.write_bytes(content)
+        told.update(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        manifest.write_text(json.dumps(told), encoding="utf-8")
+        assert f"archive {archive} cannot be decrypted by age: it is damaged" in site.refused(keys["mine"])
+
+
+def test_without_age_one_error_names_the_package(
+    site: Site, keys: dict[str, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.back_up(keys["mine"])
+    monkeypatch.setattr(encryption, "PATH", str(tmp_path))
+    with pytest.raises(modules.ModuleError) as error:
+        site.back_up(keys["mine"])
+    assert str(error.value) == ("program age, which encrypts backups, is missing on this host; install the package age")
+    assert "is missing on this host; install the package age" in site.refused(keys["mine"])
+
+
+def test_a_kill_leaves_nothing_in_the_plain(site: Site, keys: dict[str, Pair]) -> None:
+    (site.data / "file").write_bytes(MARK.encode() * 1_000_000)
+    asked = {"force": True, "compression": "none", "keep": {"last": 1}}
+    site.back_up(keys["mine"], **asked)
+    began = time.monotonic()
+    site.back_up(keys["mine"], **asked)
+    whole = time.monotonic() - began
+    moments = random.Random(4)
+    left = 0
+    for _ in range(20):
+        child = os.fork()
+        if not child:
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+            try:
+                site.back_up(keys["mine"], **asked)
+            finally:
+                os._exit(0)
+        time.sleep(moments.uniform(0, whole))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert MARK.encode() not in site.told()
+        left += any(path.suffix == ".partial" for path in site.directory.rglob(".*"))
+    assert left  # otherwise this has shown nothing
+    site.staging.mkdir(exist_ok=True)  # as some of the kills leave it, with secrets in the plain
+    site.back_up(hub_state=False)
+    assert not site.staging.exists()
+    site.back_up(keys["mine"], **asked)
+    assert not site.staging.exists()
+
+
+SPY = """#!/bin/sh
+for argument; do
+  case "$argument" in --identity=*) readlink "${argument#*=}" >> @LOG@; cat "${argument#*=}" > @KEY@ ;; esac
+done
+{ printf '%s\\n' "$@"; tr '\\0' '\\n' < /proc/$$/environ; } >> @LOG@
+exec @AGE@ "$@"
+"""
+
+
+def test_the_playbook_hands_the_key_over_without_a_file(site: Site, keys: dict[str, Pair], tmp_path: Path) -> None:
+    """A spy in age's place sees where the key comes from, and that it is in neither arguments nor environment."""
+    (site.data / "file").write_text("before", encoding="utf-8")
+    site.back_up(keys["mine"])
+    (site.data / "file").write_text("after", encoding="utf-8")
+    age = subprocess.run(["which", "age"], check=True, capture_output=True, text=True).stdout.strip()
+    log, seen, spy = tmp_path / "log", tmp_path / "key", tmp_path / "bin" / "age"
+    spy.parent.mkdir()
+    spy.write_text(SPY.replace("@LOG@", str(log)).replace("@KEY@", str(seen)).replace("@AGE@", age), encoding="utf-8")
+    spy.chmod(0o755)
+    settings = {"jupyterhub_name": site.hub, "jupyterhub_config_dir": str(site.config)}
+    settings["jupyterhub_backup_dir"] = str(site.directory)
+
+    def play(**environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["ansible-playbook", "restore.yml", "-i", "inventory/hosts.yml", "-e", json.dumps(settings)]
+        command += ["-e", "user=alice", "-e", f"identity={keys['mine'].file}", "-vvvv"]
+        path = f"{spy.parent}:{os.environ['PATH']}"
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **environment}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    done = play(ANSIBLE_PIPELINING="false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (site.data / "file").read_text(encoding="utf-8") == "before"
+    private = keys["mine"].file.read_text(encoding="utf-8").splitlines()[-1]
+    assert private in seen.read_text(encoding="utf-8")
+    told = log.read_text(encoding="utf-8")
+    assert told.startswith("/memfd:identity (deleted)\n")
+    for text in (told, done.stdout, done.stderr):
+        assert private not in text

@@ -1,0 +1,171 @@
+"""Volumes that only a container can read, on a real engine. Drivers other than `local` cannot be had here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from ansible.module_utils.jupyterhub_deploy.backup import helper_container
+from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+
+import jupyterhub_backup
+from support.factories import images, tree
+from support.modules import run
+
+HUB = "jhd-test-bh"
+IMAGE = f"{HUB}-image:1"
+OPTIONS = {"bind": {"type": "none", "o": "bind"}, "tmpfs": {"type": "tmpfs", "device": "tmpfs"}}
+
+
+class Site:
+    """A hub that is only a name and an image, and volumes with options."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine: Any = docker.APIClient(version="auto")
+        self.folder = folder
+        self.directory = folder / "backups"
+        self.source = folder / "source"
+        self.source.mkdir()
+        images.make(self.engine, IMAGE, {})
+        self.engine.create_container(IMAGE, "/bin/sh", name=HUB)
+
+    def volume(self, kind: str) -> str:
+        name = f"{HUB}-user-{kind}"
+        options = {**OPTIONS[kind], **({"device": str(self.source)} if kind == "bind" else {})}
+        self.engine.create_volume(name, labels={LABEL_HUB: HUB, LABEL_USER: kind}, driver_opts=options)
+        return name
+
+    def run(self, **more: Any) -> dict[str, Any]:
+        return run(jupyterhub_backup, name=HUB, directory=str(self.directory), hub_state=False, **more)
+
+    def helpers(self) -> list[Any]:
+        return list(self.engine.containers(all=True, filters={"label": f"{helper_container.LABEL}={HUB}"}))
+
+    def remove(self) -> None:
+        for one in self.engine.containers(all=True, filters={"name": HUB}):  # the helpers are named like it, too
+            # One whose input has ended is being removed by the engine, and then is not ours to remove.
+            with contextlib.suppress(docker.errors.APIError):
+                self.engine.remove_container(one["Id"], force=True)
+        until_gone(self)
+        for one in self.engine.volumes(filters={"name": HUB})["Volumes"] or []:
+            self.engine.remove_volume(one["Name"])
+        self.engine.remove_image(IMAGE, force=True)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def until_gone(site: Site) -> None:
+    deadline = time.monotonic() + 15
+    while site.helpers():
+        assert time.monotonic() < deadline, "a helper stays"
+        time.sleep(0.05)
+
+
+def test_a_volume_that_is_mounted_from_elsewhere_is_read_whole_then_left_alone(site: Site, tmp_path: Path) -> None:
+    tree.make(site.source)
+    name = site.volume("bind")
+    before = tree.describe(site.source)
+    time.sleep(2.1)  # a scan of what was just made would not be trusted
+    assert site.run(check=True)["results"][0]["action"] == "back up"
+    assert not site.helpers()
+
+    (result,) = site.run()["results"]
+
+    assert (result["name"], result["members"], result["sockets"]) == (name, len(before), ["./socket"])
+    back = tmp_path / "back"
+    back.mkdir()
+    options = ["--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"]
+    subprocess.run(["tar", "-C", back, *options, "-xpf", result["backup"]], check=True)
+    assert tree.describe(back) == before
+    assert tree.describe(site.source) == before
+    until_gone(site)
+    assert site.run()["results"][0]["action"] == "unchanged"
+    until_gone(site)
+
+
+def test_a_volume_in_memory_is_read_while_its_container_runs(site: Site) -> None:
+    name = site.volume("tmpfs")
+    holder = site.engine.create_container(
+        IMAGE, ["sh", "-c", "echo text > /data/file; read x"], name=f"{HUB}-holder", stdin_open=True, user="0",
+        host_config=site.engine.create_host_config(binds=[f"{name}:/data"]),
+    )  # fmt: skip
+    site.engine.start(holder)
+    time.sleep(0.5)
+
+    (result,) = site.run(consistency="paused")["results"]
+
+    listed = subprocess.run(["tar", "-xOf", result["backup"], "./file"], check=True, capture_output=True).stdout
+    assert listed == b"text\n"
+    assert (result["consistency"], result["paused"]) == ("paused", [f"{HUB}-holder"])
+
+
+def test_the_helper_can_do_nothing(site: Site) -> None:
+    name = site.volume("bind")
+    with helper_container.opened(site.engine, HUB, name) as path:
+        (one,) = site.helpers()
+        found = site.engine.inspect_container(one["Id"])
+        config = found["HostConfig"]
+        assert (config["NetworkMode"], config["ReadonlyRootfs"], config["CapDrop"]) == ("none", True, ["ALL"])
+        assert found["Config"]["User"] == "65534:65534"
+        with pytest.raises(OSError, match="Read-only file system"):
+            Path(path, "new").touch()
+    until_gone(site)
+
+
+def test_what_cannot_be_mounted_is_told(site: Site) -> None:
+    site.volume("bind")
+    site.source.rmdir()
+    with pytest.raises(Exception, match=r"only a container can read it, and that fails: .*no such file or directory"):
+        site.run()
+    until_gone(site)
+
+
+def test_no_helper_outlives_a_kill(site: Site) -> None:
+    (site.source / "file").write_bytes(os.urandom(8 << 20))
+    site.volume("bind")
+    moments = random.Random(5)
+    with_helper = 0
+    for _ in range(10):
+        child = os.fork()
+        if not child:
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+            try:
+                site.run(force=True)
+            finally:
+                os._exit(0)
+        time.sleep(moments.uniform(0.05, 1.2))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        with_helper += bool(site.helpers())
+        deadline = time.monotonic() + 10
+        while any(one["State"] == "running" for one in site.helpers()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert with_helper
+
+
+def test_a_helper_that_was_never_started_is_removed_by_the_next_run(site: Site) -> None:
+    # It has no input that could end: the run was killed between making and starting it.
+    labels = {helper_container.LABEL: HUB}
+    site.engine.create_container(IMAGE, "/bin/sh", name=f"{HUB}-backup-left", labels=labels)
+
+    assert site.run()["cleaned"] == [f"container {HUB}-backup-left, which held a volume"]
+
+    assert not site.helpers()

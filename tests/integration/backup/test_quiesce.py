@@ -1,0 +1,314 @@
+"""Volumes at rest while they are read: containers paused and always unpaused, servers stopped, and what is said."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from ansible.module_utils.jupyterhub_deploy.backup import archive, pause
+from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.servers import policy as servers_plan
+from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
+
+import jupyterhub_backup
+from support.factories import images
+from support.modules import run
+
+
+class Site:
+    """A user's volume, and containers that have it."""
+
+    def __init__(self, folder: Path, image: str) -> None:
+        self.engine: Any = docker.APIClient(version="auto")
+        self.hub = f"jhd-test-br-{secrets.token_hex(3)}"
+        self.image = image
+        self.directory = folder / "backups"
+        self.volume = f"{self.hub}-user-alice"
+        labels = {LABEL_HUB: self.hub, LABEL_USER: "alice"}
+        self.data = Path(self.engine.create_volume(self.volume, labels=labels)["Mountpoint"])
+        (self.data / "file").write_bytes(os.urandom(1 << 20))
+
+    def start(self, name: str, source: str = "") -> str:
+        """Start a container with the volume, or another source; return its id."""
+        binds = [f"{source or self.volume}:/data"]
+        made = self.engine.create_container(
+            self.image, ["sh", "-c", "read x"], name=f"{self.hub}-{name}", stdin_open=True, user="0",
+            host_config=self.engine.create_host_config(binds=binds),
+        )  # fmt: skip
+        self.engine.start(made)
+        return str(made["Id"])
+
+    def paused(self, identity: str) -> bool:
+        return bool(self.engine.inspect_container(identity)["State"]["Paused"])
+
+    def arguments(self, **more: Any) -> dict[str, Any]:
+        asked = {"name": self.hub, "directory": str(self.directory), "hub_state": False, "force": True}
+        return {**asked, "consistency": "paused", **more}
+
+    def run(self, **more: Any) -> dict[str, Any]:
+        return run(jupyterhub_backup, **self.arguments(**more))
+
+    def one(self, **more: Any) -> dict[str, Any]:
+        (result,) = self.run(**more)["results"]
+        return dict(result)
+
+    def marks(self) -> list[str]:
+        return [name for name in os.listdir(self.directory) if name.startswith(".paused-")]
+
+    def remove(self) -> None:
+        for one in self.engine.containers(all=True, filters={"name": self.hub}):
+            self.engine.remove_container(one["Id"], force=True)
+        self.engine.remove_volume(self.volume)
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[str]:
+    engine: Any = docker.APIClient(version="auto")
+    name = f"jhd-test-br-image-{secrets.token_hex(3)}:1"
+    images.make(engine, name, {})
+    yield name
+    engine.remove_image(name, force=True)
+
+
+@pytest.fixture
+def site(tmp_path: Path, image: str) -> Iterator[Site]:
+    made = Site(tmp_path, image)
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def at_end_of_tar(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Have something done when tar has read the volume, before the rest ends."""
+
+    def install(work: Callable[[], object]) -> None:
+        copy = archive._copy
+
+        def copied(*arguments: Any) -> tuple[str, int]:
+            done = copy(*arguments)
+            work()
+            return done
+
+        monkeypatch.setattr(archive, "_copy", copied)
+
+    return install
+
+
+def test_those_that_use_the_volume_are_paused_just_while_it_is_read(
+    site: Site, at_end_of_tar: Callable[[Callable[[], object]], None]
+) -> None:
+    mine, by_path, other = site.start("mine"), site.start("path", str(site.data)), site.start("other", "/tmp")
+    seen: list[list[bool]] = []
+    at_end_of_tar(lambda: seen.append([site.paused(one) for one in (mine, by_path, other)]))
+
+    result = site.one()
+
+    assert seen == [[True, True, False]]
+    assert not any(map(site.paused, (mine, by_path)))
+    assert (result["consistency"], result["not_at_rest"]) == ("paused", [])
+    assert result["paused"] == [f"{site.hub}-mine", f"{site.hub}-path"]
+    assert site.marks() == []
+    assert '"consistency": "paused"' in next(site.directory.glob("*/*.json")).read_text()
+    assert site.one(consistency="live")["consistency"] == "live"
+    assert len(seen) == 2
+    assert seen[1] == [False, False, False]
+
+
+def test_what_somebody_else_has_paused_stays_paused(site: Site) -> None:
+    theirs, mine = site.start("theirs"), site.start("mine")
+    site.engine.pause(theirs)
+
+    result = site.one()
+
+    assert site.paused(theirs)
+    assert not site.paused(mine)
+    assert (result["consistency"], result["paused"]) == ("paused", [f"{site.hub}-mine"])
+
+
+def test_a_container_that_runs_meanwhile_makes_it_live(
+    site: Site, at_end_of_tar: Callable[[Callable[[], object]], None]
+) -> None:
+    at_end_of_tar(lambda: site.start("late"))
+
+    result = site.one()
+
+    assert result["consistency"] == "live"
+    assert result["not_at_rest"] == [f"{site.hub}-late began to run, or went on, while the volume was read"]
+
+
+def test_a_backup_that_fails_unpauses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = site.start("mine")
+    monkeypatch.setattr(archive, "TAR", ["false"])
+
+    with pytest.raises(Exception, match="cannot be packed"):
+        site.run()
+
+    assert not site.paused(mine)
+    assert site.marks() == []
+
+
+def test_a_container_of_two_volumes_is_paused_until_both_are_read(site: Site, tmp_path: Path) -> None:
+    mine = site.start("mine")
+    pauses = pause.Pauses(site.engine, str(tmp_path))
+    entered, leave = threading.Barrier(2, timeout=20), threading.Event()
+
+    def other() -> None:
+        with pauses.paused(mine):
+            entered.wait()
+            leave.wait(20)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with pauses.paused(mine):
+        entered.wait()
+    assert site.paused(mine)
+    leave.set()
+    thread.join()
+    assert not site.paused(mine)
+    pauses.close()
+
+
+def killed(site: Site, moment: Callable[[], object]) -> None:
+    """Run the module in a process of its own until a moment, and kill it."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        try:
+            site.run()
+        finally:
+            os._exit(0)
+    moment()
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def until(condition: Callable[[], object], seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_kill_at_any_moment_leaves_nobody_paused(site: Site) -> None:
+    (site.data / "file").write_bytes(os.urandom(24 << 20))
+    mine = site.start("mine")
+    moments = random.Random(9)
+    while_paused = 0
+
+    def moment() -> None:
+        if number % 2:  # half of them soon after the pause, as it is short
+            until(lambda: site.paused(mine))
+        time.sleep(moments.uniform(0, 0.03 if number % 2 else 0.4))
+
+    for number in range(16):  # noqa: B007  (read by moment)
+        killed(site, moment)
+        while_paused += bool(site.marks())
+        until(lambda: not site.paused(mine))
+    assert while_paused >= 5
+    time.sleep(1)  # no call that was under way pauses it later
+    assert not site.paused(mine)
+    assert site.run()["results"][0]["consistency"] == "paused"
+    assert site.marks() == []
+
+
+def test_the_next_run_unpauses_what_nobody_could(site: Site) -> None:
+    theirs, mine, ended = site.start("theirs"), site.start("mine"), site.start("ended")
+    site.engine.pause(theirs)
+    site.directory.mkdir()
+    for identity in (mine, ended, "f" * 64):
+        (site.directory / f".paused-{identity}-00000000").touch()
+    site.engine.pause(mine)
+    site.engine.kill(ended)
+
+    result = site.run(consistency="live")
+
+    assert not site.paused(mine)
+    assert site.paused(theirs)
+    assert result["cleaned"] == [f"container {site.hub}-mine, which it had left paused"]
+    assert result["changed"]
+    assert site.marks() == []
+
+
+def test_the_guardian_does_not_undo_a_pause_that_is_not_ours(site: Site, tmp_path: Path) -> None:
+    mine = site.start("mine")
+    pauses = pause.Pauses(site.engine, str(tmp_path))
+    pauses._tell(f"pausing {mine} {tmp_path / 'gone'}")
+    pauses._tell(f"paused {mine}")
+    site.engine.pause(mine)
+    pauses.close()
+    assert pauses._guardian
+    assert pauses._guardian.wait(30) == 0
+    assert site.paused(mine)
+
+
+def test_without_a_guardian_nothing_is_paused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = site.start("mine")
+    tell = pause.Pauses._tell
+
+    def dead(pauses: Any, line: str) -> None:
+        if not pauses._guardian:
+            tell(pauses, "done x")
+            pauses._guardian.kill()
+            pauses._guardian.wait()
+        tell(pauses, line)
+
+    monkeypatch.setattr(pause.Pauses, "_tell", dead)
+
+    result = site.one()
+
+    assert not site.paused(mine)
+    assert result["consistency"] == "live"
+    assert "-mine was not paused: the process that would unpause" in result["not_at_rest"][0]
+    assert site.marks() == []
+
+
+def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What the hub does then is tried in test_servers.py; here only who is stopped, and what is said.
+    identities = {name: site.start(name) for name in ("idle", "busy", "stranger")}
+    known = [{"container": f"{site.hub}-{name}", "container_id": identities[name]} for name in ("idle", "busy")]
+
+    def stop(api: object, server: dict[str, str], timeout: float) -> None:
+        site.engine.kill(server["container_id"])
+
+    def computing(stats: dict[str, Any]) -> float:
+        return 0.9 if stats["id"] == identities["busy"] else 0.0
+
+    monkeypatch.setattr(hub_api, "connect", lambda client, hub, token_file: (hub, token_file))
+    monkeypatch.setattr(servers, "observe", lambda client, api, hub, current: known)
+    monkeypatch.setattr(servers, "look_again", lambda client, api, server, policy, idle: (server, True, ""))
+    monkeypatch.setattr(servers, "stop", stop)
+    monkeypatch.setattr(servers_plan, "computing", computing)
+
+    result = site.one(consistency="stopped")
+
+    assert result["stopped"] == [f"{site.hub}-idle"]
+    assert result["consistency"] == "live"
+    assert result["not_at_rest"] == [
+        f"{site.hub}-busy was not stopped: it computes: 90% of a processor core",
+        f"{site.hub}-stranger was not stopped: it is no server that the hub knows",
+    ]
+    for name in ("busy", "stranger"):
+        site.engine.kill(identities[name])
+    assert site.one(consistency="stopped")["consistency"] == "stopped"
+
+
+def test_a_hub_that_does_not_answer_does_not_keep_a_volume_from_being_backed_up(site: Site) -> None:
+    site.start("mine")
+
+    result = site.one(consistency="stopped")
+
+    assert result["action"] == "back up"
+    assert result["consistency"] == "live"
+    assert f"-mine was not stopped: there is no hub container {site.hub} on this host" in result["not_at_rest"][0]

@@ -1,0 +1,387 @@
+"""The hub's life on a real engine: created, left alone, replaced, taken back, and never taken by a stranger."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+import requests
+from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
+from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
+
+import jupyterhub_hub
+from support.module_site import ModuleSite, killed_run
+from support.modules import ModuleError, run
+
+NAME = "jhd-test-hub"
+# Only for NativeAuthenticator's sign-up form, never for an account that lives longer than a test.
+STRANGERS_PASSWORD = "let-me-in-please"
+
+
+class FirstSite(ModuleSite):
+    """A site that remembers its first minute.
+
+    Attributes:
+        first: what the module returned when it made the hub.
+        strangers_pages: answers that a stranger got meanwhile to signing up as admin.
+    """
+
+    first: dict[str, Any]
+    strangers_pages: int
+
+
+def sign_up_as_admin(url, until, pages):
+    """Try to register as admin, in several spellings, from before the hub exists; add each page that answered."""
+    while not until.is_set():
+        for name in ("admin", "Admin", " admin", "ADMIN "):
+            session = requests.Session()
+            try:
+                # As long as there is no hub, the proxy may take its time to find that out.
+                session.get(f"{url}/hub/signup", timeout=1)
+                form = {
+                    "username": name,
+                    "signup_password": STRANGERS_PASSWORD,
+                    "signup_password_confirmation": STRANGERS_PASSWORD,
+                    "_xsrf": session.cookies.get("_xsrf", path="/hub/"),
+                }
+                answer = session.post(f"{url}/hub/signup", data=form, timeout=5)
+            except requests.RequestException:
+                continue
+            if answer.status_code == 200:
+                pages.append(name)
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def site(hub_image, proxy_image, notebook_image, tmp_path_factory):
+    """A hub that runs, born while a stranger tried to register as its admin from before its first second."""
+    directory = str(tmp_path_factory.mktemp("etc"))
+    made = FirstSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
+    made.destroy()
+    made.prepare()
+    made.run_proxy()
+    stop = threading.Event()
+    pages: list[str] = []
+    stranger = threading.Thread(target=sign_up_as_admin, args=(made.url, stop, pages))
+    stranger.start()
+    try:
+        made.first = made.run_hub()
+        deadline = time.monotonic() + 60
+        while len(set(pages)) < 4 and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        stop.set()
+        stranger.join()
+    made.strangers_pages = len(pages)
+    yield made
+    made.destroy()
+
+
+def test_the_first_run_creates_a_hub_that_answers(site):
+    assert site.first["action"] == "create"
+    assert site.first["changed"]
+    assert site.first["downtime"] > 0
+    assert site.observe()[2] == 200
+
+
+def test_a_stranger_who_signs_up_as_admin_gains_nothing_from_the_first_second_on(site):
+    assert site.strangers_pages > 0, "the stranger never reached the sign-up form, so this shows nothing"
+    assert site.sign_in("admin", STRANGERS_PASSWORD) is None
+    admin = site.sign_in("admin", site.admin_password())
+    assert admin
+    assert admin.get(f"{site.url}/hub/admin", timeout=10).status_code == 200
+
+
+def test_a_second_run_leaves_the_hub_alone(site):
+    before = site.observe()
+    result = site.run_hub()
+    assert (result["changed"], result["action"], result["reasons"], result["diff"]) == (False, "none", [], [])
+    assert site.observe() == before
+
+
+def test_upstreams_names_and_environment(site):
+    container = site.engine.containers.get(NAME)
+    environment = dict(entry.partition("=")[::2] for entry in container.attrs["Config"]["Env"])
+    assert environment["DOCKER_NOTEBOOK_IMAGE"] == site.notebook_image
+    assert environment["DOCKER_NETWORK_NAME"] == f"{NAME}-network"
+    assert b"JupyterHub" in container.logs()
+
+
+def test_the_hub_has_no_right_that_it_does_not_need(site):
+    host = site.engine.containers.get(NAME).attrs["HostConfig"]
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["ReadonlyRootfs"]
+    assert not host["Privileged"]
+
+
+def test_a_hub_restarted_by_hand_is_left_alone(site):
+    site.engine.containers.get(NAME).restart()
+    before = site.engine.containers.get(NAME).attrs["State"]["StartedAt"]
+    assert site.run_hub()["action"] == "none"
+    assert site.observe()[1] == before
+
+
+def test_check_mode_tells_and_touches_nothing(site):
+    before, configs = site.observe(), sorted(Path(site.config_dir).iterdir())
+    site.extra_config = "c.JupyterHub.allow_named_servers = True"
+    try:
+        result = site.run_hub(check=True, diff=True)
+    finally:
+        site.extra_config = ""
+    assert result["changed"]
+    assert result["action"] == "replace"
+    assert result["reasons"][0].startswith("configuration changed: ")
+    shown = next(entry for entry in result["diff"] if entry["after_header"] == "jupyterhub_config.py")
+    assert "allow_named_servers" in shown["after"]
+    assert "allow_named_servers" not in shown["before"]
+    assert site.observe() == before
+    assert sorted(Path(site.config_dir).iterdir()) == configs
+
+
+def test_a_stopped_hub_is_started(site):
+    site.engine.containers.get(NAME).stop()
+    result = site.run_hub()
+    assert (result["action"], result["reasons"]) == ("start", ["the hub container is stopped"])
+    assert site.observe()[2] == 200
+
+
+def test_a_new_configuration_replaces_the_hub_and_sessions_stay(site):
+    session, (old, _, _) = site.sign_in("admin", site.admin_password()), site.observe()
+    site.extra_config = "c.JupyterHub.allow_named_servers = True"
+    try:
+        result = site.run_hub()
+        assert result["action"] == "replace"
+        assert len(result["reasons"]) == 1
+        assert site.observe()[0] != old
+        assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
+        assert site.names() == ["", "-proxy"]
+    finally:
+        site.extra_config = ""
+        site.run_hub()
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("c.JupyterHub.allow_named_server = True", "allow_named_servers"),
+        ("c.JupyterHub.allow_named_servers = 'perhaps'", "allow_named_servers"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+    ids=["misspelt", "wrong type", "raises"],
+)
+def test_a_configuration_that_does_not_load_leaves_the_running_hub_alone(site, extra, said):
+    before = site.observe()
+    site.extra_config = extra
+    try:
+        with pytest.raises(ModuleError) as caught:
+            site.run_hub()
+    finally:
+        site.extra_config = ""
+    assert "so the hub was left as it was" in str(caught.value)
+    assert said in str(caught.value)
+    assert site.observe() == before
+    assert site.names() == ["", "-proxy"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (
+            "import os\nif 'HOSTNAME' in os.environ and os.environ['HOSTNAME'] == '" + NAME + "':\n"
+            "    raise SystemExit('the roof is on fire')",
+            "the roof is on fire",
+        ),
+        ("c.ConfigurableHTTPProxy.api_url = 'http://nowhere.invalid:8001'", "its last log lines"),
+    ],
+    ids=["dies", "never reaches the proxy"],
+)
+def test_a_hub_that_fails_is_taken_back_with_its_log(site, extra, said):
+    before = site.observe()
+    site.extra_config = extra
+    arguments = {**site.hub_arguments(), "health_timeout": 25}
+    site.extra_config = ""
+    with pytest.raises(ModuleError) as caught:
+        run(jupyterhub_hub, **arguments)
+    assert "the one that ran before was put back" in str(caught.value)
+    assert said in str(caught.value)
+    assert site.engine.containers.get(NAME).id == before[0]
+    assert site.names() == ["", "-proxy"]
+    result = site.run_hub()
+    assert (result["action"], site.observe()[0]) == ("none", before[0])
+
+
+def test_a_hub_that_dies_while_it_loads_is_never_given_the_place(site):
+    """It is started beside the one that runs, which must not notice."""
+    before = site.observe()
+    broken = derived_image(site, "RUN echo 'raise SystemExit(\"on fire\")' > jupyterhub_deploy_hub/start.py")
+    with pytest.raises(ModuleError, match="does not start, so the one that runs was left as it was") as caught:
+        site.run_hub(image=broken)
+    assert "on fire" in str(caught.value)
+    assert site.observe() == before
+    assert site.names() == ["", "-proxy"]
+
+
+def test_an_image_that_knows_nothing_of_the_lock_is_started_when_the_other_has_ended(site):
+    """Or two hubs would write to one database. The label is what tells, so an image without it does."""
+    older = derived_image(site, "LABEL org.jupyterhub.deploy.stands-by=")
+    result = site.run_hub(image=older)
+    assert (result["action"], site.observe()[2]) == ("replace", 200)
+    assert result["downtime"] > result["start_seconds"], "it was started beside the hub that ran"
+    site.run_hub()
+
+
+def test_an_image_that_is_not_there_is_an_error_before_anything_is_touched(site):
+    before = site.observe()
+    with pytest.raises(ModuleError, match=r"image nowhere/hub:1 is not on this host"):
+        run(jupyterhub_hub, **{**site.hub_arguments(), "image": "nowhere/hub:1"})
+    assert site.observe() == before
+
+
+def derived_image(site, line):
+    """Build an image from the hub's with one more line; return its name."""
+    name = f"{NAME}:derived"
+    text = f"FROM {site.image}\nWORKDIR /opt/jupyterhub-deploy\n{line}\nWORKDIR /data\n"
+    site.engine.images.build(fileobj=io.BytesIO(text.encode()), tag=name, rm=True)
+    return name
+
+
+@pytest.mark.parametrize("left", ["next", "previous"])
+def test_what_a_killed_run_left_is_put_right(site, left):
+    """A kill before the swap leaves a successor; one in the middle of it leaves the old hub under its name aside."""
+    container = site.engine.containers.get(NAME)
+    if left == "next":
+        site.engine.containers.create(site.image, name=f"{NAME}-next")
+    else:
+        container.stop()
+        container.rename(f"{NAME}-previous")
+    result = site.run_hub()
+    assert result["changed"]
+    assert "left by an unfinished run" in result["reasons"][0]
+    assert site.engine.containers.get(NAME).id == container.id
+    assert site.observe()[2] == 200
+    assert site.names() == ["", "-proxy"]
+
+
+def test_a_successor_that_never_answers_and_a_killed_run_do_not_stop_the_next_wish(site, tmp_path):
+    """It lives and holds the lock; the predecessor lies aside; and now the operator wants what works."""
+    site.extra_config = f"import os, time\nif os.uname().nodename == '{NAME}':\n    time.sleep(600)"
+    assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)
+    site.extra_config = "# mended"
+    result = site.run_hub()
+    assert (result["action"], site.observe()[2]) == ("replace", 200)
+    assert site.names() == ["", "-proxy"]
+    site.extra_config = ""
+    site.run_hub()
+
+
+def test_a_successor_whose_run_was_killed_takes_no_requests_for_long(site, tmp_path):
+    """Its port is open, the other hub was not told to end, and half of all that is asked waits for nothing."""
+    before, site.extra_config = site.observe(), "# never served"
+    assert killed_run("jupyterhub_hub", "kill:1", site.hub_arguments(), tmp_path)
+    site.extra_config = ""
+    hub = HubContainer(docker.APIClient(), NAME, "", 1)
+    # Not longer: each look waits in the open port, and a port in which a hundred wait takes no more either.
+    deadline = time.monotonic() + 50
+    while not hub.accepts(hub.next, HUB_PORT):
+        assert time.monotonic() < deadline, "the port was never open"
+    while hub.accepts(hub.next, HUB_PORT):
+        assert time.monotonic() < deadline, "the port is still open"
+        time.sleep(1)
+    assert site.observe() == before
+    assert site.run_hub()["reasons"] == [f"removed {NAME}-next, left by an unfinished run"]
+
+
+def revision(site):
+    """The schema revision of the hub's database, read past the hub."""
+    volume = site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
+    with sqlite3.connect(f"file:{volume}/jupyterhub.sqlite?mode=ro", uri=True) as database:
+        return database.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+
+
+class TestUpgrade:
+    """From JupyterHub 5.5 to 6.1, whose database schema is another, and what happens when that fails."""
+
+    @pytest.fixture
+    def old(self, site):
+        """The hub on 5.5, and on its way out again whatever the test did."""
+        session, schema = site.sign_in("admin", site.admin_password()), revision(site)
+        yield session, schema, site.image
+        site.extra_config = ""
+
+    def test_a_new_version_that_fails_is_taken_back_with_the_database_as_it_was(self, site, hub_image, old):
+        session, schema, image = old
+        before = site.observe()[0]
+        site.image = hub_image("6.1.1")
+        site.extra_config = f"import os\nif os.uname().nodename == '{NAME}':\n    raise SystemExit('on fire')"
+        with pytest.raises(ModuleError, match="the one that ran before was put back"):
+            site.run_hub()
+        site.image, site.extra_config = image, ""
+        assert site.observe()[::2] == (before, 200)
+        assert revision(site) == schema
+        assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
+        assert site.run_hub()["action"] == "none"
+
+    def test_a_run_killed_after_the_upgrade_goes_back_to_a_hub_with_all_data(self, site, hub_image, old, tmp_path):
+        """The successor has upgraded the database, the old hub lies aside, and nobody is there to finish."""
+        session, schema, image = old
+        site.image = hub_image("6.1.1")
+        assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)
+        while revision(site) == schema:
+            time.sleep(0.5)
+        site.engine.containers.get(NAME).remove(force=True)
+        site.image = image
+        result = site.run_hub()
+        assert "left by an unfinished run" in " ".join(result["reasons"])
+        assert revision(site) == schema
+        assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
+
+    def test_the_database_goes_along_and_nobody_signs_in_again(self, site, hub_image, old):
+        session, schema, image = old
+        site.image = hub_image("6.1.1")
+        result = site.run_hub()
+        assert result["action"] == "replace"
+        assert revision(site) != schema
+        assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
+        assert site.sign_in("admin", site.admin_password())
+        assert site.run_hub()["action"] == "none"
+
+        # And the way back is refused, before anything is touched, with the copy that would be needed.
+        before = site.observe()
+        site.image = image
+        with pytest.raises(ModuleError, match=r"newer than this JupyterHub's .*jupyterhub\.sqlite\." + schema):
+            site.run_hub()
+        assert site.observe() == before
+
+        # By hand, as docs/how-to/jupyterhub-version.md has it, there is one.
+        site.engine.containers.get(NAME).stop()
+        volume = Path(site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"])
+        (volume / "jupyterhub.sqlite").rename(volume / "jupyterhub.sqlite.newer")
+        shutil.copy2(max(volume.glob(f"jupyterhub.sqlite.{schema}.*")), volume / "jupyterhub.sqlite")
+        assert site.run_hub()["action"] == "replace"
+        assert revision(site) == schema
+        assert site.sign_in("admin", site.admin_password())
+
+
+def test_a_run_killed_at_any_step_is_put_right_by_the_next(site, tmp_path):
+    """SIGKILL after each thing that a replacement does to the engine, one after the other."""
+    step = 0
+    while True:
+        step += 1
+        site.extra_config = f"# {step}"
+        if not killed_run("jupyterhub_hub", step, site.hub_arguments(), tmp_path):
+            break
+        if step % 2:
+            site.extra_config = "# something else was wanted meanwhile"
+        site.run_hub()
+        assert site.observe()[2] == 200, f"after a kill at step {step}"
+        assert site.sign_in("admin", site.admin_password()), f"after a kill at step {step}"
+        assert site.names() == ["", "-proxy"], f"after a kill at step {step}"
+    assert step > 10, f"a replacement takes more steps than {step}"

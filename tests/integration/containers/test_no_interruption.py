@@ -1,0 +1,304 @@
+"""One user works on, while an operator changes everything there is to change by site.yml, and nobody notices.
+
+One hub, one user with one kernel and one open web socket, from the first test of the class to the last: they build upon
+each other. ``poller`` asks the notebook twenty times a second during each change.
+
+A notebook server believes for five minutes what the hub said of a cookie, so a poll of minutes would hardly ever see it
+ask. A second user's server asks each second: as often as one of three hundred users' servers does.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from support.hub_http import HubSession
+from support.local_site import LocalSite, Run
+from support.poller import Notebook, Poll, Report
+
+NAME = "jhd-test-notices"
+PASSWORD = "a-long-enough-passphrase-of-the-test"
+#: Configuration with which the server of one user asks the hub each second whose its cookie is.
+ASKS_EACH_SECOND = """
+def ask_each_second(spawner):
+    if spawner.user.name == "dora":
+        spawner.args = ["--HubOAuth.cache_max_age=1"]
+
+c.Spawner.pre_spawn_hook = ask_each_second
+"""
+HUB_TASK = "TASK [jupyterhub : Run the hub container]"
+#: Upgrades the database, as a new JupyterHub does on its start, and then ends.
+UPGRADES_AND_DIES = (
+    "RUN echo 'def ensure_admin(): raise HubError(\"the roof is on fire\")' "
+    ">> /opt/jupyterhub-deploy/jupyterhub_deploy_hub/seed.py"
+)
+DIES_AT_ONCE = (
+    "RUN echo 'raise SystemExit(\"there is no roof\")' > /opt/jupyterhub-deploy/jupyterhub_deploy_hub/start.py"
+)
+
+
+class Change(NamedTuple):
+    """A run of site.yml, and what the user saw of it."""
+
+    run: Run
+    report: Report
+    said: str  # what the hub's task said
+
+
+class Workplace:
+    """The site, and the users whose work is looked at: one, and one whose server asks the hub each second."""
+
+    def __init__(self, site: LocalSite, notebook: Notebook, asking: Notebook) -> None:
+        self.site = site
+        self.notebook = notebook
+        self.asking = asking
+        self.ratios: list[float] = []  # the hub's downtime to what it needs from its start until it answers
+        self.kept = self.untouched()
+
+    def untouched(self) -> list[tuple[str, str]]:
+        """What nobody may touch: the proxy and the users' containers."""
+        return [self.started(part) for part in ("proxy", "jupyter-alice", "jupyter-dora")]
+
+    def started(self, part: str = "") -> tuple[str, str]:
+        """Identity and start time of a container."""
+        container = self.site.container(part)
+        return container["Id"], container["State"]["StartedAt"]
+
+    def config(self) -> str:
+        """Return the digest of the configuration that the hub runs with."""
+        return str(self.site.container()["Config"]["Labels"]["org.jupyterhub.deploy.config"])
+
+    def schema(self) -> str:
+        """Return the schema revision of the hub's database, read past the hub."""
+        volume = self.site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
+        with sqlite3.connect(f"file:{volume}/jupyterhub.sqlite?mode=ro", uri=True) as database:
+            return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+
+    def change(
+        self, *, fails: bool = False, hub_fails: bool = False, playbook: str = "site.yml", **settings: Any
+    ) -> Change:
+        """Run a playbook while the users work; nobody may notice. Settings stay for the next change unless it fails.
+
+        With `hub_fails` no hub serves for seconds; only who has been believed by a server is then believed on.
+        """
+        with Poll(self.notebook) as poll, Poll(self.asking) as asking:
+            run = self.site.run("-v", playbook=playbook, fails=fails, **settings)
+        if not fails:
+            self.site.settings.update(settings)
+        said = run.output.partition(HUB_TASK)[2].partition("\nTASK [")[0]
+        print(poll.report)
+        assert poll.report.unnoticed, f"{poll.report}\n{run.output}"
+        assert hub_fails or asking.report.unnoticed, f"{asking.report}\n{run.output}"
+        assert self.untouched() == self.kept
+        assert [name for name in self.site.containers() if "-jupyter-" not in name] == [NAME, f"{NAME}-proxy"]
+        return Change(run, poll.report, said)
+
+    def replace(self, reason: str, **settings: Any) -> Change:
+        """Change something for which the hub has to be replaced, and say so."""
+        hub = self.started()
+        change = self.change(**settings)
+        assert reason in change.said
+        assert self.started()[0] != hub[0]
+        assert change.report.hub_sent > 0
+        down, start = _number("downtime", change.said), _number("start_seconds", change.said)
+        seen = f"from outside {change.report.hub_down:.1f} s, and {change.report.hub_wait:.1f} s of waiting"
+        print(f"{reason}{down} s without a hub, {seen}; its start took {start} s")
+        assert down > 0
+        assert start > 0
+        self.ratios.append(down / start)
+        return change
+
+    def fail(self, said: str, **settings: Any) -> Change:
+        """Change something with which no hub comes up; the old one serves on, or (with `hub_fails`) again."""
+        before, config, schema = self.started()[0], self.config(), self.schema()
+        change = self.change(fails=True, **settings)
+        assert change.run.recap["failed"] == 1
+        assert said in change.said
+        assert (self.started()[0], self.config(), self.schema()) == (before, config, schema)
+        assert sign_in(self.site, "carol"), "who signed up before the failure is unknown after it"
+        return change
+
+
+def _number(key: str, said: str) -> float:
+    found = re.search(rf"^ +{key}: ([0-9.]+)$", said, re.MULTILINE)
+    assert found, f"no {key} in:\n{said}"
+    return float(found[1])
+
+
+def sign_in(site: LocalSite, name: str) -> HubSession | None:
+    """Sign a user in; None when the hub refuses."""
+    session = HubSession(site.url)
+    return session if session.sign_in(name, PASSWORD) else None
+
+
+def user(site: LocalSite, name: str) -> HubSession:
+    """Sign a new user up and in."""
+    HubSession(site.url).sign_up(name, PASSWORD)
+    session = sign_in(site, name)
+    assert session
+    return session
+
+
+def image_of(site: LocalSite, name: str) -> str:
+    """Return the id of the image that a user's server runs."""
+    return str(site.container(f"jupyter-{name}")["Image"])
+
+
+class Images:
+    """Images a layer away from the project's own, with names of this test's own."""
+
+    def __init__(self) -> None:
+        self.built: set[str] = set()
+
+    def build(self, name: str, base: str, line: str) -> str:
+        """Build an image on another with one more line in its Dockerfile; return its id."""
+        self.built.add(f"{NAME}/{name}")
+        done = subprocess.run(
+            ["docker", "build", "--quiet", "--tag", f"{NAME}/{name}", "-"],
+            input=f"FROM {base}\n{line}\n", check=True, text=True, capture_output=True,
+        )  # fmt: skip
+        return done.stdout.strip()
+
+    def remove(self) -> None:
+        """Remove them all."""
+        for name in self.built:
+            subprocess.run(["docker", "rmi", "--force", name], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="class")
+def images() -> Iterator[Images]:
+    """Images of this test's own, removed in the end."""
+    made = Images()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="class")
+def work(built_images: Callable[[str], dict[str, Any]], images: Images) -> Iterator[Workplace]:
+    """A hub on JupyterHub 5.5 with a user at work, another whose server runs, and one who has signed up and no more."""
+    built_images("6.1.1")
+    images.build("notebook:one", built_images("5.5.4")["notebook"], "LABEL test=1")
+    site = LocalSite(
+        NAME,
+        jupyterhub_version="5.5.4",
+        jupyterhub_notebook_image=f"{NAME}/notebook:one",
+        jupyterhub_extra_config=ASKS_EACH_SECOND,
+    )
+    site.destroy()  # what a run that was killed left
+    try:
+        site.run()
+        user(site, "carol")
+        user(site, "bob").spawn("bob")
+        yield Workplace(site, Notebook(user(site, "alice"), "alice"), Notebook(user(site, "dora"), "dora"))
+    finally:
+        site.destroy()
+
+
+class TestNobodyNotices:
+    """In the order of a year at the site."""
+
+    def test_a_run_with_nothing_to_do_restarts_nothing(self, work: Workplace) -> None:
+        hub = work.started()
+        assert work.change().run.recap["changed"] == 0
+        assert work.started() == hub
+
+    def test_a_hub_restarted_by_hand_is_left_alone(self, work: Workplace) -> None:
+        with Poll(work.notebook) as poll:
+            work.site.engine.containers.get(NAME).restart()
+            hub = work.started()
+            run = work.site.run()
+        assert run.recap["changed"] == 0
+        assert work.started() == hub
+        assert poll.report.unnoticed, poll.report
+        assert poll.report.hub_down > 0
+
+    def test_a_new_configuration(self, work: Workplace) -> None:
+        config = f"{ASKS_EACH_SECOND}c.JupyterHub.allow_named_servers = True"
+        work.replace("configuration changed: ", jupyterhub_extra_config=config)
+
+    def test_new_content_under_the_notebook_image_tag(self, work: Workplace, images: Images) -> None:
+        before = image_of(work.site, "alice")
+        images.build("notebook:one", work.site.container("jupyter-alice")["Image"], "LABEL test=2")
+        work.replace("notebook image content changed: ")
+        assert image_of(work.site, "alice") == before
+
+    def test_another_notebook_image_is_for_the_next_start(self, work: Workplace, images: Images) -> None:
+        site, before = work.site, image_of(work.site, "bob")
+        two = images.build("notebook:two", before, "LABEL test=3")
+        work.replace("notebook image name changed: ", jupyterhub_notebook_image=f"{NAME}/notebook:two")
+        assert image_of(site, "bob") == before
+        carol, bob = sign_in(site, "carol"), sign_in(site, "bob")
+        assert carol
+        assert bob
+        with Poll(work.notebook) as poll:
+            carol.spawn("carol")
+            assert image_of(site, "carol") == two
+            carol.stop("carol")
+            bob.stop("bob")
+            bob.spawn("bob")
+            assert image_of(site, "bob") == two
+            bob.stop("bob")
+        assert poll.report.unnoticed, poll.report
+        assert image_of(site, "alice") == before
+
+    def test_a_configuration_that_does_not_load(self, work: Workplace) -> None:
+        hub = work.started()
+        change = work.fail("so the hub was left as it was", jupyterhub_extra_config="c.JupyterHub.hub_prot = 1")
+        assert work.started() == hub
+        assert change.report.hub_down == 0
+
+    def test_a_hub_that_dies_at_once(self, work: Workplace, images: Images, hub_image: Callable[[str], str]) -> None:
+        images.build("hub:dies-at-once", hub_image("6.1.1"), DIES_AT_ONCE)
+        change = work.fail("the new hub does not start", jupyterhub_hub_image=f"{NAME}/hub:dies-at-once")
+        assert "there is no roof" in change.said
+        assert change.report.hub_down == 0
+
+    def test_a_hub_that_upgrades_the_database_and_dies(
+        self, work: Workplace, images: Images, hub_image: Callable[[str], str]
+    ) -> None:
+        images.build("hub:dies", hub_image("6.1.1"), UPGRADES_AND_DIES)
+        change = work.fail(
+            "the one that ran before was put back", hub_fails=True, jupyterhub_hub_image=f"{NAME}/hub:dies"
+        )
+        assert "the roof is on fire" in change.said
+
+    def test_a_hub_that_never_becomes_healthy(self, work: Workplace) -> None:
+        work.fail(
+            "the one that ran before was put back",
+            hub_fails=True,
+            jupyterhub_extra_config="c.ConfigurableHTTPProxy.api_url = 'http://nowhere.invalid:8001'",
+            jupyterhub_health_timeout=20,
+        )
+
+    def test_after_three_failures_there_is_nothing_to_do(self, work: Workplace) -> None:
+        hub = work.started()
+        assert work.change().run.recap["changed"] == 0
+        assert work.started() == hub
+
+    def test_the_next_jupyterhub_and_its_database(self, work: Workplace) -> None:
+        """Last, because there is no way back. The user's server has JupyterHub 5.5 inside and goes on."""
+        schema = work.schema()
+        work.replace("hub image name changed: ", playbook="playbooks/upgrade.yml", jupyterhub_version="6.1.1")
+        assert work.schema() != schema
+        assert sign_in(work.site, "carol")
+
+    def test_the_hub_was_away_for_less_than_its_start_takes(self, work: Workplace) -> None:
+        """Of each change above; 1.3 is what the project promises, and about 0.5 what it measures (bench/)."""
+        assert len(work.ratios) == 4
+        assert min(work.ratios) <= 1.3, work.ratios
+
+    def test_the_poll_would_have_noticed(self, work: Workplace) -> None:
+        """A proxy that is away for a moment: what reports nothing of that has shown nothing above."""
+        with Poll(work.notebook) as poll:
+            work.site.engine.containers.get(f"{NAME}-proxy").restart(timeout=0)
+            time.sleep(0.5)
+        assert not poll.report.unnoticed
+        assert poll.report.failed > 0
+        assert poll.report.longest_gap > 0
+        assert poll.report.socket

@@ -1,0 +1,128 @@
+"""The check that stands between an operator's configuration and the hub that runs, in the images that would run it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.signin_hub import NO_PROXY, HubContainer, docker, write_config
+
+#: What an operator may write into jupyterhub_extra_config, and what the check says of it ("" if it is fine).
+EXTRAS = {
+    "nothing": ("", ""),
+    "comment": ("# nothing\n", ""),
+    "good": (
+        "c.Spawner.mem_limit = '1G'\nc.Authenticator.admin_users.add('carol')\n"
+        "c.DockerSpawner.extra_host_config['runtime'] = 'nvidia'\nc.Spawner.environment = {'A': '{{ b }}'}\n",
+        "",
+    ),
+    "own class": (
+        "from traitlets import Unicode\nfrom jupyterhub_deploy_hub.spawner import HubSpawner\n"
+        "class Mine(HubSpawner):\n    colour = Unicode(config=True)\n"
+        "c.JupyterHub.spawner_class = Mine\nc.Mine.colour = 'red'\nc.Spawner.colour = 'blue'\n",
+        "",
+    ),
+    "list method": ("c.JupyterHub.services.append({'name': 'x', 'command': ['true']})\n", ""),
+    "syntax": (
+        "a = 1\nc.Spawner.cmd = [\n",
+        "jupyterhub_extra_config line 2: SyntaxError: '[' was never closed",
+    ),
+    "indentation": ("\n  a = 1\n", "jupyterhub_extra_config line 2: IndentationError: unexpected indent"),
+    "exception": (
+        "import os\n\nvalue = os.environ['NOT_THERE']\n",
+        "jupyterhub_extra_config line 3: KeyError: 'NOT_THERE'",
+    ),
+    "exit": ("raise SystemExit\n", "jupyterhub_extra_config line 1: SystemExit: no reason given"),
+    "misspelt trait": (
+        "\nc.DockerSpawner.mem_limt = '1G'\n",
+        "jupyterhub_extra_config line 2: c.DockerSpawner.mem_limt does not exist; did you mean "
+        "c.DockerSpawner.mem_limit?",
+    ),
+    "misspelt class": (
+        "c.DockerSpawnr.mem_limit = '1G'\n",
+        "jupyterhub_extra_config line 1: c.DockerSpawnr.mem_limit: this hub has no class DockerSpawnr; did you mean "
+        "c.DockerSpawner?",
+    ),
+    "wrong type": ("c.Spawner.start_timeout = 'soon'\n", "jupyterhub_extra_config line 1: c.Spawner.start_timeout: "),
+    "wrong memory": (
+        "c.DockerSpawner.mem_limit = 'lots'\n",
+        "jupyterhub_extra_config line 1: c.DockerSpawner.mem_limit: ",
+    ),
+    "wrong app trait": ("c.JupyterHub.hub_port = '80a'\n", "jupyterhub_extra_config line 1: c.JupyterHub.hub_port: "),
+    "no such authenticator": (
+        "c.JupyterHub.authenticator_class = 'gitbub'\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.authenticator_class: ",
+    ),
+}
+PROBE = """
+import json, pathlib, sys
+from jupyterhub_deploy_hub.check import problems
+print(json.dumps({p.parent.name: problems(p) for p in pathlib.Path("/cases").glob("*/jupyterhub_config.py")}))
+"""
+
+
+@pytest.fixture(scope="module", params=["5.5.4", "6.1.1"])
+def checked(
+    request: pytest.FixtureRequest, hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[HubContainer, dict[str, list[str]]]]:
+    """A hub that was never started, and what the check says of each text of EXTRAS (asked at once: it takes 2 s)."""
+    directory = tmp_path_factory.mktemp("check")
+    for number, (extra, _) in enumerate(EXTRAS.values()):
+        write_config(directory, extra)
+        (directory / "config").rename(directory / f"case-{number}")
+    cases = directory / "cases"
+    cases.mkdir()
+    for number in range(len(EXTRAS)):
+        (directory / f"case-{number}").rename(cases / str(number))
+    write_config(directory, "c.Spawner.mem_limt = '1G'\n")
+    hub = HubContainer(hub_image(request.param), directory)
+    arguments = [*hub.arguments(), "--volume", f"{cases}:/cases:ro", "--network", "none"]
+    done = docker("run", "--rm", *arguments, hub.image, "python3", "-c", PROBE, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout.splitlines()[-1])
+    try:
+        yield hub, {case: answers[str(number)] for number, case in enumerate(EXTRAS)}
+    finally:
+        hub.remove()
+
+
+@pytest.mark.parametrize("case", EXTRAS)
+def test_extra_configuration(checked: tuple[HubContainer, dict[str, list[str]]], case: str) -> None:
+    found, expected = checked[1][case], EXTRAS[case][1]
+    if expected:
+        assert len(found) == 1, found
+        assert found[0].startswith(expected), found[0]
+    else:
+        assert found == []
+
+
+def test_the_command_says_it_in_one_line_and_touches_nothing(
+    checked: tuple[HubContainer, dict[str, list[str]]], tmp_path: Path
+) -> None:
+    hub = checked[0]
+    done = hub.run("python3", "-m", "jupyterhub_deploy_hub.check")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "jupyterhub_extra_config line 1: c.Spawner.mem_limt does not exist; did you mean c.Spawner.mem_limit?"
+    ]
+    assert hub.run("ls", "-A", "/data").stdout == ""
+
+
+@pytest.mark.parametrize("base_url", ["/", "/lab/"])
+def test_a_hub_is_healthy_once_it_answers(hub_image: Callable[[str], str], tmp_path: Path, base_url: str) -> None:
+    write_config(tmp_path, f"{NO_PROXY}\nc.JupyterHub.base_url = {base_url!r}\n")
+    hub = HubContainer(hub_image("5.5.4"), tmp_path)
+    command = ("python3", "-m", "jupyterhub_deploy_hub.health")
+    assert "does not answer" in hub.run(*command).stderr  # a container of its own, without a hub
+    docker("run", "--detach", "--name", hub.name, *hub.arguments(), hub.image)
+    try:
+        end = time.monotonic() + 90
+        while hub.run(*command).returncode != 0:
+            assert time.monotonic() < end, hub.logs()
+        assert "Hub API listening" in hub.logs()
+    finally:
+        hub.remove()

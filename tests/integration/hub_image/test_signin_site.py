@@ -1,0 +1,136 @@
+"""The operator's own site.yml with GitHub beside native accounts: idempotent, and its secret is nowhere to be seen."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from support.local_site import LocalSite
+
+FIRST, SECOND, OTHER = secrets.token_hex(20), secrets.token_hex(20), secrets.token_hex(20)
+LAB = {
+    "name": "lab",
+    "class": "generic-oauth",
+    "traits": {"client_id": "hub", "authorize_url": "https://lab.example.com/", "allowed_users": ["bob"]},
+    "secrets": {"client_secret": OTHER},
+}
+
+
+@pytest.fixture(scope="module")
+def site(built_images: Callable[[str], dict[str, Any]]) -> Iterator[LocalSite]:
+    built_images("5.5.4")
+    made = LocalSite(
+        "jhd-test-signin-site",
+        jupyterhub_authenticators=["native", "github", LAB],
+        jupyterhub_auth_state=True,
+        jupyterhub_extra_config="c.JupyterHub.log_level = 'DEBUG'",
+        jupyterhub_public_url="https://hub.example.com/",
+        jupyterhub_github_client_id="example",
+        jupyterhub_github_client_secret=FIRST,
+        jupyterhub_github_allowed_users=["alice"],
+    )
+    try:
+        yield made
+    finally:
+        made.destroy()
+
+
+def by_vault(directory: Path, **values: str) -> list[str]:
+    """Return arguments of ansible-playbook that give settings as ansible-vault encrypts them."""
+    password = directory / "vault_password"
+    password.write_text(secrets.token_hex(20), encoding="utf-8")
+    given = ["--vault-password-file", str(password)]
+    lines = [
+        subprocess.run(
+            ["ansible-vault", "encrypt_string", *given, "--stdin-name", name], input=value, check=True, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        ).stdout
+        for name, value in values.items()
+    ]  # fmt: skip
+    settings = directory / "vault.yml"
+    settings.write_text("\n".join(lines), encoding="utf-8")
+    return [*given, "-e", f"@{settings}"]
+
+
+def test_a_secret_reaches_the_hub_and_nobody_else(site: LocalSite, tmp_path: Path) -> None:
+    first = site.run("-vvv", "--diff")
+    page = requests.get(f"{site.url}/hub/login", timeout=10).text
+    assert "Sign in with GitHub" in page
+    asked = requests.get(f"{site.url}/hub/github/oauth_login", timeout=10, allow_redirects=False).headers["Location"]
+    assert asked.startswith("https://github.com/login/oauth/authorize?")
+    assert "redirect_uri=https%3A%2F%2Fhub.example.com%2Fhub%2Fgithub%2Foauth_callback" in asked
+    directory = Path("/etc", site.name, "secrets")
+    path = directory / "authenticators.json"
+    assert json.loads(path.read_text(encoding="utf-8"))["values"] == {
+        "github": {"client_secret": FIRST}, "lab": {"client_secret": OTHER}
+    }  # fmt: skip
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
+    assert set(modes.values()) == {0o600}, modes
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    readable = [file for file in Path("/etc", site.name).rglob("*") if file.is_file() and file.parent != directory]
+    assert readable
+    assert "[D " in site.logs()
+    # The clients' secrets, the key of the auth state, and all others that there are.
+    kept = [file.read_text(encoding="utf-8").strip() for file in directory.iterdir() if file != path]
+    assert len(kept) == 5
+    for secret in (FIRST, OTHER, *kept):
+        assert not [file for file in readable if secret in file.read_text(encoding="utf-8")]
+        for place in (first.output, json.dumps([site.container(), site.container("proxy")]), site.logs()):
+            assert secret not in place
+
+    again = site.run()
+    assert again.recap["changed"] == 0, again.output
+
+    container = site.container()["Id"]
+    changed = site.run("-vvv", "--diff", *by_vault(tmp_path, jupyterhub_github_client_secret=SECOND))
+    assert site.container()["Id"] != container, "the hub reads a new secret when it starts"
+    assert json.loads(path.read_text(encoding="utf-8"))["values"]["github"] == {"client_secret": SECOND}
+    assert FIRST not in changed.output
+    assert SECOND not in changed.output
+
+    # A secret that cannot be is refused without being said, and the hub runs on.
+    third = secrets.token_hex(20)
+    wrong = {**LAB, "secrets": {"client_secret": [third]}}
+    container = site.container()["Id"]
+    refused = site.run("-vvv", "--diff", fails=True, jupyterhub_authenticators=["native", "github", wrong])
+    assert "c.GenericOAuthenticator.client_secret" in refused.output
+    assert third not in refused.output
+    assert site.container()["Id"] == container
+
+    # Nothing keeps a secret that nothing needs any more.
+    site.run(jupyterhub_authenticators=["native"])
+    assert not path.exists()
+    assert "Sign in with GitHub" not in requests.get(f"{site.url}/hub/login", timeout=10).text
+
+
+def test_github_alone_has_administrators_of_its_own_and_demotes_them(site: LocalSite) -> None:
+    """After native accounts, whose administrator nobody is any more."""
+    alone: dict[str, Any] = {
+        "jupyterhub_authenticators": ["github"],
+        "jupyterhub_github_admin_users": ["alice", "carol"],
+    }
+    told = site.run(**alone).output
+    assert "Admins: whom the settings of GitHub name" in " ".join(told.split())
+    again = site.run(**alone)
+    assert again.recap["changed"] == 0, again.output
+
+    alone["jupyterhub_github_admin_users"] = ["alice"]
+    told = " ".join(site.run(**alone).output.split())
+    assert "carol: administrator, but neither declared in jupyterhub_users nor among the admin_users of a way" in told
+    users = [{"name": "dave", "groups": ["x"]}]
+    demoting = {**alone, "jupyterhub_undeclared_admins": "demote", "jupyterhub_users": users}
+    told = " ".join(site.run(**demoting).output.split())
+    assert "carol: no administrator any more, as not declared" in told
+    assert "dave: added to the hub, joined group x" in told
+    again = site.run(**demoting)
+    assert again.recap["changed"] == 0, again.output
+    refused = site.run("-e", "user=dave", "-e", "do=disable", playbook="user.yml", fails=True, **demoting).output
+    assert "dave: only native accounts have passwords and can be disabled" in " ".join(refused.split())

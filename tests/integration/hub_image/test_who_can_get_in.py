@@ -1,0 +1,213 @@
+"""Rows of the table in docs/explanation/who-can-get-in.md on GitHub and GitLab: each setting by itself, on a real hub.
+
+Whoever is meant comes in, whoever is next to be meant does not, and gets no server either. The rows on native accounts
+are kept by test_signin.py and users/test_sync.py; tests/unit/test_who_can_get_in.py says which test keeps which row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import jupyterhub_user
+import jupyterhub_users
+from support.modules import ModuleError, run
+from support.oauth_hub import Visitor, hub_of, provider_of, settle
+from support.oauth_provider import OAuthProvider
+from support.signin_hub import HubContainer, shown
+
+PASSWORD = "three unrelated words"
+
+
+class Row(NamedTuple):
+    """What settings there are, and who comes in by them: name at the provider to name here."""
+
+    github: dict[str, Any]
+    gitlab: dict[str, Any]
+    github_in: dict[str, str]
+    gitlab_in: dict[str, str]
+    github_out: list[str]
+    gitlab_out: list[str]
+    admins: tuple[str, ...] = ()
+
+
+ROWS = {
+    "allowed_users": Row(
+        {"allowed_users": ["Bob"]}, {"allowed_users": ["Alice"]},
+        {"bob": "github:bob"}, {"alice": "gitlab:alice"}, ["alice", "frida"], ["bob", "frida"],
+    ),
+    "organisation, group": Row(
+        {"allowed_organizations": ["course"]}, {"allowed_groups": ["faculty"]},
+        {"alice": "github:alice"}, {"frida": "gitlab:frida"}, ["bob", "frida"], ["bob", "alice"],
+    ),
+    "team, subgroup": Row(
+        {"allowed_organizations": ["staff:teachers"]}, {"allowed_groups": ["faculty/lab"]},
+        {"alice": "github:alice"}, {"alice": "gitlab:alice", "frida": "gitlab:frida"}, ["admin", "frida"], ["bob"],
+    ),
+    "admin_users, project": Row(
+        {"admin_users": ["Alice"]}, {"allowed_projects": [77]},
+        {"alice": "github:alice"}, {"carol": "gitlab:carol"}, ["bob", "admin"], ["dave", "bob", "alice"],
+        admins=("github:alice",),
+    ),
+    "all, admin_users": Row(
+        {"allow_all": True}, {"admin_users": ["Bob"]},
+        {"bob": "github:bob", "dave": "github:dave"}, {"bob": "gitlab:bob"}, [], ["alice", "admin"],
+        admins=("gitlab:bob",),
+    ),
+    "users, all": Row(
+        {"users": {"Bob": "robert"}, "allowed_users": ["bob"]}, {"users": {"Bob": "rob"}, "allow_all": True},
+        {"bob": "robert"}, {"bob": "rob", "alice": "gitlab:alice"}, ["robert", "alice"], [],
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[OAuthProvider]:
+    made = provider_of()
+    made.people["robert"] = made.people["bob"]  # another account, of a person who would like to be robert here
+    yield made
+    made.stop()
+
+
+def settings_of(row: Row) -> dict[str, Any]:
+    github = {f"github_{key}": value for key, value in row.github.items()}
+    return {**github, **{f"gitlab_{key}": value for key, value in row.gitlab.items()}}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_a_row(hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path, row: Row) -> None:
+    hub = hub_of(
+        hub_image("5.5.4"), tmp_path, provider, authenticators=["native", "github", "gitlab"], **settings_of(row)
+    )
+    try:
+        provider.callback = hub.start().url
+        for way, people in (("github", row.github_in), ("gitlab", row.gitlab_in)):
+            for there, here in people.items():
+                comes_in(hub, way, there, here, here in row.admins)
+        for way, names in (("github", row.github_out), ("gitlab", row.gitlab_out)):
+            for there in names:
+                stays_out(hub, way, there)
+        for joined in {**row.github.get("users", {}), **row.gitlab.get("users", {})}.values():
+            assert "is taken" in shown(Visitor(hub).sign_up(joined, PASSWORD))
+    finally:
+        hub.remove()
+
+
+def comes_in(hub: HubContainer, way: str, there: str, here: str, is_admin: bool) -> None:
+    person = Visitor(hub)
+    assert person.by(f"{way}/", there).status_code == 302, (way, there)
+    assert person.name() == here
+    assert (person.get("admin").status_code == 200) == is_admin
+    assert person.api("POST", f"users/{here}/server").status_code == 201
+    assert person.api("DELETE", f"users/{here}/server").status_code in (202, 204)
+
+
+def stays_out(hub: HubContainer, way: str, there: str) -> None:
+    person, here = Visitor(hub), f"{way}:{there}"
+    answer = person.by(f"{way}/", there)
+    assert answer.status_code == 403, (way, there)
+    assert "knows you, but this hub does not let you in" in answer.text
+    assert hub.said(f"'{here}' not allowed")
+    assert person.name() == ""
+    person.get("login")
+    assert person.api("POST", f"users/{here}/server").status_code == 403
+    assert hub.sql(f"SELECT count(*) FROM users WHERE name = '{here}'") == [[0]]
+
+
+@pytest.mark.parametrize("ways", [["github"], ["native", "github"], ["github", "gitlab"]], ids="+".join)
+def test_who_is_taken_off_admin_users_is_named_and_demoted_when_told(
+    hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path, ways: list[str]
+) -> None:
+    """With and without native accounts, and so with and without the admin of the deployment's own."""
+    settings: dict[str, Any] = {"authenticators": ways, "gitlab_allowed_users": ["dave"], "auth_state": True}
+    hub = hub_of(hub_image("5.5.4"), tmp_path, provider, github_admin_users=["alice", "carol"], **settings)
+    several = len(ways) > 1
+    carol, prefix = Visitor(hub), "github:" if several else ""
+
+    def module(**options: Any) -> dict[str, Any]:
+        token_file = str(tmp_path / "secrets" / "api_token")
+        native = "native" in ways
+        return run(jupyterhub_users, name=hub.name, token_file=token_file, users=[], native=native, **options)
+
+    try:
+        provider.callback = hub.start().url
+        page = carol.get("login?next=%2Fhub%2Ftoken").text
+        assert ('name="password"' in page) == ("native" in ways)
+        for way, label in (("github", "GitHub"), ("gitlab", "GitLab")) if several else ():
+            button = rf'href="/hub/{way}/oauth_login\?next=%2Fhub%2Ftoken">Sign in with {label}</a>'
+            assert bool(re.search(button, page)) == (way in ways)
+        assert carol.by("github/" if several else "", "carol").status_code == 302
+        assert carol.get("admin").status_code == 200
+        if "native" in ways:
+            # A namesake of another way, made an administrator by hand, is not protected by alice of GitHub.
+            hub.sql("INSERT INTO users (name, admin, cookie_id) VALUES ('alice', 1, 'x')")
+        settle(
+            tmp_path, provider, public_url=f"http://{hub.address}/", github_admin_users=["alice"],
+            github_allowed_users=["carol"], **settings,
+        )  # fmt: skip
+        hub.restart()
+        expected = ["alice"] * ("native" in ways) + [f"{prefix}carol"]
+        assert module()["undeclared_admins"] == expected
+        assert carol.get("admin").status_code == 200, "nobody is demoted before it is said"
+        told = module(undeclared_admins="demote")
+        assert told["messages"] == [f"{name}: no administrator any more, as not declared" for name in expected]
+        assert carol.signed_in()
+        assert carol.get("admin").status_code == 403
+        assert module(undeclared_admins="demote")["changed"] is False
+        assert hub.sql("SELECT count(*) FROM api_tokens WHERE note LIKE 'jupyterhub_users%'") == [[0]]
+    finally:
+        hub.remove()
+
+
+def test_people_of_other_ways_are_declared_as_native_ones_are(
+    hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path
+) -> None:
+    """Groups, and who administers: but no accounts, whose passwords would be a second way to the same name."""
+    hub = hub_of(
+        hub_image("5.5.4"), tmp_path, provider, authenticators=["native", "github"], github_allowed_users=["alice"],
+        github_admin_users=["carol"], github_users={"octocat": "olga"},
+    )  # fmt: skip
+
+    def declare(*users: dict[str, Any], **options: Any) -> dict[str, Any]:
+        token_file = str(tmp_path / "secrets" / "api_token")
+        return run(jupyterhub_users, name=hub.name, token_file=token_file, users=list(users), **options)
+
+    alice = {"name": "github:Alice", "groups": ["course"], "admin": True}
+    olga = {"name": "olga", "groups": ["course"]}
+    try:
+        provider.callback = hub.start().url
+        told = declare(alice, olga)
+        assert told["messages"] == [
+            "github:alice: added to the hub, made an administrator, joined group course",
+            "olga: added to the hub, joined group course",
+        ]
+        assert declare(alice, olga)["changed"] is False
+        assert hub.sql("SELECT username FROM users_info ORDER BY 1") == [["admin"]]
+        person = Visitor(hub)
+        assert person.by("github/", "alice").status_code == 302
+        assert person.get("admin").status_code == 200
+        assert person.api("GET", "users/github:alice").json()["groups"] == ["course"]
+        told = declare({**alice, "admin": False, "groups": []})
+        assert told["messages"] == ["github:alice: no administrator any more, left group course"]
+        assert person.get("admin").status_code == 403
+        for refused, said in (
+            ({"name": "github:alice", "state": "disabled"}, "github:alice: only native accounts have passwords"),
+            ({"name": "olga", "password": PASSWORD}, "olga: only native accounts have passwords"),
+            ({"name": "github:carol", "admin": False}, "admin_users in the settings of a way to sign in would make"),
+            ({"name": "other:bob"}, "'other:bob' cannot be a user's name"),
+            ({"name": "github:a b"}, "'github:a b' cannot be a user's name"),
+        ):
+            with pytest.raises(ModuleError, match=said):
+                declare(refused)
+        gone = run(
+            jupyterhub_user, name=hub.name, user="github:alice", state="absent", directory=str(tmp_path / "backups"),
+            token_file=str(tmp_path / "secrets" / "api_token"),
+        )  # fmt: skip
+        assert gone["message"] == "user github:alice was deleted, and removed: no volume"
+        assert not person.signed_in()
+    finally:
+        hub.remove()

@@ -1,0 +1,218 @@
+"""Removing old images on a real engine: what goes, and everything that keeps one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from ansible.module_utils.jupyterhub_deploy.images import lock, prune
+
+import jupyterhub_old_images
+from support.factories import images as tiny_images
+from support.modules import run
+
+PREFIX = "jhd-test-old"
+NAME, HUB, OTHER = f"{PREFIX}-notebook:1", f"{PREFIX}-a", f"{PREFIX}-b"
+
+
+class Shop:
+    """A hub whose notebook image is brought again and again under one name; the engine is real, no hub runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = docker.APIClient(version="auto")
+        self.file = str(folder / "images.json")
+        self.made: list[str] = []
+
+    def make(self, word: str, name: str = NAME) -> str:
+        """Make an image, as somebody who is not us."""
+        scratch = f"{PREFIX}-scratch:1"
+        made = tiny_images.make(self.engine, scratch, {"word": word})
+        repository, _, tag = name.rpartition(":")
+        self.engine.tag(made, repository, tag)
+        self.engine.remove_image(scratch)
+        self.made.append(made)
+        return made
+
+    def bring(self, word: str, name: str = NAME, hub: str = HUB, kind: str = "notebook") -> str:
+        """Make an image, as one that a run pulled or built."""
+        made = self.make(word, name)
+        prune.save(self.file, prune.brought(prune.load(self.file), hub, kind, made, name))
+        return made
+
+    def tidy(self, current: str, keep: int = 0, hub: str = HUB, check: bool = False, **more: str) -> dict[str, Any]:
+        """Run the module for a hub that uses an image now, and more of other kinds."""
+        images = [{"purpose": kind, "name": NAME, "id": id_} for kind, id_ in {"notebook": current, **more}.items()]
+        return run(
+            jupyterhub_old_images, hub=hub, images=images, keep=keep, record_file=self.file, check=check, diff=True
+        )
+
+    def here(self) -> list[str]:
+        """Return which of the images that were made are still there."""
+        there = {image["Id"] for image in self.engine.images(all=True)}
+        return [made for made in self.made if made in there]
+
+    def names(self, image_id: str) -> list[str]:
+        names: list[str] = self.engine.inspect_image(image_id)["RepoTags"]
+        return names
+
+    @contextlib.contextmanager
+    def container(self, image_id: str, **options: Any) -> Iterator[str]:
+        """Have a container of an image that was never started."""
+        name = f"{PREFIX}-container"
+        made = self.engine.create_container(image_id, ["sh"], name=name, **options)["Id"]
+        try:
+            yield name
+        finally:
+            self.engine.remove_container(made)
+
+    def forget(self) -> None:
+        for image in self.engine.images(all=True):
+            if image["Id"] in self.made or any(name.startswith(PREFIX) for name in image["RepoTags"] or []):
+                with contextlib.suppress(docker.errors.APIError):
+                    self.engine.remove_image(image["Id"], force=True)
+
+
+@pytest.fixture
+def shop(engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    # Its own, or whoever gets images on this machine meanwhile would have a say.
+    monkeypatch.setattr(lock, "LOCK", str(tmp_path / "lock"))
+    made = Shop(tmp_path)
+    made.forget()
+    yield made
+    made.forget()
+
+
+def ids(images: list[dict[str, Any]]) -> set[str]:
+    return {image["id"] for image in images}
+
+
+def reason(result: dict[str, Any], image_id: str) -> str:
+    return str(next(image["reason"] for image in result["kept"] if image["id"] == image_id))
+
+
+def test_what_the_same_tag_left_is_removed_beyond_the_newest(shop: Shop) -> None:
+    one, two, three = (shop.bring(word) for word in ("one", "two", "three"))
+
+    planned = shop.tidy(three, keep=1, check=True)
+    assert shop.here() == [one, two, three]
+    assert planned["changed"] is True
+    assert ids(planned["removed"]) == {one}
+
+    done = shop.tidy(three, keep=1)
+    assert shop.here() == [two, three]
+    assert (done["removed"], done["kept"]) == (planned["removed"], planned["kept"])
+    assert done["diff"] == planned["diff"]
+    assert len(done["diff"]["before"]["earlier images"]) == 2
+    assert 1_000_000 < done["freed_bytes"] < 10_000_000
+    assert done["message"] == [f"removed: notebook image {one[:19]}, about 3 MB"]
+
+    second = shop.tidy(three, keep=1)
+    assert second["changed"] is False
+    assert ids(second["kept"]) == {two}
+    assert not prune.due(prune.load(shop.file), HUB, {"notebook": [three]}, 1)
+
+
+def test_an_earlier_name_goes_with_its_image(shop: Shop) -> None:
+    one = shop.bring("one", f"{PREFIX}-before:1")
+    two = shop.bring("two")
+    result = shop.tidy(two)
+    assert result["removed"][0]["names"] == [f"{PREFIX}-before:1"]
+    assert shop.here() == [two]
+    assert one not in prune.load(shop.file)["brought"]
+
+
+def test_of_an_image_that_somebody_else_named_too_only_our_name_goes(shop: Shop) -> None:
+    one = shop.bring("one", f"{PREFIX}-before:1")
+    shop.engine.tag(one, f"{PREFIX}-mine", "1")
+    two = shop.bring("two")
+    planned, result = shop.tidy(two, check=True), shop.tidy(two)
+    assert shop.names(one) == [f"{PREFIX}-mine:1"]
+    assert reason(result, one) == f"it is also called {PREFIX}-mine:1"
+    assert result["kept"][0]["untagged"] == [f"{PREFIX}-before:1"]
+    assert planned == result
+    assert result["changed"] is True
+    assert shop.tidy(two)["changed"] is False
+
+
+def test_a_stopped_container_keeps_its_image_until_it_is_gone(shop: Shop) -> None:
+    one, two = shop.bring("one"), shop.bring("two")
+    with shop.container(one) as name:
+        result = shop.tidy(two)
+        assert result["changed"] is False
+        assert reason(result, one) == f"stopped container {name} uses it"
+        assert result["message"] == [f"kept: notebook image {one[:19]}: stopped container {name} uses it"]
+        assert shop.here() == [one, two]
+    assert ids(shop.tidy(two)["removed"]) == {one}
+
+
+def test_what_a_hub_container_starts_servers_from_stays(shop: Shop) -> None:
+    one, two = shop.bring("one"), shop.bring("two")
+    labels = {"org.jupyterhub.deploy.hub": OTHER, "org.jupyterhub.deploy.notebook-image-id": one}
+    with shop.container(two, labels=labels):
+        assert reason(shop.tidy(two), one) == f"hub {OTHER} starts servers from it"
+
+
+def test_what_another_hub_uses_stays_its_more_notebooks_too(shop: Shop) -> None:
+    one, two, three, four = (shop.bring(word) for word in ("one", "two", "three", "four"))
+    shop.tidy(one, hub=OTHER, extra=two, keep=2)
+    result = shop.tidy(four)
+    assert ids(result["removed"]) == {three}
+    assert reason(result, one) == reason(result, two) == f"hub {OTHER} uses it"
+
+
+def test_what_this_project_did_not_bring_is_never_touched(shop: Shop) -> None:
+    foreign = shop.make("foreign")
+    named = shop.make("named", f"{PREFIX}-foreign:1")
+    shop.tidy(foreign)
+    ours = shop.bring("ours")
+    result = shop.tidy(ours)
+    assert (result["removed"], result["kept"]) == ([], [])
+    assert shop.here() == [foreign, named, ours]
+
+
+def test_without_the_record_nothing_is_removed(shop: Shop) -> None:
+    one, two = shop.bring("one"), shop.bring("two")
+    Path(shop.file).write_text("{torn", encoding="utf-8")
+    assert shop.tidy(two)["changed"] is False
+    three = shop.bring("three")
+    assert shop.tidy(three)["changed"] is False
+    assert shop.here() == [one, two, three]
+
+
+def test_what_somebody_builds_on_stays_and_so_does_what_lies_between(shop: Shop, tmp_path: Path) -> None:
+    one, two = shop.bring("one"), shop.bring("two")
+    recipe = tmp_path / "Dockerfile"
+    recipe.write_text(f"FROM {one}\nLABEL a=b\nLABEL c=d\n")
+    with recipe.open("rb") as file:
+        list(shop.engine.build(fileobj=file, tag=f"{PREFIX}-mine:1", rm=True))
+    result = shop.tidy(two)
+    assert result["changed"] is False
+    assert reason(result, one) == f"image {PREFIX}-mine:1 is built on it"
+
+
+def test_what_the_engine_does_not_let_go_is_said_and_fails_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that comes between the look and the removal."""
+    one, two = shop.bring("one"), shop.bring("two")
+    monkeypatch.setattr(jupyterhub_old_images.Host, "used", lambda self: {})
+    with shop.container(one):
+        result = shop.tidy(two)
+    assert result["changed"] is False
+    assert reason(result, one).startswith("the engine said: conflict")
+    assert shop.here() == [one, two]
+    assert one in prune.load(shop.file)["brought"]
+
+
+def test_while_another_run_gets_images_old_ones_wait(shop: Shop) -> None:
+    one, two = shop.bring("one"), shop.bring("two")
+    with open(lock.LOCK, "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        result = shop.tidy(two)
+    assert result["changed"] is False
+    assert "another run is getting images" in result["message"][0]
+    assert shop.here() == [one, two]
+    assert ids(shop.tidy(two)["removed"]) == {one}

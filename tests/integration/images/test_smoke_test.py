@@ -1,0 +1,155 @@
+"""Proving images by running them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+import jupyterhub_image
+from hosts.built_images import NameOf
+from support.factories import images
+from support.modules import ModuleError, run
+
+NAME = "jhd-test-proof:1"
+
+
+class Bench:
+    """An engine with one image to judge."""
+
+    def __init__(self, folder: Path) -> None:
+        self.engine = docker.APIClient(version="auto")
+        self.folder = folder
+
+    def prove(self, name: str = NAME, hub: str = "5.5.4", **settings: Any) -> dict[str, Any]:
+        return run(
+            jupyterhub_image, images=[{"purpose": "notebook", "reference": name}], hub_version=hub,
+            proofs_file=str(self.folder / "proofs.json"), **settings,
+        )  # fmt: skip
+
+    def containers(self) -> list[Any]:
+        found: list[Any] = self.engine.containers(all=True, filters={"ancestor": NAME})
+        return found
+
+
+@pytest.fixture
+def bench(engine: None, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    with contextlib.suppress(docker.errors.ImageNotFound):
+        made.engine.remove_image(NAME, force=True)
+
+
+def test_a_good_image_is_tried_once(bench: Bench) -> None:
+    images.make(bench.engine, NAME, images.single_user("5.5.4"))
+
+    first = bench.prove()
+    assert first["changed"] is False
+    assert [step["action"] for step in first["steps"]] == ["prove"]
+    assert first["proofs"][NAME] == {
+        "program": "/usr/local/bin/jupyterhub-singleuser", "version": "5.5.4", "uid": 1000, "gid": 100,
+        "exists": True, "writable": True,
+    }  # fmt: skip
+    assert first["result"]["warnings"] == []
+    assert bench.containers() == []
+    assert bench.prove()["steps"] == []
+
+
+def test_new_content_under_the_same_name_is_tried_again(bench: Bench) -> None:
+    images.make(bench.engine, NAME, images.single_user("5.5.4"))
+    bench.prove()
+    images.make(bench.engine, NAME, images.single_user("5.5.3"))
+
+    assert bench.prove()["proofs"][NAME]["version"] == "5.5.3"
+
+
+def test_without_a_single_user_server_it_is_refused_every_time(bench: Bench) -> None:
+    images.make(bench.engine, NAME, {})
+
+    for _ in range(2):
+        with pytest.raises(ModuleError, match=f"image {NAME} has no jupyterhub-singleuser"):
+            bench.prove()
+    assert bench.containers() == []
+
+
+def test_another_major_version_is_a_warning_on_each_run(bench: Bench) -> None:
+    images.make(bench.engine, NAME, images.single_user("5.5.4"))
+
+    for _ in range(2):
+        (warning,) = bench.prove(hub="6.1.1")["result"]["warnings"]
+        assert f"image {NAME} has JupyterHub 5.5.4, the hub has 6.1.1" in warning
+
+
+@pytest.mark.parametrize(("owner", "words"), [(0, "may not write to /home/jovyan/work"), (-1, "has no folder")])
+def test_a_folder_that_users_cannot_write_to_is_a_warning(bench: Bench, owner: int, words: str) -> None:
+    images.make(bench.engine, NAME, images.single_user("5.5.4"), folder_owner=owner)
+
+    (warning,) = bench.prove()["result"]["warnings"]
+    assert words in warning
+
+
+def test_an_image_that_cannot_run_is_refused(bench: Bench) -> None:
+    bench.engine.import_image_from_data(b"\0" * 10240, repository=NAME.partition(":")[0], tag="1")
+
+    with pytest.raises(ModuleError, match=r"could not be tried: .* it needs sh"):
+        bench.prove()
+    assert bench.containers() == []
+
+
+class TestOurOwnImages:
+    """What the recipes promise, asked of the images that they make."""
+
+    @pytest.mark.parametrize("version", ["5.5.4", "6.1.1"])
+    def test_notebook_image_fits_its_hub(self, bench: Bench, notebook_image: NameOf, version: str) -> None:
+        result = bench.prove(notebook_image(version), hub=version)
+
+        (proof,) = result["proofs"].values()
+        assert (proof["version"], proof["uid"], proof["gid"], proof["writable"]) == (version, 1000, 100, True)
+        assert result["result"]["warnings"] == []
+
+    def sh(self, bench: Bench, image: str, script: str) -> str:
+        """Run a script in an image as its default user, without network and with a read-only root."""
+        host = bench.engine.create_host_config(read_only=True, network_mode="none")
+        made = bench.engine.create_container(image, entrypoint=["sh", "-c", script], host_config=host)["Id"]
+        try:
+            bench.engine.start(made)
+            assert bench.engine.wait(made)["StatusCode"] == 0, bench.engine.logs(made)
+            return str(bench.engine.logs(made).decode())
+        finally:
+            bench.engine.remove_container(made, force=True)
+
+    def test_build_tools_caches_and_certificates_stay_behind(
+        self, bench: Bench, hub_image: NameOf, notebook_image: NameOf, proxy_image: str
+    ) -> None:
+        unwanted = (
+            "find / -xdev \\( -name 'ca-bundle.crt' -o -path '/var/cache/apt/*.bin' -o -path '/var/lib/apt/lists/*_*' "
+            "-o -path '/root/.cache/*' -o -name 'uv' -type f -o -name 'gcc*' -path '*/bin/*' -o -path '/build*' "
+            "-o -name npm -path '*/bin/*' \\) 2>/dev/null || true"
+        )
+        for image in (hub_image("5.5.4"), notebook_image("5.5.4"), proxy_image):
+            assert self.sh(bench, image, unwanted) == "", image
+
+    def test_python_is_compiled_and_the_slow_optional_package_is_left_out(
+        self, bench: Bench, hub_image: NameOf, notebook_image: NameOf
+    ) -> None:
+        # Verbose Python says "code object from '….py'" when it had to compile, and "….pyc'" when it had not.
+        compiled = "python3 -v -c 'import jupyterhub.app' 2>&1 | grep -E 'code object from .*/opt/.*[.]py.$' || true"
+        left_out = "ls -d /opt/*/lib/python3*/site-packages/rfc3987_syntax 2>/dev/null || true"
+        for image in (hub_image("5.5.4"), notebook_image("5.5.4")):
+            assert self.sh(bench, image, compiled) == ""
+            assert self.sh(bench, image, left_out) == ""
+
+    def test_tini_is_process_one_everywhere(
+        self, bench: Bench, hub_image: NameOf, notebook_image: NameOf, proxy_image: str
+    ) -> None:
+        for image in (hub_image("6.1.1"), notebook_image("6.1.1"), proxy_image):
+            assert bench.engine.inspect_image(image)["Config"]["Entrypoint"][0] == "tini"
+
+    def test_certificates_and_addresses_are_not_in_the_history(self, bench: Bench, hub_image: NameOf) -> None:
+        history = "\n".join(layer["CreatedBy"] for layer in bench.engine.history(hub_image("5.5.4")))
+        assert "ca-bundle" not in history
+        assert "INDEX_URL" not in history

@@ -1,0 +1,249 @@
+"""The hub's own state restored onto a real hub with real servers. The tests run in the order of the file.
+
+Alice is in the backup, with her server running; carol comes after it, so that the restored hub does not know her.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from ansible.module_utils.jupyterhub_deploy.restore import hub_files
+
+import jupyterhub_backup
+import jupyterhub_hub_state
+import jupyterhub_restore
+from support.factories.backups import put_tree
+from support.hub_http import HubSession
+from support.module_site import ModuleSite, killed_run
+from support.modules import ModuleError, run
+from support.notebook_run import NOTEBOOK, run_notebook
+
+NAME = "jhd-test-state"
+PASSWORD = "a-long-enough-passphrase-of-the-test"
+
+
+class Hub:
+    """The hub, its backups, and who is signed in."""
+
+    def __init__(self, site: ModuleSite, directory: Path) -> None:
+        self.site, self.directory = site, directory
+        self.users: dict[str, HubSession] = {}
+        volume = site.engine.volumes.get(f"{NAME}-data")
+        self.data = Path(volume.attrs["Mountpoint"])
+
+    def join(self, name: str) -> HubSession:
+        session = HubSession(self.site.url)
+        session.sign_up(name, PASSWORD)
+        assert session.sign_in(name, PASSWORD)
+        self.users[name] = session
+        return session
+
+    def arguments(self, **more: Any) -> dict[str, Any]:
+        given = {"name": NAME, "directory": str(self.directory), "config_dir": self.site.config_dir}
+        return {**given, "health_timeout": 60, **more}
+
+    def restore(self, check: bool = False, **more: Any) -> dict[str, Any]:
+        return run(jupyterhub_hub_state, check=check, **self.arguments(**more))
+
+    def refusal(self, **more: Any) -> str:
+        """Return the error of a restore after which the hub is as it was, and was not restarted."""
+        before = self.site.observe(), self.secrets(), sorted(self.left())
+        with pytest.raises(ModuleError) as error:
+            self.restore(**more)
+        assert (self.site.observe(), self.secrets(), sorted(self.left())) == before
+        return str(error.value)
+
+    def secrets(self) -> dict[str, str]:
+        return {path.name: path.read_text() for path in Path(self.site.config_dir, "secrets").iterdir()}
+
+    def left(self) -> list[str]:
+        """Return what lies beside the data and the secrets."""
+        beside = {path.name for path in self.data.parent.iterdir()} | {
+            path.name for path in Path(self.site.config_dir).iterdir()
+        }
+        return [name for name in beside - {"_data", "secrets"} if not name.startswith("config-")]
+
+    def put(self, tree: Path, stem: str) -> None:
+        """Write a backup of the hub's state from a directory."""
+        manifest = {"kind": "hub", "folder": "hub", "volume": None, "user": None, "hub": NAME, "driver": None}
+        put_tree(self.directory, tree, stem=stem, **manifest)
+
+    def state_with(self, tmp_path: Path, statement: str) -> Path:
+        """Return a directory with the hub's state as it is, but for what an SQL statement does."""
+        tree = tmp_path / "tree"
+        tree.mkdir()
+        shutil.copytree(Path(self.site.config_dir, "secrets"), tree / "secrets")
+        source = sqlite3.connect(self.data / "jupyterhub.sqlite")
+        copy = sqlite3.connect(tree / "jupyterhub.sqlite")
+        source.backup(copy)
+        copy.execute(statement)
+        copy.commit()
+        copy.close()
+        source.close()
+        return tree
+
+
+@pytest.fixture(scope="module")
+def hub(
+    hub_image: Callable[[str], str],
+    proxy_image: str,
+    notebook_image: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Hub]:
+    """A hub that was backed up while alice's server ran; then carol came, and alice got another password."""
+    directory = str(tmp_path_factory.mktemp("etc"))
+    site = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
+    site.destroy()
+    try:
+        site.prepare()
+        site.run_proxy()
+        site.run_hub()
+        made = Hub(site, tmp_path_factory.mktemp("backups"))
+        alice = made.join("alice")
+        alice.spawn("alice")
+        alice.contents("PUT", "alice", "answer.ipynb", json={"type": "notebook", "content": NOTEBOOK})
+        backup: dict[str, Any] = {"name": NAME, "directory": str(made.directory), "config_dir": directory}
+        run(jupyterhub_backup, **backup)
+        made.join("carol").spawn("carol")
+        yield made
+    finally:
+        site.destroy()
+
+
+def test_nothing_is_restored_while_servers_run(hub: Hub) -> None:
+    said = hub.refusal()
+
+    assert f"servers run that another state of the hub may not know: {NAME}-jupyter-alice, {NAME}-jupyter-carol" in said
+    assert "pass stop_servers=true" in said
+    assert hub.left() == []
+
+
+def test_nor_is_a_volume_whose_server_runs(hub: Hub) -> None:
+    arguments: dict[str, Any] = {"name": NAME, "directory": str(hub.directory), "state": "restored", "users": ["alice"]}
+    with pytest.raises(ModuleError, match=f"volume {NAME}-user-alice is in use by container {NAME}-jupyter-alice"):
+        run(jupyterhub_restore, **arguments)
+
+
+def test_check_mode_says_so_and_touches_nothing(hub: Hub) -> None:
+    before = hub.site.observe(), hub.left()
+    result = hub.restore(check=True, stop_servers=True)
+
+    assert "would be restored from backup" in result["messages"][0]
+    assert (hub.site.observe(), hub.left()) == before
+
+
+def test_the_hub_of_the_backup_comes_back(hub: Hub) -> None:
+    proxy, (container, started, _) = hub.site.observe("proxy"), hub.site.observe()
+    before = hub.secrets()
+    Path(hub.site.config_dir, "secrets", "cookie_secret").write_text("another\n" * 8)
+    result = hub.restore(stop_servers=True)
+
+    assert result["stopped_servers"] == [f"{NAME}-jupyter-alice", f"{NAME}-jupyter-carol"]
+    assert hub.site.observe()[0] == container
+    assert hub.site.observe()[1] != started
+    assert hub.site.observe("proxy") == proxy
+    assert hub.secrets() == before
+    assert hub.site.names() == ["", "-proxy"]
+    # Who signed in before the backup is signed in still; who came after it is not known.
+    me = hub.users["alice"].me()
+    assert me is not None
+    assert me["servers"] == {}
+    assert hub.users["carol"].me() is None
+    assert not HubSession(hub.site.url).sign_in("carol", PASSWORD)
+    assert HubSession(hub.site.url).sign_in("alice", PASSWORD)
+    old = Path(result["old_state"])
+    assert (old / "secrets" / "cookie_secret").read_text().startswith("another")
+    found = sqlite3.connect(old / "jupyterhub.sqlite").execute("SELECT name FROM users ORDER BY name").fetchall()
+    assert found == [("admin",), ("alice",), ("carol",)]
+    assert hub.left() == [old.name]
+    assert result["messages"] == [
+        f"the hub's state: restored from backup {result['backup']}, made of a hub with image {hub.site.image}; "
+        f"servers stopped: {NAME}-jupyter-alice, {NAME}-jupyter-carol; what was there before is in {old} until you "
+        "remove it"
+    ]
+
+
+def test_the_notebook_of_a_restored_volume_runs_in_the_spawned_server(hub: Hub) -> None:
+    data = Path(hub.site.engine.volumes.get(f"{NAME}-user-alice").attrs["Mountpoint"])
+    (data / "answer.ipynb").unlink()
+    arguments: dict[str, Any] = {"name": NAME, "directory": str(hub.directory), "state": "restored", "users": ["alice"]}
+    run(jupyterhub_restore, **arguments)
+
+    hub.users["alice"].spawn("alice")
+    try:
+        assert run_notebook(hub.users["alice"], "alice", "answer.ipynb") == "42"
+    finally:
+        hub.users["alice"].stop("alice")
+
+
+def test_whom_the_restored_hub_does_not_know_can_come_anew(hub: Hub) -> None:
+    carol = hub.join("carol")
+    carol.spawn("carol")
+    carol.stop("carol")
+
+
+def test_a_database_of_a_newer_jupyterhub_is_refused(hub: Hub, tmp_path: Path) -> None:
+    tree = hub.state_with(tmp_path, "UPDATE alembic_version SET version_num = 'fedcba987654'")
+    hub.put(tree, "20990101T000000Z")
+    try:
+        said = hub.refusal()
+    finally:
+        shutil.rmtree(hub.directory / "hub" / "20990101T000000Z.tar", ignore_errors=True)
+        (hub.directory / "hub" / "20990101T000000Z.json").unlink()
+    assert "does not fit the hub's image, nothing was restored" in said
+    assert "has schema fedcba987654, which is newer than this JupyterHub's" in said
+
+
+def test_a_hub_that_does_not_start_gets_its_own_state_back(hub: Hub, tmp_path: Path) -> None:
+    tree = hub.state_with(tmp_path, "ALTER TABLE users RENAME COLUMN name TO title")
+    (tree / "secrets" / "cookie_secret").write_text("another\n" * 8)
+    hub.put(tree, "20990101T000001Z")
+    secrets, left = hub.secrets(), hub.left()
+    try:
+        with pytest.raises(ModuleError, match="fails with the restored state, so the old one was put back"):
+            hub.restore(backup="20990101T000001Z")
+    finally:
+        (hub.directory / "hub" / "20990101T000001Z.json").unlink()
+    assert hub.users["alice"].me() is not None
+    assert (hub.secrets(), hub.left()) == (secrets, left)
+
+
+def test_killed_between_any_two_steps_the_next_run_ends_it(hub: Hub, tmp_path: Path) -> None:
+    steps = 0
+    while killed_run("jupyterhub_hub_state", f"{steps + 1}", hub.arguments(keep_old=False), tmp_path):
+        steps += 1
+        assert HubSession(hub.site.url).get(f"{hub.site.url}/hub/health", timeout=10).status_code in (200, 503)
+        container = hub.site.engine.containers.get(NAME)
+        if container.status != "running":  # as site.yml would
+            container.start()
+    assert steps >= 3
+    assert requests.get(f"{hub.site.url}/hub/health", timeout=10).status_code == 200
+    assert hub.users["alice"].me() is not None
+    assert [name for name in hub.left() if not name.startswith("before-")] == []
+
+
+def test_a_host_with_a_hub_is_not_recovered(hub: Hub) -> None:
+    assert f"there is a hub container {NAME} on this host already" in hub.refusal(state="recovered")
+
+
+def test_a_backup_that_is_not_there_is_named(hub: Hub) -> None:
+    assert "there is no backup 20200101T000000Z of the hub's state in" in hub.refusal(backup="20200101T000000Z")
+    damaged = hub.directory / "hub" / "20990101T000002Z.json"
+    damaged.write_text(json.dumps({"format": 1}))
+    try:
+        assert "name another backup of the hub" in hub.refusal()
+    finally:
+        damaged.unlink()
+
+
+def test_places_are_those_of_the_volume(hub: Hub) -> None:
+    places = hub_files.Places(str(hub.data.parent), hub.site.config_dir)
+    assert places.database.exists()
+    assert not hub_files.unfinished(places)

@@ -1,0 +1,375 @@
+"""Role `docker` on real machines: one without a service manager, and Debian 12 and 13 under systemd.
+
+The tests of a machine build on each other, in the order of an operator's day: a fresh installation takes longest.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from hosts.hosts import Host
+
+ROOT = Path(__file__).resolve().parents[3]
+RECORD = "/etc/jupyterhub-deploy/docker-engine.json"
+
+# As little as a container needs to stay alive, from the host's own files: no registry is within reach.
+MAKE_IMAGE = (
+    "tar -C / -chf - bin/sleep $(ldd /bin/sleep | grep -o '/[^ ]*' | sed 's,^/,,') | docker import - sleep:test"
+)
+
+# What download.docker.com looks like to apt: $1 is the suite. The key is made here and forgotten with the machine.
+MAKE_REPOSITORY = """
+apt-get install -qq --no-install-recommends gnupg
+arch=$(dpkg --print-architecture)
+cd /srv && mkdir -p docker/pool docker/dists/$1/stable/binary-$arch && cd docker
+packages=dists/$1/stable/binary-$arch/Packages
+for name in docker-ce docker-ce-cli containerd.io; do
+  mkdir -p /tmp/$name/DEBIAN
+  printf 'Package: %s\\nVersion: 5:99.0\\nArchitecture: all\\nMaintainer: ops@example.com\\nDescription: empty\\n' \
+    $name > /tmp/$name/DEBIAN/control
+  dpkg-deb --build /tmp/$name pool/$name.deb
+  dpkg-deb --field pool/$name.deb >> $packages
+  printf 'Filename: pool/%s.deb\\nSize: %s\\nSHA256: %s\\n\\n' $name $(stat -c %s pool/$name.deb) \
+    $(sha256sum pool/$name.deb | cut -d' ' -f1) >> $packages
+done
+cd dists/$1
+index=stable/binary-$arch/Packages
+printf 'Suite: %s\\nComponents: stable\\nArchitectures: %s\\nDate: %s\\nSHA256:\\n %s %s %s\\n' $1 $arch "$(date -Ru)" \
+  $(sha256sum $index | cut -d' ' -f1) $(stat -c %s $index) $index > Release
+export GNUPGHOME=$(mktemp -d)
+gpg --batch --quiet --passphrase '' --quick-generate-key repository@example.com rsa3072 sign
+gpg --batch --yes --clearsign --output InRelease Release
+gpg --armor --export > /srv/docker/gpg
+"""
+
+
+def is_of_the_first_pool(bridge: str) -> bool:
+    """Tell whether a network is of the role's first pool; which one, depends on this machine's own engine."""
+    network = ipaddress.IPv4Network(bridge)
+    return network.prefixlen == 22 and network.subnet_of(ipaddress.IPv4Network("198.18.0.0/16"))
+
+
+class Run(NamedTuple):
+    """How a run of the role ended."""
+
+    code: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        found = re.search(r"changed=(\d+)", self.output)
+        assert found, self.output
+        return int(found.group(1))
+
+
+class Machine:
+    """A test host with the role to run on it."""
+
+    def __init__(self, host: Host, directory: Path) -> None:
+        self.host = host
+        self.directory = directory
+        (directory / "role.yml").write_text(
+            "- hosts: all\n  gather_facts: true\n  gather_subset: ['!all', '!min', distribution]\n  roles: [docker]\n",
+            encoding="utf-8",
+        )
+
+    def inventory(self) -> str:
+        """Return an inventory with the machine as it can be reached now: a reboot may change its address."""
+        machine = self.host.inventory()
+        if machine["ansible_connection"] == "ssh":
+            machine["ansible_become"] = True
+        return json.dumps({"all": {"hosts": {"machine": machine}}})
+
+    def run(self, *arguments: str, fails: bool = False, **settings: Any) -> Run:
+        """Run the role with settings; unless it is to fail, it has to succeed."""
+        (self.directory / "hosts.json").write_text(self.inventory(), encoding="utf-8")
+        command = ["ansible-playbook", "-i", "hosts.json", "role.yml", "-e", json.dumps(settings), *arguments]
+        paths = {
+            "ANSIBLE_LIBRARY": str(ROOT / "library"),
+            "ANSIBLE_MODULE_UTILS": str(ROOT / "module_utils"),
+            "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+            "ANSIBLE_NOCOLOR": "1",
+        }
+        done = subprocess.run(
+            command, cwd=self.directory, env={**os.environ, **paths}, text=True, check=False, timeout=900,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert (done.returncode != 0) == fails, done.stdout
+        # Long messages are wrapped for the screen.
+        return Run(done.returncode, re.sub(r"\s+", " ", done.stdout))
+
+    def info(self, key: str) -> Any:
+        """Return one thing that the engine says of itself."""
+        return json.loads(self.host.run(["docker", "info", "--format", "{{json ." + key + "}}"]).stdout)
+
+    def engine_pid(self) -> str:
+        return self.host.read("/var/run/docker.pid").strip()
+
+    def bridge(self) -> str:
+        """Return the network of the engine's own bridge, chosen at its very first start."""
+        form = "{{(index .IPAM.Config 0).Subnet}}"
+        return self.host.run(["docker", "network", "inspect", "--format", form, "bridge"]).stdout.strip()
+
+    def options(self) -> dict[str, Any]:
+        return dict(json.loads(self.host.read("/etc/docker/daemon.json")))
+
+    def start_container(self) -> str:
+        """Run a container; return what tells this life of it from another."""
+        self.host.run(MAKE_IMAGE)
+        self.host.run("docker run --detach --name alive sleep:test /bin/sleep 100000")
+        return self.life()
+
+    def life(self) -> str:
+        """Return since when the container runs, and as which process."""
+        return self.host.run(
+            ["docker", "inspect", "--format", "{{.State.Running}} {{.State.Pid}} {{.State.StartedAt}}", "alive"]
+        ).stdout
+
+
+def fresh_machine(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    host = Host.create(kind, owner=os.getpid())
+    try:
+        yield Machine(host, tmp_path_factory.mktemp(kind))
+    finally:
+        host.destroy()
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Iterator[Machine]:
+    yield from fresh_machine("bare", tmp_path_factory)
+
+
+@pytest.fixture(scope="module", params=["debian12", "debian13"])
+def server(request, tmp_path_factory) -> Iterator[Machine]:
+    yield from fresh_machine(request.param, tmp_path_factory)
+
+
+class TestBareMachine:
+    """Neither an engine nor a service manager."""
+
+    def test_check_mode_tells_and_changes_nothing(self, bare):
+        run = bare.run("--check", "--diff")
+
+        assert "install Docker 20.10 or newer; install Python's docker SDK; write default-address-pools" in run.output
+        assert "start the engine" in run.output
+        assert bare.host.run("ls /etc/docker /etc/jupyterhub-deploy; which dockerd", check=False).returncode != 0
+
+    def test_the_engine_runs_with_the_defaults(self, bare):
+        bare.run()
+
+        assert bare.info("LiveRestoreEnabled") is True
+        assert bare.info("DefaultAddressPools")[0] == {"Base": "198.18.0.0/16", "Size": 22}
+        assert is_of_the_first_pool(bare.bridge())
+        bare.host.run(["/usr/bin/python3", "-c", "import docker; docker.from_env().ping()"])
+        assert bare.host.run(["stat", "-c", "%a %U", RECORD]).stdout == "600 root\n"
+
+    def test_a_second_run_changes_nothing(self, bare):
+        before = bare.engine_pid()
+
+        assert bare.run().changed == 0
+        assert bare.engine_pid() == before
+
+    def test_check_mode_then_has_nothing_to_tell(self, bare):
+        assert bare.run("--check", "--diff").changed == 0
+
+    def test_a_killed_engine_is_started_and_containers_go_on(self, bare):
+        life = bare.start_container()
+        bare.host.run("kill -9 $(cat /var/run/docker.pid); sleep 1")
+        # The number in the stale pid file belongs to another program by now: process 1 surely lives.
+        bare.host.run("echo 1 > /var/run/docker.pid")
+
+        run = bare.run()
+
+        assert run.changed == 1
+        assert bare.life() == life
+        assert bare.run().changed == 0
+
+    def test_a_mirror_is_taken_up_without_a_restart(self, bare):
+        before, life = bare.engine_pid(), bare.life()
+
+        bare.run(docker_registry_mirrors=["https://mirror.example.com"])
+
+        assert bare.info("RegistryConfig")["Mirrors"] == ["https://mirror.example.com/"]
+        assert bare.engine_pid() == before
+        assert bare.life() == life
+        assert bare.run(docker_registry_mirrors=["https://mirror.example.com"]).changed == 0
+
+    def test_log_options_are_taken_up_by_a_restart_that_containers_outlive(self, bare):
+        before, life = bare.engine_pid(), bare.life()
+
+        bare.run(docker_daemon_options={"log-opts": {"max-size": "5m"}})
+
+        assert bare.options()["log-opts"] == {"max-size": "5m", "max-file": "3"}
+        assert "registry-mirrors" not in bare.options()
+        assert bare.engine_pid() != before
+        assert bare.life() == life
+
+    def test_options_of_others_stay(self, bare):
+        changed = {**bare.options(), "labels": ["rack=b"], "log-opts": {"max-size": "7m", "max-file": "3"}}
+        bare.host.write("/etc/docker/daemon.json", json.dumps(changed))
+
+        run = bare.run(docker_registry_mirrors=["https://mirror.example.com"])
+
+        assert bare.options() == {**changed, "registry-mirrors": ["https://mirror.example.com"]}
+        assert "replaces" not in run.output
+        run = bare.run(docker_daemon_options={"log-opts": {"max-size": "9m"}})
+        assert bare.options() == {**changed, "log-opts": {"max-size": "9m", "max-file": "3"}}
+        assert "log-opts.max-size in /etc/docker/daemon.json was set by somebody else" in run.output
+        assert len(bare.host.run("ls /etc/docker/daemon.json.*~").stdout.split()) >= 2
+
+    def test_a_misspelt_option_stops_before_anything_is_changed(self, bare):
+        before, file = bare.engine_pid(), bare.host.read("/etc/docker/daemon.json")
+
+        run = bare.run(docker_daemon_options={"live-restor": True, "mtu": "1400"}, fails=True)
+
+        assert "live-restor is not an option of daemon.json (did you mean live-restore?)" in run.output
+        assert "mtu is '1400', but must be a whole number" in run.output
+        assert bare.host.read("/etc/docker/daemon.json") == file
+        assert bare.engine_pid() == before
+
+    def test_an_option_that_keeps_the_engine_down_is_taken_back(self, bare):
+        options, life = bare.options(), bare.life()
+
+        run = bare.run(docker_daemon_options={"storage-driver": "nonsense"}, fails=True)
+
+        assert "the engine ended again. The end of its log (/var/log/dockerd.log)" in run.output
+        assert "nonsense" in run.output
+        assert "as it was before, and the engine runs with it again" in run.output
+        assert bare.options() == options
+        assert bare.life() == life
+
+    def test_an_engine_of_somebody_else_is_left_alone(self, bare):
+        bare.host.run(f"docker rm -f alive; kill $(cat /var/run/docker.pid); rm -r {RECORD} /etc/docker")
+        wait_until(lambda: bare.host.run("test -e /var/run/docker.pid", check=False).returncode != 0)
+        bare.host.run(
+            "setsid dockerd --default-address-pool base=172.20.0.0/14,size=24 > /dev/null 2>&1 < /dev/null & "
+            "until docker info > /dev/null 2>&1; do sleep 0.2; done"
+        )
+        before = bare.engine_pid()
+
+        assert bare.run().changed == 0
+        assert bare.engine_pid() == before
+        assert bare.host.run("test -e /etc/docker/daemon.json", check=False).returncode != 0
+
+    def test_a_conflict_with_its_flags_is_named(self, bare):
+        before = bare.engine_pid()
+        pools = [{"base": "198.18.0.0/16", "size": 24}]
+
+        run = bare.run(docker_daemon_options={"default-address-pools": pools}, fails=True)
+
+        assert "default-address-pools cannot stand in daemon.json while dockerd is started with" in run.output
+        assert "--default-address-pool." in run.output
+        assert bare.engine_pid() == before
+
+    def test_a_restart_for_the_operators_option_keeps_its_flags(self, bare):
+        bare.run(docker_daemon_options={"log-level": "warn"})
+
+        assert bare.options() == {"log-level": "warn"}
+        assert bare.info("DefaultAddressPools")[0]["Base"] == "172.20.0.0/14"
+
+    def test_an_engine_too_old_for_the_packages_says_what_to_do(self, bare):
+        run = bare.run(docker_minimum_version="99", fails=True)
+
+        assert "is the newest that the host's packages give, but docker_minimum_version is 99" in run.output
+        assert "take the engine from Docker's repository (docker_package_source: docker)" in run.output
+
+
+class TestServer:
+    """Debian under systemd."""
+
+    def test_check_mode_tells_and_changes_nothing(self, server):
+        run = server.run("--check", "--diff")
+
+        assert run.changed > 0
+        assert server.host.run("ls /etc/docker /etc/jupyterhub-deploy; which dockerd", check=False).returncode != 0
+
+    def test_the_engine_runs_with_the_defaults(self, server):
+        server.run()
+
+        assert server.info("LiveRestoreEnabled") is True
+        assert is_of_the_first_pool(server.bridge())
+        assert server.host.run("systemctl is-active docker; systemctl is-enabled docker").stdout == "active\nenabled\n"
+        server.host.run(["/usr/bin/python3", "-c", "import docker; docker.from_env().ping()"])
+
+    def test_a_second_run_changes_nothing(self, server):
+        assert server.run().changed == 0
+
+    def test_containers_outlive_a_changed_option(self, server):
+        life, before = server.start_container(), server.engine_pid()
+
+        server.run(docker_insecure_registries=["registry.example.com:5000"])
+        assert server.engine_pid() == before
+        assert server.info("RegistryConfig")["IndexConfigs"]["registry.example.com:5000"]["Secure"] is False
+
+        server.run(docker_daemon_options={"mtu": 1400})
+        assert server.engine_pid() != before
+        assert server.life() == life
+
+    def test_an_option_that_keeps_the_engine_down_is_taken_back(self, server):
+        options, life = server.options(), server.life()
+
+        run = server.run(docker_daemon_options={"mtu": 1400, "storage-driver": "nonsense"}, fails=True)
+
+        assert "The end of its log (journalctl -u docker)" in run.output
+        assert "as it was before, and the engine runs with it again" in run.output
+        assert server.options() == options
+        assert server.life() == life
+
+    def test_an_unknown_option_is_refused_by_the_engine_itself(self, server):
+        options, before = server.options(), server.engine_pid()
+
+        run = server.run(docker_daemon_options={"mtu": 1400, "colour-of-the-whale": "blue"}, fails=True)
+
+        assert "colour-of-the-whale" in run.output
+        assert server.options() == options
+        if server.host.kind == "debian13":  # Docker 23.0 and newer judge a file without starting
+            assert "the engine refuses these options, nothing was changed" in run.output
+            assert server.engine_pid() == before
+
+    def test_a_reboot_brings_the_engine_back(self, server):
+        server.host.reboot(power_cut=True)
+
+        assert server.host.run("systemctl is-active docker").stdout == "active\n"
+
+    def test_a_stopped_engine_is_started(self, server):
+        server.host.run("systemctl disable docker; systemctl stop docker.socket docker.service")
+        run = server.run(docker_daemon_options={"mtu": 1400})
+
+        assert run.changed == 1
+        assert server.host.run("systemctl is-active docker; systemctl is-enabled docker").stdout == "active\nenabled\n"
+
+    def test_packages_come_from_dockers_repository_when_asked(self, server):
+        # Docker's own is out of reach here: a repository of the same shape, whose packages hold nothing. So the
+        # engine stays what it was, and that is told.
+        suite = server.host.run(". /etc/os-release; echo $VERSION_CODENAME").stdout.strip()
+        server.host.run(["sh", "-ec", MAKE_REPOSITORY, "make-repository", suite])
+
+        run = server.run(
+            docker_package_source="docker",
+            docker_repository_url="file:///srv/docker",
+            docker_minimum_version="99",
+            fails=True,
+        )
+
+        assert "is the newest that the host's packages give, but docker_minimum_version is 99" in run.output
+        installed = server.host.run("dpkg-query --show docker-ce docker-ce-cli containerd.io").stdout.split()
+        assert installed == ["containerd.io", "5:99.0", "docker-ce", "5:99.0", "docker-ce-cli", "5:99.0"]
+        assert server.host.run("apt-get update 2>&1 | grep -c ^[WE]:", check=False).stdout == "0\n"
+
+
+def wait_until(condition, seconds: float = 60) -> None:
+    """Wait for something to become true; an ``AssertionError`` when it does not."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not within {seconds} s"
+        time.sleep(0.2)

@@ -1,0 +1,89 @@
+"""One command on a bare machine: `make site` in a clone, and once more."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from hosts.fixtures import BareSite
+from support.mixins.schedule import RECORD
+from support.mixins.site import Site, SitePromises, secrets_of
+
+
+def recaps(output: str) -> list[dict[str, int]]:
+    """Return the numbers of each host in Ansible's closing recap."""
+    lines = re.findall(r"^\S+ +: (ok=.*)$", output, flags=re.MULTILINE)
+    return [{key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def second_run(bare_site: BareSite, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Type `make site` again and return what it printed."""
+    log = Path(tmp_path_factory.mktemp("bare"), "make-site-again.log")
+    return bare_site.host.run_logged(f"cd {bare_site.project} && make site", log, timeout=300)
+
+
+SCHEDULE = "jupyterhub_backup_schedule: '*:*'"
+
+
+def make_schedule(bare_site: BareSite, scratch: Path) -> dict[str, int]:
+    """Have what the inventory says of scheduled backups; return the recap."""
+    command = f"cd {bare_site.project} && make site ARGS='--tags backup'"
+    (recap,) = recaps(bare_site.host.run_logged(command, scratch / "schedule.log", timeout=300))
+    return recap
+
+
+class TestBareSite(SitePromises):
+    """All that a site promises, and what only this one shows."""
+
+    @pytest.fixture
+    def site(self, bare_site: BareSite) -> Site:
+        return Site(bare_site.host, bare_site.url, bare_site.admin, bare_site.password)
+
+    def test_closing_message_says_where_who_and_what_next(self, bare_site: BareSite) -> None:
+        end = bare_site.output[bare_site.output.rindex("TASK [") :]
+        assert ":8000/" in end
+        assert "admin_password" in end
+        assert "Admin: admin" in end
+
+    def test_second_run_changes_nothing(self, bare_site: BareSite, second_run: str) -> None:
+        assert [recap["changed"] for recap in recaps(second_run)] == [0], second_run
+        assert [recap["failed"] for recap in recaps(second_run)] == [0]
+
+    def test_second_run_leaves_the_environment_alone(self, second_run: str) -> None:
+        assert "pip" not in second_run.partition("PLAY [")[0]
+
+    def test_secrets_survive_and_never_show(self, bare_site: BareSite, second_run: str) -> None:
+        kept = secrets_of(bare_site.host)
+        assert kept["admin_password"] == bare_site.password
+        for file, secret in kept.items():
+            assert secret not in bare_site.output, f"{file} is in the first run's output"
+            assert secret not in second_run, f"{file} is in the second run's output"
+
+    def test_cron_is_set_up_where_there_is_no_systemd(self, bare_site: BareSite, tmp_path: Path) -> None:
+        bare_site.host.run(f'echo "{SCHEDULE}" >> {bare_site.project}/inventory/group_vars/jupyterhub.yml')
+        assert make_schedule(bare_site, tmp_path)["changed"] == 3  # files, a package, its start
+        assert make_schedule(bare_site, tmp_path)["changed"] == 0
+        assert "* * * * * root " in bare_site.host.read("/etc/cron.d/jupyterhub-backup")
+
+    def test_dead_engine_is_brought_back_with_the_hub(self, bare_site: BareSite, site: Site, tmp_path: Path) -> None:
+        stop = "pid=$(cat /var/run/docker.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.5; done"
+        bare_site.host.run(stop, timeout=60)
+        bare_site.host.run_logged(f"cd {bare_site.project} && make site", tmp_path / "log", timeout=300)
+        self.test_hub_answers(site)
+        # The hub has to find the new engine: a server is what it needs one for.
+        self.test_user_signs_up_works_and_finds_the_work_again(site)
+
+    def test_cron_has_started_a_backup_by_now(self, bare_site: BareSite, tmp_path: Path) -> None:
+        host, deadline = bare_site.host, time.monotonic() + 100
+        while host.run(f'grep -q \'"last_success": "\' {RECORD}', check=False).returncode:
+            assert time.monotonic() < deadline, host.run("cat /var/log/jupyterhub-backup.log", check=False).stdout
+            time.sleep(1)
+        assert "hub " in host.run("jupyterhub-backup list").stdout
+        host.run(f"sed -i /^jupyterhub_backup_schedule/d {bare_site.project}/inventory/group_vars/jupyterhub.yml")
+        assert make_schedule(bare_site, tmp_path)["changed"] == 1
+        left = host.run("find /etc /usr/local /var/log /var/lib/jupyterhub-deploy -path '*jupyterhub*backup*'").stdout
+        assert left == "", left

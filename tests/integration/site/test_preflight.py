@@ -1,0 +1,137 @@
+"""Bad settings and unfit hosts stop `site.yml` before anything is touched, in the operator's words.
+
+Runs the operator's own site.yml. Check mode, so that even a preflight that let something pass would touch nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+import docker
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME = "jhd-test-preflight"
+NOTHING = "Nothing was changed."
+
+
+def site(*arguments: str, **settings) -> tuple[int, str]:
+    """Run site.yml in check mode against this machine; return its exit code and output."""
+    extra = json.dumps({"jupyterhub_name": NAME, **settings})
+    command = ["ansible-playbook", "site.yml", "--check", "--tags", "preflight", "-e", extra, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"jupyterhub_authenticators": ["githb"]}, "jupyterhub_authenticators names 'githb', which is not known; use"),
+        ({"jupyterhub_image_source": "docker"}, "jupyterhub_image_source is 'docker'; use one of auto, pull, build"),
+        ({"jupyterhub_version": "4.1.6"}, "jupyterhub_version is 4.1.6, which this deployment is not tested with; use"),
+        ({"jupyterhub_admin_password": "short"}, "jupyterhub_admin_password has 5 characters, fewer than"),
+        ({"jupyterhub_extra_config": "if True\n"}, "jupyterhub_extra_config is not valid Python, line 1"),
+        ({"jupyterhub_prot": 80}, "jupyterhub_prot is not a setting; did you mean jupyterhub_port?"),
+        ({"jupyterhub_minimum_free_gib": 10**6}, "free, less than jupyterhub_minimum_free_gib (1000000)"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_bad_setting_stops_before_anything_is_touched(settings, said):
+    code, output = site(**settings)
+    assert code != 0
+    assert NOTHING in output
+    assert said in output
+    assert "changed=0" in output
+
+
+def test_a_good_site_passes():
+    code, output = site(jupyterhub_backup_keep={"last": 3})  # a setting of a role that site.yml may leave out
+    assert code == 0, output
+
+
+def test_site_runs_from_any_directory_without_our_ansible_cfg(tmp_path):
+    command = [
+        "ansible-playbook",
+        str(ROOT / "site.yml"),
+        "-i",
+        str(ROOT / "inventory"),
+        "--check",
+        "--tags",
+        "preflight",
+    ]
+    extra = json.dumps({"jupyterhub_name": NAME, "jupyterhub_version": "1"})
+    done = subprocess.run([*command, "-e", extra], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "jupyterhub_version is 1, which this deployment is not tested with" in done.stdout, done.stdout + done.stderr
+
+
+def test_everything_wrong_is_said_at_once():
+    _, output = site(jupyterhub_port=0, jupyterhub_version="1", jupyterhub_prot=1)
+    assert output.count("- jupyterhub_") >= 3
+
+
+def test_a_way_to_sign_in_that_is_given_by_half_says_what_is_missing():
+    code, output = site(
+        jupyterhub_authenticators=["native", "github", "gitlab"], jupyterhub_github_client_id="example",
+        jupyterhub_github_allowed_organizations="course", jupyterhub_gitlab_client_secret="s3cr-t",
+    )  # fmt: skip
+    told = " ".join(output.split())
+    assert code != 0
+    assert NOTHING in told
+    for problem in (
+        "jupyterhub_github_client_secret is empty; docs/how-to/sign-in-github.md says where GitHub shows it",
+        "jupyterhub_github_allowed_organizations is 'course'; use a list such as [course]",
+        "jupyterhub_gitlab_client_id is empty; docs/how-to/sign-in-gitlab.md says where GitLab shows it",
+        "jupyterhub_public_url is empty, and GitHub has to know it: use the URL in the users' browsers",
+        "jupyterhub_authenticators has gitlab, but nobody may come in by it: set jupyterhub_gitlab_allowed_users,",
+    ):
+        assert problem in told, told
+    assert "s3cr-t" not in told
+
+
+def test_a_password_that_is_refused_is_not_shown():
+    _, output = site("-vvv", jupyterhub_admin_password="s3cr-t")
+    # The command line that this test typed is shown by -vvv itself; nothing after it may repeat the value.
+    shown = [line for line in output.splitlines() if "s3cr-t" in line and not line.startswith("EXEC")]
+    assert shown == []
+
+
+def test_a_port_that_somebody_else_holds_is_refused_with_the_holder():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code, output = site(jupyterhub_port=port)
+    assert code != 0
+    assert f"jupyterhub_port {port} is taken by" in output
+    assert "(pid " in output
+
+
+def test_another_operating_system_is_refused(hub_image, tmp_path):
+    """A container that says it is Alpine; it has a Python, and that is all that Ansible needs."""
+    name = f"{NAME}-alpine"
+    container = docker.from_env().containers.run(
+        hub_image("5.5.4"),
+        entrypoint=[
+            "sh",
+            "-c",
+            "rm /etc/os-release /etc/debian_version; "
+            "printf 'NAME=\"Alpine Linux\"\\nID=alpine\\nVERSION_ID=3.20.3\\n' > /etc/os-release; exec sleep 600",
+        ],
+        name=name,
+        detach=True,
+    )
+    try:
+        inventory = tmp_path / "hosts.yml"
+        inventory.write_text(f"jupyterhub: {{hosts: {{{name}: }}}}\n")
+        code, output = site(
+            "-i",
+            str(inventory),
+            ansible_connection="community.docker.docker",
+            ansible_become=False,
+            ansible_python_interpreter="/usr/bin/python3",
+        )
+    finally:
+        container.remove(force=True)
+    assert code != 0
+    assert "Alpine Linux 3.20.3 is not supported; use Debian 12 or newer" in output

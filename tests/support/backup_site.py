@@ -1,0 +1,57 @@
+"""A hub's volumes on the real engine, and backups of them by the module as a playbook runs it. No hub runs."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import docker
+from ansible.module_utils.jupyterhub_deploy.backup import store
+from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+
+import jupyterhub_backup
+from support import modules
+
+HUB = f"jhd-test-bk-{secrets.token_hex(3)}"  # so that two runs of the tests do not meet
+ALICE, BOB = f"{HUB}-user-alice", f"{HUB}-user-bob"
+
+
+class Site:
+    """Volumes of a hub, and what the module does with them."""
+
+    def __init__(self, client: Any, folder: Path) -> None:
+        self.client = client
+        self.directory = folder / "backups"
+        self.config = folder / "config"
+        self.names: list[str] = []
+        (self.config / "secrets").mkdir(parents=True)
+        (self.config / "secrets" / "cookie_secret").write_text("secret\n", encoding="utf-8")
+        data = self.volume(f"{HUB}-data", None)
+        with sqlite3.connect(data / "jupyterhub.sqlite") as database:
+            database.execute("CREATE TABLE users (name TEXT)")
+            database.execute("INSERT INTO users VALUES ('alice')")
+
+    def volume(self, name: str, user: str | None, **options: Any) -> Path:
+        labels = {LABEL_HUB: HUB, **({LABEL_USER: user} if user else {})}
+        made = self.client.create_volume(name, labels=labels, **options)
+        self.names.append(name)
+        return Path(made["Mountpoint"])
+
+    def remove(self) -> None:
+        for name in self.names:
+            with contextlib.suppress(docker.errors.NotFound):
+                self.client.remove_volume(name, force=True)
+
+    def run(self, **arguments: Any) -> dict[str, Any]:
+        asked = {"name": HUB, "directory": str(self.directory), "config_dir": str(self.config), **arguments}
+        return modules.run(jupyterhub_backup, **asked)
+
+    def backups(self, folder: str) -> list[store.Backup]:
+        return store.backups_in(str(self.directory), folder)
+
+
+def actions(result: dict[str, Any]) -> dict[str, str]:
+    return {one["name"]: one["action"] for one in result["results"]}

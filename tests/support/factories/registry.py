@@ -1,0 +1,94 @@
+"""Images in the tests' private registry, and this machine's engine as somebody who pulls them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+import jupyterhub_image
+from hosts.registry import Registry
+from support.factories import images
+from support.modules import ModuleError, run
+
+CERTIFICATES = Path("/etc/docker/certs.d")
+
+
+class Shelf:
+    """Images in the registry, and this machine's engine, which has none of them at first."""
+
+    def __init__(self, registry: Registry, engine: Any, folder: Path) -> None:
+        self.registry, self.engine, self.folder = registry, engine, folder
+        self.login = {"registry": registry.server, "username": registry.username, "password": registry.password}
+
+    def name(self, image: str) -> str:
+        return f"{self.registry.server}/{image}"
+
+    def push(self, image: str, version: str) -> str:
+        """Put an image into the registry and return its id; the engine forgets it."""
+        name = self.name(image)
+        made = images.make(self.engine, name, images.single_user(version))
+        auth = {"username": self.registry.username, "password": self.registry.password}
+        for event in self.engine.push(name, stream=True, decode=True, auth_config=auth):
+            assert "error" not in event, event
+        self.digest = self.engine.inspect_image(name)["RepoDigests"][0].partition("@")[2]
+        self.forget()
+        return made
+
+    def ids(self) -> dict[str, str]:
+        """Return what the engine has from this registry: ids by name."""
+        return {
+            name: image["Id"]
+            for image in self.engine.images()
+            for name in [*(image["RepoTags"] or []), *(image["RepoDigests"] or [])]
+            if name.startswith(self.registry.server)
+        }
+
+    def forget(self) -> None:
+        for name in self.ids():
+            with contextlib.suppress(docker.errors.APIError):
+                self.engine.remove_image(name, force=True)
+
+    def arguments(self, *names: str, **settings: Any) -> dict[str, Any]:
+        first, *more = names
+        return {
+            "images": [{"purpose": "notebook", "reference": first}],
+            "notebooks": more,
+            "hub_version": "5.5.4",
+            "registry_logins": [self.login],
+            "choice_file": str(self.folder / "choice"),
+            "proofs_file": str(self.folder / "proofs"),
+            "record_file": str(self.folder / "images"),
+            **settings,
+        }
+
+    def get(self, *names: str, check: bool = False, **settings: Any) -> dict[str, Any]:
+        return run(jupyterhub_image, check=check, **self.arguments(*names, **settings))
+
+    def refusal(self, *names: str, **settings: Any) -> str:
+        """Return the error; nothing may have been changed before it."""
+        before, files = self.ids(), sorted(self.folder.iterdir())
+        with pytest.raises(ModuleError) as error:
+            self.get(*names, **settings)
+        assert self.ids() == before
+        assert sorted(self.folder.iterdir()) == files
+        assert self.registry.password not in json.dumps(error.value.result)
+        return str(error.value)
+
+
+@contextlib.contextmanager
+def trusted(registry: Registry) -> Iterator[None]:
+    """Let this machine's engine trust the registry's certificate."""
+    folder = CERTIFICATES / registry.server
+    folder.mkdir(parents=True)
+    try:
+        (folder / "ca.crt").write_text(registry.certificate)
+        yield
+    finally:
+        (folder / "ca.crt").unlink()
+        folder.rmdir()

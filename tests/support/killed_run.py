@@ -1,0 +1,55 @@
+"""Run a module and be killed, as by SIGKILL, right after the n-th thing that it did to the engine.
+
+Usage: ``python tests/support/killed_run.py MODULE N ARGUMENTS.json``, or ``rename:N`` for the n-th thing of one kind;
+ends by the signal, or with the module's own exit code when the module did fewer things than that. Real calls on a real
+engine; only the moment of the kill is chosen.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "library"), str(ROOT / "tests")]
+
+import ansible.module_utils  # noqa: E402
+
+ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
+
+import docker  # noqa: E402
+from ansible.module_utils.testing import patch_module_args  # noqa: E402
+
+STEPS = ("create_container", "connect_container_to_network", "start", "kill", "stop", "rename", "remove_container")
+
+
+def main() -> None:
+    """Count the steps, and die at the one that was asked for."""
+    kind, _, number = sys.argv[2].rpartition(":")
+    left = int(number)
+
+    def counted(step: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            result = step(*args, **kwargs)
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return call
+
+    for name in [kind] if kind else STEPS:
+        setattr(docker.APIClient, name, counted(getattr(docker.APIClient, name)))
+    with patch_module_args(json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))):
+        importlib.import_module(sys.argv[1]).main()
+
+
+if __name__ == "__main__":
+    main()

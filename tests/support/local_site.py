@@ -1,0 +1,149 @@
+"""A hub of a test's own on this machine's engine, made and changed by the operator's own site.yml.
+
+It is a second hub as docs/how-to/second-hub.md has it: its own name, port, containers, volumes, networks and
+`/etc/<name>`. Ask for the fixture ``built_images`` first, so that the images are there and no run builds any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import docker
+import docker.errors
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORD = Path("/var/lib/jupyterhub-deploy/images.json")  # which images were brought to this machine
+RECAP = re.compile(r"^\S+ +: (ok=.*)$", re.MULTILINE)
+
+
+class Run(NamedTuple):
+    """What one run of a playbook said.
+
+    Attributes:
+        recap: Ansible's closing numbers by their names: ok, changed, failed and so on.
+        output: all that was printed.
+        seconds: how long it took.
+    """
+
+    recap: dict[str, int]
+    output: str
+    seconds: float
+
+
+class LocalSite:
+    """One such hub. Nothing exists before the first :meth:`run`; :meth:`destroy` removes what carries its name.
+
+    Args:
+        name: the hub's name; begin it with ``jhd-test-``.
+        port: the proxy's port on 127.0.0.1; a free one by default.
+        settings: what the inventory says of it, for all runs; more than the defaults here.
+    """
+
+    def __init__(self, name: str, port: int = 0, **settings: Any) -> None:
+        self.name = name
+        self.port = port or free_port()
+        self.settings: dict[str, Any] = {"jupyterhub_image_source": "build", **settings}
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.engine = docker.from_env()
+
+    def run(
+        self, *arguments: str, playbook: str = "site.yml", check: bool = False, fails: bool = False, **settings: Any
+    ) -> Run:
+        """Run a playbook against this hub.
+
+        Args:
+            arguments: more of ``ansible-playbook``, such as ``--tags`` and ``hub``.
+            playbook: its path from the project's root.
+            check: run it in check mode.
+            fails: it is expected to fail.
+            settings: for this run alone, on top of the site's own.
+
+        Raises:
+            AssertionError: it failed, or did not although it should; says all that it printed.
+        """
+        host = {
+            "ansible_connection": "local",
+            "jupyterhub_name": self.name,
+            "jupyterhub_port": self.port,
+            "jupyterhub_bind_address": "127.0.0.1",
+            **self.settings,
+            **settings,
+        }
+        # JSON is YAML, and needs no library.
+        inventory = json.dumps({"jupyterhub": {"hosts": {self.name: host}}})
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory, "hosts.yml").write_text(inventory, encoding="utf-8")
+            return _play([playbook, "-i", directory, *(["--check"] if check else []), *arguments], fails)
+
+    @property
+    def admin_password(self) -> str:
+        """The admin's generated password."""
+        return Path("/etc", self.name, "secrets", "admin_password").read_text(encoding="utf-8").strip()
+
+    def container(self, part: str = "") -> dict[str, Any]:
+        """Return what Docker knows of one of its containers: the hub by default, else ``proxy``, ``jupyter-alice``."""
+        return dict(self.engine.api.inspect_container(f"{self.name}-{part}" if part else self.name))
+
+    def logs(self) -> str:
+        """Return what the hub has said since it was started."""
+        return bytes(self.engine.containers.get(self.name).logs()).decode()
+
+    def containers(self) -> list[str]:
+        """Return the names of all its containers, the stopped ones and users' too."""
+        return sorted(str(found.name) for found in self._all_containers() if self._owns(found))
+
+    def destroy(self) -> None:
+        """Remove its containers, volumes, networks, configuration and backups."""
+        for container in self._all_containers():
+            if self._owns(container):
+                container.remove(force=True, v=True)
+        for volume in self.engine.volumes.list():
+            if self._owns(volume):
+                volume.remove(force=True)
+        for network in self.engine.networks.list():
+            if self._owns(network):
+                network.remove()
+        for directory in (Path("/etc", self.name), Path("/var/backups", self.name)):
+            shutil.rmtree(directory, ignore_errors=True)
+        # What it used must not keep images from being removed for others.
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            record = json.loads(RECORD.read_text(encoding="utf-8"))
+            del record["hubs"][self.name]
+            RECORD.write_text(json.dumps(record), encoding="utf-8")
+
+    def _all_containers(self) -> list[Any]:
+        # Others use this engine too: what they remove while we look is not ours.
+        return list(self.engine.containers.list(all=True, ignore_removed=True))
+
+    def _owns(self, thing: Any) -> bool:
+        return bool(thing.name == self.name or thing.name.startswith(f"{self.name}-"))
+
+
+def _play(arguments: Sequence[str], fails: bool) -> Run:
+    start = time.monotonic()
+    done = subprocess.run(
+        ["ansible-playbook", *arguments],
+        cwd=ROOT, text=True, check=False,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert bool(done.returncode) == fails, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}"
+    # A play that stops early may have no recap.
+    lines = RECAP.findall(done.stdout)
+    recap = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", lines[-1])} if lines else {}
+    return Run(recap, done.stdout, time.monotonic() - start)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

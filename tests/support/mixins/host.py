@@ -1,0 +1,85 @@
+"""What a site keeps to while its engine or its whole host starts anew; a test class takes it over by inheriting.
+
+A class that inherits gives a fixture ``site``, of class scope, and says in ``power_cut`` how its host goes down.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import NamedTuple
+
+import pytest
+
+from support.hub_http import HubSession
+from support.mixins.site import PASSWORD, Site, inspect
+from support.poller import Notebook, Poll, get
+
+#: Seconds from the boot's end until the site answers; a loaded machine takes a minute.
+BOOT_SECONDS = 180
+NOTE = {"type": "file", "format": "text", "content": "42"}
+
+
+class Working(NamedTuple):
+    """A user at work on a site."""
+
+    site: Site
+    name: str
+    notebook: Notebook
+
+
+def started(site: Site, *containers: str) -> list[tuple[str, str]]:
+    """Return identity and start time of containers."""
+    found = [inspect(site.host, container) for container in containers]
+    return [(container["Id"], container["State"]["StartedAt"]) for container in found]
+
+
+def new_user(site: Site) -> tuple[str, HubSession]:
+    """Sign up somebody who has not been there before, and sign in."""
+    name, session = f"user{secrets.token_hex(3)}", HubSession(site.url)
+    session.sign_up(name, PASSWORD)
+    assert session.sign_in(name, PASSWORD)
+    return name, session
+
+
+class HostPromises:
+    """In this order: the engine first, then the host."""
+
+    power_cut = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def working(cls, site: Site) -> Working:
+        name, session = new_user(site)
+        return Working(site, name, Notebook(session, name))
+
+    def test_an_engine_that_starts_anew_leaves_all_containers_running(self, working: Working) -> None:
+        site, notebook = working.site, working.notebook
+        containers = ("jupyterhub", "jupyterhub-proxy", f"jupyter-{working.name}")
+        before = started(site, *containers)
+        with Poll(notebook) as poll:
+            site.host.run("systemctl restart docker")
+        print(poll.report)
+        assert started(site, *containers) == before
+        # Requests may fail: without its engine, a host refuses new connections to a published port for a moment.
+        kept = poll.report._replace(failed=0, first_failure="")
+        assert kept.unnoticed, poll.report
+        name, session = new_user(site)
+        session.spawn(name)  # by the new engine
+        session.stop(name)
+
+    def test_a_host_that_starts_anew_has_its_site_back_by_itself(self, working: Working) -> None:
+        host = working.site.host
+        working.notebook.session.contents("PUT", working.name, "answer.txt", json=NOTE)
+        host.reboot(power_cut=self.power_cut)
+        netloc, deadline = f"{host.address}:8000", time.monotonic() + BOOT_SECONDS
+        while problem := get(netloc, "/hub/health"):
+            assert time.monotonic() < deadline, f"{problem}\n{host.run('docker ps --all').stdout}"
+            time.sleep(0.5)
+        session = HubSession(f"http://{netloc}")
+        assert session.sign_in(working.name, PASSWORD)
+        working.notebook.session.url = session.url
+        assert working.notebook.problem_with_cookie() == "", "the login cookie of before is not accepted"
+        session.spawn(working.name)
+        assert session.contents("GET", working.name, "answer.txt")["content"] == NOTE["content"]
+        session.stop(working.name)

@@ -1,0 +1,173 @@
+"""A hub and its proxy as role ``jupyterhub`` makes them, by the modules alone: quicker than site.yml, and every result
+is at hand."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import docker
+import jinja2
+import requests
+
+import jupyterhub_hub
+import jupyterhub_proxy
+import jupyterhub_secrets
+from support.modules import run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class ModuleSite:
+    """One hub under a name of a test's own. Nothing exists before :meth:`prepare`.
+
+    Args:
+        name: the hub's name; begin it with ``jhd-test-``.
+        hub, proxy, notebook: names of the images.
+        config_dir: a directory of the test's.
+    """
+
+    def __init__(self, name: str, hub: str, proxy: str, notebook: str, config_dir: str) -> None:
+        self.engine = docker.from_env()
+        self.name, self.image, self.proxy_image, self.notebook_image = name, hub, proxy, notebook
+        self.config_dir = config_dir
+        self.extra_config = ""
+        self.bind_address = "127.0.0.1"
+        self.port = free_port()
+
+    @property
+    def url(self) -> str:
+        """The hub's public address, without a trailing slash."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def prepare(self) -> None:
+        """Make what hub and proxy stand on."""
+        run(jupyterhub_secrets, path=f"{self.config_dir}/secrets")
+        self.engine.networks.create(f"{self.name}-network")
+        self.engine.networks.create(f"{self.name}-control")
+        self.engine.volumes.create(f"{self.name}-data")
+
+    def proxy_arguments(self) -> dict[str, Any]:
+        """Return what the role gives to the module ``jupyterhub_proxy``."""
+        return {
+            "name": f"{self.name}-proxy",
+            "hub": self.name,
+            "image": self.proxy_image,
+            "api_host": f"{self.name}-proxy-api",
+            "token_file": f"{self.config_dir}/secrets/proxy_token",
+            "api_token_file": f"{self.config_dir}/secrets/api_token",
+            "network": f"{self.name}-network",
+            "control_network": f"{self.name}-control",
+            "bind_address": self.bind_address,
+            "port": self.port,
+        }
+
+    def hub_arguments(self) -> dict[str, Any]:
+        """Return what the role gives to the module ``jupyterhub_hub``."""
+        template = jinja2.Template((ROOT / "roles/jupyterhub/templates/jupyterhub_config.py.j2").read_text())
+        settings = {
+            "name": self.name,
+            "server_prefix": f"{self.name}-jupyter",
+            "volume_prefix": f"{self.name}-user-",
+            "public_url": "",
+            "authenticators": ["native"],
+            "native": {
+                "signup": "open",
+                "minimum_password_length": 8,
+                "check_common_password": True,
+                "failed_logins": 5,
+                "lockout_seconds": 600,
+            },
+            "proxy_api_url": f"http://{self.name}-proxy-api:8001",
+        }
+        return {
+            "name": self.name,
+            "image": self.image,
+            "environment": {
+                "DOCKER_NOTEBOOK_IMAGE": self.notebook_image,
+                "DOCKER_NETWORK_NAME": f"{self.name}-network",
+                "DOCKER_NOTEBOOK_DIR": "/home/jovyan/work",
+                "JUPYTERHUB_ADMIN": "admin",
+            },
+            "config_dir": self.config_dir,
+            "config_files": {
+                "jupyterhub_config.py": template.render(jupyterhub_extra_config=self.extra_config),
+                "settings.json": json.dumps(settings),
+            },
+            "data_volume": f"{self.name}-data",
+            "networks": [f"{self.name}-control", f"{self.name}-network"],
+            "public_probe": f"{self.url}/hub/health",
+            "health_timeout": 60,
+        }
+
+    def run_proxy(self, **options: Any) -> dict[str, Any]:
+        """Run the proxy's module; return its result."""
+        return run(jupyterhub_proxy, **self.proxy_arguments(), **options)
+
+    def run_hub(self, **options: Any) -> dict[str, Any]:
+        """Run the hub's module; return its result."""
+        return run(jupyterhub_hub, **{**self.hub_arguments(), **options})
+
+    def observe(self, part: str = "") -> tuple[str, str, int]:
+        """Return identity and start time of the hub (or ``proxy``), and what users get from the hub."""
+        container = self.engine.containers.get(f"{self.name}-{part}" if part else self.name)
+        answered = requests.get(f"{self.url}/hub/health", timeout=10).status_code
+        return str(container.id), str(container.attrs["State"]["StartedAt"]), answered
+
+    def names(self) -> list[str]:
+        """Return the names of its containers, the stopped ones too, without the site's own."""
+        found = [str(c.name) for c in self.engine.containers.list(all=True, ignore_removed=True)]
+        return sorted(name.removeprefix(self.name) for name in found if name.startswith(self.name))
+
+    def admin_password(self) -> str:
+        """Return the admin's generated password."""
+        return Path(self.config_dir, "secrets", "admin_password").read_text().strip()
+
+    def sign_in(self, name: str, password: str) -> requests.Session | None:
+        """Sign in by the form; return the session, or None when refused."""
+        session = requests.Session()
+        page = session.get(f"{self.url}/hub/login", timeout=10)
+        form = {"username": name, "password": password, "_xsrf": session.cookies.get("_xsrf", path="/hub/")}
+        assert page.ok
+        session.post(f"{self.url}/hub/login", data=form, timeout=30, allow_redirects=False)  # or a server is spawned
+        return session if session.get(f"{self.url}/hub/home", timeout=10).url.endswith("/hub/home") else None
+
+    def destroy(self) -> None:
+        """Remove all that carries its name."""
+        for container in self.engine.containers.list(all=True, ignore_removed=True):
+            if str(container.name).startswith(self.name):
+                container.remove(force=True, v=True)
+        for volume in self.engine.volumes.list():
+            if str(volume.name).startswith(self.name):
+                volume.remove(force=True)
+        for network in self.engine.networks.list():
+            if str(network.name).startswith(self.name):
+                network.remove()
+
+
+def killed_run(module: str, step: int | str, arguments: dict[str, Any], scratch: Path) -> bool:
+    """Run a module that is killed by SIGKILL right after the n-th thing that it does to the engine.
+
+    Args:
+        step: which; ``"rename:2"`` for the second rename.
+
+    Returns:
+        Whether it was; it may have done fewer things than that, and then must have succeeded.
+    """
+    file = scratch / "arguments.json"
+    file.write_text(json.dumps(arguments))
+    command = [sys.executable, str(ROOT / "tests/support/killed_run.py"), module, str(step), str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, -signal.SIGKILL), f"{module} failed: {done.stdout}{done.stderr}"
+    return done.returncode != 0
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

@@ -1,0 +1,101 @@
+"""Who archives are encrypted for, what manifests then say, and what a private key has to look like. Without age."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+from support import backup_data
+
+AGE = "age1" + "q" * 58
+SSH = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="
+SECRET = "AGE-SECRET-KEY-1" + "Q" * 58
+
+
+def test_public_keys_have_one_form_and_are_taken_once() -> None:
+    given = [f"{SSH} alice@laptop.example.com", AGE, f" {AGE} ", f"{SSH}  office"]
+
+    assert encryption.recipients(given) == [AGE, SSH]
+    assert encryption.recipients([]) == []
+
+
+@pytest.mark.parametrize("text", ["", "age1short", AGE.upper(), "ssh-dss AAAA", "ecdsa-sha2-nistp256 AAAA", "-o/x"])
+def test_what_is_no_public_key_is_named(text: str) -> None:
+    with pytest.raises(DeployError) as error:
+        encryption.recipients([AGE, text])
+
+    assert str(error.value).startswith(f"recipient 2, {text!r}, is no public key that age takes;")
+
+
+@pytest.mark.parametrize("text", [SECRET, "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn"])
+def test_a_private_key_in_the_place_of_a_public_one_is_not_repeated(text: str) -> None:
+    with pytest.raises(DeployError) as error:
+        encryption.recipients([text])
+
+    assert "recipient 1 is a private key" in str(error.value)
+    assert text[-10:] not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("age1qqqq", "is none that age takes"),
+        ("age-encryption.org/v1\n-> scrypt", "is itself encrypted"),
+        ("-----BEGIN AGE ENCRYPTED FILE-----\n", "is itself encrypted"),
+        ("AGE-SECRET-KEY-1QQ\n", "is none that age takes"),
+    ],
+)
+def test_what_is_no_private_key_is_refused_and_not_repeated(text: str, expected: str) -> None:
+    with pytest.raises(DeployError, match=expected) as error, encryption.unlocked(text):
+        pass
+    assert text.strip() not in str(error.value)
+
+
+def test_a_private_key_is_there_for_as_long_as_it_is_needed() -> None:
+    with encryption.unlocked(f"# created: today\n{SECRET}\n"):
+        assert encryption.have_identity()
+    with encryption.unlocked(None):
+        assert not encryption.have_identity()
+
+
+def test_a_scan_beside_an_encrypted_archive_depends_on_the_hosts_secret_and_on_the_keys(tmp_path: Path) -> None:
+    secret = encryption.scan_secret(str(tmp_path), write=True)
+    sealed = encryption.sealed("abc", [AGE], secret)
+
+    assert secret == encryption.scan_secret(str(tmp_path), write=False)
+    assert (tmp_path / encryption.KEY).stat().st_mode & 0o777 == 0o600
+    others = [
+        encryption.sealed("abd", [AGE], secret),
+        encryption.sealed("abc", [AGE, SSH], secret),
+        encryption.sealed("abc", [AGE], encryption.scan_secret(str(tmp_path / "other"), write=False)),
+        "abc",
+    ]
+    assert sealed not in others
+    assert encryption.sealed("abc", [], secret) == "abc"
+    assert encryption.sealed(None, [AGE], secret) is None
+
+
+def test_names_become_a_number() -> None:
+    assert encryption.counted(["./a", "./b"]) == ["(2: the names are not kept with an encrypted backup)"]
+    assert encryption.counted([]) == []
+
+
+def test_earlier_manifests_are_of_plain_archives() -> None:
+    text = backup_data.manifest(store.time_of("20261123T014440Z")).to_json()
+    older = "".join(line for line in text.splitlines(True) if '"encryption"' not in line and '"recipients"' not in line)
+    manifest = store.Manifest.from_json(older, "/b/20261123T014440Z.json")
+
+    assert (manifest.encryption, manifest.recipients) == ("none", [])
+
+
+def test_the_name_of_an_encrypted_archive_says_so(tmp_path: Path) -> None:
+    draft = store.Draft(str(tmp_path), "hub", "zstd", "age")
+    assert draft.archive == f"{draft.stem}.tar.zst.age"
+
+    path = tmp_path / "hub"
+    (path / draft.archive).write_bytes(b"")
+    Path(draft.manifest_partial).write_bytes(b"")
+    assert store.leftovers(str(path)) == [str(path / draft.archive), draft.manifest_partial]

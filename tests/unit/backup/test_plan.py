@@ -1,0 +1,88 @@
+"""Which volumes are a hub's, which can be read, and which have to be."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.backup import plan
+from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
+from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
+from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+
+from support import backup_data
+
+NIGHT = datetime(2026, 11, 23, 1, 44, 40, tzinfo=timezone.utc)
+
+
+def volume(name: str, hub: str | None = None, user: str | None = None, **more: Any) -> Volume:
+    labels = {key: value for key, value in ((LABEL_HUB, hub), (LABEL_USER, user)) if value is not None}
+    return Volume.of({"Name": name, "Driver": "local", "Labels": labels or None, "Options": None, **more})
+
+
+def test_users_volumes_are_found_by_label_or_else_by_name() -> None:
+    ours = [volume("a", "jupyterhub", "alice"), volume("jupyterhub-user-b"), volume("jupyterhub-user-c", None, "carol")]
+    ours.append(volume("jupyterhub-user-f", "jupyterhub"))  # as a restore makes one that had no labels
+    others = [
+        volume("jupyterhub-data", "jupyterhub"),
+        volume("jupyterhub-user-d", "course", "dave"),
+        volume("course-user-e"),
+        volume("x", "course", "erin"),
+        volume("jupyterhub-users"),
+    ]
+
+    assert plan.users_volumes("jupyterhub", others + ours) == ours
+    assert [found.user for found in ours] == ["alice", None, "carol", None]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (volume("a1", Driver="nfs"), "volume a1 belongs to the driver nfs"),
+        (
+            volume("a1", Options={"type": "nfs", "o": "addr=x"}),
+            "volume a1 has options of its driver (o=addr=x, type=nfs)",
+        ),
+        (volume("a1"), None),
+    ],
+)
+def test_a_volume_that_shows_nothing_on_the_host_needs_a_container(found: Volume, words: str | None) -> None:
+    assert plan.needs_container(found) == words
+
+
+def test_a_volume_named_like_the_folder_of_the_hub_is_refused() -> None:
+    assert (plan.refusal(volume("hub")) or "").startswith("volume hub has a name that backups use")
+    assert plan.refusal(volume("a1")) is None
+
+
+def test_a_backup_is_skipped_only_when_the_newest_has_the_same_trusted_scan() -> None:
+    def backup(days: int, scan: str | None) -> Backup:
+        moment = NIGHT + timedelta(days=days)
+        return Backup("/b", "x", backup_data.manifest(moment, scan=scan))
+
+    old, new = backup(0, "1"), backup(1, "2")
+    assert plan.unchanged("2", [old, new]) is new
+    assert plan.unchanged("1", [old, new]) is None
+    assert plan.unchanged(None, [backup(0, None)]) is None
+    assert plan.unchanged("1", []) is None
+
+
+def test_a_run_with_failures_names_each() -> None:
+    results: list[dict[str, Any]] = [
+        {"name": "a", "action": "back up", "size": 3, "content_size": 9},
+        {"name": "b", "action": "failed", "error": "disk full"},
+        {"name": "c", "action": "failed", "error": "vanished"},
+        {"name": "d", "action": "unchanged"},
+    ]
+
+    assert plan.failure(results) == ("2 of 4 backups failed, 2 are up to date: b: disk full; c: vanished")
+    assert plan.failure(results[:1]) is None
+    assert plan.totals(results) == {"backed_up": 1, "unchanged": 1, "failed": 2, "size": 3, "content_size": 9}
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (10**16, "10000.0 TB")]
+)
+def test_sizes_are_for_people(size: int, text: str) -> None:
+    assert plan.human(size) == text

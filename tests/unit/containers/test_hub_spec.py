@@ -1,0 +1,137 @@
+"""The plan for the hub container: every reason alone and combined, and the words for it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.factories.container import inspected
+
+PARAMS = {
+    "image": "hub:1",
+    "environment": {"DOCKER_NOTEBOOK_IMAGE": "notebook:1", "JUPYTERHUB_ADMIN": "admin"},
+    "config_dir": "/etc/jupyterhub",
+    "config_files": {"jupyterhub_config.py": "c = get_config()\n"},
+    "data_volume": "jupyterhub-data",
+    "networks": ["jupyterhub-network", "jupyterhub-control"],
+}
+HUB_ID = "sha256:" + "1" * 64
+NOTEBOOK_ID = "sha256:" + "2" * 64
+
+
+def wanted(**changes):
+    return hub_spec.wanted_spec({**copy.deepcopy(PARAMS), **changes}, HUB_ID, NOTEBOOK_ID)
+
+
+def container(spec):
+    """The engine's description of a hub made from a spec."""
+    return inspected(
+        spec,
+        environment=("PATH=/usr/bin", f"DOCKER_NOTEBOOK_IMAGE={spec['notebook_image']}"),
+        labels={
+            hub_spec.LABEL_CONFIG: spec["config"],
+            hub_spec.LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
+        },
+    )
+
+
+def reasons(old):
+    """Why a hub made from the spec `old` would be replaced."""
+    return hub_spec.differences(wanted(), hub_spec.observed_spec(container(old)))
+
+
+def changed(**parts):
+    return {**wanted(), **parts}
+
+
+def test_a_container_made_from_a_spec_is_observed_as_that_spec_but_for_the_images_own_environment():
+    observed = hub_spec.observed_spec(container(wanted()))
+    assert observed.pop("environment") == {"PATH": "/usr/bin", "JUPYTERHUB_ADMIN": "admin"}
+    expected = wanted()
+    del expected["environment"]
+    assert observed == expected
+
+
+def test_a_hub_that_is_as_wanted_is_left_alone():
+    assert reasons(wanted()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "reason"),
+    [
+        ({"image": "hub:0"}, "hub image name changed: hub:0 → hub:1"),
+        ({"image_id": "sha256:" + "9" * 64}, "hub image content changed: sha256:999999999999 → sha256:111111111111"),
+        ({"notebook_image": "notebook:0"}, "notebook image name changed: notebook:0 → notebook:1"),
+        (
+            {"notebook_image_id": "sha256:" + "9" * 64},
+            "notebook image content changed: sha256:999999999999 → sha256:222222222222",
+        ),
+        ({"notebook_image_id": None}, "notebook image content changed: none → sha256:222222222222"),
+        ({"environment": {"JUPYTERHUB_ADMIN": "root"}}, "environment changed: JUPYTERHUB_ADMIN"),
+        ({"environment": {}}, "environment changed: JUPYTERHUB_ADMIN"),
+        ({"config": "0" * 12}, "configuration changed: 000000000000 → " + wanted()["config"]),
+        ({"networks": ["jupyterhub-network"]}, "networks changed: +jupyterhub-control"),
+        ({"networks": [*wanted()["networks"], "other"]}, "networks changed: -other"),
+        (
+            {"hardening": {**wanted()["hardening"], "read_only": False, "cap_drop": []}},
+            "container restrictions changed: cap_drop, read_only",
+        ),
+        ({"restart_policy": "no"}, "restart policy changed: no → unless-stopped"),
+        ({"mounts": [m.replace("jupyterhub-data", "other") for m in wanted()["mounts"]]}, None),
+        ({"healthcheck": []}, None),
+    ],
+)
+def test_each_difference_alone_replaces_the_hub_and_is_named(old, reason):
+    found = reasons(changed(**old))
+    assert len(found) == 1
+    if reason:
+        assert found == [reason]
+
+
+# One change for each key of the spec.
+CHANGES = {
+    "image": "hub:0",
+    "image_id": "sha256:" + "9" * 64,
+    "notebook_image": "notebook:0",
+    "notebook_image_id": None,
+    "config": "0" * 12,
+    "environment": {},
+    "mounts": [],
+    "networks": [],
+    "ports": ["0.0.0.0:8081:8081"],
+    "hardening": {**wanted()["hardening"], "cap_drop": []},
+    "restart_policy": "no",
+    "healthcheck": [],
+}
+
+
+def test_every_part_of_the_spec_is_compared():
+    assert set(CHANGES) == set(wanted()) == set(hub_spec.TITLES)
+
+
+@given(st.sets(st.sampled_from(sorted(CHANGES))))
+def test_differences_together_are_all_named(keys):
+    found = reasons(changed(**{key: CHANGES[key] for key in keys}))
+    assert [reason.partition(" changed")[0] for reason in found] == [
+        title for key, title in hub_spec.TITLES.items() if key in keys
+    ]
+
+
+def test_a_new_configuration_is_one_reason_although_its_directory_is_mounted_too():
+    found = reasons(wanted(config_files={"jupyterhub_config.py": "c = None\n"}))
+    assert len(found) == 1
+    assert found[0].startswith("configuration changed: ")
+
+
+def test_the_digest_of_a_configuration_depends_on_names_and_texts():
+    digests = {
+        hub_spec.config_digest({"a": "1", "b": "2"}),
+        hub_spec.config_digest({"a": "12", "b": ""}),
+        hub_spec.config_digest({"b": "2", "a": "1", "c": ""}),
+    }
+    assert len(digests) == 3
+    assert hub_spec.config_digest({"a": "1", "b": "2"}) == hub_spec.config_digest({"b": "2", "a": "1"})

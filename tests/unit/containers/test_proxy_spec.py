@@ -1,0 +1,73 @@
+"""The plan for the proxy container: what it is made of, and every reason to replace it, alone and combined."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.containers import proxy_spec
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_plan
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.factories.container import inspected
+
+PARAMS = {
+    "image": "proxy:1",
+    "hub": "jupyterhub",
+    "api_host": "jupyterhub-proxy-api",
+    "token_file": "/etc/jupyterhub/secrets/proxy_token",
+    "network": "jupyterhub-network",
+    "control_network": "jupyterhub-control",
+    "bind_address": "0.0.0.0",
+    "port": 8000,
+}
+WANTED = proxy_spec.wanted_spec(PARAMS, "sha256:" + "1" * 64)
+
+CHANGES = {
+    "image": ("proxy:0", "proxy image name changed: proxy:0 → proxy:1"),
+    "image_id": ("sha256:" + "9" * 64, "proxy image content changed: sha256:999999999999 → sha256:111111111111"),
+    "environment": ({**WANTED["environment"], "PROXY_API_HOST": "x"}, "environment changed: PROXY_API_HOST"),
+    "mounts": ([], f"mounts changed: +{WANTED['mounts'][0]}"),
+    "networks": (["jupyterhub-network"], "networks changed: +jupyterhub-control"),
+    "ports": (["127.0.0.1:8000:8000"], "published ports changed: +0.0.0.0:8000:8000, -127.0.0.1:8000:8000"),
+    "hardening": ({**WANTED["hardening"], "cap_add": []}, "container restrictions changed: cap_add"),
+    "restart_policy": ("no", "restart policy changed: no → unless-stopped"),
+    "healthcheck": (["NONE"], None),
+}
+
+
+def reasons(old):
+    return proxy_spec.differences(WANTED, container_plan.observed_spec(inspected({**WANTED, **old})))
+
+
+def test_every_part_of_the_spec_has_a_change_below():
+    assert set(CHANGES) == set(WANTED) == set(proxy_spec.TITLES)
+
+
+def test_a_proxy_that_is_as_wanted_is_left_alone():
+    assert reasons({}) == []
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_each_difference_alone_is_named(key):
+    value, sentence = CHANGES[key]
+    found = reasons({key: value})
+    assert len(found) == 1
+    assert found == [sentence] if sentence else found[0].startswith("health check changed")
+
+
+@given(st.sets(st.sampled_from(sorted(CHANGES))))
+def test_differences_together_are_all_named(keys):
+    found = reasons({key: CHANGES[key][0] for key in keys})
+    assert [reason.partition(" changed")[0] for reason in found] == [
+        title for key, title in proxy_spec.TITLES.items() if key in keys
+    ]
+
+
+def test_the_port_is_published_where_the_operator_says():
+    spec = proxy_spec.wanted_spec({**PARAMS, "bind_address": "127.0.0.1", "port": 8080}, None)
+    assert spec["ports"] == ["127.0.0.1:8080:8000"]
+    assert spec["image_id"] is None
+
+
+def test_requests_without_a_route_go_to_the_hub():
+    assert WANTED["environment"]["PROXY_DEFAULT_TARGET"] == "http://jupyterhub:8081"

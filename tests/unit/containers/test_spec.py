@@ -1,0 +1,47 @@
+"""What to do about a container, whichever it is, and the words for it."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.containers import spec
+
+from support.factories.container import inspected
+
+SPEC = {
+    "image": "proxy:1",
+    "image_id": "sha256:" + "1" * 64,
+    "environment": {"A": "1"},
+    "mounts": ["/etc/token:/token:ro", "data:/data:rw"],
+    "networks": ["inner", "outer"],
+    "ports": ["0.0.0.0:8000:8000"],
+    "hardening": spec.hardening(cap_add=["SETUID", "SETGID"]),
+    "restart_policy": "unless-stopped",
+    "healthcheck": ["CMD", "true"],
+}
+
+
+def test_a_container_made_from_a_spec_is_observed_as_that_spec():
+    assert spec.observed_spec(inspected(SPEC)) == SPEC
+
+
+def test_the_environment_that_an_image_brings_itself_is_no_difference():
+    observed = spec.observed_spec(inspected(SPEC, environment=("PATH=/usr/bin",)))
+    assert observed["environment"] == {"PATH": "/usr/bin", "A": "1"}
+    assert spec.comparable(SPEC, observed) == SPEC
+    assert spec.differences(spec.TITLES, SPEC, observed) == []
+
+
+@pytest.mark.parametrize(
+    ("container", "reasons", "answering", "expected"),
+    [
+        (inspected(SPEC), [], True, ("none", [])),
+        (None, [], False, ("create", ["there is no hub container yet"])),
+        (inspected(SPEC, running=False), [], False, ("start", ["the hub container is stopped"])),
+        (inspected(SPEC), [], False, ("restart", ["the hub does not answer its health check"])),
+        (inspected(SPEC), ["mounts changed: +x"], True, ("replace", ["mounts changed: +x"])),
+        (inspected(SPEC, running=False), ["mounts changed: +x"], False, ("replace", ["mounts changed: +x"])),
+    ],
+    ids=["as wanted", "first", "stopped", "silent", "different", "different and stopped"],
+)
+def test_each_state_has_its_action(container, reasons, answering, expected):
+    assert spec.plan("hub", container, reasons, answering) == expected

@@ -1,0 +1,222 @@
+"""How options of ``daemon.json`` are merged, compared and checked."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_json as options
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+LOGS = {"log-driver": "json-file", "log-opts": {"max-size": "10m", "max-file": "3"}}
+
+
+def merge(current=None, applied=None, defaults=None, wanted=None):
+    return options.merge(current or {}, applied or {}, defaults or {}, wanted or {})
+
+
+class TestMerge:
+    def test_defaults_fill_what_nobody_set(self):
+        made = merge(current={"debug": True}, defaults={"live-restore": True, "debug": False})
+
+        assert made.options == {"debug": True, "live-restore": True}
+        assert made.ours == {"live-restore": True}
+        assert made.replaced == []
+
+    def test_the_operator_wins_and_is_told_over_whom(self):
+        made = merge(current={"debug": True, "mtu": 1400}, defaults={"debug": False}, wanted={"debug": False})
+
+        assert made.options == {"debug": False, "mtu": 1400}
+        assert made.replaced == ["debug"]
+
+    def test_what_is_ours_changes_with_the_settings(self):
+        before = merge(defaults={"live-restore": True}, wanted={"mtu": 1400})
+        after = merge(before.options, before.ours, {"live-restore": True}, {"mtu": 9000})
+
+        assert after.options == {"live-restore": True, "mtu": 9000}
+        assert after.replaced == []
+
+    def test_what_is_ours_goes_when_nobody_wants_it(self):
+        before = merge(wanted={"mtu": 1400, "log-opts": {"max-size": "1m"}})
+
+        assert merge(before.options, before.ours).options == {}
+
+    def test_what_was_there_stays_when_the_operator_stops_wanting_it(self):
+        before = merge(current={"mtu": 1400}, wanted={"mtu": 1400})
+
+        assert merge(before.options, before.ours).options == {"mtu": 1400}
+
+    def test_what_was_edited_by_hand_since_belongs_to_the_editor(self):
+        made = merge(current={"live-restore": False}, applied={"live-restore": True}, defaults={"live-restore": True})
+
+        assert made.options == {"live-restore": False}
+        assert made.ours == {}
+
+    def test_null_takes_an_option_out(self):
+        assert merge(defaults={"live-restore": True}, wanted={"live-restore": None}).options == {}
+        assert merge(current={"live-restore": True}, wanted={"live-restore": None}).replaced == ["live-restore"]
+
+    def test_mappings_merge_by_key(self):
+        made = merge(current={"log-opts": {"labels": "a"}}, defaults=LOGS, wanted={"log-opts": {"max-size": "50m"}})
+
+        assert made.options["log-opts"] == {"labels": "a", "max-file": "3", "max-size": "50m"}
+        assert made.ours["log-opts"] == {"max-file": "3", "max-size": "50m"}
+
+    @pytest.mark.parametrize(
+        ("current", "wanted"), [({}, {"log-driver": "journald"}), ({"log-driver": "journald"}, {})]
+    )
+    def test_other_log_drivers_do_not_get_our_log_options(self, current, wanted):
+        # journald knows neither max-size nor max-file, and no container could be created.
+        assert merge(current=current, defaults=LOGS, wanted=wanted).options == {"log-driver": "journald"}
+
+    def test_our_log_options_go_when_the_driver_changes(self):
+        assert merge(LOGS, LOGS, LOGS, {"log-driver": "journald"}).options == {"log-driver": "journald"}
+
+    def test_mirrors_add_up(self):
+        before = merge(current={"registry-mirrors": ["https://a"]}, wanted={"registry-mirrors": ["https://b"]})
+        assert before.options == {"registry-mirrors": ["https://b", "https://a"]}
+        assert before.replaced == []
+
+        changed = merge(before.options, before.ours, {}, {"registry-mirrors": ["https://c"]})
+        assert changed.options == {"registry-mirrors": ["https://c", "https://a"]}
+        assert merge(changed.options, changed.ours).options == {"registry-mirrors": ["https://a"]}
+
+    def test_all_mirrors_go_by_null(self):
+        current = {"registry-mirrors": ["https://a"]}
+
+        made = merge(current=current, wanted={"registry-mirrors": None})
+        assert made.options == {}
+        assert made.replaced == ["registry-mirrors"]
+
+
+class TestTellingLines:
+    CHATTER = 'time="…" level=info msg="[core] Channel Connectivity change to SHUTDOWN" module=grpc'
+    ERROR = 'time="…" level=error msg="Failed to GetDriver graph" driver=nonsense'
+    LAST = "failed to start daemon: error initializing graphdriver: driver not supported"
+
+    def test_trouble_shows_however_much_is_said_after_it(self):
+        log = [self.CHATTER, self.ERROR, *[self.CHATTER] * 50, self.LAST, ""]
+        assert options.telling_lines(log, 15) == f"{self.ERROR}\n{self.LAST}"
+
+    def test_without_trouble_the_end_shows(self):
+        assert options.telling_lines(["a level=info", "b level=info"], 1) == "b level=info"
+
+
+NAMES = st.sampled_from(["a", "b", "log-opts", "registry-mirrors", "insecure-registries"])
+# Booleans and numbers apart: to Python, True and 1 are equal.
+LEAVES = st.one_of(st.booleans(), st.integers(2, 3), st.lists(st.sampled_from("xyz"), min_size=1, unique=True))
+OPTIONS = st.dictionaries(NAMES, st.one_of(LEAVES, st.dictionaries(NAMES, LEAVES, min_size=1, max_size=2)), max_size=4)
+
+
+# A busy machine is slow at times, which is no fault of what is tested.
+AT_LEISURE = settings(deadline=None)
+
+
+class TestMergeAlways:
+    @AT_LEISURE
+    @given(OPTIONS, OPTIONS, OPTIONS)
+    def test_a_second_run_changes_nothing(self, current, defaults, wanted):
+        once = options.merge(current, {}, defaults, wanted)
+        twice = options.merge(once.options, once.ours, defaults, wanted)
+
+        assert twice.options == once.options
+        assert twice.replaced == []
+
+    @AT_LEISURE
+    @given(OPTIONS, OPTIONS, OPTIONS)
+    def test_arguments_are_not_changed(self, current, defaults, wanted):
+        before = copy.deepcopy((current, defaults, wanted))
+
+        options.merge(current, {}, defaults, wanted)
+
+        assert (current, defaults, wanted) == before
+
+    @AT_LEISURE
+    @given(OPTIONS, OPTIONS)
+    def test_others_options_survive_our_coming_and_going(self, current, defaults):
+        once = options.merge(current, {}, defaults, {})
+        gone = options.merge(once.options, once.ours, {}, {})
+
+        assert gone.options == current
+
+
+class TestAction:
+    @pytest.mark.parametrize(
+        ("before", "after", "action"),
+        [
+            ({"debug": True}, {"debug": True}, "none"),
+            ({}, {"live-restore": True}, "reload"),
+            ({"registry-mirrors": ["https://a"]}, {"registry-mirrors": ["https://b"]}, "reload"),
+            ({"live-restore": True}, {}, "restart"),  # SIGHUP leaves what the file does not name as it is
+            ({}, {"live-restore": True, "mtu": 1400}, "restart"),
+            ({}, {"log-opts": {"max-size": "1m"}}, "restart"),
+        ],
+    )
+    def test_is_the_least_that_works(self, before, after, action):
+        assert options.needed_action(before, after) == action
+
+
+class TestProblems:
+    def test_good_options_have_none(self):
+        assert options.problems({**LOGS, "live-restore": True, "default-shm-size": "1g", "mtu": 1400}) == []
+
+    def test_a_near_miss_is_named(self):
+        assert options.problems({"registry-mirror": []}) == [
+            "registry-mirror is not an option of daemon.json (did you mean registry-mirrors?)"
+        ]
+
+    def test_an_option_of_a_newer_engine_passes(self):
+        assert options.problems({"colour-of-the-whale": "blue"}) == []
+
+    def test_a_wrong_kind_is_named(self):
+        assert options.problems({"debug": "yes", "mtu": True, "dns": "192.0.2.1", "log-opts": {"max-file": 3}}) == [
+            "debug is 'yes', but must be true or false",
+            "dns is '192.0.2.1', but must be a list",
+            "mtu is True, but must be a whole number",
+            "log-opts.max-file is 3, but must be a text (write it in quotes)",
+        ]
+
+
+class TestFlags:
+    @pytest.mark.parametrize(
+        "flags",
+        [["--default-address-pool", "base=172.20.0.0/14,size=24"], ["--default-address-pool=base=172.20.0.0/14"]],
+    )
+    def test_a_conflict_is_named(self, flags):
+        assert options.conflicts({"default-address-pools": [], "debug": True}, flags) == [
+            "default-address-pools cannot stand in daemon.json while dockerd is started with --default-address-pool"
+        ]
+
+    def test_short_flags_count(self):
+        assert options.options_in_flags(["-H", "fd://", "-D", "-ldebug", "--", "x"]) == {
+            "hosts": "-H",
+            "debug": "-D",
+            "log-level": "-l",
+            "": "--",
+        }
+
+    def test_values_of_flags(self):
+        assert options.flag_value(["--config-file", "/a"], "config-file") == "/a"
+        assert options.flag_value(["--config-file=/a"], "config-file") == "/a"
+        assert options.flag_value(["--config-file"], "config-file") is None
+
+
+class TestFile:
+    def test_an_empty_file_holds_nothing(self):
+        assert options.parse(" \n", "daemon.json") == {}
+
+    @pytest.mark.parametrize(("text", "said"), [("{,}", "is not valid JSON"), ("[]", "holds list instead of")])
+    def test_nonsense_is_refused_by_name(self, text, said):
+        with pytest.raises(DeployError, match=f"^/etc/docker/daemon.json {said}"):
+            options.parse(text, "/etc/docker/daemon.json")
+
+    def test_what_is_written_can_be_read(self):
+        assert options.parse(options.render(LOGS), "x") == LOGS
+
+    def test_passwords_are_not_shown(self):
+        shown = options.show({"proxies": {"http-proxy": "http://alice:s3cr:t@proxy.example.com:3128"}, "mtu": 1})
+
+        assert "s3cr" not in shown
+        assert "http://alice:********@proxy.example.com:3128" in shown

@@ -1,0 +1,225 @@
+"""What is done about a Docker engine, and when it is left alone."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker.daemon_plan import Record
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+DEFAULTS = {"live-restore": True}
+BARE = {
+    "installed": False,
+    "dockerd": "",
+    "installed_version": "",
+    "running": False,
+    "version": "",
+    "api_version": "",
+    "pid": None,
+    "arguments": [],
+    "root_dir": "",
+    "storage_driver": "",
+    "live_restore": False,
+    "containers_running": 0,
+    "service_manager": "none",
+    "enabled": False,
+    "config": {"path": "/etc/docker/daemon.json", "exists": False, "options": {}, "error": ""},
+    "sdk": {"importable": False, "version": "", "python": "/usr/bin/python3"},
+}
+RUNNING = {
+    **BARE,
+    "installed": True,
+    "dockerd": "/usr/sbin/dockerd",
+    "running": True,
+    "version": "26.1.5+dfsg1",
+    "pid": 42,
+    "enabled": True,
+    "sdk": {"importable": True, "version": "5.0.3", "python": "/usr/bin/python3"},
+}
+
+
+def config(options=None, error=""):
+    return {"config": {"path": "/etc/docker/daemon.json", "exists": True, "options": options or {}, "error": error}}
+
+
+def plan(seen, record=None, minimum="20.10", defaults=DEFAULTS, wanted=None):
+    return daemon_plan.make_plan(
+        seen, record or Record(), minimum_version=minimum, defaults=defaults, wanted=wanted or {}
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "minimum", "recent"),
+    [
+        ("20.10.24+dfsg1", "20.10", True),
+        ("20.10", "20.10.0", True),
+        ("20.10.5", "20.10.24", False),
+        ("9.1", "20.10", False),
+        ("26.1.5+dfsg1", "26.1.6", False),
+        ("v28.0.0-rc.1", "27", True),
+    ],
+)
+def test_versions_compare_as_numbers(version, minimum, recent):
+    assert daemon_plan.is_recent(version, minimum) is recent
+
+
+def test_a_version_without_numbers_is_refused():
+    with pytest.raises(DeployError, match=r"'newest' is not a version of the Docker engine; write it like 20.10"):
+        daemon_plan.is_recent("20.10", "newest")
+
+
+SYSVINIT = {"systemd_booted": False, "pid1": "init", "initctl": True, "init_script": True, "capabilities": 1 << 24}
+
+
+class TestServiceManager:
+    @pytest.mark.parametrize(
+        ("difference", "manager"),
+        [
+            ({}, "sysvinit"),
+            ({"systemd_booted": True, "pid1": "systemd"}, "systemd"),
+            ({"pid1": "docker-init"}, "none"),
+            ({"initctl": False}, "none"),  # something else that calls itself init, in a container or microVM
+            ({"init_script": False}, "none"),
+            ({"capabilities": ((1 << 41) - 1) & ~(1 << 24)}, "none"),  # the script's ulimit would fail
+        ],
+    )
+    def test_is_one_that_can_work_here(self, difference, manager):
+        assert daemon_plan.choose_service_manager({**SYSVINIT, **difference}) == manager
+
+
+class TestBareHost:
+    def test_everything_is_to_be_done(self):
+        made = plan(BARE)
+
+        assert (made.install, made.install_sdk, made.write, made.action) == (True, True, True, "start")
+        assert made.options == made.applied == DEFAULTS
+        assert made.steps == [
+            "install Docker 20.10 or newer",
+            "install Python's docker SDK",
+            "write live-restore to /etc/docker/daemon.json",
+            "start the engine",
+        ]
+
+    def test_what_was_written_before_the_installation_stays(self):
+        assert plan({**BARE, **config({"live-restore": False})}).options == {"live-restore": False}
+
+
+class TestFoundEngine:
+    def test_is_left_alone(self):
+        made = plan(RUNNING)
+
+        assert made.steps == []
+        assert (made.install, made.install_sdk, made.settles) == (False, False, False)
+
+    def test_is_left_alone_with_a_broken_file(self):
+        made = plan({**RUNNING, **config(error="daemon.json is not valid JSON")})
+
+        assert made.steps == []
+        assert made.warnings == ["daemon.json is not valid JSON; the engine that was found is left as it is"]
+
+    def test_is_left_alone_with_options_that_we_would_refuse(self):
+        assert plan({**RUNNING, **config({"mtu": "1400"})}).steps == []
+
+    def test_still_gets_the_sdk(self):
+        assert plan({**RUNNING, "sdk": BARE["sdk"]}).steps == ["install Python's docker SDK"]
+
+    def test_gets_the_operators_options_and_no_defaults(self):
+        made = plan({**RUNNING, **config({"debug": True})}, wanted={"registry-mirrors": ["https://mirror.example.com"]})
+
+        assert made.options == {"debug": True, "registry-mirrors": ["https://mirror.example.com"]}
+        assert made.applied == {"registry-mirrors": ["https://mirror.example.com"]}
+        assert made.action == "reload"
+
+    def test_a_broken_file_stops_the_operators_options(self):
+        with pytest.raises(DeployError, match="not valid JSON"):
+            plan({**RUNNING, **config(error="daemon.json is not valid JSON")}, wanted={"debug": True})
+
+    def test_a_restart_that_ends_containers_is_announced(self):
+        seen = {**RUNNING, "containers_running": 3}
+
+        made = plan(seen, wanted={"mtu": 1400})
+        assert made.action == "restart"
+        assert made.warnings == ["the engine is restarted without live-restore; 3 running container(s) stop with it"]
+        assert plan(seen, wanted={"mtu": 1400, "live-restore": True}).warnings == []
+
+    def test_is_started_when_it_does_not_run(self):
+        made = plan({**RUNNING, "running": False, "pid": None})
+
+        assert made.action == "start"
+        assert made.options == {}
+
+    def test_is_not_enabled_by_us(self):
+        assert not plan({**RUNNING, "service_manager": "systemd", "enabled": False}).enable
+
+    def test_that_is_too_old_is_upgraded(self):
+        made = plan({**RUNNING, "version": "19.03.8", "installed_version": "19.03.8"})
+
+        assert made.install
+        assert made.steps == ["upgrade Docker 19.03.8 to 20.10 or newer", "restart the engine"]
+
+    def test_that_was_upgraded_under_a_running_one_is_only_restarted(self):
+        made = plan({**RUNNING, "version": "19.03.8", "installed_version": "20.10.24"})
+
+        assert made.steps == ["restart the engine"]
+
+
+class TestOurEngine:
+    OURS = Record(managed=True, applied=DEFAULTS)
+
+    def test_in_order_needs_nothing(self):
+        assert plan({**RUNNING, **config(DEFAULTS)}, self.OURS).steps == []
+
+    def test_takes_up_what_an_interrupted_run_left(self):
+        seen = {**RUNNING, **config(DEFAULTS)}
+
+        assert plan(seen, self.OURS._replace(pending="restart")).steps == ["restart the engine"]
+        assert plan(seen, self.OURS._replace(pending="reload")).steps == ["reload the engine"]
+
+    def test_a_stronger_need_wins(self):
+        made = plan({**RUNNING, **config(DEFAULTS)}, self.OURS._replace(pending="restart"), wanted={"debug": True})
+
+        assert made.action == "restart"
+
+    def test_is_started_at_boot(self):
+        seen = {**RUNNING, **config(DEFAULTS), "service_manager": "systemd", "enabled": False}
+
+        assert plan(seen, self.OURS).steps == ["have systemd start the engine at boot"]
+
+    def test_a_default_gives_way_to_a_flag(self):
+        seen = {**RUNNING, "arguments": ["-H", "fd://", "--live-restore"]}
+
+        assert plan(seen, self.OURS._replace(applied={})).steps == []
+
+    def test_does_not_lose_sight_of_its_data(self):
+        running = {**RUNNING, **config(DEFAULTS), "root_dir": "/var/lib/docker"}
+        wanted = {"data-root": "/srv/docker"}
+
+        with pytest.raises(DeployError, match=r"would stay behind in /var/lib/docker\. Stop it"):
+            plan(running, self.OURS, wanted=wanted)
+        assert plan({**running, "running": False}, self.OURS, wanted=wanted).options["data-root"] == "/srv/docker"
+        assert plan(BARE, wanted=wanted).options["data-root"] == "/srv/docker"
+
+    def test_options_that_would_keep_it_down_are_refused(self):
+        seen = {**RUNNING, **config(DEFAULTS), "arguments": ["-H", "fd://"]}
+
+        with pytest.raises(DeployError) as caught:
+            plan(seen, self.OURS, wanted={"hosts": ["tcp://127.0.0.1:2375"], "mtu": "1400"})
+        assert "mtu is '1400', but must be a whole number" in str(caught.value)
+        assert "hosts cannot stand in daemon.json while dockerd is started with -H" in str(caught.value)
+        assert "Mend docker_daemon_options" in str(caught.value)
+
+
+def test_a_report_shows_names_of_options_and_no_passwords():
+    seen = {
+        **RUNNING,
+        **config({"http-proxy": "http://alice:secret@proxy.example.com"}),
+        "arguments": ["--https-proxy=http://alice:secret@proxy.example.com"],
+    }
+
+    report = daemon_plan.report(
+        seen, Record(applied={"http-proxy": "http://alice:secret@proxy.example.com"}), plan(seen)
+    )
+
+    assert "secret" not in repr(report)
+    assert report["config"]["options"] == report["record"]["applied"] == ["http-proxy"]
+    assert report["plan"] == {"install": False, "install_sdk": False, "settle": False, "steps": [], "warnings": []}

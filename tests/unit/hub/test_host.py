@@ -1,0 +1,47 @@
+"""What holds a port, read from the kernel's tables and the engine's list."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from ansible.module_utils.jupyterhub_deploy.hub import host
+
+TABLE = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 0 100 0 0 10 0
+   1: 0100007F:1F40 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 222 1 0 100 0 0 10 0
+   2: 0100007F:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 333 1 0 100 0 0 10 0
+"""
+
+
+def test_only_listening_sockets_of_the_port_count():
+    assert host.listening_inodes(TABLE, 8000) == {"111"}
+    assert host.listening_inodes(TABLE, 22) == {"333"}
+    assert host.listening_inodes(TABLE, 80) == set()
+
+
+def test_a_real_listener_is_named_and_a_closed_port_is_free():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert "(pid " in (host.listener(port) or "")
+    # A child that another thread of the tests is just starting has a copy of the socket until it has become a program.
+    deadline = time.monotonic() + 30
+    while host.listener(port) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert host.listener(port) is None
+
+
+def test_the_container_that_publishes_a_port_is_named():
+    containers = [
+        {"Names": ["/web"], "Ports": [{"PublicPort": 80, "PrivatePort": 80, "Type": "tcp"}]},
+        {"Names": ["/dns"], "Ports": [{"PublicPort": 8000, "PrivatePort": 53, "Type": "udp"}]},
+        {"Names": ["/jupyterhub-proxy"], "Ports": [{"PrivatePort": 8000, "Type": "tcp"}]},
+    ]
+    assert host.publisher(containers, 80) == "web"
+    assert host.publisher(containers, 8000) is None
+
+
+def test_a_path_that_does_not_exist_is_judged_by_its_nearest_parent(tmp_path):
+    assert host.nearest_existing(str(tmp_path / "a" / "b")) == str(tmp_path)
+    assert host.free_bytes(str(tmp_path)) > 0

@@ -1,0 +1,70 @@
+"""The lock by which one hub follows another (integration/containers/test_hub.py sees JupyterHub start then)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.containers import hub as hub_container
+
+from jupyterhub_deploy_hub import start
+
+HUB = Path(start.__file__).resolve().parents[1]
+HOLD = """
+import sys, pathlib
+from jupyterhub_deploy_hub import start
+file = start.hold_lock(pathlib.Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """Return a function that starts a process which wants the lock, and holds it until its input ends."""
+    begun = []
+
+    def begin():
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, tmp_path / hub_container.LOCK_NAME], cwd=HUB, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        begun.append(process)
+        return process
+
+    yield begin
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+def test_the_first_hub_does_not_wait(hub):
+    assert hub().stdout.readline() == "held\n"
+
+
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+def test_a_second_hub_says_that_it_stands_by_and_follows_when_the_first_has_ended(hub, end):
+    first = hub()
+    assert first.stdout.readline() == "held\n"
+    second = hub()
+    assert second.stderr.readline() == f"{start.STANDS_BY}\n"
+    getattr(first, end)()
+    assert second.stdout.readline() == "held\n"
+
+
+def test_the_host_sees_whether_a_hub_holds_the_lock(hub, tmp_path):
+    path = str(tmp_path / hub_container.LOCK_NAME)
+    assert not hub_container.is_locked(path), "there is no such file yet"
+    first = hub()
+    first.stdout.readline()
+    assert hub_container.is_locked(path)
+    first.kill()
+    first.wait()
+    assert not hub_container.is_locked(path)
+
+
+def test_hub_and_host_speak_of_the_same_file_in_the_same_words():
+    assert start.LOCK_FILE.name == hub_container.LOCK_NAME
+    assert start.STANDS_BY.endswith(hub_container.HubContainer.stands_by)

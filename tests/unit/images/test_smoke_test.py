@@ -1,0 +1,58 @@
+"""Judging an image by what it says of itself."""
+
+from __future__ import annotations
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images import smoke_test
+
+FOLDER = "/home/jovyan/work"
+GOOD = "program=/opt/conda/bin/jupyterhub-singleuser\nversion=5.5.0\nuid=1000\ngid=100\nexists=yes\nwritable=yes\n"
+
+
+def warnings(output, hub="5.5.4"):
+    return smoke_test.judge("example.com/n:1", smoke_test.read(output), hub, FOLDER)
+
+
+def test_a_good_image():
+    assert smoke_test.read(GOOD) == {
+        "program": "/opt/conda/bin/jupyterhub-singleuser", "version": "5.5.0", "uid": 1000, "gid": 100,
+        "exists": True, "writable": True,
+    }  # fmt: skip
+    assert warnings(GOOD) == []
+
+
+def test_without_a_single_user_server_it_is_refused():
+    with pytest.raises(DeployError, match=r"example\.com/n:1 has no jupyterhub-singleuser.*jupyterhub==5\.5\.4"):
+        warnings("program=\nversion=\nuid=0\ngid=0\n")
+
+
+def test_another_major_version_is_told_with_both():
+    (text,) = warnings(GOOD, hub="6.1.1")
+    assert "has JupyterHub 5.5.0, the hub has 6.1.1" in text
+    assert warnings(GOOD.replace("5.5.0", "5.2.1")) == []
+
+
+def test_an_unknown_version_is_told():
+    (text,) = warnings(GOOD.replace("5.5.0", ""))
+    assert "could not be told" in text
+
+
+def test_a_folder_that_users_cannot_write_to_is_told():
+    (text,) = warnings(GOOD.replace("writable=yes\n", ""))
+    assert f"1000:100 may not write to {FOLDER}" in text
+    (text,) = warnings(GOOD.replace("exists=yes\nwritable=yes\n", ""))
+    assert f"has no folder {FOLDER}" in text
+
+
+def test_root_is_told():
+    assert any("runs as root" in text for text in warnings(GOOD.replace("uid=1000", "uid=0")))
+
+
+def test_proofs_are_kept_and_a_broken_file_is_no_proof(tmp_path):
+    path = str(tmp_path / "state" / "proofs.json")
+    assert smoke_test.load(path) == {}
+    smoke_test.save(path, {"sha256:1 /home": {"uid": 1}})
+    assert smoke_test.load(path) == {"sha256:1 /home": {"uid": 1}}
+    (tmp_path / "state" / "proofs.json").write_text("{half")
+    assert smoke_test.load(path) == {}

@@ -1,0 +1,273 @@
+"""Stopping servers by the hub's API: what is asked, in which order, and what one failure does to the others."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
+
+import jupyterhub_servers
+import jupyterhub_status
+from support.modules import ModuleError, run
+
+OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+STOP = {"policy": "stop", "idle_seconds": 3600, "timeout": 0}
+STOP_IDLE = {**STOP, "policy": "stop-idle"}
+
+
+def ago(seconds: float) -> str:
+    return (datetime.now(timezone.utc) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Engine:
+    """A fake Docker client with one container for each server: (user, server name)."""
+
+    def __init__(self, *names: tuple[str, str], image: str = OLD, cores: float = 0.0) -> None:
+        self.cores = cores
+        self.by_id = {f"id-{user}-{server}": self.container(user, server, image) for user, server in names}
+
+    @staticmethod
+    def container(user: str, server: str, image: str) -> dict[str, Any]:
+        return {
+            "Id": f"id-{user}-{server}",
+            "Name": f"/jupyter-{user}-{server}",
+            "Image": image,
+            "Config": {
+                "Image": "notebook:1",
+                "Labels": {"org.jupyterhub.deploy.user": user},
+                "Env": [f"JUPYTERHUB_SERVER_NAME={server}"],
+            },
+            "State": {"Running": True, "StartedAt": ago(9000)},
+            "NetworkSettings": {"Networks": {}},
+        }
+
+    def containers(self, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        assert filters == {"label": ["org.jupyterhub.deploy.hub=jupyterhub", "org.jupyterhub.deploy.user"]}
+        return [{"Id": identity} for identity in self.by_id]
+
+    def inspect_container(self, identity: str) -> dict[str, Any]:
+        if identity not in self.by_id:
+            raise docker_errors.NotFound(identity)
+        return self.by_id[identity]
+
+    def inspect_image(self, reference: str) -> dict[str, Any]:
+        return {"Id": NEW}
+
+    def stats(self, identity: str, stream: bool) -> dict[str, Any]:
+        assert stream is False
+        used = {"cpu_usage": {"total_usage": int(self.cores * 10**9)}}
+        none = {"cpu_usage": {"total_usage": 0}}
+        return {"preread": ago(10), "read": ago(9), "precpu_stats": none, "cpu_stats": used}
+
+
+class Hub:
+    """A fake of the hub's API: user to server name to the hub's description of it."""
+
+    def __init__(self, known: dict[str, dict[str, Any]], seen: str | None = None) -> None:
+        self.known, self.seen = known, seen
+        self.calls: list[str] = []
+        self.refused: set[str] = set()
+        self.stays = False  # a stop is taken on, and never done
+
+    def users(self) -> Any:
+        return [{"name": user, "servers": dict(found)} for user, found in self.known.items()]
+
+    def user(self, name: str) -> dict[str, Any] | None:
+        return {"name": name, "servers": dict(self.known[name])} if name in self.known else None
+
+    def last_seen(self, user: str, server: str) -> str | None:
+        return self.seen
+
+    def request(self, method: str, path: str) -> tuple[int, Any]:
+        self.calls.append(f"{method} {path}")
+        if path in self.refused:
+            raise DeployError("the hub answers with 500")
+        if method == "DELETE" and not self.stays:
+            user, _, server = path.removeprefix("/users/").replace("%40", "@").partition("/server")
+            del self.known[user][server.removeprefix("s/")]
+        return 202, None
+
+
+def idle(seconds: float = 9000) -> dict[str, Any]:
+    return {"ready": True, "pending": None, "last_activity": ago(seconds)}
+
+
+def outcome(engine: Engine, hub: Any, params: dict[str, Any], check: bool = False) -> dict[str, tuple[str, str]]:
+    found = servers.observe(engine, hub, "jupyterhub", {NEW})
+    done = servers.apply(engine, hub, found, params, check)
+    return {f"{one['user']}/{one['server']}": (one["action"], one["reason"]) for one in done}
+
+
+def test_servers_are_stopped_by_the_api_by_their_names() -> None:
+    engine = Engine(("alice", ""), ("b@example.com", "gpu"))
+    hub = Hub({"alice": {"": idle()}, "b@example.com": {"gpu": idle(), "": idle()}})
+    assert outcome(engine, hub, STOP) == {
+        "alice/": ("stopped", "it has an old image"),
+        "b@example.com/gpu": ("stopped", "it has an old image"),
+    }
+    assert hub.calls == ["DELETE /users/alice/server", "DELETE /users/b%40example.com/servers/gpu"]
+
+
+def test_check_mode_calls_nothing() -> None:
+    hub = Hub({"alice": {"": idle()}})
+    assert outcome(Engine(("alice", "")), hub, STOP, check=True)["alice/"][0] == "would be stopped"
+    assert hub.calls == []
+
+
+def test_one_that_cannot_be_stopped_does_not_keep_the_others_from_their_turn() -> None:
+    hub = Hub({"alice": {"": idle()}, "bob": {"": idle()}})
+    hub.refused.add("/users/alice/server")
+    assert outcome(Engine(("alice", ""), ("bob", "")), hub, STOP) == {
+        "alice/": ("not stopped", "the hub answers with 500"),
+        "bob/": ("stopped", "it has an old image"),
+    }
+
+
+def test_one_that_is_not_gone_in_time_has_not_been_stopped() -> None:
+    hub = Hub({"alice": {"": idle()}})
+    hub.stays = True
+    action, reason = outcome(Engine(("alice", "")), hub, STOP)["alice/"]
+    assert (action, reason) == ("not stopped", "it was still stopping after 0 s; the hub's log may say why")
+
+
+class TestLastLook:
+    """What is asked again right before a stop."""
+
+    @pytest.fixture
+    def engine(self) -> Engine:
+        return Engine(("alice", ""))
+
+    @pytest.fixture
+    def hub(self) -> Hub:
+        return Hub({"alice": {"": idle()}})
+
+    def stop(self, engine: Engine, hub: Hub, listed: list[dict[str, Any]], policy: str) -> tuple[str, str]:
+        (done,) = servers.apply(engine, hub, listed, {**STOP, "policy": policy}, check=False)  # type: ignore[arg-type]
+        return done["action"], done["reason"]
+
+    @pytest.fixture
+    def listed(self, engine: Engine, hub: Hub) -> list[dict[str, Any]]:
+        return servers.observe(engine, hub, "jupyterhub", {NEW})  # type: ignore[arg-type]
+
+    def test_nothing_new(self, engine: Engine, hub: Hub, listed: Any) -> None:
+        assert self.stop(engine, hub, listed, "stop-idle")[0] == "stopped"
+
+    def test_the_hub_has_heard_of_somebody(self, engine: Engine, hub: Hub, listed: Any) -> None:
+        hub.known["alice"][""] = idle(60)
+        assert self.stop(engine, hub, listed, "stop-idle") == ("kept", "it was active 1 min ago")
+        assert hub.calls == []
+
+    def test_the_proxy_has_and_the_hub_not_yet(self, engine: Engine, hub: Hub, listed: Any) -> None:
+        hub.seen = ago(60)
+        assert self.stop(engine, hub, listed, "stop-idle") == ("kept", "it was active 1 min ago")
+        assert hub.calls == []
+
+    def test_check_mode_looks_again_too(self, engine: Engine, hub: Hub, listed: Any) -> None:
+        hub.seen = ago(60)
+        (done,) = servers.apply(engine, hub, listed, {**STOP, "policy": "stop-idle"}, check=True)  # type: ignore[arg-type]
+        assert (done["action"], done["reason"]) == ("kept", "it was active 1 min ago")
+
+    def test_it_computes(self, engine: Engine, hub: Hub, listed: Any) -> None:
+        engine.cores = 0.5
+        assert self.stop(engine, hub, listed, "stop-idle") == ("kept", "it computes: 50% of a processor core")
+        assert self.stop(engine, hub, listed, "stop")[0] == "stopped"  # who says stop means it
+
+    @pytest.mark.parametrize("policy", ["stop", "stop-idle"])
+    def test_it_is_on_its_way_already(self, engine: Engine, hub: Hub, listed: Any, policy: str) -> None:
+        hub.known["alice"][""]["pending"] = "stop"
+        assert self.stop(engine, hub, listed, policy) == ("kept", "it is stopping")
+
+    @pytest.mark.parametrize("policy", ["stop", "stop-idle"])
+    def test_its_user_has_started_another_in_its_place(
+        self, engine: Engine, hub: Hub, listed: Any, policy: str
+    ) -> None:
+        engine.by_id = {"another": {**engine.container("alice", "", NEW), "Id": "another"}}
+        assert self.stop(engine, hub, listed, policy) == ("kept", "it has ended by itself")
+        assert hub.calls == []
+
+    def test_the_hub_has_stopped_it(self, engine: Engine, hub: Hub, listed: Any) -> None:
+        hub.known = {"alice": {}}
+        assert self.stop(engine, hub, listed, "stop") == ("kept", "it has ended by itself")
+
+
+class TestObserve:
+    def test_without_servers_the_hub_is_not_asked(self) -> None:
+        assert servers.observe(Engine(), None, "jupyterhub", {NEW}) == []
+
+    def test_a_user_who_is_on_no_page_is_asked_for(self) -> None:
+        hub = Hub({"alice": {"": idle()}})
+        hub.users = list  # type: ignore[method-assign]
+        (alice,) = servers.observe(Engine(("alice", "")), hub, "jupyterhub", {NEW})  # type: ignore[arg-type]
+        assert alice["state"] == "ready"
+
+    def test_one_that_ended_while_this_looked_is_not_one_that_the_hub_forgot(self) -> None:
+        engine, hub = Engine(("alice", ""), ("bob", "")), Hub({"bob": {"": idle()}})
+
+        def user(name: str) -> None:
+            engine.by_id.pop("id-alice-")
+
+        hub.user = user  # type: ignore[method-assign]
+        (bob,) = servers.observe(engine, hub, "jupyterhub", {NEW})  # type: ignore[arg-type]
+        assert bob["user"] == "bob"
+
+    def test_what_the_hub_does_not_know_is_listed_and_never_touched(self) -> None:
+        hub = Hub({})
+        action, reason = outcome(Engine(("alice", "")), hub, STOP)["alice/"]
+        assert action == "kept"
+        assert reason.startswith("the hub does not know this server")
+        assert hub.calls == []
+
+
+class TestModule:
+    @pytest.fixture
+    def arguments(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+        self.engine, self.hub = Engine(("alice", ""), ("bob", "")), Hub({"alice": {"": idle()}, "bob": {"": idle()}})
+        monkeypatch.setattr(jupyterhub_servers, "connect", lambda: self.engine)
+        monkeypatch.setattr(jupyterhub_servers, "connect_or_none", lambda: self.engine)
+        monkeypatch.setattr(jupyterhub_servers.hub_api, "connect", lambda *args: self.hub)
+        return {"name": "jupyterhub", "notebook_image": "notebook:1", "token_file": "/nowhere/api_token"}
+
+    def test_a_failure_names_the_server_and_tells_of_the_others(self, arguments: dict[str, Any]) -> None:
+        self.hub.refused.add("/users/alice/server")
+        with pytest.raises(ModuleError) as caught:
+            run(jupyterhub_servers, **arguments, policy="stop")
+        assert str(caught.value) == (
+            "1 of 2 servers on an old image could not be stopped (alice: the hub answers with 500); "
+            "run site.yml again, or stop them on the hub's admin page"
+        )
+        assert [one["action"] for one in caught.value.result["old"]] == ["not stopped", "stopped"]
+        assert caught.value.result["changed"] is True
+
+    def test_keep_changes_nothing(self, arguments: dict[str, Any]) -> None:
+        result = run(jupyterhub_servers, **arguments)
+        assert result["changed"] is False
+        assert [one["user"] for one in result["old"]] == ["alice", "bob"]
+        assert len(result["messages"]) == 2
+
+    def test_without_any_current_image_nothing_is_stopped(
+        self, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(servers, "inspect_image", lambda client, reference: None)
+        with pytest.raises(ModuleError, match="the notebook image notebook:1 is not on this host"):
+            run(jupyterhub_servers, **arguments, policy="stop")
+        assert "DELETE" not in json.dumps(self.hub.calls)
+
+    def test_a_host_without_an_engine_in_check_mode(
+        self, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(jupyterhub_servers, "connect_or_none", lambda: None)
+        result = run(jupyterhub_servers, **arguments, policy="stop", check=True)
+        assert (result["changed"], result["servers"]) == (False, [])
+
+
+def test_the_status_of_a_host_without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jupyterhub_status, "connect_or_none", lambda: None)
+    result = run(jupyterhub_status, name="jupyterhub", token_file="/nowhere/api_token")
+    assert result["changed"] is False
+    assert result["hub"] is None
+    assert result["text"].startswith("There is no hub jupyterhub on this host (and no Docker engine that answers)")

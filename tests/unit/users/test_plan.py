@@ -1,0 +1,236 @@
+"""What is to be done so that a hub's users are as declared: each wish alone, all together, and never anybody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.users import plan
+from hypothesis import given
+from hypothesis import strategies as st
+
+SECRET = "a secret that is nowhere"
+OPEN = {"authorized": True, "locked": False, "password_right": False}
+LOCKED = {"authorized": True, "locked": True, "password_right": False}
+WAITING = {"authorized": False, "locked": False, "password_right": False}
+
+
+def user(name: str = "alice", **options: Any) -> dict[str, Any]:
+    blank = {"state": "present", "admin": None, "groups": None, "password": None, "update_password": "on_create"}
+    return {"name": name, **blank, **options}
+
+
+def hub_user(admin: bool = False, groups: tuple[str, ...] = (), servers: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"admin": admin, "groups": list(groups), "servers": {server: {} for server in servers}}
+
+
+def seen(*names: str, **options: Any) -> dict[str, Any]:
+    blank: dict[str, Any] = {
+        "admin_user": "admin",
+        "admins_by_configuration": ["admin"],
+        "accounts": {},
+        "elsewhere": [],
+    }
+    spelt = {name: name.lower() for name in names or ("alice",)}
+    return {**blank, "names": spelt, "name_problems": {}, "password_problems": {}, **options}
+
+
+def todo(declared: dict[str, Any], account: dict[str, Any] | None, known: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what is to be done for one declared user, an empty dictionary when nothing is."""
+    accounts = {declared["name"]: account} if account else {}
+    at_hub = {declared["name"]: known} if known else {}
+    todos = plan.plan([declared], seen(accounts=accounts), at_hub, native=True)
+    return todos[0] if todos else {}
+
+
+def test_a_user_who_is_as_declared_needs_nothing() -> None:
+    assert todo(user(admin=True, groups=["a"]), OPEN, hub_user(True, ("a",))) == {}
+    assert todo(user(password=SECRET), OPEN, hub_user()) == {}
+    assert todo(user(password=SECRET, update_password="always"), {**OPEN, "password_right": True}, hub_user()) == {}
+    assert todo(user(state="disabled"), WAITING, hub_user()) == {}
+    assert todo(user(state="disabled"), WAITING, None) == {}
+    assert todo(user(state="absent"), None, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("declared", "account", "known", "said"),
+    [
+        (user(), None, None, "name reserved: there is no password yet, added to the hub"),
+        (user(password=SECRET), None, None, "account made, added to the hub"),
+        (user(admin=True), OPEN, None, "added to the hub, made an administrator"),
+        (user(admin=True), OPEN, hub_user(), "made an administrator"),
+        (user(admin=False), OPEN, hub_user(True), "no administrator any more"),
+        (user(groups=["b"]), OPEN, hub_user(groups=("a",)), "joined group b, left group a"),
+        (user(groups=[]), OPEN, hub_user(groups=("a",)), "left group a"),
+        (user(), WAITING, hub_user(), "authorized"),
+        (
+            user(password=SECRET),
+            WAITING,
+            None,
+            "password replaced, signed out everywhere, authorized, added to the hub",
+        ),
+        (user(password=SECRET), LOCKED, hub_user(), "password set"),
+        (user(password=SECRET, update_password="always"), OPEN, hub_user(), "password replaced, signed out everywhere"),
+        (user(state="disabled"), OPEN, None, "disabled: signed out everywhere"),
+        (user(state="disabled"), None, None, "disabled: nobody can sign up under this name"),
+        (
+            user(state="disabled"),
+            OPEN,
+            hub_user(True, servers=("", "gpu")),
+            "disabled: signed out everywhere, running servers stopped, no administrator any more",
+        ),
+        (user(state="disabled"), WAITING, hub_user(servers=("",)), "running servers stopped"),
+        (user(state="absent"), OPEN, None, "to be removed"),
+    ],
+)
+def test_each_wish_is_said_and_done(declared, account, known, said) -> None:
+    found = todo(declared, account, known)
+    assert plan.sentences([found]) == [f"alice: {said}"]
+
+
+def test_what_is_not_given_is_left_as_it_is() -> None:
+    assert todo(user(), OPEN, hub_user(True, ("a", "b"), ("",))) == {}
+
+
+def test_disabling_ends_everything_and_a_new_password_only_sessions() -> None:
+    assert todo(user(state="disabled"), OPEN, hub_user())["account"]["end"] == "all"
+    assert todo(user(password=SECRET, update_password="always"), OPEN, hub_user())["account"]["end"] == "sessions"
+    assert todo(user(), WAITING, hub_user())["account"]["end"] is None
+
+
+def test_a_hub_without_native_accounts_gets_none() -> None:
+    (found,) = plan.plan([user(admin=True)], seen(), {}, native=False)
+    assert found["account"] is None
+    assert found["said"] == ["added to the hub", "made an administrator"]
+    with pytest.raises(DeployError, match="only native accounts have passwords and can be disabled"):
+        plan.checked([user(password=SECRET)], seen(), native=False)
+
+
+def test_who_comes_by_another_way_gets_groups_and_no_account() -> None:
+    known = seen("github:bob", elsewhere=["github:bob"], admins_by_configuration=["admin", "github:bob"])
+    declared = user("github:bob", groups=["course"])
+    (found,) = plan.plan([declared], known, {}, native=True)
+    assert (found["account"], found["add"], found["join"]) == (None, True, ["course"])
+    for refused, said in (
+        (
+            {"password": SECRET},
+            "github:bob: only native accounts have passwords and can be disabled; take the name out",
+        ),
+        ({"state": "disabled"}, "github:bob: only native accounts have passwords"),
+        ({"admin": False}, "admin_users in the settings of a way to sign in would make github:bob one"),
+    ):
+        with pytest.raises(DeployError, match=said):
+            plan.checked([{**declared, **refused}], known, native=True)
+
+
+def test_the_hubs_own_administrator_gets_groups_alone() -> None:
+    (found,) = plan.plan([user("admin", groups=["staff"])], seen("admin"), {"admin": hub_user(True)}, native=True)
+    assert (found["account"], found["admin"], found["join"]) == (None, None, ["staff"])
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ([user("Alice"), user("alice")], "alice is declared 2 times"),
+        ([user("admin", state="disabled")], "admin is jupyterhub_admin_user, always an administrator"),
+        ([user("admin", admin=False)], "admin is jupyterhub_admin_user"),
+        ([user("admin", password=SECRET)], "admin is jupyterhub_admin_user"),
+        ([user(state="disabled", admin=True)], "alice is declared disabled and an administrator; take out admin"),
+        ([user(state="absent", password=SECRET)], "alice is declared absent with a password; take it out"),
+    ],
+)
+def test_contradictions_are_refused_without_a_secret(declared, said) -> None:
+    with pytest.raises(DeployError) as refused:
+        plan.checked(declared, seen(*[one["name"] for one in declared]), native=True)
+    assert said in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+def test_who_is_promoted_by_the_configuration_cannot_be_declared_none() -> None:
+    promoted = seen(admins_by_configuration=["admin", "alice"])
+    for declared in (user(admin=False), user(state="disabled")):
+        with pytest.raises(DeployError, match="admin_users in jupyterhub_extra_config would make alice one at each"):
+            plan.checked([declared], promoted, native=True)
+    assert plan.checked([user()], promoted, native=True)
+
+
+def test_undeclared_administrators_are_found() -> None:
+    at_hub = {"admin": hub_user(True), "alice": hub_user(True), "zoe": hub_user(True), "bob": hub_user()}
+    assert plan.undeclared_admins([user()], seen(), at_hub) == ["zoe"]
+    (found,) = plan.demotions(["zoe"])
+    assert (found["name"], found["admin"], found["account"]) == ("zoe", False, None)
+
+
+def test_removal_names_who_and_how() -> None:
+    todos = plan.plan([user(state="absent")], seen(accounts={"alice": OPEN}), {}, native=True)
+    with pytest.raises(DeployError, match=r"alice is declared absent .* delete_user.yml -e user=alice`"):
+        plan.refuse_removal(todos)
+
+
+def test_somebody_who_has_to_be_there_is_missed_by_name() -> None:
+    with pytest.raises(DeployError, match="the hub knows no alcie"):
+        plan.require([user("alcie")], seen("alcie"), {"alice": hub_user()})
+    plan.require([user()], seen(accounts={"alice": OPEN}), {})
+
+
+NAMES = ("alice", "bob", "zoe", "admin")
+GROUPS = st.lists(st.sampled_from("abc"), unique=True)
+DECLARED = st.builds(
+    user,
+    st.sampled_from(NAMES),
+    state=st.sampled_from(["present", "disabled"]),
+    admin=st.sampled_from([None, True, False]),
+    groups=st.none() | GROUPS,
+    password=st.sampled_from([None, SECRET]),
+    update_password=st.sampled_from(["on_create", "always"]),
+)
+KNOWN = st.dictionaries(st.sampled_from(NAMES), st.builds(hub_user, st.booleans(), GROUPS.map(tuple)))
+ACCOUNTS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([OPEN, LOCKED, WAITING]))
+
+
+@given(st.lists(DECLARED, unique_by=lambda one: one["name"]), KNOWN, ACCOUNTS)
+def test_done_once_there_is_nothing_left_and_nobody_else_was_touched(declared, known, accounts) -> None:
+    looked = seen(*NAMES, accounts=accounts)
+    try:
+        users = plan.checked(declared, looked, native=True)
+    except DeployError:
+        return
+    todos = plan.plan(users, looked, known, native=True)
+    assert {one["name"] for one in todos} <= {one["name"] for one in declared}
+    assert SECRET not in str(plan.diff(todos, looked, known)) + str(plan.sentences(todos))
+    after, accounts_after = done(todos, known, accounts)
+    assert plan.plan(users, {**looked, "accounts": accounts_after}, after, native=True) == []
+    for one in users:
+        if one["state"] == "present" and one["name"] != "admin":
+            assert one["name"] in after
+            assert accounts_after[one["name"]]["authorized"]
+        if one["admin"] is not None and one["state"] == "present" and one["name"] != "admin":
+            assert after[one["name"]]["admin"] == one["admin"]
+        if one["groups"] is not None and one["name"] in after:
+            assert set(after[one["name"]]["groups"]) == set(one["groups"])
+
+
+def done(todos: list[dict[str, Any]], known: dict[str, Any], accounts: dict[str, Any]) -> tuple[Any, Any]:
+    """Return a hub and its accounts as they are when everything has been done."""
+    hub = {name: dict(one) for name, one in known.items()}
+    rows = dict(accounts)
+    for one in todos:
+        name, write = one["name"], one["account"]
+        if write:
+            assert write["new"] == (name not in rows)
+            given = write["password"] is not None
+            old = rows.get(name, LOCKED)
+            rows[name] = {
+                "authorized": write["authorized"],
+                "locked": old["locked"] and not given,
+                "password_right": given or old["password_right"],
+            }
+        if one["add"]:
+            assert name not in hub
+            hub[name] = hub_user()
+        if name in hub:
+            hub[name]["admin"] = hub[name]["admin"] if one["admin"] is None else one["admin"]
+            hub[name]["groups"] = sorted({*hub[name]["groups"], *one["join"]} - set(one["leave"]))
+            hub[name]["servers"] = {key: {} for key in hub[name]["servers"] if key not in one["stop"]}
+    return hub, rows
