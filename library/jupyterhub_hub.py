@@ -130,13 +130,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_plan
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
-from ansible.module_utils.jupyterhub_deploy.docker.client import (
-    ENGINE_ERRORS,
-    connect,
-    connect_or_none,
-    image_id,
-)
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import config
 
 
@@ -163,7 +158,7 @@ def prepare(hub: HubContainer, spec: container_plan.Spec, params: dict[str, Any]
         config.write(params["config_dir"], spec["config"], params["config_files"])
         prove(hub, spec)
         hub.create_successor(spec)
-    except ENGINE_ERRORS as error:
+    except DOCKER_ERRORS as error:
         raise DeployError(f"the new hub could not be prepared, so the hub was left as it was: {error}") from error
 
 
@@ -236,7 +231,7 @@ def main() -> None:
         module.exit_json(**run(module))
     except DeployError as error:
         module.fail_json(msg=str(error))
-    except ENGINE_ERRORS as error:
+    except DOCKER_ERRORS as error:
         module.fail_json(msg=f"the engine failed while it was asked about the hub, run site.yml again: {error}")
 
 

@@ -116,8 +116,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
-from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS, connect
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import hub_state
 
 
@@ -155,7 +155,7 @@ def main() -> None:
         module.exit_json(**result)
     except DeployError as error:
         module.fail_json(msg=str(error))
-    except ENGINE_ERRORS as error:
+    except DOCKER_ERRORS as error:
         module.fail_json(msg=f"the engine failed while the hub's state was restored, run the same again: {error}")
 
 

@@ -116,14 +116,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers import proxy_spec
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_plan
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import HEALTH_PATH, ProxyContainer
-from ansible.module_utils.jupyterhub_deploy.docker.client import (
-    ENGINE_ERRORS,
-    connect,
-    connect_or_none,
-    image_id,
-    inspect_container,
-)
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id, inspect_container
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api
 
 # Where this host reaches a port that is published on all its addresses.
@@ -190,7 +184,7 @@ def prepare(proxy: ProxyContainer, spec: container_plan.Spec, params: dict[str, 
     try:
         proxy.prove(spec)
         proxy.create_successor(spec, params["hub"], params["control_network"])
-    except ENGINE_ERRORS as error:
+    except DOCKER_ERRORS as error:
         raise DeployError(f"the new proxy could not be prepared, so the old one was left as it was: {error}") from error
 
 
@@ -217,7 +211,7 @@ def main() -> None:
         module.exit_json(**run(module))
     except DeployError as error:
         module.fail_json(msg=str(error))
-    except ENGINE_ERRORS as error:
+    except DOCKER_ERRORS as error:
         module.fail_json(msg=f"the engine failed while it was asked about the proxy, run site.yml again: {error}")
 
 

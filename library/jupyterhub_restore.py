@@ -173,8 +173,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
-from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS, connect
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import volumes
 
 
@@ -201,7 +201,7 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
     if named == params["every_volume"]:
         raise DeployError("say what to restore: either users or volumes by name, or every_volume=true")
     done, failed = [], []
-    expected: tuple[type[Exception], ...] = (DeployError, *ENGINE_ERRORS)
+    expected: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
     # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
         backups, problems = volumes.find(directory, params["users"], params["volumes"], params["backup"])

@@ -112,8 +112,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import store
-from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS, connect
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
 
 
@@ -166,7 +166,7 @@ def main() -> None:
         module.exit_json(**delete(removal, module.params["directory"], module.check_mode))
     except DeployError as error:
         module.fail_json(msg=str(error))
-    except ENGINE_ERRORS as error:
+    except DOCKER_ERRORS as error:
         module.fail_json(msg=f"the engine failed while the user was deleted, run the same again: {error}")
 
 

@@ -1,11 +1,27 @@
-"""The one error that our modules raise on purpose."""
+"""The errors that our modules raise on purpose, and those that Docker raises."""
 
 from __future__ import annotations
 
+from typing import Any
+
+try:
+    from docker.errors import DockerException
+except ImportError:  # a bare host in check mode: the docker role would install the SDK
+    DOCKER_ERRORS: tuple[type[Exception], ...] = (OSError,)
+else:
+    #: What can go wrong between a module and Docker: its answers, and (OSError) a time-out or a lost socket.
+    DOCKER_ERRORS = (DockerException, OSError)
+
 
 class DeployError(Exception):
-    """Something that the operator can mend.
+    """An error that the operator can fix.
 
-    The text says what is wrong, on which object, and what to do next. A module catches it once, in ``main()``, and
-    hands it to ``fail_json``; any other exception is a fault of ours and keeps its traceback.
+    The text says what is wrong, on which object, and what to do next. ``module.run_module`` passes it to
+    ``fail_json``; any other exception is a bug of ours and keeps its traceback.
+
+    :param result: what the module returns beside the message.
     """
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.result = result or {}

@@ -15,14 +15,8 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.docker.client import (
-    ENGINE_ERRORS,
-    docker,
-    docker_errors,
-    inspect_container,
-    inspect_image,
-)
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker, docker_errors, inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 
 LABEL = "org.jupyterhub.deploy.backup-helper"
 MOUNT = "/volume"
@@ -81,7 +75,7 @@ def opened(client: Any, hub: str, volume: str) -> Iterator[str]:
             state = client.inspect_container(made)["State"]
             if not state["Running"] or state["Pid"] != pid:
                 raise DeployError("the container that holds the volume has ended; try again")
-        except ENGINE_ERRORS as error:
+        except DOCKER_ERRORS as error:
             raise DeployError(f"only a container can read it, and that fails: {error}") from error
         yield f"/proc/{os.getpid()}/fd/{descriptor}/."
 

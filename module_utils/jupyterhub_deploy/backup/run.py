@@ -15,8 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.check import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import HubState, content_digest
 from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
 from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, Rest
-from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 # Where the hub's state is collected to be encrypted. In the plain it never comes to where the backups are, which may be
@@ -26,7 +25,7 @@ STAGING = "/var/lib/jupyterhub-deploy"
 Result = dict[str, Any]
 
 # What may go wrong with one backup and says nothing about the next.
-FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, sqlite3.Error, *ENGINE_ERRORS)
+FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, sqlite3.Error, *DOCKER_ERRORS)
 
 
 class Runner:
@@ -65,7 +64,7 @@ class Runner:
             return {}
         try:
             described = self.client.volumes()["Volumes"] or []
-        except ENGINE_ERRORS as error:
+        except DOCKER_ERRORS as error:
             raise DeployError(f"the Docker engine does not list its volumes: {error}; try again") from error
         return {volume.name: volume for volume in map(Volume.of, described)}
 

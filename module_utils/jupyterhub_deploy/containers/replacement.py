@@ -14,11 +14,11 @@ import time
 from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.containers.container import POLL_SECONDS, DeployedContainer
-from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS, inspect_container
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 
 STOP_TIMEOUT = 20  # seconds that a container gets to end by itself; a hub needs about one
-FAILURES: tuple[type[Exception], ...] = (DeployError, *ENGINE_ERRORS)
+FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
 
 
 class Times(NamedTuple):

@@ -13,9 +13,6 @@ except ImportError:  # a bare host in check mode: the docker role would install 
     docker = None  # type: ignore[assignment]
     docker_errors = None  # type: ignore[assignment]
 
-# Whatever can go wrong between a module and the engine: what it answers, and (OSError) a time-out or a lost socket.
-ENGINE_ERRORS: tuple[type[Exception], ...] = (docker_errors.DockerException, OSError) if docker_errors else (OSError,)
-
 # Pulls and builds report progress all the time; a silent engine for this long (seconds) is a dead one.
 API_TIMEOUT = 120
 
@@ -47,6 +44,17 @@ def connect_or_none() -> Any | None:
         return connect()
     except DeployError:
         return None
+
+
+def name_of(container: dict[str, Any]) -> str:
+    """Return the name of a container, from ``inspect`` or from an element of a list of containers."""
+    name: str = container["Name"] if "Name" in container else (container.get("Names") or [container["Id"][:12]])[0]
+    return name.lstrip("/")
+
+
+def environment_of(container: dict[str, Any]) -> dict[str, str]:
+    """Return the environment of a container, from ``inspect``."""
+    return {name: value for name, _, value in (entry.partition("=") for entry in container["Config"].get("Env") or [])}
 
 
 def inspect_container(client: Any, name: str) -> dict[str, Any] | None:

@@ -15,12 +15,12 @@ from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
 from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
-from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS, docker_errors, inspect_container
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import extract, hub_files, swap
 from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
 
-FAILURES: tuple[type[Exception], ...] = (DeployError, *ENGINE_ERRORS)
+FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
 
 
 def find(directory: str, hub: str, stem: str | None) -> Backup:

@@ -19,8 +19,7 @@ from typing import Any
 from ansible.module_utils.jupyterhub_deploy.backup import job, plan, store
 from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verify
 from ansible.module_utils.jupyterhub_deploy.copy import push
-from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.schedule import report
@@ -28,7 +27,7 @@ from ansible.module_utils.jupyterhub_deploy.schedule import report
 # A backup that was found good is read again after so many days: disks forget.
 AGAIN_AFTER_DAYS = 30
 
-FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, *ENGINE_ERRORS)
+FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, *DOCKER_ERRORS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

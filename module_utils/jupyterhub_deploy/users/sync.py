@@ -13,8 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from ansible.module_utils.jupyterhub_deploy.docker.client import ENGINE_ERRORS
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub.api import HubApi
 from ansible.module_utils.jupyterhub_deploy.servers import stop
 from ansible.module_utils.jupyterhub_deploy.users import accounts_program, plan
@@ -49,7 +48,7 @@ def asker(client: Any, hub_name: str) -> Ask:
             command = ["python3", "-c", source]
             run = client.exec_create(hub_name, command, stdin=True, stdout=True, stderr=True)["Id"]
             out, err = _talk(client.exec_start(run, socket=True), json.dumps(request).encode() + b"\n")
-        except ENGINE_ERRORS as error:
+        except DOCKER_ERRORS as error:
             raise DeployError(
                 f"the accounts of the hub {hub_name} cannot be reached: running a program in its container failed "
                 f"({type(error).__name__}); look at `docker logs {hub_name}`, then run site.yml again"

@@ -1,0 +1,108 @@
+"""Files that are written whole or not at all, and locks between processes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import Callable
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+
+class LockedError(DeployError):
+    """Another process holds the lock."""
+
+
+def read_text(path: str) -> str | None:
+    """Return the text of a file, ``None`` when it does not exist."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def write_atomically(path: str, content: str | bytes, mode: int = 0o600) -> None:
+    """Write a file so that a reader, a kill or a power cut finds the old content or the new, never a part.
+
+    The file belongs to the user who writes it. Its directory has to exist.
+
+    :param mode: the permissions of the file; nobody has more, not even for a moment.
+    :raises OSError: the file system does not take it; then the old file is as it was.
+    """
+    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
+    with contextlib.suppress(FileNotFoundError):  # of a run that was killed
+        os.unlink(partial)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise
+    sync_directory(os.path.dirname(path) or ".")
+
+
+def sync_directory(path: str) -> None:
+    """Flush the names in a directory to the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(
+    path: str, shared: bool = False, wait: bool = False, on_wait: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Hold a lock, which ends with the process at the latest.
+
+    :param path: a directory that exists, or a file, which is created when missing.
+    :param shared: others may hold it shared at the same time.
+    :param wait: wait for the process that holds the lock, instead of raising an error.
+    :param on_wait: called once when there is something to wait for.
+    :raises LockedError: another process holds it and ``wait`` is false. The caller knows what is locked: catch this
+        and say so.
+    :raises OSError: the path cannot be opened.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not wait:
+                raise LockedError(f"another process has locked {path}; wait until it has ended") from error
+            if on_wait:
+                on_wait()
+            fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: str) -> bool:
+    """Return whether a process holds an exclusive lock on a file or directory; false when it does not exist.
+
+    :raises OSError: the file cannot be examined.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

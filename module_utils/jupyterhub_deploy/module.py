@@ -1,0 +1,31 @@
+"""The entry point that all our modules share."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+
+
+def run_module(
+    argument_spec: dict[str, Any], run: Callable[[AnsibleModule], dict[str, Any]], doing: str, **options: Any
+) -> None:
+    """Run a module and exit with its result.
+
+    :param argument_spec: the module's options.
+    :param run: does the work and returns the result; ``changed`` defaults to false, and each of its ``warnings``
+        becomes a warning of the module.
+    :param doing: what the module does, for the message when Docker or the system fails: ``restoring volumes``.
+    :param options: more arguments of ``AnsibleModule``, such as ``required_if``.
+    """
+    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **options)
+    try:
+        result = run(module)
+    except DeployError as error:
+        module.fail_json(msg=str(error), **error.result)
+    except DOCKER_ERRORS as error:
+        module.fail_json(msg=f"Docker or the system failed while {doing}: {error}; fix that, then run the same again")
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
+    module.exit_json(**{"changed": False, **result})

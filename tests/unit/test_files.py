@@ -1,0 +1,96 @@
+"""Files that are written whole or not at all, and locks between processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy import files
+
+HOLD = """import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), int(sys.argv[2]))
+print(1, flush=True)
+input()
+"""
+
+
+@contextmanager
+def held(path: Path, kind: int) -> Iterator[subprocess.Popen[str]]:
+    """Have another process hold a lock."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path), str(kind)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "1\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write_atomically(str(path), "old")
+    assert path.stat().st_mode & 0o777 == 0o600
+    (tmp_path / ".file.partial").write_text("left by a killed run")
+    files.write_atomically(str(path), b"new", 0o644)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o644)
+    assert os.listdir(tmp_path) == ["file"]
+    assert files.read_text(str(path)) == "new"
+    assert files.read_text(str(tmp_path / "none")) is None
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    files.write_atomically(str(path), "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_atomically(str(path), "new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_one_process_at_a_time_holds_a_lock(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "lock" if what == "file" else tmp_path
+    with files.locked(str(path)):
+        assert files.is_locked(str(path))
+        with pytest.raises(files.LockedError, match="another process has locked"), files.locked(str(path)):
+            raise AssertionError
+    assert not files.is_locked(str(path))
+    with held(path, 1):
+        assert not files.is_locked(str(path))
+        with files.locked(str(path), shared=True):
+            pass
+        with pytest.raises(files.LockedError), files.locked(str(path)):
+            raise AssertionError
+
+
+def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
+    waits = threading.Event()
+    with held(tmp_path, 2) as holder:
+
+        def release() -> None:
+            waits.wait()
+            holder.kill()
+
+        threading.Thread(target=release).start()
+        with files.locked(str(tmp_path), wait=True, on_wait=waits.set):
+            assert holder.wait() != 0
+
+
+def test_what_cannot_be_examined_is_not_called_unlocked(tmp_path: Path) -> None:
+    assert not files.is_locked(str(tmp_path / "none"))
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        files.is_locked(str(tmp_path / "file" / "below"))

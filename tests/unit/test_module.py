@@ -1,0 +1,53 @@
+"""The entry point that all our modules share."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
+from docker.errors import APIError
+
+from support import modules
+
+
+def entry(run: Any) -> Any:
+    """Return a module whose work is the given function."""
+    return SimpleNamespace(main=lambda: run_module({"name": {"type": "str"}}, run, doing="restoring volumes"))
+
+
+def test_the_result_and_its_warnings_are_returned() -> None:
+    done = modules.run(entry(lambda module: {"name": module.params["name"], "warnings": ["late"]}), name="alice")
+    assert (done["name"], done["changed"]) == ("alice", False)
+    assert "late" in str(done["warnings"])
+
+
+def test_our_error_keeps_its_result() -> None:
+    def run(module: Any) -> dict[str, Any]:
+        raise DeployError("the volume is in use; stop the server", {"volume": "v"})
+
+    with pytest.raises(modules.ModuleError, match="the volume is in use; stop the server") as failed:
+        modules.run(entry(run))
+    assert failed.value.result["volume"] == "v"
+
+
+@pytest.mark.parametrize("error", [APIError("500 Server Error"), OSError(28, "No space left on device")])
+def test_an_error_of_docker_or_the_system_is_one_sentence(error: Exception) -> None:
+    def run(module: Any) -> dict[str, Any]:
+        raise error
+
+    with pytest.raises(
+        modules.ModuleError, match=r"^Docker or the system failed while restoring volumes: .*"
+    ) as failed:
+        modules.run(entry(run))
+    assert str(error) in str(failed.value)
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    def run(module: Any) -> dict[str, Any]:
+        raise KeyError("ours")
+
+    with pytest.raises(KeyError):
+        modules.run(entry(run))
