@@ -1,4 +1,4 @@
-"""What the measurements share: tables, medians, and a deployed host to measure on."""
+"""Shared by the measurements: tables, medians, and a provisioned test host."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Deployed(NamedTuple):
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; numbers with a fraction are shown with one digit behind the point."""
+    """Return a Markdown table; floats have one decimal."""
     cells = [[f"{cell:.1f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     lines = [list(header), ["---"] * len(header), *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -54,7 +54,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def ansible(*command: str) -> None:
-    """Run a command of Ansible from the root of the project; what it printed is shown when it fails."""
+    """Run an Ansible command from the root of the project; show its output when it fails."""
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(
@@ -63,10 +63,10 @@ def ansible(*command: str) -> None:
 
 
 def wait_until(probe: Callable[[], object], seconds: float, what: str, every: float = 0.1) -> float:
-    """Ask until the answer is true; return how long that took, in seconds.
+    """Poll until the probe is true; return the seconds that took.
 
     Raises:
-        SystemExit: it was not true in time.
+        SystemExit: the probe stayed false.
     """
     start = time.monotonic()
     while not probe():
@@ -78,9 +78,9 @@ def wait_until(probe: Callable[[], object], seconds: float, what: str, every: fl
 
 @contextlib.contextmanager
 def deployed(kind: str = "debian12") -> Iterator[Deployed]:
-    """Provision a fresh test host by site.yml over SSH, as an operator would, and remove it in the end.
+    """Provision a fresh test host by site.yml over SSH, as an operator would, and remove it at the end.
 
-    With ``JHD_BENCH_HOST`` set to a name, the host of that name is used, made when missing, and kept: for several
+    With ``JHD_BENCH_HOST`` set to a name, the host of that name is used, created when missing, and kept, for several
     measurements on one host.
     """
     name = os.environ.get("JHD_BENCH_HOST")

@@ -12,8 +12,8 @@ from bench.common import deployed, summary, table, timed, wait_until
 RUNS = 7
 
 
-def answers(url: str) -> bool:
-    """Say whether the hub answers at its public address."""
+def is_healthy(url: str) -> bool:
+    """Return whether the hub responds at its public address."""
     try:
         return requests.get(f"{url}/hub/health", timeout=2).ok
     except requests.RequestException:
@@ -24,18 +24,18 @@ def main() -> None:
     """Measure and print the table."""
     with deployed() as site:
         url = site.url
-        wait_until(lambda: answers(url), 60, "an answer of the hub")
+        wait_until(lambda: is_healthy(url), 60, "a response from the hub")
         stops, starts = [], []
         for _ in range(RUNS):
             stops.append(timed(lambda: site.host.run("docker stop jupyterhub")))
             starts.append(
                 timed(lambda: site.host.run("docker start jupyterhub"))
-                + wait_until(lambda: answers(url), 120, "an answer of the hub")
+                + wait_until(lambda: is_healthy(url), 120, "a response from the hub")
             )
         memory = site.host.run("docker stats --no-stream --format '{{.Name}} {{.MemUsage}}'").stdout
     print(
         table(
-            [f"seconds, {RUNS} runs", "least", "median", "most"],
+            [f"seconds, {RUNS} runs", "minimum", "median", "maximum"],
             [["stop", *summary(stops)], ["start to answer", *summary(starts)]],
         )
     )

@@ -1,8 +1,8 @@
-"""From asking the hub for a server to the server being ready: one user, then ten at once.
+"""Time from the request for a server until it is ready: one user, then ten at once.
 
     python -m bench.spawn
 
-The hub's own API is asked, as its admin page does. A single failure ends the measurement with an error.
+It uses the REST API, as the admin page does. One failure ends the measurement with an error.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bench.common import deployed, summary, table
 
 ROUNDS = 5
 CROWD = 10
-#: Seconds; the hub itself gives up after start_timeout + http_timeout.
-PATIENCE = 300
+#: Seconds; the hub itself stops waiting after start_timeout + http_timeout.
+SPAWN_TIMEOUT = 300
 
 
 class Hub:
@@ -68,20 +68,20 @@ def spawn_one(hub: Hub, name: str, start: float) -> float:
         waited = time.monotonic() - start
         if server.get("ready"):
             return waited
-        if not server.get("pending") or waited > PATIENCE:
+        if not server.get("pending") or waited > SPAWN_TIMEOUT:
             raise SystemExit(f"the server of {name} failed after {waited:.0f} s: {server}")
         time.sleep(0.25)
 
 
 def spawn(hub: Hub, names: list[str]) -> list[float]:
-    """Start everybody's server at once; return the seconds until each was ready."""
+    """Start all servers at once; return the seconds until each was ready."""
     start = time.monotonic()
     with ThreadPoolExecutor(len(names)) as crowd:
         return list(crowd.map(lambda name: spawn_one(hub, name, start), names))
 
 
 def stop(hub: Hub, names: list[str]) -> None:
-    """Stop everybody's server and wait until they are gone."""
+    """Stop all servers and wait until they are gone."""
     for name in names:
         hub.call("DELETE", f"users/{name}/server")
     while any(hub.server(name) for name in names):
@@ -97,9 +97,9 @@ def main() -> None:
         try:
             first = spawn(hub, names[:1])
             stop(hub, names[:1])
-            alone = []
+            single = []
             for _ in range(ROUNDS):
-                alone += spawn(hub, names[:1])
+                single += spawn(hub, names[:1])
                 stop(hub, names[:1])
             crowd = sorted(spawn(hub, names))
             stop(hub, names)
@@ -108,11 +108,11 @@ def main() -> None:
                 hub.call("DELETE", f"users/{name}")
     rows = [
         ["one user, first start ever", *summary(first)],
-        [f"one user, {ROUNDS} times", *summary(alone)],
+        [f"one user, {ROUNDS} times", *summary(single)],
         [f"{CROWD} users at once", *summary(crowd)],
     ]
-    print(table(["seconds to ready", "least", "median", "most"], rows))
-    print(f"\nFailures: 0 of {len(first) + len(alone) + len(crowd)}.")
+    print(table(["seconds to ready", "minimum", "median", "maximum"], rows))
+    print(f"\nFailures: 0 of {len(first) + len(single) + len(crowd)}.")
 
 
 if __name__ == "__main__":

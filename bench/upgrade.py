@@ -8,8 +8,8 @@ has hub and proxy in one container and its own ``basic-example/jupyterhub_config
 ``docker compose up -d`` does after a change is done by equal ``docker`` commands. Its base image may be out of reach,
 so a stand-in is built from our hub image with node and the proxy from our proxy image.
 
-When a user's server was lost, the user starts it again the moment that the hub answers. So a gap of the reference ends
-as soon as it possibly can.
+When a user's server was lost, the user starts it again as soon as the hub responds, so a gap of the reference ends as
+soon as possible.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from support.poller import Answer, Notebook, Poll, Report, get
 NAME = "jhd-bench-upgrade"
 VERSION = "5.5.4"
 PASSWORD = "a-long-enough-passphrase-of-the-bench"
-#: Seconds that go on being watched after the hub is back.
+#: Seconds to keep polling after the hub is back.
 AFTERMATH = 3.0
 #: What a user of the reference is called: its configuration gives containers and volumes fixed names with this in it.
 USER = f"bench{secrets.token_hex(4)}"
@@ -51,7 +51,7 @@ CMD ["jupyterhub", "-f", "/srv/jupyterhub/jupyterhub_config.py"]
 
 
 class Seen(NamedTuple):
-    """One change as it was seen: the report, when it began, each answer for the plot, and whether the server went."""
+    """One change: the report, its start, each response for the plot, and whether the server was lost."""
 
     report: Report
     began: float
@@ -81,7 +81,7 @@ class Ours:
         self.site.run()
 
     def new_image(self, name: str) -> None:
-        """Have new servers run another notebook image."""
+        """Change the notebook image of new servers."""
         self.site.settings["jupyterhub_notebook_image"] = name
         self.site.run()
 
@@ -95,7 +95,7 @@ class Ours:
         return docker("inspect", "--format", "{{.Id}}", f"{NAME}-jupyter-{USER}")
 
     def remove(self) -> None:
-        """Leave nothing."""
+        """Remove everything."""
         self.site.destroy()
 
 
@@ -157,19 +157,19 @@ class Theirs:
         return docker("inspect", "--format", "{{.Id}}", f"jupyter-{USER}")
 
     def remove(self) -> None:
-        """Leave nothing."""
+        """Remove everything."""
         docker("rm", "--force", "--volumes", self.name, f"{self.name}-recreated", f"jupyter-{USER}", check=False)
         docker("volume", "rm", "--force", f"{self.name}-data", f"jupyterhub-user-{USER}")
         docker("network", "rm", f"{self.name}-network", check=False)
 
 
 def healthy(netloc: str) -> bool:
-    """Tell whether the hub answers."""
+    """Return whether the hub responds."""
     return not get(netloc, "/hub/health")
 
 
 def watch(deployment: Ours | Theirs, change: Callable[[], None]) -> Seen:
-    """Change something while the user works, and look until the notebook is there again."""
+    """Change the deployment while the user works, and poll until the notebook responds again."""
     session = HubSession(deployment.url)
     if not session.sign_in(USER, PASSWORD):
         session.sign_up(USER, PASSWORD)
@@ -180,7 +180,7 @@ def watch(deployment: Ours | Theirs, change: Callable[[], None]) -> Seen:
     with Poll(notebook) as poll:
         began = time.monotonic()
         change()
-        wait_until(partial(healthy, netloc), 300, f"an answer of {netloc}")
+        wait_until(partial(healthy, netloc), 300, f"a response from {netloc}")
         if notebook.is_running():
             time.sleep(AFTERMATH)
         else:
@@ -190,7 +190,7 @@ def watch(deployment: Ours | Theirs, change: Callable[[], None]) -> Seen:
 
 
 def row(change: str, whose: str, seen: list[Seen]) -> list[object]:
-    """Return a row of the table: medians, and how many were lost of all."""
+    """Return a row of the table: medians, and how many of all were lost."""
     reports = [one.report for one in seen]
 
     def lost(which: Callable[[Seen], bool]) -> str:
@@ -242,7 +242,7 @@ def plot(rows: list[tuple[str, Seen]]) -> str:
 
 
 def built_images(scratch: Path) -> dict[str, Any]:
-    """Have the project's own images on this machine, and return their names."""
+    """Build the project's own images on this machine and return their names."""
     result = scratch / "images.json"
     ansible("ansible-playbook", "tests/images.yml", "-e", f"version={VERSION} result={result}")
     return dict(json.loads(result.read_text(encoding="utf-8")))
@@ -271,7 +271,7 @@ def main() -> None:
             for deployment in (ours, theirs):
                 deployment.start()
                 netloc = deployment.url.partition("//")[2]
-                wait_until(partial(healthy, netloc), 120, f"an answer of {netloc}")
+                wait_until(partial(healthy, netloc), 120, f"a response from {netloc}")
             for pair in range(options.pairs):
                 for change in changes:
                     for whose, deployment in (("this deployment", ours), ("reference", theirs)):
