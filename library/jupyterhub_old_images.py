@@ -98,8 +98,8 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_NOTEBOOK_IMAGE_ID
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, docker_errors, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import prune
 from ansible.module_utils.jupyterhub_deploy.images.lock import alone_now

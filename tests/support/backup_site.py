@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 from ansible.module_utils.jupyterhub_deploy.backup import store
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
 import jupyterhub_backup
 from support import modules

@@ -10,11 +10,10 @@ import sqlite3
 import time
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup import plan
-from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_CONFIG
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 DATABASE = "jupyterhub.sqlite"
@@ -45,7 +44,7 @@ class HubState:
         """
         if not data:
             raise DeployError(f"volume {self.data_volume} with the hub's database does not exist; is the hub deployed?")
-        problem = plan.needs_container(data)
+        problem = needs_container(data)
         if problem:
             raise DeployError(f"{problem}; the hub's database can be copied from a plain volume only")
         source = os.path.join(data.mountpoint, DATABASE)

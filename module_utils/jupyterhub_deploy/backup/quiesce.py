@@ -7,9 +7,8 @@ from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.backup import helper_container
 from ansible.module_utils.jupyterhub_deploy.backup.pause import Pauses
-from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
-from ansible.module_utils.jupyterhub_deploy.docker import volume_use
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, name_of
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, containers_using
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.servers import policy, stop
@@ -64,14 +63,14 @@ class _Watched(Rest):
 
     def running_now(self) -> list[dict[str, Any]]:
         """Return the containers that may write to the volume."""
-        found = volume_use.containers(self.client, self.volume.name, self.volume.mountpoint)
+        found = containers_using(self.client, self.volume.name, self.volume.mountpoint)
         ours = helper_container.LABEL  # holds a volume for us, and writes nothing
         return [one for one in found if one["State"] != "paused" and ours not in (one["Labels"] or {})]
 
     def judge(self) -> None:
         """Say what it came to, at the end, before anything runs again."""
         for one in self.running_now():
-            name = volume_use.name(one)
+            name = name_of(one)
             if not any(said.startswith(f"{name} ") for said in self.running):
                 self.running.append(f"{name} began to run, or went on, while the volume was read")
         self.consistency = LIVE if self.running else self.aim
@@ -89,7 +88,7 @@ class PausedRest(_Watched):
 
     def __enter__(self) -> Rest:
         for one in self.running_now():
-            name = volume_use.name(one)
+            name = name_of(one)
             try:
                 self._stack.enter_context(self.pauses.paused(one["Id"]))
                 self.paused.append(name)
@@ -115,7 +114,7 @@ class StoppedRest(_Watched):
         self.hub, self.token_file, self.timeout = hub, token_file, timeout
 
     def __enter__(self) -> Rest:
-        names = [volume_use.name(one) for one in self.running_now()]
+        names = [name_of(one) for one in self.running_now()]
         if names:
             try:
                 self._stop(names)

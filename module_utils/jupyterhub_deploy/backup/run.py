@@ -13,8 +13,8 @@ from ansible.module_utils.jupyterhub_deploy.backup import archive, encryption, h
 from ansible.module_utils.jupyterhub_deploy.backup import scan as backup_scan
 from ansible.module_utils.jupyterhub_deploy.backup.check import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import HubState, content_digest
-from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
 from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, Rest
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
@@ -74,7 +74,7 @@ class Runner:
         :param names: the only ones wanted; all of the hub's users when empty. Those to exclude are not among them.
         """
         found = self.on_host()
-        wanted = names or [volume.name for volume in plan.users_volumes(self.hub, list(found.values()))]
+        wanted = names or [volume.name for volume in users_volumes(self.hub, list(found.values()))]
         return {name: found.get(name) for name in sorted(set(wanted) - self.exclude)}
 
     def run(self, names: list[str], hub_state: bool) -> list[Result]:
@@ -117,7 +117,7 @@ class Runner:
         problem = plan.refusal(volume)
         if problem:
             raise DeployError(problem)
-        if not plan.needs_container(volume):
+        if not needs_container(volume):
             return self.read(name, volume, volume.mountpoint)
         if self.check_mode:  # nothing is started, not even to look
             return {"action": "back up", "user": volume.user}

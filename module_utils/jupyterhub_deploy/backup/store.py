@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any, Callable
 
-from ansible.module_utils.jupyterhub_deploy.docker import user_volumes
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import is_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 FORMAT = 1
@@ -89,7 +89,7 @@ class Manifest:
 
     def is_of(self, user: str) -> bool:
         """Tell whether it is of a user's volume."""
-        return user_volumes.is_of(user, self.hub, self.volume, self.user)
+        return is_of(user, self.hub, self.volume, self.user)
 
     def to_json(self) -> str:
         """Return the manifest's text."""

@@ -9,8 +9,9 @@ from typing import Any
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers.container import LOG_LINES
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import SwappedContainer
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER, Spec
+from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 LABEL_STANDS_BY = "org.jupyterhub.deploy.stands-by"  # on a hub image whose ``start`` waits for the lock

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ansible.module_utils.jupyterhub_deploy.containers import proxy_spec
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import SwappedContainer
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, Spec
+from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 # configurable-http-proxy's own health check, on the port of the users; it never reaches the hub.

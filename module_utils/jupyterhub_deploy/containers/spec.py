@@ -11,9 +11,6 @@ from typing import Any
 
 Spec = dict[str, Any]  # plain JSON values
 
-LABEL_HUB = "org.jupyterhub.deploy.hub"  # on everything that belongs to a hub: its name
-LABEL_USER = "org.jupyterhub.deploy.user"  # on a user's server and volume: the user's name (the hub image sets it)
-
 # In the operator's words: each key of a spec that both containers have, as it appears in a reason for a restart.
 TITLES = {
     "environment": "environment",

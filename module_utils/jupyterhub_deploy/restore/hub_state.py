@@ -14,8 +14,8 @@ from ansible.module_utils.jupyterhub_deploy.containers import hub as hub_contain
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import extract, hub_files, swap
 from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places

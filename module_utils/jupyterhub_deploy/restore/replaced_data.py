@@ -7,10 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup import plan
 from ansible.module_utils.jupyterhub_deploy.backup.check import ENVIRONMENT
-from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
-from ansible.module_utils.jupyterhub_deploy.docker import user_volumes
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.restore import swap
 
 
@@ -40,15 +38,11 @@ def find(client: Any, hub: str, users: list[str]) -> list[OldData]:
     """
     described = [Volume.of(one) for one in client.volumes()["Volumes"] or []]
     own = [one for one in described if one.name == f"{hub}-data" and not users]
-    theirs = [
-        one
-        for one in plan.users_volumes(hub, described)
-        if not users or any(user_volumes.is_of(user, hub, one.name, one.user) for user in users)
-    ]
+    theirs = [one for one in users_volumes(hub, described) if not users or any(one.is_of(user, hub) for user in users)]
     return [
         OldData(volume.name, volume.user, path)
         for volume in sorted(own + theirs)
-        if not plan.needs_container(volume)
+        if not needs_container(volume)
         for path in swap.kept_directories(os.path.dirname(volume.mountpoint))
     ]
 

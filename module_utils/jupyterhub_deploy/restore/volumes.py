@@ -12,9 +12,9 @@ from ansible.module_utils.jupyterhub_deploy.backup import reader, store
 from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verify
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content, some
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
-from ansible.module_utils.jupyterhub_deploy.docker import user_volumes, volume_use
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, name_of
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import containers_using, volume_name
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.restore import extract, swap
@@ -84,7 +84,7 @@ def jobs(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:
     if len(backups) != 1:
         names = ", ".join(str(one.manifest.volume) for one in backups) or "none"
         raise DeployError(f"to_user takes the backup of one volume, and these were chosen: {names}")
-    return [Job(backups[0], user_volumes.volume_name(hub, to_user), to_user)]
+    return [Job(backups[0], volume_name(hub, to_user), to_user)]
 
 
 def describe(backup: Backup, verify: bool) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class Host:
     def using(self, job: Job, home: str) -> list[str]:
         """Return the containers that have the volume's files."""
         data = os.path.join(home, swap.DATA)
-        return [volume_use.name(one) for one in volume_use.containers(self.client, job.volume, data)]
+        return [name_of(one) for one in containers_using(self.client, job.volume, data)]
 
     def holding_old(self, job: Job, home: str) -> list[str]:
         """Return the containers that were started just before the swap, and so have the old tree.

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_USER
 
 Server = dict[str, Any]
 

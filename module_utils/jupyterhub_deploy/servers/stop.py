@@ -10,8 +10,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub.api import HubApi, server_path
 from ansible.module_utils.jupyterhub_deploy.servers import policy as servers_plan

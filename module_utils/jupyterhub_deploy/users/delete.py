@@ -16,11 +16,10 @@ from urllib.parse import quote
 
 from ansible.module_utils.jupyterhub_deploy.backup import check, plan, scan, store
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import DATABASE
-from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
-from ansible.module_utils.jupyterhub_deploy.docker import user_volumes
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api
 from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
@@ -59,8 +58,8 @@ class Removal:
         :raises DeployError: one can only be read by a container.
         """
         described = self.client.volumes()["Volumes"] or []
-        found = plan.users_volumes(self.hub, [Volume.of(one) for one in described])
-        mine = [one for one in found if user_volumes.is_of(self.user, self.hub, one.name, one.user)]
+        found = users_volumes(self.hub, [Volume.of(one) for one in described])
+        mine = [one for one in found if one.is_of(self.user, self.hub)]
         for volume in mine:
             if volume.driver != "local" or volume.options:
                 raise DeployError(

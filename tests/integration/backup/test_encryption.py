@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import check, encryption, run, store
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
 import jupyterhub_backup
 import jupyterhub_restore

@@ -15,7 +15,7 @@ from typing import Any
 import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import helper_container
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
 import jupyterhub_backup
 from support.factories import images, tree

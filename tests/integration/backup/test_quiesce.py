@@ -15,7 +15,7 @@ from typing import Any
 import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import archive, pause
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.servers import policy as servers_plan
 from ansible.module_utils.jupyterhub_deploy.servers import stop as servers

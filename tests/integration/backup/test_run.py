@@ -18,7 +18,7 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import check as backup_check
 from ansible.module_utils.jupyterhub_deploy.backup import hub_state, store
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_CONFIG
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
 from support import modules
 from support.backup_site import ALICE, BOB, HUB, Site, actions

@@ -17,7 +17,7 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import reader
 from ansible.module_utils.jupyterhub_deploy.backup.member_names import LONGEST_NAME
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.restore import extract as restore_tree
 from ansible.module_utils.jupyterhub_deploy.restore import swap as restore_swap

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import plan
-from ansible.module_utils.jupyterhub_deploy.backup.plan import Volume
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
-from ansible.module_utils.jupyterhub_deploy.containers.spec import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
 
 from support import backup_data
 
@@ -19,36 +19,6 @@ NIGHT = datetime(2026, 11, 23, 1, 44, 40, tzinfo=timezone.utc)
 def volume(name: str, hub: str | None = None, user: str | None = None, **more: Any) -> Volume:
     labels = {key: value for key, value in ((LABEL_HUB, hub), (LABEL_USER, user)) if value is not None}
     return Volume.of({"Name": name, "Driver": "local", "Labels": labels or None, "Options": None, **more})
-
-
-def test_users_volumes_are_found_by_label_or_else_by_name() -> None:
-    ours = [volume("a", "jupyterhub", "alice"), volume("jupyterhub-user-b"), volume("jupyterhub-user-c", None, "carol")]
-    ours.append(volume("jupyterhub-user-f", "jupyterhub"))  # as a restore makes one that had no labels
-    others = [
-        volume("jupyterhub-data", "jupyterhub"),
-        volume("jupyterhub-user-d", "course", "dave"),
-        volume("course-user-e"),
-        volume("x", "course", "erin"),
-        volume("jupyterhub-users"),
-    ]
-
-    assert plan.users_volumes("jupyterhub", others + ours) == ours
-    assert [found.user for found in ours] == ["alice", None, "carol", None]
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        (volume("a1", Driver="nfs"), "volume a1 belongs to the driver nfs"),
-        (
-            volume("a1", Options={"type": "nfs", "o": "addr=x"}),
-            "volume a1 has options of its driver (o=addr=x, type=nfs)",
-        ),
-        (volume("a1"), None),
-    ],
-)
-def test_a_volume_that_shows_nothing_on_the_host_needs_a_container(found: Volume, words: str | None) -> None:
-    assert plan.needs_container(found) == words
 
 
 def test_a_volume_named_like_the_folder_of_the_hub_is_refused() -> None:
