@@ -5,7 +5,7 @@
 # Ansible and the collections of requirements.yml does the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help site backup verify restore status upgrade check test again lock clean
+.PHONY: help site backup verify restore status upgrade check docs test again lock clean
 .DELETE_ON_ERROR:
 
 ARGS ?=
@@ -14,6 +14,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export LC_ALL := C.UTF-8
 # Progress shows at once also when the output goes to a file or through a pipe.
 export PYTHONUNBUFFERED := 1
+# MkDocs' theme prints a notice about other software otherwise.
+export NO_MKDOCS_2_WARNING := 1
 
 CONTROL := .venv/.made-control
 TEST := .venv/.made-test
@@ -48,7 +50,12 @@ check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 	ruff format --check .
 	mypy
 	ansible-lint --offline
+	mkdocs build --strict
 	pytest tests/unit $(ARGS)
+
+docs: $(TEST) ## build the documentation as a site in .cache/site
+	mkdocs build --strict
+	@echo "Open .cache/site/index.html; for the search: python3 -m http.server --directory .cache/site"
 
 test: check ## everything, on test hosts of its own in Docker; about half an hour
 	ansible-playbook tests/engine.yml
