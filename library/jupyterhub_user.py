@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: see DOCUMENTATION."""
+"""Ansible module: stop or delete one user of a hub."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ DOCUMENTATION = r"""
 module: jupyterhub_user
 short_description: Stop a user's servers, or delete a user whose volumes are backed up
 description:
-  - With O(state=stopped) the hub stops the user's servers. What RV(volumes) names is to be backed up next, by
+  - With O(state=stopped) the hub stops the user's servers. Back up the volumes in RV(volumes) next, with
     C(jupyterhub_backup).
-  - With O(state=absent) the user's volumes are removed, the backups of them set aside, and the user is deleted at the
-    hub with the password. Before anything is removed, each volume's newest backup has to hold all that is in the volume
-    now, and its archive is read.
-  - The volumes go first and the name is free last, so that nobody who takes the name gets anything of it.
-  - May be killed at any moment; the next run does what is left.
+  - With O(state=absent) the module removes the user's volumes, archives their backups, and deletes the user and the
+    password at the hub. Before it removes anything, it checks that no container uses a volume, and that the newest
+    backup of each volume is complete and can be read.
+  - The volumes are removed first and the name becomes free last, so the next user of the name gets nothing of the old
+    one's.
+  - A run that is killed can be repeated; the next one does the rest.
 author: jupyterhub-deploy-ansible
 options:
   name:
@@ -25,7 +26,7 @@ options:
     type: str
     required: true
   state:
-    description: See above.
+    description: V(stopped) stops the user's servers. V(absent) deletes the user.
     type: str
     choices: [stopped, absent]
     required: true
@@ -37,18 +38,14 @@ options:
     description: The hub's secret C(api_token) on the host.
     type: path
     required: true
-  data_volume:
-    description: Volume with the hub's database. When empty, C(<name>-data).
-    type: str
-    default: ""
   timeout:
-    description: Seconds that a server gets to stop.
+    description: Seconds that a server has to stop.
     type: int
     default: 60
 attributes:
   check_mode:
     support: full
-    description: Says what there is of the user; touches nothing.
+    description: Reports what would be stopped or removed.
   diff_mode:
     support: none
   idempotent:
@@ -67,7 +64,7 @@ EXAMPLES = r"""
     token_file: /etc/jupyterhub/secrets/api_token
   register: stopped
 
-- name: Back up what bob has
+- name: Back up bob's volumes
   jupyterhub_backup:
     name: jupyterhub
     directory: /var/backups/jupyterhub
@@ -97,15 +94,17 @@ servers:
   elements: str
   returned: for O(state=stopped)
 archive:
-  description: Directories that the user's backups are in now. Each is a directory of backups of its own.
+  description: Directories to which the user's backups were moved. Each is a complete directory of backups.
   type: list
   elements: str
   returned: for O(state=absent)
   sample: [/var/backups/jupyterhub/deleted/jupyterhub-user-bob-20261123T014440Z]
-message:
-  description: What was done, in one sentence.
-  type: str
+messages:
+  description: What was done.
+  type: list
+  elements: str
   returned: success
+  sample: ["user bob was deleted, with volume jupyterhub-user-bob"]
 """
 
 from typing import Any
@@ -113,61 +112,61 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
+
+ARGUMENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["stopped", "absent"], "required": True},
+    "directory": {"type": "path", "required": True},
+    "token_file": {"type": "path", "required": True, "no_log": False},
+    "timeout": {"type": "int", "default": 60},
+}
 
 
 def stop(removal: Removal, check_mode: bool) -> dict[str, Any]:
     """Stop the user's servers; return the module's result."""
-    running = sorted((removal.api.user(removal.user) or {}).get("servers", {}))
-    stopped = running if check_mode else removal.stop()
+    stopped = removal.servers() if check_mode else removal.stop()
     volumes = [volume.name for volume in removal.volumes()]
-    message = f"servers of {removal.user} {'that run' if check_mode else 'that were stopped'}: {len(stopped)}"
-    return {"changed": bool(stopped), "servers": stopped, "volumes": volumes, "message": message}
+    message = f"servers of {removal.user} {'to stop' if check_mode else 'stopped'}: {len(stopped)}"
+    return {"changed": bool(stopped), "servers": stopped, "volumes": volumes, "messages": [message]}
 
 
 def delete(removal: Removal, directory: str, check_mode: bool) -> dict[str, Any]:
     """Delete the user; return the module's result."""
     user = removal.user
     if not removal.exists():
-        nothing = f"there is no user {user} at hub {removal.hub}, and nothing of theirs; nothing was done"
-        return {"changed": False, "volumes": [], "archive": [], "message": nothing}
+        message = f"hub {removal.hub} has no user {user}, and there are no volumes or backups; nothing was deleted"
+        return {"changed": False, "volumes": [], "archive": [], "messages": [message]}
     if check_mode:
         volumes = [volume.name for volume in removal.volumes()]
-        would = f"user {user} would be deleted, and removed: {', '.join(volumes) or 'no volume'}"
-        return {"changed": True, "volumes": volumes, "archive": [], "message": would}
+        message = f"user {user} would be deleted, with {_list(volumes)}"
+        return {"changed": True, "volumes": volumes, "archive": [], "messages": [message]}
     store.ensure_folder(directory)
     with store.lock(directory):
         done = removal.delete()
-    message = f"user {user} was deleted, and removed: {', '.join(done['volumes']) or 'no volume'}"
+    message = f"user {user} was deleted, with {_list(done['volumes'])}"
     if done["archive"]:
-        message += f"; the backups are in {', '.join(done['archive'])}"
-    return {"changed": True, "volumes": done["volumes"], "archive": done["archive"], "message": message}
+        message += f"; the backups are now in {', '.join(done['archive'])}"
+    return {"changed": True, **done, "messages": [message]}
+
+
+def _list(volumes: list[str]) -> str:
+    return f"volume {', '.join(volumes)}" if volumes else "no volumes"
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do what O(state) says; return the module's result."""
+    removal = Removal(connect(), module.params)
+    if module.params["state"] == "stopped":
+        return stop(removal, module.check_mode)
+    return delete(removal, module.params["directory"], module.check_mode)
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "user": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["stopped", "absent"], "required": True},
-            "directory": {"type": "path", "required": True},
-            "token_file": {"type": "path", "required": True, "no_log": False},
-            "data_volume": {"type": "str", "default": ""},
-            "timeout": {"type": "int", "default": 60},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        removal = Removal(connect(), module.params)
-        if module.params["state"] == "stopped":
-            module.exit_json(**stop(removal, module.check_mode))
-        module.exit_json(**delete(removal, module.params["directory"], module.check_mode))
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    except DOCKER_ERRORS as error:
-        module.fail_json(msg=f"the engine failed while the user was deleted, run the same again: {error}")
+    run_module(ARGUMENT_SPEC, run, doing="deleting a user")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,23 @@
 #!/usr/bin/python
-"""Ansible module: the users of a hub, as they are declared."""
+"""Ansible module: sync a hub's users with the declared ones."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: jupyterhub_users
-short_description: Make a hub's users, administrators and groups what is declared
+short_description: Sync a hub's users, administrators and groups with the declared ones
 description:
-  - Adds, promotes, demotes, disables and authorizes the users that are declared, and puts them into their groups, by
-    the hub's REST API. Accounts that people sign in with by a password are written in the hub's container.
-  - Touches nobody who is not declared.
-  - Runs on the hub's host, against a hub that runs.
+  - Adds, promotes, demotes, disables and authorizes the declared users, and puts them into their groups, by the hub's
+    REST API. Accounts with passwords are written by a program in the hub's container.
+  - Users who are not declared stay as they are.
+  - Runs on the hub's host. The hub has to be running.
 options:
   name:
     description: Name of the hub's container.
     type: str
     required: true
   token_file:
-    description: File on the host with the token of the hub's service C(deploy). M(jupyterhub_secrets) makes it.
+    description: File on the host with the token of the hub's service C(deploy). M(jupyterhub_secrets) creates it.
     type: path
     required: true
   users:
@@ -28,25 +28,23 @@ options:
     suboptions:
       name:
         description:
-          - Name that the user signs in with. Who comes by another of several ways than native accounts, C(github:alice)
-            say, has no account here, and so neither a password nor the state V(disabled).
+          - Name that the user signs in with. A user who signs in at a provider (such as C(github:alice)) has no account
+            here, so neither a password nor the state V(disabled).
         type: str
         required: true
       state:
         description:
-          - V(present) is a user who may sign in. An account that waits for approval is authorized.
-          - V(disabled) cannot sign in, is signed out everywhere with all tokens, and has no running server. Files are
-            kept.
-          - V(absent) is refused as long as the user is there; C(delete_user.yml) removes one and archives the
-            files.
+          - V(present) is a user who can sign in. An account that waits for approval is authorized.
+          - V(disabled) is a user who cannot sign in. Sessions and tokens end and servers are stopped; files are kept.
+          - V(absent) is refused while the user exists; C(delete_user.yml) deletes one and archives the files.
         type: str
         choices: [present, disabled, absent]
         default: present
       admin:
-        description: Whether the user administers the hub. When not given, that is left as it is.
+        description: Whether the user is an administrator of the hub. When omitted, this stays as it is.
         type: bool
       groups:
-        description: The groups that the user is in, and no others. When not given, they are left as they are.
+        description: All groups of the user. When omitted, they stay as they are.
         type: list
         elements: str
       password:
@@ -64,27 +62,27 @@ options:
     type: bool
     default: true
   create:
-    description: Whether users who are not there are added. Otherwise it is an error that they are not.
+    description: Whether missing users are added. Otherwise a missing user is an error.
     type: bool
     default: true
   undeclared_admins:
-    description: What to do with administrators who are not declared. V(keep) only names them.
+    description: What to do with administrators who are not declared. V(keep) only reports them.
     type: str
     choices: [keep, demote]
     default: keep
 attributes:
   check_mode:
-    description: Tells what would be done, also on a host without a hub.
+    description: Reports what would change, also on a host without a hub.
     support: full
   diff_mode:
-    description: Shows each user with something to do, before and after; of a password only that it changes.
+    description: Shows each changed user before and after; for a password only that it changes.
     support: full
 author:
   - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""
-- name: Make alice an administrator with a first password, and shut bob out
+- name: Make alice an administrator with a first password, and disable bob
   jupyterhub_users:
     name: jupyterhub
     token_file: /etc/jupyterhub/secrets/api_token
@@ -99,13 +97,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 messages:
-  description: A sentence for each user with something to do.
+  description: One message for each changed user.
   type: list
   elements: str
   returned: success
-  sample: ["alice: account made, added to the hub, made an administrator, joined group teachers"]
+  sample: ["alice: account created, added to the hub, made an administrator, joined group teachers"]
 undeclared_admins:
-  description: Administrators whom nobody declares, neither here nor in the hub's configuration.
+  description: Administrators who are declared neither here nor in the hub's configuration.
   type: list
   elements: str
   returned: success
@@ -117,7 +115,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.users import plan, sync
+from ansible.module_utils.jupyterhub_deploy.users.accounts import Accounts
 
 USER_SPEC = {
     "name": {"type": "str", "required": True},
@@ -132,10 +132,18 @@ USER_SPEC = {
         "no_log": False,
     },
 }
+ARGUMENT_SPEC = {
+    "name": {"type": "str", "required": True},
+    "token_file": {"type": "path", "required": True, "no_log": False},
+    "users": {"type": "list", "elements": "dict", "required": True, "options": USER_SPEC},
+    "native": {"type": "bool", "default": True},
+    "create": {"type": "bool", "default": True},
+    "undeclared_admins": {"type": "str", "choices": ["keep", "demote"], "default": "keep"},
+}
 
 
 def observe(module: AnsibleModule) -> tuple[dict[str, Any], dict[str, Any], Any, Any]:
-    """Return what the program and the API tell, and both; in check mode a hub that cannot tell has nothing.
+    """Return the state of accounts and users, and both interfaces; in check mode a missing hub has none of them.
 
     :raises DeployError: the hub does not answer or refuses.
     """
@@ -144,58 +152,44 @@ def observe(module: AnsibleModule) -> tuple[dict[str, Any], dict[str, Any], Any,
     if module.check_mode and (client is None or inspect_container(client, params["name"]) is None):
         return {**sync.NOTHING, "names": {user["name"]: user["name"] for user in params["users"]}}, {}, None, None
     api = hub_api.connect(client, params["name"], params["token_file"])
-    ask = sync.asker(client, params["name"])
-    known = sync.at_hub(api)  # first: a hub that is down says so best
-    return sync.look(ask, params["users"], params["native"]), known, ask, api
+    accounts = Accounts(client, params["name"])
+    known = sync.read_users(api)  # first, because its error is the clearer one when the hub does not run
+    return sync.read_accounts(accounts, params["users"], params["native"]), known, accounts, api
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     params = module.params
     try:
-        seen, known, ask, api = observe(module)
+        seen, known, accounts, api = observe(module)
     except DeployError as error:
         if not module.check_mode:
             raise
-        # A hub that site.yml would start or mend first.
-        module.warn(f"what would change for the declared users cannot be told: {error}")
-        return {"changed": False, "messages": [], "undeclared_admins": []}
-    declared = plan.checked(params["users"], seen, params["native"])
+        # A hub that site.yml would start or repair before this task.
+        warning = f"check mode cannot show what would change for the declared users: {error}"
+        return {"messages": [], "undeclared_admins": [], "warnings": [warning]}
+    declared = plan.check_declared(params["users"], seen, params["native"])
     if not params["create"]:
         plan.require(declared, seen, known)
-    todos = plan.plan(declared, seen, known, params["native"])
-    plan.refuse_removal(todos)
+    changes = plan.plan(declared, seen, known, params["native"])
+    plan.refuse_removal(changes)
     others = plan.undeclared_admins(declared, seen, known)
     if params["undeclared_admins"] == "demote":
-        todos += plan.demotions(others)
+        changes += plan.demotions(others)
         others = []
-    if todos and not module.check_mode:
-        sync.apply(ask, api, todos, seen)
+    if changes and not module.check_mode:
+        sync.apply(accounts, api, changes, seen)
     return {
-        "changed": bool(todos),
-        "messages": plan.sentences(todos),
+        "changed": bool(changes),
+        "messages": plan.messages(changes),
         "undeclared_admins": others,
-        "diff": plan.diff(todos, seen, known),
+        "diff": plan.diff(changes, seen, known),
     }
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "token_file": {"type": "path", "required": True, "no_log": False},
-            "users": {"type": "list", "elements": "dict", "required": True, "options": USER_SPEC},
-            "native": {"type": "bool", "default": True},
-            "create": {"type": "bool", "default": True},
-            "undeclared_admins": {"type": "str", "choices": ["keep", "demote"], "default": "keep"},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        module.exit_json(**run(module))
-    except DeployError as error:
-        module.fail_json(msg=str(error))
+    run_module(ARGUMENT_SPEC, run, doing="syncing the declared users")
 
 
 if __name__ == "__main__":

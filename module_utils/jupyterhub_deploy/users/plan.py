@@ -1,7 +1,7 @@
-"""Declared users: what has to be done so that a hub has them as declared. Pure: no I/O.
+"""Plan the changes that bring a hub's users to the declared ones. Pure: no I/O.
 
-Whatever is not declared is not touched: other users, groups of a user whose ``groups`` is not given, the password of
-an account that has one (unless ``update_password`` is ``always``).
+What is not declared stays as it is: other users, the groups of a user without ``groups``, the password of an account
+that has one (unless ``update_password`` is ``always``).
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ ON_CREATE, ALWAYS = "on_create", "always"
 User = dict[str, Any]
 
 
-def checked(declared: list[User], seen: dict[str, Any], native: bool) -> list[User]:
-    """Return the declared users under the names that the hub has for them.
+def check_declared(declared: list[User], seen: dict[str, Any], native: bool) -> list[User]:
+    """Check the declared users, and return them under the names that the hub has for them.
 
-    :param declared: ``name``, ``state``, ``admin`` (None: as it is), ``groups`` (None: as they are), ``password``
-        (None: none given), ``update_password``.
-    :param seen: what the program in the hub's container said (see users/accounts_program.py).
+    :param declared: ``name``, ``state``, ``admin`` (None: unchanged), ``groups`` (None: unchanged), ``password``
+        (None: not declared), ``update_password``.
+    :param seen: from ``sync.read_accounts``.
     :param native: whether the hub has accounts with passwords.
-    :raises DeployError: what is declared cannot be; says all of it.
+    :raises DeployError: the declaration has errors; the message lists all of them.
     """
-    problems = [f"{name!r} cannot be a user's name. {why}" for name, why in sorted(seen["name_problems"].items())]
+    problems = [f"{name!r} cannot be a user name. {why}" for name, why in sorted(seen["name_problems"].items())]
     problems += [f"the password of {name}: {why}" for name, why in sorted(seen["password_problems"].items())]
     users = [{**user, "name": seen["names"][user["name"]]} for user in declared]
     counted = Counter(user["name"] for user in users)
@@ -35,7 +35,7 @@ def checked(declared: list[User], seen: dict[str, Any], native: bool) -> list[Us
     for user in users:
         problems += _contradictions(user, seen, native)
     if problems:
-        raise DeployError("nothing was changed, because the declared users cannot be: " + "; ".join(problems))
+        raise DeployError("fix the declared users, nothing was changed: " + "; ".join(problems))
     return users
 
 
@@ -44,177 +44,181 @@ def _contradictions(user: User, seen: dict[str, Any], native: bool) -> list[str]
     if name == seen["admin_user"]:
         if user["state"] != PRESENT or user["admin"] is False or user["password"] is not None:
             return [
-                f"{name} is jupyterhub_admin_user, always an administrator with jupyterhub_admin_password; only groups "
-                "can be declared, with admin: true"
+                f"{name} is jupyterhub_admin_user, always an administrator with jupyterhub_admin_password; declare "
+                "only groups and admin: true"
             ]
         return []
     problems = []
     if user["admin"] and user["state"] != PRESENT:
-        problems.append(f"{name} is declared {user['state']} and an administrator; take out admin")
+        problems.append(f"{name} is declared {user['state']} and an administrator; remove admin")
     if user["password"] is not None and user["state"] != PRESENT:
-        problems.append(f"{name} is declared {user['state']} with a password; take it out")
+        problems.append(f"{name} is declared {user['state']} with a password; remove password")
     by_native = _has_account(user, seen, native)
     if not by_native and (user["password"] is not None or user["state"] == DISABLED):
         problems.append(
-            f"{name}: only native accounts have passwords and can be disabled; take the name out of the settings that "
+            f"{name}: only native accounts have passwords and can be disabled; remove the name from the settings that "
             "let it in, and delete the user"
         )
     if (user["admin"] is False or user["state"] != PRESENT) and name in seen["admins_by_configuration"]:
-        where = "jupyterhub_extra_config" if by_native else "the settings of a way to sign in"
+        where = "jupyterhub_extra_config" if by_native else "the settings of an authenticator"
         problems.append(
-            f"{name} is no administrator as declared, but admin_users in {where} would make {name} one "
-            "at each sign-in; take the name out of it"
+            f"{name} is not declared as an administrator, but admin_users in {where} makes {name} one at each sign-in; "
+            "remove the name there"
         )
     return problems
 
 
 def _has_account(user: User, seen: dict[str, Any], native: bool) -> bool:
-    """Say whether a user can have a password here: who comes by another way has none."""
+    """Return whether a user can have a password here: one who signs in at a provider cannot."""
     return native and user["name"] not in seen["elsewhere"]
 
 
 def plan(users: list[User], seen: dict[str, Any], at_hub: dict[str, User], native: bool) -> list[dict[str, Any]]:
-    """Return what is to be done, a dictionary for each user with something to do, in the order of declaration.
+    """Return the changes, one dictionary for each user with any, in the order of declaration.
 
-    :param users: as :func:`checked` returns them.
-    :param at_hub: name to ``admin``, ``groups`` and ``servers`` of those whom the hub knows.
-    :returns: with ``name``; ``account``: what to write (see ``accounts_program.change``) or None; ``add``; ``admin``:
-        True, False or None; ``join`` and ``leave``: groups; ``stop``: servers; ``remove``; ``said``: phrases.
+    :param users: from :func:`check_declared`.
+    :param at_hub: from ``sync.read_users``.
+    :returns: with ``name``; ``account``: what to write (see ``write`` of ``jupyterhub_deploy_hub.accounts``) or None;
+        ``add``; ``admin``: True, False or None; ``join`` and ``leave``: groups; ``stop``: servers; ``remove``;
+        ``done``: the change in words.
     """
-    return [todo for todo in (_todo(user, seen, at_hub.get(user["name"]), native) for user in users) if todo["said"]]
+    changes = [_change(user, seen, at_hub.get(user["name"]), native) for user in users]
+    return [change for change in changes if change["done"]]
 
 
-def _todo(user: User, seen: dict[str, Any], hub_user: User | None, native: bool) -> dict[str, Any]:
+def _change(user: User, seen: dict[str, Any], hub_user: User | None, native: bool) -> dict[str, Any]:
     name, state = user["name"], user["state"]
     account = seen["accounts"].get(name)
-    todo: dict[str, Any] = {
+    change: dict[str, Any] = {
         "name": name, "account": None, "add": False, "admin": None, "join": [], "leave": [], "stop": [],
-        "remove": False, "said": [],
+        "remove": False, "done": [],
     }  # fmt: skip
-    said = todo["said"]
+    done = change["done"]
     if state == ABSENT:
-        todo["remove"] = hub_user is not None or account is not None
-        if todo["remove"]:
-            said.append("to be removed")
-        return todo
+        change["remove"] = hub_user is not None or account is not None
+        if change["remove"]:
+            done.append("to be deleted")
+        return change
     if _has_account(user, seen, native) and name != seen["admin_user"]:
-        todo["account"] = _account(user, account, said)
+        change["account"] = _account(user, account, done)
     known = hub_user or {"admin": False, "groups": [], "servers": {}}
     if state == DISABLED:
-        todo["stop"] = sorted(known["servers"])
-        if todo["stop"]:
-            said.append("running servers stopped")
+        change["stop"] = sorted(known["servers"])
+        if change["stop"]:
+            done.append("running servers stopped")
     elif hub_user is None:
-        todo["add"] = True
-        said.append("added to the hub")
+        change["add"] = True
+        done.append("added to the hub")
     wanted = False if state == DISABLED else user["admin"]
     if wanted is not None and bool(known["admin"]) != wanted:
-        todo["admin"] = wanted
-        said.append("made an administrator" if wanted else "no administrator any more")
-    if user["groups"] is not None and (hub_user is not None or todo["add"]):
-        todo["join"] = sorted(set(user["groups"]) - set(known["groups"]))
-        todo["leave"] = sorted(set(known["groups"]) - set(user["groups"]))
-        said += [f"joined group {group}" for group in todo["join"]]
-        said += [f"left group {group}" for group in todo["leave"]]
-    return todo
+        change["admin"] = wanted
+        done.append("made an administrator" if wanted else "administrator rights removed")
+    if user["groups"] is not None and (hub_user is not None or change["add"]):
+        change["join"] = sorted(set(user["groups"]) - set(known["groups"]))
+        change["leave"] = sorted(set(known["groups"]) - set(user["groups"]))
+        done += [f"joined group {group}" for group in change["join"]]
+        done += [f"left group {group}" for group in change["leave"]]
+    return change
 
 
-def _account(user: User, account: dict[str, Any] | None, said: list[str]) -> dict[str, Any] | None:
-    """Return what to write of an account, or None when it is as declared."""
+def _account(user: User, account: dict[str, Any] | None, done: list[str]) -> dict[str, Any] | None:
+    """Return the account to write, or None when it is as declared."""
     write: dict[str, Any] = {"name": user["name"], "new": account is None, "authorized": user["state"] == PRESENT}
     write.update(password=None, end=None)
     if user["state"] == DISABLED:
         if account is not None and not account["authorized"]:
             return None
-        said.append("disabled: signed out everywhere" if account else "disabled: nobody can sign up under this name")
+        done.append(
+            "disabled, signed out everywhere" if account else "disabled, so that nobody can sign up under this name"
+        )
         return {**write, "end": "all"}
     given = user["password"]
     if account is None:
-        said.append("account made" if given else "name reserved: there is no password yet")
-        # Somebody whom the hub knows from before the account was discarded may still have a session.
+        done.append("account created" if given else "name reserved until a password is set")
+        # A user whose account was discarded earlier may still have a session.
         return {**write, "password": given, "end": "sessions"}
     unauthorized = not account["authorized"]
-    # Who signed up under a declared name and waits has a password that the operator never gave: it does not get in.
+    # A declared password replaces the one of an account that waits: anyone may have signed up under that name.
     wrong = given is not None and not account["password_right"]
     if wrong and (account["locked"] or unauthorized or user["update_password"] == ALWAYS):
         write.update(password=given, end="sessions")
-        said.append("password set" if account["locked"] else "password replaced, signed out everywhere")
+        done.append("password set" if account["locked"] else "password replaced, signed out everywhere")
     if unauthorized:
-        said.append("authorized")
+        done.append("authorized")
     return write if unauthorized or write["password"] is not None else None
 
 
 def require(users: list[User], seen: dict[str, Any], at_hub: dict[str, User]) -> None:
-    """Refuse users who are not there.
+    """Check that all users exist.
 
-    :raises DeployError: names them.
+    :raises DeployError: some do not.
     """
     missing = [user["name"] for user in users if user["name"] not in at_hub and user["name"] not in seen["accounts"]]
     if missing:
         raise DeployError(
-            f"the hub knows no {', '.join(missing)}; look for the right name on the Admin page, or declare the user in "
+            f"the hub does not know {', '.join(missing)}; check the name on the Admin page, or declare the user in "
             "jupyterhub_users and run site.yml"
         )
 
 
-def refuse_removal(todos: list[dict[str, Any]]) -> None:
-    """Refuse to remove anybody here: files have to be archived first, which another playbook does.
+def refuse_removal(changes: list[dict[str, Any]]) -> None:
+    """Refuse to delete users here: another playbook archives their files first.
 
-    :raises DeployError: names them and the playbook.
+    :raises DeployError: some declared absent exist.
     """
-    names = [todo["name"] for todo in todos if todo["remove"]]
+    names = [change["name"] for change in changes if change["remove"]]
     if names:
         commands = ", ".join(f"`ansible-playbook delete_user.yml -e user={name}`" for name in names)
         raise DeployError(
-            f"{', '.join(names)} is declared absent and still there; no user was changed. Run {commands}, which "
-            "archives the files and removes the user; then run site.yml again"
+            f"{', '.join(names)} is declared absent but still exists; no user was changed. Run {commands}, which "
+            "archives the files and deletes the user; then run site.yml again"
         )
 
 
 def undeclared_admins(users: list[User], seen: dict[str, Any], at_hub: dict[str, User]) -> list[str]:
-    """Return the administrators whom nobody declares, neither here nor in the hub's configuration."""
+    """Return the administrators who are declared neither here nor in the hub's configuration."""
     named = {user["name"] for user in users} | {seen["admin_user"]} | set(seen["admins_by_configuration"])
     return sorted(name for name, user in at_hub.items() if user["admin"] and name not in named)
 
 
 def demotions(names: list[str]) -> list[dict[str, Any]]:
-    """Return what makes each of some users a plain one."""
+    """Return the changes that remove administrator rights from users."""
     blank: dict[str, Any] = {"account": None, "add": False, "join": [], "leave": [], "stop": [], "remove": False}
     return [
-        {**blank, "name": name, "admin": False, "said": ["no administrator any more, as not declared"]}
+        {**blank, "name": name, "admin": False, "done": ["administrator rights removed, because not declared"]}
         for name in names
     ]
 
 
-def sentences(todos: list[dict[str, Any]]) -> list[str]:
-    """Return a line for each user with something to do."""
-    return [f"{todo['name']}: {', '.join(todo['said'])}" for todo in todos]
+def messages(changes: list[dict[str, Any]]) -> list[str]:
+    """Return one line for each changed user."""
+    return [f"{change['name']}: {', '.join(change['done'])}" for change in changes]
 
 
-def diff(todos: list[dict[str, Any]], seen: dict[str, Any], at_hub: dict[str, User]) -> dict[str, Any]:
-    """Return the users with something to do, before and after. A password is never in it, only that it changes."""
+def diff(changes: list[dict[str, Any]], seen: dict[str, Any], at_hub: dict[str, User]) -> dict[str, Any]:
+    """Return the changed users before and after. It shows that a password changes, never the password."""
     before, after = {}, {}
-    for todo in todos:
-        name = todo["name"]
-        user, account, write = at_hub.get(name), seen["accounts"].get(name), todo["account"]
+    for change in changes:
+        name = change["name"]
+        user, account, write = at_hub.get(name), seen["accounts"].get(name), change["account"]
         old: dict[str, Any] = {
             "known to the hub": user is not None,
             "admin": bool(user and user["admin"]),
             "groups": sorted(user["groups"]) if user else [],
             "servers": sorted(user["servers"]) if user else [],
-            "may sign in": bool(account and account["authorized"]),
+            "can sign in": bool(account and account["authorized"]),
             "password": "none" if account is None or account["locked"] else "set",
         }
         new = dict(old)
-        if todo["remove"]:
+        if change["remove"]:
             new = {}
         else:
-            new["known to the hub"] = user is not None or todo["add"]
-            new["admin"] = old["admin"] if todo["admin"] is None else todo["admin"]
-            new["groups"] = sorted({*old["groups"], *todo["join"]} - set(todo["leave"]))
-            new["servers"] = [server for server in old["servers"] if server not in todo["stop"]]
+            new["known to the hub"] = user is not None or change["add"]
+            new["admin"] = old["admin"] if change["admin"] is None else change["admin"]
+            new["groups"] = sorted({*old["groups"], *change["join"]} - set(change["leave"]))
+            new["servers"] = [server for server in old["servers"] if server not in change["stop"]]
             if write:
-                new["may sign in"] = write["authorized"]
+                new["can sign in"] = write["authorized"]
                 new["password"] = "as declared" if write["password"] is not None else old["password"]
         before[name], after[name] = old, new
     return {"before": before, "after": after}

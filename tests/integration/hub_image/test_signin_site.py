@@ -128,7 +128,7 @@ def test_github_alone_has_administrators_of_its_own_and_demotes_them(site: Local
     users = [{"name": "dave", "groups": ["x"]}]
     demoting = {**alone, "jupyterhub_undeclared_admins": "demote", "jupyterhub_users": users}
     told = " ".join(site.run(**demoting).output.split())
-    assert "carol: no administrator any more, as not declared" in told
+    assert "carol: administrator rights removed, because not declared" in told
     assert "dave: added to the hub, joined group x" in told
     again = site.run(**demoting)
     assert again.recap["changed"] == 0, again.output

@@ -154,7 +154,7 @@ def test_who_is_taken_off_admin_users_is_named_and_demoted_when_told(
         assert module()["undeclared_admins"] == expected
         assert carol.get("admin").status_code == 200, "nobody is demoted before it is said"
         told = module(undeclared_admins="demote")
-        assert told["messages"] == [f"{name}: no administrator any more, as not declared" for name in expected]
+        assert told["messages"] == [f"{name}: administrator rights removed, because not declared" for name in expected]
         assert carol.signed_in()
         assert carol.get("admin").status_code == 403
         assert module(undeclared_admins="demote")["changed"] is False
@@ -192,14 +192,14 @@ def test_people_of_other_ways_are_declared_as_native_ones_are(
         assert person.get("admin").status_code == 200
         assert person.api("GET", "users/github:alice").json()["groups"] == ["course"]
         told = declare({**alice, "admin": False, "groups": []})
-        assert told["messages"] == ["github:alice: no administrator any more, left group course"]
+        assert told["messages"] == ["github:alice: administrator rights removed, left group course"]
         assert person.get("admin").status_code == 403
         for refused, said in (
             ({"name": "github:alice", "state": "disabled"}, "github:alice: only native accounts have passwords"),
             ({"name": "olga", "password": PASSWORD}, "olga: only native accounts have passwords"),
-            ({"name": "github:carol", "admin": False}, "admin_users in the settings of a way to sign in would make"),
-            ({"name": "other:bob"}, "'other:bob' cannot be a user's name"),
-            ({"name": "github:a b"}, "'github:a b' cannot be a user's name"),
+            ({"name": "github:carol", "admin": False}, "admin_users in the settings of an authenticator makes"),
+            ({"name": "other:bob"}, "'other:bob' cannot be a user name"),
+            ({"name": "github:a b"}, "'github:a b' cannot be a user name"),
         ):
             with pytest.raises(ModuleError, match=said):
                 declare(refused)
@@ -207,7 +207,7 @@ def test_people_of_other_ways_are_declared_as_native_ones_are(
             jupyterhub_user, name=hub.name, user="github:alice", state="absent", directory=str(tmp_path / "backups"),
             token_file=str(tmp_path / "secrets" / "api_token"),
         )  # fmt: skip
-        assert gone["message"] == "user github:alice was deleted, and removed: no volume"
+        assert gone["messages"] == ["user github:alice was deleted, with no volumes"]
         assert not person.signed_in()
     finally:
         hub.remove()

@@ -73,7 +73,7 @@ def test_the_first_run_makes_them_and_shows_no_password(site: LocalSite) -> None
     with ProcessList(PASSWORD) as processes:
         done = site.run("-vvv", "--diff")
     told = done.output
-    assert "alice: account made, added to the hub, made an administrator, joined group teachers" in told
+    assert "alice: account created, added to the hub, made an administrator, joined group teachers" in told
     assert "password: as declared" in told
     assert PASSWORD not in told
     assert processes.looks > 20
@@ -130,7 +130,7 @@ def test_user_yml_disables_and_authorizes(site: LocalSite, tmp_path: Path) -> No
     alice = signed_in(site, "alice")
     assert alice is not None
     told = " ".join(site.run("-e", "user=alice", "-e", "do=disable", playbook="user.yml").output.split())
-    assert "alice: disabled: signed out everywhere" in told
+    assert "alice: disabled, signed out everywhere" in told
     assert alice.me() is None
     assert signed_in(site, "alice") is None
     would = site.run("-e", "user=alice", "-e", "do=authorize", playbook="user.yml", check=True)
@@ -153,7 +153,7 @@ def test_user_yml_disables_and_authorizes(site: LocalSite, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-e", "user=alcie", "-e", "do=disable"], "the hub knows no alcie; look for the right name"),
+        (["-e", "user=alcie", "-e", "do=disable"], "the hub does not know alcie; check the name"),
         (["-e", "user=alice", "-e", "do=remove"], "value of jupyterhub_user_do must be one of: authorize, disable"),
     ],
 )

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import requests
-from ansible.module_utils.jupyterhub_deploy.users import accounts_program
 
 import jupyterhub_users
+from jupyterhub_deploy_hub import accounts
 from support.modules import ModuleError, run
 from support.signin_hub import (
     ADMIN_PASSWORD,
@@ -140,11 +140,11 @@ def test_check_mode_tells_and_changes_nothing(site: Site) -> None:
     told = site.declare(ALICE, BOB, CAROL, check=True, diff=True)
     assert told["changed"] is True
     assert told["messages"] == [
-        "alice: account made, added to the hub, made an administrator, joined group teachers",
-        "bob: account made, added to the hub, joined group course-a, joined group course-b",
-        "carol: name reserved: there is no password yet, added to the hub",
+        "alice: account created, added to the hub, made an administrator, joined group teachers",
+        "bob: account created, added to the hub, joined group course-a, joined group course-b",
+        "carol: name reserved until a password is set, added to the hub",
     ]
-    assert told["diff"]["before"]["bob"]["may sign in"] is False
+    assert told["diff"]["before"]["bob"]["can sign in"] is False
     assert told["diff"]["after"]["bob"]["groups"] == ["course-a", "course-b"]
     assert site.everything() == before
 
@@ -214,7 +214,7 @@ def test_demotion_really_demotes(site: Site) -> None:
     token = site.token(alice, "alice")
     assert site.api("GET", "users", token).ok
     assert site.api("POST", "users/alice/server", token).ok
-    assert site.declare({**ALICE, "admin": False})["messages"] == ["alice: no administrator any more"]
+    assert site.declare({**ALICE, "admin": False})["messages"] == ["alice: administrator rights removed"]
     assert alice.signed_in()
     assert site.servers() == ["alice"]
     assert site.api("DELETE", "users/alice/server", token).ok
@@ -227,7 +227,7 @@ def test_demotion_really_demotes(site: Site) -> None:
 
 def test_a_name_in_admin_users_of_the_configuration_is_refused_as_no_administrator(site: Site) -> None:
     before = site.everything()
-    with pytest.raises(ModuleError, match="erin is no administrator as declared, but admin_users in"):
+    with pytest.raises(ModuleError, match="erin is not declared as an administrator, but admin_users in"):
         site.declare({"name": "erin", "admin": False})
     assert site.everything() == before
     assert site.declare({"name": "erin", "admin": True, "password": PASSWORD})["changed"] is True
@@ -240,7 +240,7 @@ def test_administrators_that_nobody_declares_are_named_and_demoted_only_when_tol
     assert site.declare({"name": "alice"})["undeclared_admins"] == ["zoe"]
     assert site.users()["zoe"]["admin"] is True
     told = site.declare({"name": "alice"}, undeclared_admins="demote")
-    assert told["messages"] == ["zoe: no administrator any more, as not declared"]
+    assert told["messages"] == ["zoe: administrator rights removed, because not declared"]
     assert {name for name, user in site.users().items() if user["admin"]} == {"admin", "erin"}
 
 
@@ -251,7 +251,7 @@ def test_a_disabled_user_is_out_with_cookie_tokens_and_server(site: Site) -> Non
     assert site.api("POST", "users/bob/server", token).ok
     assert site.servers() == ["bob"]
     told = site.declare({"name": "bob", "state": "disabled"})
-    assert told["messages"] == ["bob: disabled: signed out everywhere, running servers stopped"]
+    assert told["messages"] == ["bob: disabled, signed out everywhere, running servers stopped"]
     assert not bob.signed_in()
     assert site.api("GET", "user", token).status_code == 403
     assert site.api("POST", "users/bob/server", token).status_code == 403
@@ -292,13 +292,13 @@ def test_what_cannot_be_is_refused_whole(site: Site) -> None:
     with pytest.raises(ModuleError) as refused:
         site.declare({"name": "new"}, *names, {"name": "admin", "state": "disabled"})
     said = str(refused.value)
-    assert "'a:b' cannot be a user's name. A user name cannot contain :" in said
+    assert "'a:b' cannot be a user name. A user name cannot contain :" in said
     assert "bob is declared 2 times" in said
     assert "the password of eve: The password is too long" in said
     assert "admin is jupyterhub_admin_user" in said
-    with pytest.raises(ModuleError, match="bob is declared absent and still there; no user was changed"):
+    with pytest.raises(ModuleError, match="bob is declared absent but still exists; no user was changed"):
         site.declare({"name": "new"}, {"name": "bob", "state": "absent"})
-    with pytest.raises(ModuleError, match="the hub knows no alcie; look for the right name"):
+    with pytest.raises(ModuleError, match="the hub does not know alcie; check the name"):
         site.declare({"name": "alcie"}, create=False)
     assert site.everything() == before
 
@@ -316,7 +316,7 @@ def test_no_password_and_no_token_is_left_anywhere(site: Site) -> None:
     said = "".join(site.said) + site.hub.logs() + docker("inspect", site.hub.name).stdout
     assert PASSWORD not in said
     assert OTHER not in said
-    notes = site.hub.sql("SELECT count(*) FROM api_tokens WHERE note = '" + accounts_program.TOKEN_NOTE + "'")
+    notes = site.hub.sql("SELECT count(*) FROM api_tokens WHERE note = '" + accounts.TOKEN_NOTE + "'")
     assert notes == [[0]]
 
 

@@ -54,13 +54,13 @@ def test_a_user_who_is_as_declared_needs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "account", "known", "said"),
+    ("declared", "account", "known", "message"),
     [
-        (user(), None, None, "name reserved: there is no password yet, added to the hub"),
-        (user(password=SECRET), None, None, "account made, added to the hub"),
+        (user(), None, None, "name reserved until a password is set, added to the hub"),
+        (user(password=SECRET), None, None, "account created, added to the hub"),
         (user(admin=True), OPEN, None, "added to the hub, made an administrator"),
         (user(admin=True), OPEN, hub_user(), "made an administrator"),
-        (user(admin=False), OPEN, hub_user(True), "no administrator any more"),
+        (user(admin=False), OPEN, hub_user(True), "administrator rights removed"),
         (user(groups=["b"]), OPEN, hub_user(groups=("a",)), "joined group b, left group a"),
         (user(groups=[]), OPEN, hub_user(groups=("a",)), "left group a"),
         (user(), WAITING, hub_user(), "authorized"),
@@ -72,21 +72,21 @@ def test_a_user_who_is_as_declared_needs_nothing() -> None:
         ),
         (user(password=SECRET), LOCKED, hub_user(), "password set"),
         (user(password=SECRET, update_password="always"), OPEN, hub_user(), "password replaced, signed out everywhere"),
-        (user(state="disabled"), OPEN, None, "disabled: signed out everywhere"),
-        (user(state="disabled"), None, None, "disabled: nobody can sign up under this name"),
+        (user(state="disabled"), OPEN, None, "disabled, signed out everywhere"),
+        (user(state="disabled"), None, None, "disabled, so that nobody can sign up under this name"),
         (
             user(state="disabled"),
             OPEN,
             hub_user(True, servers=("", "gpu")),
-            "disabled: signed out everywhere, running servers stopped, no administrator any more",
+            "disabled, signed out everywhere, running servers stopped, administrator rights removed",
         ),
         (user(state="disabled"), WAITING, hub_user(servers=("",)), "running servers stopped"),
-        (user(state="absent"), OPEN, None, "to be removed"),
+        (user(state="absent"), OPEN, None, "to be deleted"),
     ],
 )
-def test_each_wish_is_said_and_done(declared, account, known, said) -> None:
+def test_each_change_has_a_message(declared, account, known, message) -> None:
     found = todo(declared, account, known)
-    assert plan.sentences([found]) == [f"alice: {said}"]
+    assert plan.messages([found]) == [f"alice: {message}"]
 
 
 def test_what_is_not_given_is_left_as_it_is() -> None:
@@ -102,9 +102,9 @@ def test_disabling_ends_everything_and_a_new_password_only_sessions() -> None:
 def test_a_hub_without_native_accounts_gets_none() -> None:
     (found,) = plan.plan([user(admin=True)], seen(), {}, native=False)
     assert found["account"] is None
-    assert found["said"] == ["added to the hub", "made an administrator"]
+    assert found["done"] == ["added to the hub", "made an administrator"]
     with pytest.raises(DeployError, match="only native accounts have passwords and can be disabled"):
-        plan.checked([user(password=SECRET)], seen(), native=False)
+        plan.check_declared([user(password=SECRET)], seen(), native=False)
 
 
 def test_who_comes_by_another_way_gets_groups_and_no_account() -> None:
@@ -112,16 +112,16 @@ def test_who_comes_by_another_way_gets_groups_and_no_account() -> None:
     declared = user("github:bob", groups=["course"])
     (found,) = plan.plan([declared], known, {}, native=True)
     assert (found["account"], found["add"], found["join"]) == (None, True, ["course"])
-    for refused, said in (
+    for refused, message in (
         (
             {"password": SECRET},
-            "github:bob: only native accounts have passwords and can be disabled; take the name out",
+            "github:bob: only native accounts have passwords and can be disabled; remove the name from",
         ),
         ({"state": "disabled"}, "github:bob: only native accounts have passwords"),
-        ({"admin": False}, "admin_users in the settings of a way to sign in would make github:bob one"),
+        ({"admin": False}, "admin_users in the settings of an authenticator makes github:bob one"),
     ):
-        with pytest.raises(DeployError, match=said):
-            plan.checked([{**declared, **refused}], known, native=True)
+        with pytest.raises(DeployError, match=message):
+            plan.check_declared([{**declared, **refused}], known, native=True)
 
 
 def test_the_hubs_own_administrator_gets_groups_alone() -> None:
@@ -130,29 +130,29 @@ def test_the_hubs_own_administrator_gets_groups_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("declared", "said"),
+    ("declared", "message"),
     [
         ([user("Alice"), user("alice")], "alice is declared 2 times"),
         ([user("admin", state="disabled")], "admin is jupyterhub_admin_user, always an administrator"),
         ([user("admin", admin=False)], "admin is jupyterhub_admin_user"),
         ([user("admin", password=SECRET)], "admin is jupyterhub_admin_user"),
-        ([user(state="disabled", admin=True)], "alice is declared disabled and an administrator; take out admin"),
-        ([user(state="absent", password=SECRET)], "alice is declared absent with a password; take it out"),
+        ([user(state="disabled", admin=True)], "alice is declared disabled and an administrator; remove admin"),
+        ([user(state="absent", password=SECRET)], "alice is declared absent with a password; remove password"),
     ],
 )
-def test_contradictions_are_refused_without_a_secret(declared, said) -> None:
+def test_contradictions_are_refused_without_a_secret(declared, message) -> None:
     with pytest.raises(DeployError) as refused:
-        plan.checked(declared, seen(*[one["name"] for one in declared]), native=True)
-    assert said in str(refused.value)
+        plan.check_declared(declared, seen(*[one["name"] for one in declared]), native=True)
+    assert message in str(refused.value)
     assert SECRET not in str(refused.value)
 
 
 def test_who_is_promoted_by_the_configuration_cannot_be_declared_none() -> None:
     promoted = seen(admins_by_configuration=["admin", "alice"])
     for declared in (user(admin=False), user(state="disabled")):
-        with pytest.raises(DeployError, match="admin_users in jupyterhub_extra_config would make alice one at each"):
-            plan.checked([declared], promoted, native=True)
-    assert plan.checked([user()], promoted, native=True)
+        with pytest.raises(DeployError, match="admin_users in jupyterhub_extra_config makes alice one at each"):
+            plan.check_declared([declared], promoted, native=True)
+    assert plan.check_declared([user()], promoted, native=True)
 
 
 def test_undeclared_administrators_are_found() -> None:
@@ -169,7 +169,7 @@ def test_removal_names_who_and_how() -> None:
 
 
 def test_somebody_who_has_to_be_there_is_missed_by_name() -> None:
-    with pytest.raises(DeployError, match="the hub knows no alcie"):
+    with pytest.raises(DeployError, match="the hub does not know alcie"):
         plan.require([user("alcie")], seen("alcie"), {"alice": hub_user()})
     plan.require([user()], seen(accounts={"alice": OPEN}), {})
 
@@ -193,12 +193,12 @@ ACCOUNTS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([OPEN, LOCKED
 def test_done_once_there_is_nothing_left_and_nobody_else_was_touched(declared, known, accounts) -> None:
     looked = seen(*NAMES, accounts=accounts)
     try:
-        users = plan.checked(declared, looked, native=True)
+        users = plan.check_declared(declared, looked, native=True)
     except DeployError:
         return
     todos = plan.plan(users, looked, known, native=True)
     assert {one["name"] for one in todos} <= {one["name"] for one in declared}
-    assert SECRET not in str(plan.diff(todos, looked, known)) + str(plan.sentences(todos))
+    assert SECRET not in str(plan.diff(todos, looked, known)) + str(plan.messages(todos))
     after, accounts_after = done(todos, known, accounts)
     assert plan.plan(users, {**looked, "accounts": accounts_after}, after, native=True) == []
     for one in users:

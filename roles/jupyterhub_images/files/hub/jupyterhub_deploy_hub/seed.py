@@ -59,17 +59,24 @@ def read_password(path: Path) -> str:
     return password
 
 
-def configured_db_url(config_file: Path) -> str:
-    """Return ``c.JupyterHub.db_url``, which the operator's extra configuration may have set."""
-    if not config_file.exists():
-        return DEFAULT_DB_URL
+def load_config(config_file: Path) -> Any:
+    """Return the hub's configuration; raise HubError when the file does not load."""
     from traitlets.config.loader import PyFileConfigLoader
 
     try:
-        config = PyFileConfigLoader(str(config_file)).load_config()
+        return PyFileConfigLoader(str(config_file)).load_config()
     except Exception as error:  # the operator's Python may raise anything
         raise HubError(f"{config_file} does not load ({type(error).__name__}: {error}).") from error
+
+
+def db_url(config: Any) -> str:
+    """Return ``c.JupyterHub.db_url``, which the operator's extra configuration may have set."""
     return str(config.get("JupyterHub", {}).get("db_url", DEFAULT_DB_URL))
+
+
+def configured_db_url(config_file: Path) -> str:
+    """Return where the hub keeps its database, by its configuration file if there is one."""
+    return db_url(load_config(config_file)) if config_file.exists() else DEFAULT_DB_URL
 
 
 def account_exists_in_sqlite(url: str, name: str) -> bool:
@@ -96,7 +103,7 @@ def _write(name: str, password: str, url: str, set_password: bool) -> bool:
         with new_session_factory(url)() as session:
             row = UserInfo.find(session, name)
             if row is None:
-                return _insert_unless_there(session, UserInfo, name, bcrypt.hashpw(password.encode(), bcrypt.gensalt()))
+                return insert_account(session, name, bcrypt.hashpw(password.encode(), bcrypt.gensalt()))
             if not set_password or (row.is_authorized and bcrypt.checkpw(password.encode(), row.password)):
                 return False
             row.password = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
@@ -111,11 +118,12 @@ def _write(name: str, password: str, url: str, set_password: bool) -> bool:
         raise HubError(f"the admin {name!r} cannot be written to the database: {reason}.") from error
 
 
-def _insert_unless_there(session: Any, table: Any, name: str, digest: bytes) -> bool:
-    """Insert in one statement: the column is not unique upstream, and two starts may race. Return who was first."""
+def insert_account(session: Any, name: str, digest: bytes) -> bool:
+    """Insert an account in one statement; return False when there is one: the column is not unique upstream."""
+    from nativeauthenticator.orm import UserInfo
     from sqlalchemy import exists, insert, literal, select
 
-    new = table(username=name, password=digest)  # makes the secret for two-factor codes as the library does
+    new = UserInfo(username=name, password=digest)  # generates the secret for two-factor codes
     values = {
         "username": literal(name),
         "password": literal(digest),
@@ -124,8 +132,8 @@ def _insert_unless_there(session: Any, table: Any, name: str, digest: bytes) -> 
         "has_2fa": literal(False),
         "otp_secret": literal(new.otp_secret),
     }
-    missing = ~exists(select(table.id).where(table.username == name))
-    done = session.execute(insert(table).from_select(list(values), select(*values.values()).where(missing)))
+    missing = ~exists(select(UserInfo.id).where(UserInfo.username == name))
+    done = session.execute(insert(UserInfo).from_select(list(values), select(*values.values()).where(missing)))
     session.commit()
     return bool(done.rowcount)
 

@@ -1,0 +1,47 @@
+"""What stops the deletion of a user's volume (tests/integration/users/test_delete.py deletes users on a real hub)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
+
+VOLUME = Volume("lab-user-bob", "bob", "local", {}, {}, "/volumes/lab-user-bob/_data")
+BY_NAME = {"Type": "volume", "Name": VOLUME.name, "Source": VOLUME.mountpoint}
+BY_PATH = {"Type": "bind", "Source": VOLUME.mountpoint}
+BELOW = {"Type": "bind", "Source": f"{VOLUME.mountpoint}/course"}
+BESIDE = {"Type": "bind", "Source": f"{VOLUME.mountpoint}-2"}
+
+
+class Client:
+    """As much of a Docker client as the check uses."""
+
+    def __init__(self, *containers: dict[str, Any]) -> None:
+        self.listed = containers
+
+    def containers(self, filters: dict[str, Any] | None = None, **_: Any) -> list[dict[str, Any]]:
+        """Docker finds the containers of a volume by its name only."""
+        name = (filters or {}).get("volume")
+        return [one for one in self.listed if not name or any(mount.get("Name") == name for mount in one["Mounts"])]
+
+
+def removal(state: str, mount: dict[str, Any]) -> Removal:
+    made = object.__new__(Removal)
+    made.user = "bob"
+    made.client = Client({"Id": "1", "Names": ["/other"], "State": state, "Mounts": [mount], "Labels": {}})
+    return made
+
+
+@pytest.mark.parametrize("mount", [BY_NAME, BY_PATH, BELOW], ids=["by name", "by path", "a part of it"])
+@pytest.mark.parametrize("state", ["running", "paused", "restarting"])
+def test_a_volume_in_use_is_not_deleted(state: str, mount: dict[str, Any]) -> None:
+    with pytest.raises(DeployError, match=r"^volume lab-user-bob is in use by container other; nothing of bob was"):
+        removal(state, mount).check_unused(VOLUME)
+
+
+@pytest.mark.parametrize(("state", "mount"), [("exited", BY_NAME), ("created", BY_PATH), ("running", BESIDE)])
+def test_an_unused_volume_may_be_deleted(state: str, mount: dict[str, Any]) -> None:
+    removal(state, mount).check_unused(VOLUME)
