@@ -21,7 +21,12 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import (
     name_of,
 )
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
-from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, containers_using, users_volumes
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import (
+    Volume,
+    containers_using,
+    needs_container,
+    users_volumes,
+)
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api
 from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
@@ -64,11 +69,11 @@ class Removal:
         found = users_volumes(self.hub, [Volume.of(one) for one in described])
         mine = [one for one in found if one.is_of(self.user, self.hub)]
         for volume in mine:
-            if volume.driver != "local" or volume.options:
+            reason = needs_container(volume)
+            if reason:
                 raise DeployError(
-                    f"volume {volume.name} of {self.user} has driver {volume.driver} with options "
-                    f"{volume.options or 'none'}; the host cannot check that its backup is complete, so remove the "
-                    "volume yourself, then try again"
+                    f"{reason}; the host cannot check that its backup is complete, so remove the volume yourself, then "
+                    "try again"
                 )
         return mine
 
