@@ -3,9 +3,9 @@ configuration and a database that a hub can be tried against, and the servers th
 
 from __future__ import annotations
 
-import fcntl
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers.container import LOG_LINES
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import SwappedContainer
@@ -41,7 +41,7 @@ class HubContainer(SwappedContainer):
         if not successor or not (successor["Config"].get("Labels") or {}).get(LABEL_STANDS_BY):
             return False
         volume = next(mount["Name"] for mount in successor["Mounts"] if mount["Destination"] == hub_spec.DATA_TARGET)
-        return is_locked(f"{self.client.inspect_volume(volume)['Mountpoint']}/{LOCK_NAME}")
+        return files.is_locked(f"{self.client.inspect_volume(volume)['Mountpoint']}/{LOCK_NAME}")
 
     def before_return(self, container: dict[str, Any]) -> None:
         """Give a hub that is to run again the database that it can read: its successor may have upgraded the schema.
@@ -124,15 +124,3 @@ class HubContainer(SwappedContainer):
 def _with_notebook_image(spec: Spec) -> Spec:
     environment = {**spec["environment"], "DOCKER_NOTEBOOK_IMAGE": spec["notebook_image"]}
     return {**spec, "environment": environment}
-
-
-def is_locked(path: str) -> bool:
-    """Tell whether any process holds a lock on a file; ``False`` when there is no such file."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.backup import reader, store
 from ansible.module_utils.jupyterhub_deploy.backup.store import HUB_FOLDER, Backup
 from ansible.module_utils.jupyterhub_deploy.containers import hub as hub_container
@@ -226,7 +227,7 @@ class Restore:
         """
         if self.hub.observe():
             self.client.stop(self.name, timeout=STOP_TIMEOUT)
-        if hub_container.is_locked(str(places.data / hub_container.LOCK_NAME)):
+        if files.is_locked(str(places.data / hub_container.LOCK_NAME)):
             raise DeployError(
                 f"another hub than container {self.name} uses volume {self.volume}; stop it, then try again"
             )

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.containers import hub as hub_container
+from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 
 from jupyterhub_deploy_hub import start
 
@@ -56,13 +58,28 @@ def test_a_second_hub_says_that_it_stands_by_and_follows_when_the_first_has_ende
 
 def test_the_host_sees_whether_a_hub_holds_the_lock(hub, tmp_path):
     path = str(tmp_path / hub_container.LOCK_NAME)
-    assert not hub_container.is_locked(path), "there is no such file yet"
+    assert not files.is_locked(path), "there is no such file yet"
     first = hub()
     first.stdout.readline()
-    assert hub_container.is_locked(path)
+    assert files.is_locked(path)
     first.kill()
     first.wait()
-    assert not hub_container.is_locked(path)
+    assert not files.is_locked(path)
+
+
+def test_a_lock_that_cannot_be_examined_is_not_taken_for_free(tmp_path):
+    (tmp_path / "data").touch()
+
+    class Client:
+        def inspect_container(self, name):
+            labels = {hub_container.LABEL_STANDS_BY: "1"}
+            return {"Config": {"Labels": labels}, "Mounts": [{"Name": "lab-data", "Destination": hub_spec.DATA_TARGET}]}
+
+        def inspect_volume(self, name):
+            return {"Mountpoint": str(tmp_path / "data")}
+
+    with pytest.raises(NotADirectoryError):
+        hub_container.HubContainer(Client(), "lab", "", 1).can_stand_by()
 
 
 def test_hub_and_host_speak_of_the_same_file_in_the_same_words():
