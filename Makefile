@@ -33,7 +33,7 @@ backup: $(CONTROL) ## back up the hub and its users' volumes on the host, as far
 	ansible-playbook backup.yml$(if $(ARGS), $(ARGS))
 
 verify: $(CONTROL) ## read the backups again and say which are good
-	ansible-playbook verify_backups.yml$(if $(ARGS), $(ARGS))
+	ansible-playbook playbooks/verify_backups.yml$(if $(ARGS), $(ARGS))
 
 restore: $(CONTROL) ## list what can be restored; ARGS='-e user=alice' restores
 	ansible-playbook restore.yml$(if $(ARGS), $(ARGS))
@@ -42,7 +42,7 @@ status: $(CONTROL) ## show each hub, its proxy and its servers with their images
 	ansible-playbook status.yml$(if $(ARGS), $(ARGS))
 
 upgrade: $(CONTROL) ## backup, site and status, in that order: for a new version or image
-	ansible-playbook playbooks/upgrade.yml$(if $(ARGS), $(ARGS))
+	ansible-playbook upgrade.yml$(if $(ARGS), $(ARGS))
 
 check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 	yamllint --strict .

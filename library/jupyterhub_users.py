@@ -36,7 +36,7 @@ options:
         description:
           - V(present) is a user who can sign in. An account that waits for approval is authorized.
           - V(disabled) is a user who cannot sign in. Sessions and tokens end and servers are stopped; files are kept.
-          - V(absent) is refused while the user exists; C(delete_user.yml) deletes one and archives the files.
+          - V(absent) is refused while the user exists; C(playbooks/delete_user.yml) deletes one and archives the files.
         type: str
         choices: [present, disabled, absent]
         default: present

@@ -55,6 +55,9 @@ def shown(value: Any) -> str:
     """Return a default as an operator would write it in YAML on one line."""
     if value is None:
         return "none"
+    other_setting = re.fullmatch(r"\{\{ (\w+) \| default\(.*\) \}\}", str(value))
+    if other_setting:
+        return f"the value of `{other_setting[1]}`"
     text: str = yaml.safe_dump(value, default_flow_style=True, width=1000, allow_unicode=True)
     return "`" + text.removesuffix("\n").removesuffix("\n...").strip() + "`"
 
@@ -108,9 +111,8 @@ def settings_page(specs: Mapping[str, Mapping[str, Any]]) -> str:
         "",
         "# Settings",
         "",
-        "Every setting of every role. Those of `jupyterhub` are the ones that an operator touches; write them in",
-        "`inventory/group_vars/jupyterhub.yml` (or `host_vars/`), never under `vars:` in `hosts.yml`, where the",
-        "project's own values would win. The other roles get theirs from `group_vars/all/`.",
+        "Every setting of every role. Those of `jupyterhub` are the ones that an operator changes; write them in",
+        "`inventory/group_vars/jupyterhub.yml`. Several settings of the other roles follow them by default.",
         "",
     ]
     for role in sorted(specs, key=lambda name: (ROLE_ORDER.index(name) if name in ROLE_ORDER else 99, name)):

@@ -1,10 +1,12 @@
-"""What the parts of the project promise each other: names, defaults, entry points, where playbooks live."""
+"""The rules that join the parts of the project: names, defaults, entry points, and where playbooks are."""
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+PYTHON = "ansible_python_interpreter"
 LEFT_BY_TOOLS = {".git", ".venv", ".cache", ".ansible", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__"}
 
 
@@ -31,6 +34,11 @@ def load(path: Path) -> Any:
     if not path.exists():
         return {}
     return yaml.load(path.read_text(encoding="utf-8"), Loader=AnyTagLoader) or {}
+
+
+PLAYBOOKS = sorted(
+    path for path in [*ROOT.glob("*.yml"), *ROOT.glob("playbooks/*.yml")] if isinstance(load(path), list)
+)
 
 
 def specs(role: str) -> dict[str, Any]:
@@ -67,7 +75,8 @@ def test_defaults_are_what_the_specs_say(role: str) -> None:
     options = specs(role)["main"].get("options") or {}
     promised = {name: option.get("default") for name, option in options.items() if not option.get("required")}
 
-    assert load(ROOT / "roles" / role / "defaults/main.yml") == promised
+    defaults = load(ROOT / "roles" / role / "defaults/main.yml")
+    assert {name: value for name, value in defaults.items() if name != PYTHON} == promised
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -111,39 +120,107 @@ def test_spec_says_everything_that_the_reference_prints(role: str) -> None:
             assert option.get("type"), name
 
 
-def test_playbooks_directory_only_composes() -> None:
-    # Root group_vars/ are not loaded for a real play in playbooks/; only for one in a playbook of the root.
-    for path in (ROOT / "playbooks").glob("**/*.yml"):
-        for entry in load(path):
-            imported = entry.get("ansible.builtin.import_playbook", entry.get("import_playbook"))
-            assert imported, f"{path} has a play of its own; put it beside site.yml"
-            assert (path.parent / imported).resolve().parent == ROOT, path
+def read_elsewhere(expression: str) -> tuple[str, Any] | None:
+    """Return the variable and the fallback of ``{{ variable | default(fallback) }}``, ``None`` for anything else."""
+    match = re.fullmatch(r"\{\{ (\w+) \| default\((.*)\) \}\}", expression)
+    try:
+        return (match[1], ast.literal_eval(match[2])) if match else None
+    except (SyntaxError, ValueError):  # the fallback is an expression itself
+        return None
 
 
-def test_root_playbooks_are_real_plays() -> None:
-    playbooks = [path for path in ROOT.glob("*.yml") if isinstance(load(path), list)]
+def test_defaults_read_from_another_role_are_those_of_that_role() -> None:
+    # A role that is used without the other one has to behave the same.
+    defaults = {role: load(ROOT / "roles" / role / "defaults/main.yml") for role in ROLES}
+    of_all = {name: value for found in defaults.values() for name, value in found.items()}
+    read = {name: read_elsewhere(str(value)) for name, value in of_all.items()}
+    wrong = {
+        name: pair for name, pair in read.items() if pair and (pair[0] not in of_all or of_all[pair[0]] != pair[1])
+    }
 
-    assert ROOT / "site.yml" in playbooks
-    for path in playbooks:
-        for play in load(path):
-            assert "hosts" in play, f"{path} imports a playbook; root group_vars may then be missed"
+    assert read["jupyterhub_images_source"] == ("jupyterhub_image_source", "pull")
+    assert wrong == {}
 
 
-def test_root_group_vars_hold_only_all() -> None:
-    # A group's file there would win over the same group's file of the site's own inventory.
-    assert [path.name for path in (ROOT / "group_vars").iterdir()] == ["all"]
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_uses_the_python_of_the_distribution(role: str) -> None:
+    assert load(ROOT / "roles" / role / "defaults/main.yml")[PYTHON] == "/usr/bin/python3"
 
 
-def test_site_sees_the_root_group_vars() -> None:
-    wanted = {name for path in (ROOT / "group_vars/all").glob("*.yml") for name in load(path)}
-    assert "jupyterhub_images_source" in wanted
-    program = Path(sys.executable).with_name("ansible-inventory")
-    inventory = ["-i", str(ROOT / "inventory/hosts.yml"), "--playbook-dir", str(ROOT)]
-    listing = subprocess.run([program, *inventory, "--list"], check=True, capture_output=True, text=True)
-    seen = json.loads(listing.stdout)
+def test_the_root_has_the_playbooks_of_every_week() -> None:
+    names = {path.name for path in PLAYBOOKS if path.parent == ROOT}
 
-    for host in seen["jupyterhub"]["hosts"]:
-        assert wanted <= set(seen["_meta"]["hostvars"][host])
+    assert names == {"backup.yml", "restore.yml", "site.yml", "status.yml", "upgrade.yml"}
+
+
+def test_no_variables_are_loaded_from_the_root_only() -> None:
+    # Ansible loads group_vars/ and host_vars/ beside a playbook only for plays of that very directory.
+    assert [name for name in ("group_vars", "host_vars") if (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("folder", ["action_plugins", "filter_plugins", "library", "module_utils", "roles"])
+def test_plays_in_playbooks_find_what_is_beside_site_yml(folder: str) -> None:
+    link = ROOT / "playbooks" / folder
+
+    assert link.is_symlink()
+    assert link.readlink() == Path("..", folder)
+
+
+def play(playbook: Path, directory: Path, *arguments: str, **facts: Any) -> str:
+    """Run a playbook from a directory without our ansible.cfg, against this machine; return what it printed."""
+    inventory = {"jupyterhub": {"hosts": {"server": {"ansible_connection": "local", "ansible_become": False, **facts}}}}
+    (directory / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
+    (directory / "empty.cfg").touch()
+    program = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [program, playbook, "-i", directory / "hosts.json", *arguments],
+        cwd=directory, env={**os.environ, "ANSIBLE_CONFIG": str(directory / "empty.cfg")}, check=False,
+        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return f"{done.stdout}\nexit code {done.returncode}"
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
+def test_playbook_finds_its_roles_and_modules_from_any_directory(playbook: Path, tmp_path: Path) -> None:
+    assert "\nexit code 0" in play(playbook, tmp_path, "--syntax-check")
+
+
+def test_a_playbook_of_the_operator_can_import_all_of_ours(tmp_path: Path) -> None:
+    own = tmp_path / "own.yml"
+    own.write_text(json.dumps([{"ansible.builtin.import_playbook": str(path)} for path in PLAYBOOKS]))
+
+    assert "\nexit code 0" in play(own, tmp_path, "--syntax-check")
+
+
+@pytest.mark.parametrize("imported", [False, True], ids=["directly", "imported"])
+def test_plays_in_playbooks_run_with_plugins_and_module_utils(imported: bool, tmp_path: Path) -> None:
+    playbook = ROOT / "playbooks/verify_backups.yml"
+    if imported:
+        playbook = tmp_path / "own.yml"
+        playbook.write_text(
+            json.dumps([{"ansible.builtin.import_playbook": str(ROOT / "playbooks/verify_backups.yml")}])
+        )
+    output = play(playbook, tmp_path, "-vvv", jupyterhub_name="jhd-test-contract")
+
+    # The action plugin runs the module as a job; its module_utils say this.
+    assert "/var/backups/jhd-test-contract does not exist" in output
+    assert "ansible.builtin.async_status" in output or "async_status.py" in output
+
+
+def test_roles_read_the_settings_of_the_inventory_and_have_defaults(tmp_path: Path) -> None:
+    probe = tmp_path / "probe.yml"
+    names = ["jupyterhub_images_source", "jupyterhub_images_for", "jupyterhub_images_keep", PYTHON]
+    shown = {"msg": "{{ [" + ", ".join(names) + "] | to_json }}"}
+    role = {"name": str(ROOT / "roles/jupyterhub_images"), "tasks_from": "main"}
+    tasks = [{"ansible.builtin.debug": shown}, {"ansible.builtin.import_role": role, "when": False}]
+    (tmp_path / "library").symlink_to(ROOT / "library")
+    probe.write_text(json.dumps([{"hosts": "jupyterhub", "gather_facts": False, "tasks": tasks}]))
+
+    defaults = play(probe, tmp_path)
+    assert r"[\"pull\", \"jupyterhub\", 2, \"/usr/bin/python3\"]" in defaults, defaults
+    settings = {"jupyterhub_image_source": "build", "jupyterhub_name": "lab", "jupyterhub_keep_images": 5}
+    own = play(probe, tmp_path, **settings, **{PYTHON: sys.executable})
+    assert rf"[\"build\", \"lab\", 5, \"{sys.executable}\"]" in own, own
 
 
 def test_no_package_host_is_named() -> None:

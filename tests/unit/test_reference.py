@@ -28,7 +28,15 @@ def test_markup_keeps_brackets_inside_code() -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("", "`''`"), ([], "`[]`"), (True, "`true`"), (8000, "`8000`"), (None, "none"), ("a", "`a`")],
+    [
+        ("", "`''`"),
+        ([], "`[]`"),
+        (True, "`true`"),
+        (8000, "`8000`"),
+        (None, "none"),
+        ("a", "`a`"),
+        ("{{ b | default('a') }}", "the value of `b`"),
+    ],
 )
 def test_defaults_are_shown_as_yaml(value: object, expected: str) -> None:
     assert reference.shown(value) == expected

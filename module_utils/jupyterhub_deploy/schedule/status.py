@@ -93,12 +93,12 @@ def text(status: dict[str, Any], now: datetime) -> str:
         )
         unread = sum(volume["newest"] is not None and volume["good"] is None for volume in status["volumes"])
         if unread:
-            lines.append(f"of the newest, {unread} were not read again yet; verify_backups.yml does it")
+            lines.append(f"of the newest, {unread} were not read again yet; playbooks/verify_backups.yml does it")
     else:
         lines.append(f"backups: there are none in {status['directory']}; backup.yml makes them")
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
     if bad:
-        lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; verify_backups.yml says why")
+        lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; playbooks/verify_backups.yml says why")
     return "\n".join([*lines, *_schedule(status["schedule"], now)])
 
 

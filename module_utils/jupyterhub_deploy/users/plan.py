@@ -168,7 +168,7 @@ def refuse_removal(changes: list[dict[str, Any]]) -> None:
     """
     names = [change["name"] for change in changes if change["remove"]]
     if names:
-        commands = ", ".join(f"`ansible-playbook delete_user.yml -e user={name}`" for name in names)
+        commands = ", ".join(f"`ansible-playbook playbooks/delete_user.yml -e user={name}`" for name in names)
         raise DeployError(
             f"{', '.join(names)} is declared absent but still exists; no user was changed. Run {commands}, which "
             "archives the files and deletes the user; then run site.yml again"

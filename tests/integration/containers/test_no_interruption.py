@@ -284,7 +284,7 @@ class TestNobodyNotices:
     def test_the_next_jupyterhub_and_its_database(self, work: Workplace) -> None:
         """Last, because there is no way back. The user's server has JupyterHub 5.5 inside and goes on."""
         schema = work.schema()
-        work.replace("hub image name changed: ", playbook="playbooks/upgrade.yml", jupyterhub_version="6.1.1")
+        work.replace("hub image name changed: ", playbook="upgrade.yml", jupyterhub_version="6.1.1")
         assert work.schema() != schema
         assert sign_in(work.site, "carol")
 

@@ -249,7 +249,15 @@ def test_backups_are_fetched_over_the_connection_of_ansible(nas: Host, tmp_path:
     settings.write_text(json.dumps({"jupyterhub": {"hosts": {"hub1": about}}}), encoding="utf-8")
 
     def play(*arguments: str, fails: bool = False) -> str:
-        command = ["ansible-playbook", "fetch_backups.yml", "-i", str(settings), "-e", f"to={copies}", *arguments]
+        command = [
+            "ansible-playbook",
+            "playbooks/fetch_backups.yml",
+            "-i",
+            str(settings),
+            "-e",
+            f"to={copies}",
+            *arguments,
+        ]
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert bool(done.returncode) == fails, done.stdout + done.stderr

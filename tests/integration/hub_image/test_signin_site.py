@@ -132,5 +132,7 @@ def test_github_alone_has_administrators_of_its_own_and_demotes_them(site: Local
     assert "dave: added to the hub, joined group x" in told
     again = site.run(**demoting)
     assert again.recap["changed"] == 0, again.output
-    refused = site.run("-e", "user=dave", "-e", "do=disable", playbook="user.yml", fails=True, **demoting).output
+    refused = site.run(
+        "-e", "user=dave", "-e", "do=disable", playbook="playbooks/user.yml", fails=True, **demoting
+    ).output
     assert "dave: only native accounts have passwords and can be disabled" in " ".join(refused.split())

@@ -198,11 +198,11 @@ def test_a_lost_hub_comes_back_on_a_fresh_server(
     alice.stop(name)
     cookie = alice.cookies["jupyterhub-hub-login"]
     play("backup.yml", "--limit", "debian12")
-    play("fetch_backups.yml", "--limit", "debian12", "-e", f"to={tmp_path / 'copies'}")
+    play("playbooks/fetch_backups.yml", "--limit", "debian12", "-e", f"to={tmp_path / 'copies'}")
     copy = tmp_path / "copies" / "debian12"
 
     # Where there is a hub, nothing is restored over it.
-    refused = play("recover.yml", "--limit", "debian12", "-e", f"from={copy}", fails=True)
+    refused = play("playbooks/recover.yml", "--limit", "debian12", "-e", f"from={copy}", fails=True)
     assert "there is a hub container jupyterhub on this host already" in " ".join(refused.split())
 
     # A backup that is damaged stops it before there is a hub; the next run goes on without that.

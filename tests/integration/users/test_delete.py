@@ -86,7 +86,7 @@ def test_a_volume_that_is_in_use_or_not_backed_up_is_not_removed(hub: Hub, bob: 
 
 
 def test_check_mode_says_what_would_be_done(hub: Hub, bob: HubSession) -> None:
-    said = hub.site.run("-e", "user=bob", playbook="delete_user.yml", check=True)
+    said = hub.site.run("-e", "user=bob", playbook="playbooks/delete_user.yml", check=True)
 
     assert f"user bob would be deleted, with volume {VOLUME}" in " ".join(said.output.split())
     assert bob.me() is not None
@@ -94,7 +94,7 @@ def test_check_mode_says_what_would_be_done(hub: Hub, bob: HubSession) -> None:
 
 
 def test_bob_is_deleted_and_kept_in_an_archive(hub: Hub, bob: HubSession) -> None:
-    said = hub.site.run("-e", "user=bob", playbook="delete_user.yml")
+    said = hub.site.run("-e", "user=bob", playbook="playbooks/delete_user.yml")
 
     assert f"user bob was deleted, with volume {VOLUME}" in " ".join(said.output.split())
     assert bob.me() is None
@@ -105,7 +105,7 @@ def test_bob_is_deleted_and_kept_in_an_archive(hub: Hub, bob: HubSession) -> Non
     assert archive.name.startswith(f"{VOLUME}-")
     assert sorted(path.name for path in hub.backups.iterdir() if not path.name.startswith(".")) == ["deleted"]
     # There is nothing left to do, or to be restored by the name alone.
-    again = hub.site.run("-e", "user=bob", playbook="delete_user.yml")
+    again = hub.site.run("-e", "user=bob", playbook="playbooks/delete_user.yml")
     assert again.recap["changed"] == 0
     assert "has no user bob" in again.output
     with pytest.raises(ModuleError, match="there is no backup of user bob"):

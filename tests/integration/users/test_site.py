@@ -113,7 +113,7 @@ def test_a_demotion_and_a_disabled_user_and_then_nothing_to_do(site: LocalSite) 
 
 def test_user_yml_authorizes_and_gives_a_new_password(site: LocalSite) -> None:
     file = Path("/etc", NAME, "user_passwords", "bob")
-    done = site.run("-vvv", "--diff", "-e", "user=bob", "-e", "do=password", playbook="user.yml")
+    done = site.run("-vvv", "--diff", "-e", "user=bob", "-e", "do=password", playbook="playbooks/user.yml")
     password = file.read_text(encoding="utf-8").strip()
     assert len(password) == 20
     assert (file.stat().st_mode & 0o777, file.parent.stat().st_mode & 0o777) == (0o600, 0o700)
@@ -129,21 +129,21 @@ def test_user_yml_authorizes_and_gives_a_new_password(site: LocalSite) -> None:
 def test_user_yml_disables_and_authorizes(site: LocalSite, tmp_path: Path) -> None:
     alice = signed_in(site, "alice")
     assert alice is not None
-    told = " ".join(site.run("-e", "user=alice", "-e", "do=disable", playbook="user.yml").output.split())
+    told = " ".join(site.run("-e", "user=alice", "-e", "do=disable", playbook="playbooks/user.yml").output.split())
     assert "alice: disabled, signed out everywhere" in told
     assert alice.me() is None
     assert signed_in(site, "alice") is None
-    would = site.run("-e", "user=alice", "-e", "do=authorize", playbook="user.yml", check=True)
+    would = site.run("-e", "user=alice", "-e", "do=authorize", playbook="playbooks/user.yml", check=True)
     assert "alice: authorized" in would.output
     assert signed_in(site, "alice") is None, "it was only said"
-    site.run("-e", "user=alice", "-e", "do=authorize", playbook="user.yml")
+    site.run("-e", "user=alice", "-e", "do=authorize", playbook="playbooks/user.yml")
     assert signed_in(site, "alice") is not None
 
     # A password of the operator's own comes in a file, and stays there.
     chosen = tmp_path / "chosen.yml"
     chosen.write_text("password: nine-black-bats-in-a-barn\n", encoding="utf-8")
     arguments = ["-vvv", "--diff", "-e", "user=alice", "-e", "do=password", "-e", f"@{chosen}"]
-    done = site.run(*arguments, playbook="user.yml")
+    done = site.run(*arguments, playbook="playbooks/user.yml")
     assert "nine-black-bats" not in done.output
     assert not Path("/etc", NAME, "user_passwords", "alice").exists()
     assert signed_in(site, "alice", "nine-black-bats-in-a-barn") is not None
@@ -158,4 +158,4 @@ def test_user_yml_disables_and_authorizes(site: LocalSite, tmp_path: Path) -> No
     ],
 )
 def test_user_yml_says_what_is_wrong(site: LocalSite, arguments: list[str], said: str) -> None:
-    assert said in " ".join(site.run(*arguments, playbook="user.yml", fails=True).output.split())
+    assert said in " ".join(site.run(*arguments, playbook="playbooks/user.yml", fails=True).output.split())

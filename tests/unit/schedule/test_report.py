@@ -143,8 +143,8 @@ def test_how_backups_are() -> None:
     told = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS, NOW), "schedule": None}
     assert backup_status.text(told, NOW).splitlines() == [
         "backups: 8 in /b, 5.0 MB, of 3 volumes (the hub's own state is one); the newest was made 9 h ago",
-        "of the newest, 1 were not read again yet; verify_backups.yml does it",
-        "NOT GOOD is the newest backup of jupyterhub-user-bob; verify_backups.yml says why",
+        "of the newest, 1 were not read again yet; playbooks/verify_backups.yml does it",
+        "NOT GOOD is the newest backup of jupyterhub-user-bob; playbooks/verify_backups.yml says why",
         "scheduled backups: none; jupyterhub_backup_schedule sets a time",
     ]
     nothing = {"directory": "/b", "fault": None, **backup_status.totals([], NOW), "schedule": None}

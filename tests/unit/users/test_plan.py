@@ -164,7 +164,7 @@ def test_undeclared_administrators_are_found() -> None:
 
 def test_removal_names_who_and_how() -> None:
     todos = plan.plan([user(state="absent")], seen(accounts={"alice": OPEN}), {}, native=True)
-    with pytest.raises(DeployError, match=r"alice is declared absent .* delete_user.yml -e user=alice`"):
+    with pytest.raises(DeployError, match=r"alice is declared absent .* playbooks/delete_user.yml -e user=alice`"):
         plan.refuse_removal(todos)
 
 
