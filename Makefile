@@ -26,22 +26,22 @@ VENV_PARTS := requirements/venv.sh requirements/uv.txt
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
-site: $(CONTROL) ## turn the hosts of the inventory (out of the box: this machine) into JupyterHubs
+site: $(CONTROL) inventory ## turn the hosts of the inventory (at first: this machine) into JupyterHubs
 	ansible-playbook site.yml$(if $(ARGS), $(ARGS))
 
-backup: $(CONTROL) ## back up the hub and its users' volumes on the host, as far as they have changed
+backup: $(CONTROL) inventory ## back up the hub and its users' volumes on the host, as far as they have changed
 	ansible-playbook backup.yml$(if $(ARGS), $(ARGS))
 
-verify: $(CONTROL) ## read the backups again and say which are good
+verify: $(CONTROL) inventory ## read the backups again and say which are good
 	ansible-playbook playbooks/verify_backups.yml$(if $(ARGS), $(ARGS))
 
-restore: $(CONTROL) ## list what can be restored; ARGS='-e user=alice' restores
+restore: $(CONTROL) inventory ## list what can be restored; ARGS='-e user=alice' restores
 	ansible-playbook restore.yml$(if $(ARGS), $(ARGS))
 
-status: $(CONTROL) ## show each hub, its proxy and its servers with their images; changes nothing
+status: $(CONTROL) inventory ## show each hub, its proxy and its servers with their images; changes nothing
 	ansible-playbook status.yml$(if $(ARGS), $(ARGS))
 
-upgrade: $(CONTROL) ## backup, site and status, in that order: for a new version or image
+upgrade: $(CONTROL) inventory ## backup, site and status, in that order: for a new version or image
 	ansible-playbook upgrade.yml$(if $(ARGS), $(ARGS))
 
 check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
@@ -71,6 +71,10 @@ lock: $(TEST) ## pin the newest allowed releases: make lock ARGS=--upgrade
 clean: ## remove the environment and what the tests cached (test hosts too)
 	cd tests && python3 -m hosts.hosts clean
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
+
+# Only when there is none: then it is the operator's, and git ignores it.
+inventory:
+	cp -R examples/inventory inventory
 
 $(CONTROL): requirements/control.txt $(VENV_PARTS)
 	@sh requirements/venv.sh control

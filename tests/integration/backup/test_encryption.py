@@ -252,7 +252,7 @@ def test_the_playbook_hands_the_key_over_without_a_file(site: Site, keys: dict[s
     settings["jupyterhub_backup_dir"] = str(site.directory)
 
     def play(**environment: str) -> subprocess.CompletedProcess[str]:
-        command = ["ansible-playbook", "restore.yml", "-i", "inventory/hosts.yml", "-e", json.dumps(settings)]
+        command = ["ansible-playbook", "restore.yml", "-i", "examples/inventory/hosts.yml", "-e", json.dumps(settings)]
         command += ["-e", "user=alice", "-e", f"identity={keys['mine'].file}", "-vvvv"]
         path = f"{spy.parent}:{os.environ['PATH']}"
         environment = {**os.environ, "LC_ALL": "C.UTF-8", "PATH": path, **environment}

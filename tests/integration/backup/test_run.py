@@ -216,7 +216,15 @@ def test_the_playbook_backs_up_shows_each_volume_and_says_what_it_did(site: Site
     settings.write_text(json.dumps({**asked, "jupyterhub_backup_dir": str(site.directory)}), encoding="utf-8")
 
     def play(*arguments: str) -> str:
-        command = ["ansible-playbook", "backup.yml", "-i", "inventory/hosts.yml", "-e", f"@{settings}", *arguments]
+        command = [
+            "ansible-playbook",
+            "backup.yml",
+            "-i",
+            "examples/inventory/hosts.yml",
+            "-e",
+            f"@{settings}",
+            *arguments,
+        ]
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
