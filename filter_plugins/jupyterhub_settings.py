@@ -1,4 +1,4 @@
-"""Filters that find what is wrong with an operator's settings, in the operator's words. Pure Python, no I/O."""
+"""Filters that check an operator's settings, with the names that the operator uses. Pure Python, no I/O."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable
 from typing import Any, Callable
 
-# bcrypt, which keeps the passwords, reads no further than this.
+# The limit of bcrypt, which hashes the passwords.
 MAXIMUM_PASSWORD_BYTES = 72
 
-# What a container, a volume, a network and a host name may all be called.
+# Valid for containers, volumes, networks and host names.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
-# Characters with which NativeAuthenticator and a path in a URL have no trouble.
+# Characters that are valid in NativeAuthenticator and in a path of a URL.
 USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 
 IMAGE_SOURCES = ("auto", "pull", "build")
@@ -25,12 +25,12 @@ UPDATE_PASSWORD = ("on_create", "always")
 USER_KEYS = ("name", "state", "admin", "groups", "password", "update_password")
 UNDECLARED_ADMINS = ("keep", "demote")
 OLD_SERVERS = ("keep", "stop-idle", "stop")
-# Servers report what their kernels do every five minutes, give or take a tenth (JUPYTERHUB_ACTIVITY_INTERVAL).
+# Servers report the activity of their kernels every five minutes, plus or minus 10% (JUPYTERHUB_ACTIVITY_INTERVAL).
 MINIMUM_IDLE_SECONDS = 600
 
 
 def unknown_settings(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return a sentence for each name that no role has, with the nearest one that exists.
+    """Return a message for each name that no role has, with the most similar one that exists.
 
     :param names: names of variables that are set for a host.
     :param known: names of all settings.
@@ -38,14 +38,13 @@ def unknown_settings(names: Iterable[str], known: Iterable[str]) -> list[str]:
     known = sorted(known)
     problems = []
     for name in sorted(set(names) - set(known)):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else "remove it."
+        hint = _suggestion(name, known) or "remove it."
         problems.append(f"{name} is not a setting; {hint} docs/reference/settings.md lists them all")
     return problems
 
 
 def setting_problems(settings: dict[str, Any], tested_versions: Iterable[str]) -> list[str]:
-    """Return a sentence for each value that cannot work: which setting, why, and what to write instead.
+    """Return a message for each invalid value: which setting, why, and what to write instead.
 
     :param settings: the settings of role ``jupyterhub``, without the prefix ``jupyterhub_``, as its argument
         specification has them.
@@ -75,11 +74,11 @@ def setting_problems(settings: dict[str, Any], tested_versions: Iterable[str]) -
 
 
 def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimum_free_gib: float) -> list[str]:
-    """Return a sentence for each reason why a hub cannot live on a host.
+    """Return a message for each reason why a hub cannot run on a host.
 
     :param host: what the module ``jupyterhub_host_info`` returned.
     :param facts: Ansible's facts of the host, the subset ``distribution``.
-    :param port: the port that the hub is to be reached at.
+    :param port: the hub's port.
     :param minimum_free_gib: disk space that must be free for images and users' data, in GiB.
     """
     problems = []
@@ -96,20 +95,25 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimu
     if free < minimum_free_gib:
         problems.append(
             f"{host['disk_path']} has {free:.1f} GiB free, less than jupyterhub_minimum_free_gib ({minimum_free_gib}); "
-            "make room (`docker system df` shows what Docker holds) or lower the setting"
+            "free disk space (`docker system df` shows what Docker uses) or lower the setting"
         )
     return problems
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else ""
 
 
 def _name(value: str) -> Iterable[str]:
     if not NAME.fullmatch(value):
         yield f"name is {value!r}; use at most 40 lower-case letters, digits and dashes, a letter first"
         return
-    # The hub `jupyter-ann` would be called as ann's server at the hub `jupyterhub` is, and the data of the hub
-    # `lab-user` as the volume of the user `data` at the hub `lab` (see roles/jupyterhub/vars/main.yml).
+    # The hub `jupyter-alice` would have the name of alice's server at the hub `jupyterhub`, and the data of the hub
+    # `lab-user` that of the volume of the user `data` at the hub `lab` (see roles/jupyterhub/vars/main.yml).
     first, *others = value.split("-")
     if "jupyter" in (first, *others) or "user" in others:
-        yield f"name is {value!r}, as servers and volumes of another hub's users are called; leave out jupyter and user"
+        yield f"name is {value!r}, which servers or volumes of another hub's users may have; leave out jupyter and user"
 
 
 def _port(value: Any) -> Iterable[str]:
@@ -119,12 +123,12 @@ def _port(value: Any) -> Iterable[str]:
 
 def _keep_images(value: Any) -> Iterable[str]:
     if not re.fullmatch(r"-1|\d{1,4}", str(value)):
-        yield f"keep_images is {value!r}; use the number of earlier images of each kind that stay, or -1 to keep all"
+        yield f"keep_images is {value!r}; use the number of earlier images of each kind to keep, or -1 to keep all"
 
 
 def _public_url(value: str) -> Iterable[str]:
     if value and not re.match(r"https?://[^/\s]+", value):
-        yield f"public_url is {value!r}; use a whole URL such as https://hub.example.com/"
+        yield f"public_url is {value!r}; use a complete URL such as https://hub.example.com/"
 
 
 def _one_of(name: str, value: Any, choices: Iterable[str]) -> Iterable[str]:
@@ -135,8 +139,8 @@ def _one_of(name: str, value: Any, choices: Iterable[str]) -> Iterable[str]:
 def _idle_seconds(value: Any) -> Iterable[str]:
     if not str(value).isdigit() or int(value) < MINIMUM_IDLE_SECONDS:
         yield (
-            f"old_servers_idle_seconds is {value!r}; use a whole number of at least {MINIMUM_IDLE_SECONDS}, as servers "
-            "tell the hub only every five minutes what their kernels do"
+            f"old_servers_idle_seconds is {value!r}; use a whole number of at least {MINIMUM_IDLE_SECONDS}, because "
+            "servers report the activity of their kernels only every five minutes"
         )
 
 
@@ -161,21 +165,19 @@ def _admin_password(value: str, minimum: int) -> Iterable[str]:
 
 
 def _users(values: Any, minimum: int) -> Iterable[str]:
-    """What the hub alone can tell of users (which names there can be, say) is told by the module jupyterhub_users."""
+    """Check what does not need the hub; the module jupyterhub_users checks names, for example."""
     if not isinstance(values, list) or not all(isinstance(user, dict) and user.get("name") for user in values):
         yield "users is not a list of users with names; write each as {name: alice}"
         return
     names = [str(user["name"]) for user in values]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield f"users: {name} is declared {names.count(name)} times; make one entry of them"
+        yield f"users: {name} is declared {names.count(name)} times; combine the entries"
     for user in values:
         name, password = user["name"], str(user.get("password") or "")
         for key in user:
             if key not in USER_KEYS:
-                near = difflib.get_close_matches(str(key), USER_KEYS, n=1, cutoff=0.6)
-                yield f"users: {name} has {key}, which is not known; " + (
-                    f"did you mean {near[0]}?" if near else f"use {', '.join(USER_KEYS)}"
-                )
+                hint = _suggestion(str(key), USER_KEYS) or f"use {', '.join(USER_KEYS)}"
+                yield f"users: {name} has {key}, which is not known; {hint}"
         for key, choices in (("state", USER_STATES), ("update_password", UPDATE_PASSWORD)):
             if user.get(key, choices[0]) not in choices:
                 yield f"users: {key} of {name} is {user[key]!r}; use one of {', '.join(choices)}"
@@ -213,10 +215,10 @@ def _path(name: str, value: str) -> Iterable[str]:
 
 
 class FilterModule:
-    """What Ansible looks for in a filter plugin."""
+    """The filters, as Ansible loads them."""
 
     def filters(self) -> dict[str, Callable[..., list[str]]]:
-        """Return the filters by the names that playbooks use."""
+        """Return the filters by their names in playbooks."""
         return {
             "jupyterhub_unknown_settings": unknown_settings,
             "jupyterhub_setting_problems": setting_problems,

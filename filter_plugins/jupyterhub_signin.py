@@ -1,6 +1,6 @@
-"""Filters that turn an operator's ways to sign in into what the hub reads, and find what is wrong with them.
+"""Filters that check an operator's authenticators and convert them into the hub's settings.
 
-Pure Python, no I/O. A way is ``native``, ``github``, ``gitlab``, or a dictionary with a class and its traits.
+Pure Python, no I/O. Each is ``native``, ``github``, ``gitlab``, or a dictionary with a class and its traits.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 NATIVE = "native"
-# The settings of each provider by name, and the traits of its class that they are.
+# The providers by name; `traits` maps a setting to the trait of the provider's class.
 PROVIDERS: dict[str, dict[str, Any]] = {
     "github": {
         "label": "GitHub",
         "traits": {"url": "github_url", "allowed_organizations": "allowed_organizations"},
         "groups": ("allowed_organizations",),
-        # What a member of each list looks like, and how to write it.
+        # The pattern of each list's members, and how to write them.
         "members": {
             "allowed_organizations": (
                 r"[^\s:/]+(:[^\s:/]+)?",
@@ -24,7 +24,7 @@ PROVIDERS: dict[str, dict[str, Any]] = {
             ),
         },
         "scope": [],
-        "scope_for_groups": ["read:org"],  # without it GitHub tells only public members
+        "scope_for_groups": ["read:org"],  # without it GitHub shows only public members
     },
     "gitlab": {
         "label": "GitLab",
@@ -46,9 +46,9 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     },
 }
 ENTRY_KEYS = ("name", "class", "label", "prefix", "users", "traits", "secrets")
-# It becomes part of addresses and of user names.
+# A part of URLs and of user names.
 ENTRY_NAME = re.compile(r"[a-z][a-z0-9-]{0,19}")
-# The hub's own pages, which a way to sign in must not take over.
+# The hub's own pages, whose URLs an authenticator must not use.
 PAGES = {
     "accept-share", "activate", "admin", "api", "authorize", "change-password", "confirm", "discard", "error",
     "health", "home", "login", "logo", "logout", "metrics", "native", "oauth_callback", "oauth_login", "security",
@@ -66,7 +66,7 @@ def entries(settings: Mapping[str, Any]) -> list[Any]:
 
 
 def secret_values(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return name of the way to trait to value, for the module ``jupyterhub_secrets``; empty when there are none."""
+    """Return the secret traits of each authenticator by its name, empty when there are none."""
     found: dict[str, dict[str, Any]] = {}
     for way in settings["authenticators"]:
         if isinstance(way, Mapping):
@@ -105,7 +105,7 @@ def _provider_traits(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         "client_id": settings[f"{name}_client_id"],
         "scope": provider["scope_for_groups" if grouped else "scope"],
         "allow_all": settings[f"{name}_allow_all"],
-        # The hub writes all names in lower case, and both providers take no notice of case.
+        # The hub uses lower case, and both providers ignore case.
         "allowed_users": sorted(str(user).lower() for user in settings[f"{name}_allowed_users"]),
         "admin_users": sorted(str(user).lower() for user in settings[f"{name}_admin_users"]),
     }
@@ -117,20 +117,20 @@ def _provider_traits(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def problems(settings: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each thing that keeps people from signing in, or lets in whoever was not meant.
+    """Return a message for each setting that keeps users out, or that would let others in. No message has a secret.
 
-    :param settings: as for :func:`entries`. No sentence shows a secret.
+    :param settings: as for :func:`entries`.
     """
     ways = settings["authenticators"]
     if not isinstance(ways, list) or not ways:
         return [f"authenticators is {ways!r}; use a list such as [native]"]
     found = [problem for way in ways for problem in _way(way, settings)]
     names = [str(way.get("name")) if isinstance(way, Mapping) else str(way) for way in ways]
-    found += [f"authenticators names {name} twice; give each a name of its own" for name in _twice(names)]
+    found += [f"authenticators has {name} twice; give each its own name" for name in _duplicates(names)]
     if not found and len(ways) > 1:
         found += _prefixes(settings)
     if not found:
-        found += _nobody_in_charge(settings)
+        found += _no_administrator(settings)
     for requirement in settings["hub_extra_requirements"]:
         if not REQUIREMENT.fullmatch(str(requirement)):
             found.append(f"hub_extra_requirements has {requirement!r}; pin each package, as in example-package==1.2.3")
@@ -149,7 +149,7 @@ def _way(way: Any, settings: Mapping[str, Any]) -> Iterable[str]:
         yield from _provider(way, settings)
     elif way != NATIVE:
         yield (
-            f"authenticators names {way!r}, which is not known; use {', '.join([NATIVE, *PROVIDERS])}, or a dictionary "
+            f"authenticators has {way!r}, which is not known; use {', '.join([NATIVE, *PROVIDERS])}, or a dictionary "
             "with name, class and traits (docs/how-to/sign-in-other.md)"
         )
 
@@ -159,7 +159,7 @@ def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
     if not isinstance(name, str) or not ENTRY_NAME.fullmatch(name) or name in PAGES:
         yield (
             f"authenticators has an entry with the name {name!r}; use at most 20 lower-case letters, digits and "
-            "dashes, a letter first, and no page of the hub"
+            "dashes, a letter first, and not a page of the hub"
         )
         name = "?"
     if not isinstance(way.get("class"), str) or not way["class"]:
@@ -177,7 +177,7 @@ def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
             if not value:
                 yield f"authenticators: the secret {trait} of {name} is empty; keep it in ansible-vault"
             elif isinstance(value, (int, float)):
-                yield f"authenticators: the secret {trait} of {name} is no text; put it in quotes"
+                yield f"authenticators: the secret {trait} of {name} is not a string; put it in quotes"
     if isinstance(way.get("traits"), Mapping):
         for trait in sorted(str(trait) for trait in way["traits"] if re.search("secret|password", str(trait))):
             yield f"authenticators: {trait} of {name} would be shown in diffs; move it from traits to secrets"
@@ -188,26 +188,26 @@ def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
     for key in ("client_id", "client_secret"):
         value = settings[f"{name}_{key}"]
         if value in ("", None):
-            yield f"{name}_{key} is empty; docs/how-to/sign-in-{name}.md says where {label} shows it"
+            yield f"{name}_{key} is empty; docs/how-to/sign-in-{name}.md explains where {label} shows it"
         elif isinstance(value, (int, float, list, Mapping)):
-            yield f"{name}_{key} is no text; put it in quotes"
+            yield f"{name}_{key} is not a string; put it in quotes"
     yield from _names(name, settings)
     url = settings[f"{name}_url"]
     if url and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
-        yield f"{name}_url is {url!r}; use a whole URL such as https://{name}.example.com"
+        yield f"{name}_url is {url!r}; use a complete URL such as https://{name}.example.com"
     if not settings["public_url"]:
-        yield f"public_url is empty, and {label} has to know it: use the URL in the users' browsers"
+        yield f"public_url is empty, but {label} needs it: use the URL in the users' browsers"
     allowing = ["allowed_users", *groups, "admin_users"]
     if not settings[f"{name}_allow_all"] and not any(settings[f"{name}_{key}"] for key in allowing):
         choices = ", ".join(f"jupyterhub_{name}_{key}" for key in allowing[:-1])
         yield (
-            f"authenticators has {name}, but nobody may come in by it: set {choices}, or jupyterhub_{name}_allow_all "
-            f"for everybody who has an account at {label}"
+            f"authenticators has {name}, but nobody can sign in with it: set {choices}, or jupyterhub_{name}_allow_all "
+            f"for everyone with an account at {label}"
         )
 
 
 def _names(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
-    """A list that is no list would be taken apart into letters, and let nobody in without a word."""
+    """Check lists of names: a string in place of a list would be read as letters, and let nobody in."""
     label, members = PROVIDERS[name]["label"], PROVIDERS[name]["members"]
     users = dict.fromkeys(("allowed_users", "admin_users"), (r"[^\s:/]+", f"write names as they are at {label}"))
     for key, (pattern, remedy) in {**users, **members}.items():
@@ -225,44 +225,44 @@ def _names(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
 def _prefixes(settings: Mapping[str, Any]) -> Iterable[str]:
     ways = [way if way == NATIVE else _entry(way, settings) for way in settings["authenticators"]]
     prefixes = ["" if way == NATIVE else str(way["prefix"]) for way in ways]
-    for prefix in _twice(prefixes):
+    for prefix in _duplicates(prefixes):
         yield (
-            f"authenticators: two ways have the prefix {prefix!r}, so that one person could be taken for another; "
-            "leave prefix out, or join single people by users"
+            f"authenticators: two have the prefix {prefix!r}, so one user could get the files of another; leave prefix "
+            "out, or join single users by users"
         )
     for prefix in prefixes:
         if prefix and not re.fullmatch(r"[a-z0-9][a-z0-9._-]*:", prefix):
-            yield f"authenticators: the prefix {prefix!r} must end with a colon, which no native name can have"
+            yield f"authenticators: the prefix {prefix!r} must end with a colon, which native names cannot have"
 
 
-def _nobody_in_charge(settings: Mapping[str, Any]) -> Iterable[str]:
-    """A dictionary may make administrators in ways that are not known here."""
+def _no_administrator(settings: Mapping[str, Any]) -> Iterable[str]:
+    """Check that there is an administrator; a dictionary may name some in traits that are unknown here."""
     ways = settings["authenticators"]
     if all(way in PROVIDERS for way in ways if not isinstance(way, Mapping)) and not any(
         isinstance(way, Mapping) or settings[f"{way}_admin_users"] for way in ways
     ):
         yield (
-            "authenticators has no native, so jupyterhub_admin_user cannot sign in, and nobody would be an "
+            "authenticators lacks native, so jupyterhub_admin_user cannot sign in and there would not be an "
             f"administrator; set jupyterhub_{ways[0]}_admin_users"
         )
     if NATIVE not in ways:
         for user in settings["users"]:
             if isinstance(user, Mapping) and (user.get("password") or user.get("state") == "disabled"):
                 yield (
-                    f"users: {user.get('name')} has a password or is disabled, and authenticators has no native; say "
-                    "who may come in by the provider's own settings, such as jupyterhub_github_allowed_users"
+                    f"users: {user.get('name')} has a password or is disabled, but authenticators lacks native; set "
+                    "who can sign in by the provider's settings, such as jupyterhub_github_allowed_users"
                 )
 
 
-def _twice(values: list[str]) -> list[str]:
+def _duplicates(values: list[str]) -> list[str]:
     return sorted({value for value in values if values.count(value) > 1})
 
 
 class FilterModule:
-    """What Ansible looks for in a filter plugin."""
+    """The filters, as Ansible loads them."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filters by the names that playbooks use."""
+        """Return the filters by their names in playbooks."""
         return {
             "jupyterhub_signin_entries": entries,
             "jupyterhub_signin_secrets": secret_values,

@@ -70,7 +70,7 @@ def _contradictions(user: User, seen: dict[str, Any], native: bool) -> list[str]
 
 def _has_account(user: User, seen: dict[str, Any], native: bool) -> bool:
     """Return whether a user can have a password here: one who signs in at a provider cannot."""
-    return native and user["name"] not in seen["elsewhere"]
+    return native and user["name"] not in seen["at_provider"]
 
 
 def plan(users: list[User], seen: dict[str, Any], at_hub: dict[str, User], native: bool) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ STOP_TIMEOUT = 60.0  # seconds that one server gets to stop
 
 # What a hub that does not exist yet has.
 NOTHING: dict[str, Any] = {
-    "admin_user": "", "admins_by_configuration": [], "elsewhere": [], "name_problems": {}, "password_problems": {},
+    "admin_user": "", "admins_by_configuration": [], "at_provider": [], "name_problems": {}, "password_problems": {},
     "accounts": {},
 }  # fmt: skip
 

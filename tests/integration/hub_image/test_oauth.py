@@ -501,9 +501,9 @@ def test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name(
             person = Visitor(hub)
             answer = person.by("", name)
             assert answer.status_code == 403
-            assert f"The name {name} belongs to somebody at this hub already." in answer.text
+            assert f"The name {name} is already in use at this hub." in answer.text
             assert person.name() == ""
-            assert hub.said(f"{name} of GitHub was not let in: a native account of this hub has that name.")
+            assert hub.said(f"{name} of GitHub was refused, because a native account of this hub has that name.")
         bob = Visitor(hub)
         assert bob.by("", "bob").status_code == 302
         assert bob.name() == "bob"
@@ -571,7 +571,7 @@ def test_what_would_open_every_way_stops_the_run(
 ) -> None:
     both = {"authenticators": ["native", "github"], "github_allowed_organizations": ["course"]}
     said = checked(hub_image("5.5.4"), tmp_path, provider, "c.Authenticator.allow_all = True\n", **both)
-    assert "c.Authenticator.allow_all would be for every way to sign in; say it for one" in said
+    assert "c.Authenticator.allow_all would apply to every authenticator; set it for one" in said
     said = checked(hub_image("5.5.4"), tmp_path, provider, "c.GitHubOAuthenticator.allow_all = True\n", **both)
     assert "allow_all" not in said
 

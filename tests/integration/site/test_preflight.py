@@ -88,7 +88,7 @@ def test_a_way_to_sign_in_that_is_given_by_half_says_what_is_missing():
         "jupyterhub_github_allowed_organizations is 'course'; use a list such as [course]",
         "jupyterhub_gitlab_client_id is empty; docs/how-to/sign-in-gitlab.md says where GitLab shows it",
         "jupyterhub_public_url is empty, and GitHub has to know it: use the URL in the users' browsers",
-        "jupyterhub_authenticators has gitlab, but nobody may come in by it: set jupyterhub_gitlab_allowed_users,",
+        "jupyterhub_authenticators has gitlab, but nobody can sign in with it: set jupyterhub_gitlab_allowed_users,",
     ):
         assert problem in told, told
     assert "s3cr-t" not in told

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from jupyterhub_deploy_hub.signin import administrators, elsewhere
+from jupyterhub_deploy_hub.signin import administrators, provider_prefix
 
 
 class Config(dict[str, Any]):
@@ -26,7 +26,7 @@ class GitHub:
 
 
 SEVERAL = Config(
-    HubSeveral=Config(
+    HubMulti=Config(
         authenticators=[{"authenticator_class": Native}, {"authenticator_class": GitHub}],
         admin_users={"admin", "github:carol"},
     ),
@@ -52,5 +52,5 @@ def test_administrators_of_several_ways_have_the_names_that_they_have_here() -> 
     ("name", "prefix"), [("alice", None), ("github:alice", "github:"), ("olga", ""), ("gitlab:alice", None)]
 )
 def test_who_comes_by_another_way(name: str, prefix: str | None) -> None:
-    assert elsewhere(SEVERAL, name) == prefix
-    assert elsewhere(Config(), name) is None
+    assert provider_prefix(SEVERAL, name) == prefix
+    assert provider_prefix(Config(), name) is None

@@ -1,4 +1,4 @@
-"""Wrong settings and unfit hosts, in the operator's words: the setting, why, and the remedy."""
+"""Invalid settings and unsuitable hosts: the messages name the setting, the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -53,17 +53,21 @@ def test_good_settings_have_no_problem():
     ("setting", "value", "said"),
     [
         ("name", "Lab_1", "jupyterhub_name is 'Lab_1'; use at most 40 lower-case letters, digits and dashes"),
-        ("name", "jupyter-ann", "jupyterhub_name is 'jupyter-ann', as servers and volumes of another hub's users are"),
-        ("name", "lab-user", "jupyterhub_name is 'lab-user', as servers and volumes of another hub's users are called"),
+        (
+            "name",
+            "jupyter-ann",
+            "jupyterhub_name is 'jupyter-ann', which servers or volumes of another hub's users may have",
+        ),
+        ("name", "lab-user", "jupyterhub_name is 'lab-user', which servers or volumes of another hub's users may have"),
         ("port", 0, "jupyterhub_port is 0; use a number from 1 to 65535"),
         ("port", "http", "jupyterhub_port is 'http'; use a number from 1 to 65535"),
-        ("public_url", "hub.example.com", "use a whole URL such as https://hub.example.com/"),
+        ("public_url", "hub.example.com", "use a complete URL such as https://hub.example.com/"),
         ("image_source", "docker", "jupyterhub_image_source is 'docker'; use one of auto, pull, build"),
         ("pull_policy", "allways", "jupyterhub_pull_policy is 'allways'; use one of missing, always, never"),
         (
             "keep_images",
             "all",
-            "jupyterhub_keep_images is 'all'; use the number of earlier images of each kind that stay",
+            "jupyterhub_keep_images is 'all'; use the number of earlier images of each kind to keep",
         ),
         ("keep_images", -2, "or -1 to keep all"),
         ("old_servers", "idle", "jupyterhub_old_servers is 'idle'; use one of keep, stop-idle, stop"),
@@ -117,7 +121,7 @@ def test_each_bad_setting_is_named_with_its_remedy(setting, value, said):
     assert said in found[0]
 
 
-def test_all_bad_settings_are_said_at_once():
+def test_all_bad_settings_are_reported_at_once():
     assert len(problems(port=0, version="1", extra_config="(")) == 3
 
 

@@ -1,4 +1,4 @@
-"""Ways to sign in, as an operator writes them: what the hub is told, and what stops in preflight with its remedy."""
+"""Authenticators as an operator writes them: the hub's settings, and errors in preflight with their remedies."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ def test_good_settings_have_no_problem(settings):
         (
             EMPTY,
             {"authenticators": ["githb"]},
-            "authenticators names 'githb', which is not known; use native, ",
+            "authenticators has 'githb', which is not known; use native, ",
         ),
-        (EMPTY, {"authenticators": ["native", "native"]}, "authenticators names native twice; give each a name"),
+        (EMPTY, {"authenticators": ["native", "native"]}, "authenticators has native twice; give each its own name"),
         (
             GITHUB,
             {"github_client_id": ""},
-            "github_client_id is empty; docs/how-to/sign-in-github.md says where",
+            "github_client_id is empty; docs/how-to/sign-in-github.md explains where",
         ),
-        (GITHUB, {"github_client_secret": ""}, "github_client_secret is empty; docs/how-to/sign-in-github.md says"),
-        (GITHUB, {"github_client_id": 12345678}, "github_client_id is no text; put it in quotes"),
-        (GITHUB, {"github_client_secret": 12345678}, "github_client_secret is no text; put it in quotes"),
+        (GITHUB, {"github_client_secret": ""}, "github_client_secret is empty; docs/how-to/sign-in-github.md explains"),
+        (GITHUB, {"github_client_id": 12345678}, "github_client_id is not a string; put it in quotes"),
+        (GITHUB, {"github_client_secret": 12345678}, "github_client_secret is not a string; put it in quotes"),
         (
             GITHUB,
             {"github_allowed_organizations": "course"},
@@ -84,30 +84,34 @@ def test_good_settings_have_no_problem(settings):
         (BOTH, {"gitlab_allowed_groups": ["https://gitlab.example.com/lab"]}, "write a group as its path (faculty)"),
         (BOTH, {"gitlab_allowed_groups": ["/lab"]}, "gitlab_allowed_groups has '/lab'; write a group as its path"),
         (BOTH, {"gitlab_allowed_projects": ["lab/tool"]}, "gitlab_allowed_projects has 'lab/tool'; write the project"),
-        (GITHUB, {"public_url": ""}, "public_url is empty, and GitHub has to know it"),
-        (GITHUB, {"github_url": "github.example.com"}, "github_url is 'github.example.com'; use a whole URL"),
+        (GITHUB, {"public_url": ""}, "public_url is empty, but GitHub needs it"),
+        (GITHUB, {"github_url": "github.example.com"}, "github_url is 'github.example.com'; use a complete URL"),
         (
             GITHUB,
             {"github_allowed_organizations": [], "github_admin_users": []},
-            "nobody may come in by it: set jupyterhub_github_allowed_users, jupyterhub_github_allowed_organizations",
+            "nobody can sign in with it: set jupyterhub_github_allowed_users, jupyterhub_github_allowed_organizations",
         ),
-        (GITHUB, {"github_admin_users": []}, "nobody would be an administrator; set jupyterhub_github_admin_users"),
+        (GITHUB, {"github_admin_users": []}, "there would not be an administrator; set jupyterhub_github_admin_users"),
         (
             GITHUB,
             {"users": [{"name": "bob", "state": "disabled"}]},
-            "users: bob has a password or is disabled, and authenticators has no native; say who may come in by",
+            "users: bob has a password or is disabled, but authenticators lacks native; set who can sign in by",
         ),
         (GITHUB, {"users": [{"name": "bob", "password": "x"}]}, "users: bob has a password or is disabled"),
-        (BOTH, {"gitlab_allowed_groups": []}, "authenticators has gitlab, but nobody may come in by it"),
+        (BOTH, {"gitlab_allowed_groups": []}, "authenticators has gitlab, but nobody can sign in with it"),
         (EMPTY, {"authenticators": [{**OTHER, "name": "Lab!"}]}, "has an entry with the name 'Lab!'"),
         (EMPTY, {"authenticators": [{**OTHER, "name": "admin"}]}, "has an entry with the name 'admin'"),
         (EMPTY, {"authenticators": [{"name": "lab"}]}, "lab lacks class"),
         (EMPTY, {"authenticators": [{**OTHER, "clas": 1}]}, "lab has clas, which is not known"),
         (EMPTY, {"authenticators": [{**OTHER, "traits": ["x"]}]}, "traits of lab must be a dictionary"),
         (EMPTY, {"authenticators": [{**OTHER, "secrets": {"a": ""}}]}, "the secret a of lab is empty"),
-        (EMPTY, {"authenticators": [{**OTHER, "secrets": {"a": 123456}}]}, "the secret a of lab is no text; put it in"),
+        (
+            EMPTY,
+            {"authenticators": [{**OTHER, "secrets": {"a": 123456}}]},
+            "the secret a of lab is not a string; put it in",
+        ),
         (EMPTY, {"authenticators": [{**OTHER, "traits": {"client_secret": "x"}}]}, "move it from traits to secrets"),
-        (EMPTY, {"authenticators": ["native", {**OTHER, "prefix": ""}]}, "one person could be taken for another"),
+        (EMPTY, {"authenticators": ["native", {**OTHER, "prefix": ""}]}, "one user could get the files of another"),
         (EMPTY, {"authenticators": ["native", {**OTHER, "prefix": "x-"}]}, "the prefix 'x-' must end with a colon"),
         (EMPTY, {"hub_extra_requirements": ["a>=1"]}, "hub_extra_requirements has 'a>=1'; pin each package"),
         (EMPTY, {"hub_extra_requirements": ["a==1; rm"]}, "hub_extra_requirements has 'a==1; rm'; pin each package"),

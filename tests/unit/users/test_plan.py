@@ -30,7 +30,7 @@ def seen(*names: str, **options: Any) -> dict[str, Any]:
         "admin_user": "admin",
         "admins_by_configuration": ["admin"],
         "accounts": {},
-        "elsewhere": [],
+        "at_provider": [],
     }
     spelt = {name: name.lower() for name in names or ("alice",)}
     return {**blank, "names": spelt, "name_problems": {}, "password_problems": {}, **options}
@@ -108,7 +108,7 @@ def test_a_hub_without_native_accounts_gets_none() -> None:
 
 
 def test_who_comes_by_another_way_gets_groups_and_no_account() -> None:
-    known = seen("github:bob", elsewhere=["github:bob"], admins_by_configuration=["admin", "github:bob"])
+    known = seen("github:bob", at_provider=["github:bob"], admins_by_configuration=["admin", "github:bob"])
     declared = user("github:bob", groups=["course"])
     (found,) = plan.plan([declared], known, {}, native=True)
     assert (found["account"], found["add"], found["join"]) == (None, True, ["course"])

@@ -20,7 +20,7 @@ from . import CONFIG_FILE, HubError, seed
 from .names import name_problem, normalise
 from .passwords import password_problem
 from .sessions import end_sessions
-from .signin import administrators, elsewhere
+from .signin import administrators, provider_prefix
 
 #: No password has this digest, and comparing with it takes as long as with any other. An account with it reserves its
 #: name: nobody can sign up under the name or sign in until the account gets a password.
@@ -44,7 +44,7 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
 
     config = seed.load_config(CONFIG_FILE)
     names = {given: normalise(given) for given in request["names"]}
-    prefixes = {name: elsewhere(config, name) for name in names.values()}
+    prefixes = {name: provider_prefix(config, name) for name in names.values()}
     name_problems = {given: name_problem(name.removeprefix(prefixes[name] or "")) for given, name in names.items()}
     refused = {given: password_problem(text, given, 1, None) for given, text in request["passwords"].items()}
     rows = _rows(seed.db_url(config)) if request["native"] else {}
@@ -62,7 +62,7 @@ def read(request: dict[str, Any]) -> dict[str, Any]:
         # Users that become administrators at each sign-in.
         "admins_by_configuration": sorted({normalise(name) for name in administrators(config)}),
         "names": names,
-        "elsewhere": [name for name, prefix in prefixes.items() if prefix is not None],
+        "at_provider": [name for name, prefix in prefixes.items() if prefix is not None],
         "name_problems": {given: problem for given, problem in name_problems.items() if problem},
         "password_problems": {given: problem for given, problem in refused.items() if problem},
         "accounts": accounts,

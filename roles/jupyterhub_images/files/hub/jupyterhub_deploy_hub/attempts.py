@@ -1,4 +1,4 @@
-"""The table of failed sign-ins in the hub's database, so that a restart of the hub forgives nobody."""
+"""The table of failed sign-ins in the hub's database, so that they survive a restart of the hub."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy import Column, Float, Integer, MetaData, String, Table, delete, 
 
 from .lockout import Failures
 
-#: A table of its own metadata: JupyterHub's schema check and migrations do not know it.
+#: Separate metadata, so JupyterHub's schema check and migrations ignore this table.
 _TABLE = Table(
     "jupyterhub_deploy_failed_sign_ins",
     MetaData(),
@@ -26,12 +26,12 @@ class FailedSignIns:
         _TABLE.create(db.get_bind(), checkfirst=True)
 
     def get(self, key: str) -> Failures | None:
-        """Return what is known of `key`."""
+        """Return the failures of `key`, None without any."""
         row = self._db.execute(select(_TABLE.c.failures, _TABLE.c.last).where(_TABLE.c.id == key)).first()
         return Failures(row.failures, row.last) if row else None
 
     def put(self, key: str, failures: Failures, forget_before: float) -> None:
-        """Remember `failures` of `key`, and drop every record older than `forget_before` (seconds since the epoch)."""
+        """Store the failures of `key`, and delete records older than `forget_before` (seconds since the epoch)."""
         self._db.execute(delete(_TABLE).where(_TABLE.c.last < forget_before))
         values = {"failures": failures.times, "last": failures.last}
         if self._db.execute(update(_TABLE).where(_TABLE.c.id == key).values(**values)).rowcount == 0:
@@ -39,6 +39,6 @@ class FailedSignIns:
         self._db.commit()
 
     def forget(self, key: str) -> None:
-        """Forget `key`: its owner has signed in."""
+        """Delete the failures of `key`, after a successful sign-in."""
         self._db.execute(delete(_TABLE).where(_TABLE.c.id == key))
         self._db.commit()

@@ -1,9 +1,9 @@
-"""Prove that the hub's configuration loads, before the hub that runs is touched.
+"""Check the hub's configuration before the running hub is replaced.
 
 ``python -m jupyterhub_deploy_hub.check [FILE]`` executes the file as the hub would and validates every setting
-against the classes that would read it: a setting that does not exist, which JupyterHub itself ignores with a warning
-at most, is refused with the nearest name that does. Nothing is started, no database is opened, nothing is written.
-Exit 0, or 1 with one line on stderr for each fault.
+against the classes that read it. A setting that does not exist, for which JupyterHub logs a warning at most, is an
+error with the most similar name that does exist. The check starts nothing, opens no database and writes nothing.
+The exit status is 0, or 1 with one line on stderr for each problem.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Any
 from . import AUTHENTICATOR_SECRETS_FILE, CONFIG_FILE, EXTRA_CONFIG_MARKER
 from .signin import read_secrets
 
-#: Characters. A shorter value tells nothing, and hiding it would take words apart.
+#: Characters. Hiding shorter values would hide parts of ordinary words.
 _SHORTEST_SECRET = 6
 
 
 def place(source: str, line: int | None, file_name: str) -> str:
-    """Name a line of the configuration `source` as its author counts it.
+    """Return a line of the configuration `source` as its author counts it.
 
-    Below the marker the text is the operator's, and counted from there. `line` None: not known.
+    Below the marker is the operator's text, whose lines are counted from there. `line` None: unknown.
     """
     if line is None:
         return file_name
@@ -36,7 +36,7 @@ def place(source: str, line: int | None, file_name: str) -> str:
 
 
 def line_of_setting(source: str, section: str, name: str) -> int | None:
-    """Find the last line of `source` that mentions ``c.<section>.<name>`` (or only the section, or None)."""
+    """Return the last line of `source` that has ``c.<section>.<name>``, or None."""
     found = None
     for number, text in enumerate(source.splitlines(), 1):
         if re.search(rf"\bc\.{re.escape(section)}\.{re.escape(name)}\b", text):
@@ -45,13 +45,13 @@ def line_of_setting(source: str, section: str, name: str) -> int | None:
 
 
 def near(name: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate that `name` was probably meant to be."""
+    """Return the candidate that is most similar to `name`, or None."""
     matches = difflib.get_close_matches(name, sorted(candidates), n=1, cutoff=0.6)
     return matches[0] if matches else None
 
 
 def line_of_error(error: BaseException, file_name: str) -> int | None:
-    """Return the line of `file_name` that led to `error`: the innermost of its lines, or where the syntax breaks."""
+    """Return the line of `file_name` that caused `error`: the innermost frame, or the line of a syntax error."""
     if isinstance(error, SyntaxError) and error.filename == file_name:
         return error.lineno
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file_name]
@@ -59,7 +59,7 @@ def line_of_error(error: BaseException, file_name: str) -> int | None:
 
 
 def problems(path: Path) -> list[str]:
-    """Return what is wrong with the configuration file at `path`, a sentence each; empty when the hub can have it."""
+    """Return the problems of the configuration file at `path`; empty when the hub can use it."""
     try:
         source = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -80,7 +80,7 @@ def problems(path: Path) -> list[str]:
 
 
 def config_problems(config: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield (section, trait, sentence) for each setting of `config` that no class reads, or whose value is wrong."""
+    """Yield (section, trait, message) for each setting of `config` that no class reads, or with a wrong value."""
     sections = _sections(config)
     for section, values in _flat(config):
         readers = sections.get(section)
@@ -103,7 +103,7 @@ def config_problems(config: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _flat(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield each section with its own settings; ``c.A.B.x`` (x of a B that belongs to an A) counts as B's."""
+    """Yield each section with its settings; ``c.A.B.x`` (x of a B that belongs to an A) counts for B."""
     from traitlets.config import Config
 
     for section, values in config.items():
@@ -114,7 +114,7 @@ def _flat(config: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _sections(config: Any) -> dict[str, list[Any]]:
-    """Map each section name to the classes that read it, those of the chosen authenticator, spawner and proxy first."""
+    """Map each section to the classes that read it, those of the configured authenticator, spawner and proxy first."""
     from jupyterhub.app import JupyterHub
     from traitlets import TraitError
     from traitlets.config import Configurable
@@ -128,7 +128,7 @@ def _sections(config: Any) -> dict[str, list[Any]]:
                 setattr(app, name, value)
             chosen.append(getattr(app, name))
         except TraitError:
-            pass  # reported as the fault of that setting
+            pass  # reported as a problem of that setting
     everything = [*chosen, *app.classes, *_subclasses(Configurable)]
     sections: dict[str, list[Any]] = {}
     for reader in everything:
@@ -147,7 +147,7 @@ def _subclasses(cls: Any) -> Iterator[Any]:
 
 
 def _fault(cls: Any, name: str, value: Any) -> str | None:
-    """Return why `cls` would refuse `value` for its trait `name`, or None."""
+    """Return why `cls` refuses `value` for its trait `name`, or None."""
     from traitlets import TraitError
     from traitlets.config.loader import DeferredConfig, LazyConfigValue
 
@@ -161,20 +161,20 @@ def _fault(cls: Any, name: str, value: Any) -> str | None:
         trait._validate(blank, value)
     except (TraitError, ValueError, TypeError, ImportError) as error:
         return " ".join(str(error).split())
-    except Exception:  # a validator that needs the rest of a running hub: the hub itself will tell
+    except Exception:  # a validator that needs a running hub: the hub reports the error at its start
         return None
     return None
 
 
 def secret_texts(path: Path) -> list[str]:
-    """Return what must not be said of the ways to sign in: a value that is refused is quoted in the refusal."""
+    """Return the secret values, because an error about a value quotes it."""
     values = [value for traits in read_secrets(path).values() for value in traits.values()]
     parts = [part for value in values for part in _leaves(value)]
     return sorted({str(part) for part in parts if len(str(part)) >= _SHORTEST_SECRET}, key=len, reverse=True)
 
 
 def without(texts: list[str], line: str) -> str:
-    """Return `line` with each of `texts` hidden, the longest first."""
+    """Return `line` with each of `texts` hidden."""
     for text in texts:
         line = line.replace(text, "(secret)")
     return line
@@ -191,7 +191,7 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Check the file named on the command line, by default the hub's own."""
+    """Check the file on the command line, by default the hub's own."""
     arguments = sys.argv[1:] if argv is None else argv
     found = problems(Path(arguments[0]) if arguments else CONFIG_FILE)
     for line in found:

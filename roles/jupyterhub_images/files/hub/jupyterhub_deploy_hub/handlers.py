@@ -1,6 +1,6 @@
-"""The pages of NativeAuthenticator that need a mend; the library's own templates, but for the list of accounts.
+"""Replacements for faulty pages of NativeAuthenticator, with the library's templates except for the list of accounts.
 
-Each class names the fault of jupyterhub-nativeauthenticator 1.3.0 that it is for.
+Each class names the fault of jupyterhub-nativeauthenticator 1.3.0 that it fixes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tornado.escape import url_escape
 
 
 class _NoStatsd:
-    """Stands in for what JupyterHub 6 removed and the library's login still calls: every login was a 500."""
+    """Replaces what JupyterHub 6 removed and the library's login still calls: every login was a 500."""
 
     def timer(self, *_: Any) -> _NoStatsd:
         return self
@@ -25,13 +25,13 @@ class _NoStatsd:
         return self
 
     def stop(self, **_: Any) -> None:
-        """Nothing is measured."""
+        """Measure nothing."""
 
 
 class Login(native.LoginHandler):
-    """``/login``: an error (an expired form, a lock-out) is shown on the page.
+    """``/login``: show an error (an expired form, a lock-out) on the page.
 
-    The library's ``_render`` does not take the ``sync`` that the hub passes since 5.3: an empty 403.
+    The library's ``_render`` does not take the ``sync`` that the hub passes since 5.3, which made it an empty 403.
     """
 
     if not hasattr(BaseHandler, "statsd"):
@@ -48,14 +48,14 @@ class Login(native.LoginHandler):
     def render_template(self, name: str, **context: Any) -> Any:
         if name == "native-login.html":
             context = {**self._more, **context}
-            several = self.authenticator.several
-            if several is not None:
-                name, context["services"] = "signin.html", several.services(self.hub.base_url)
+            multi = self.authenticator.multi
+            if multi is not None:
+                name, context["services"] = "signin.html", multi.services(self.hub.base_url)
         return super().render_template(name, **context)
 
 
 class _Form(BaseHandler):
-    """A form that was left open too long says so; the hub's own words are about a cookie and an argument."""
+    """Report an expired form as such; the hub's own message is about a cookie and an argument."""
 
     def check_xsrf_cookie(self) -> None:
         try:
@@ -66,7 +66,7 @@ class _Form(BaseHandler):
 
 
 class SignUp(_Form, native.SignUpHandler):
-    """``/signup``: say what is wrong instead of everything that could be."""
+    """``/signup``: show the actual problem instead of a list of possible ones."""
 
     def get_result_message(self, user: Any, *args: Any, **kwargs: Any) -> tuple[str, str]:
         username = self.get_body_argument("username", strip=False)
@@ -84,7 +84,7 @@ class SignUp(_Form, native.SignUpHandler):
 class Accounts(native.AuthorizationAreaHandler):
     """``/authorize``: the list of accounts, with buttons that post (see Authorize).
 
-    People whom an administrator added by hand have no password yet and are listed too, unless they sign in elsewhere.
+    It includes users that an administrator added and that have no password yet, unless they sign in at a provider.
     """
 
     @native.admin_users_scope
@@ -104,7 +104,7 @@ class Accounts(native.AuthorizationAreaHandler):
 
 
 class Authorize(_Form, native.ToggleAuthorizationHandler):
-    """``/authorize/NAME``: the library toggles on a GET that any web page can cause, and leaves sessions open."""
+    """``/authorize/NAME``: the library toggles on a GET, which any web page can cause, and leaves sessions open."""
 
     @native.admin_users_scope
     async def get(self, slug: str) -> None:
@@ -126,7 +126,7 @@ class Authorize(_Form, native.ToggleAuthorizationHandler):
         self.redirect(self.hub.base_url + "authorize#" + url_escape(account.username))
 
     async def _end(self, name: str) -> None:
-        """Sign the person out everywhere and stop what they run: an open terminal asks nobody again."""
+        """Sign the user out everywhere and stop the servers: an open terminal is not checked again."""
         self.authenticator.end_sessions(name, tokens_too=True)
         user = self.find_user(name)
         for server, spawner in list(user.spawners.items()) if user is not None else []:
@@ -135,7 +135,7 @@ class Authorize(_Form, native.ToggleAuthorizationHandler):
 
 
 class Discard(_Form, native.DiscardHandler):
-    """``/discard/NAME``: on a POST only, as Authorize."""
+    """``/discard/NAME``: on a POST only, as `Authorize`."""
 
     @native.admin_users_scope
     async def get(self, user_name: str) -> None:
@@ -150,17 +150,17 @@ class Discard(_Form, native.DiscardHandler):
 
 
 class _PasswordPage(_Form, native.LocalBase):
-    """What both password pages share."""
+    """Shared by both password pages."""
 
     async def show(self, template: str, name: str, problem: str | None = None, done: str | None = None) -> None:
-        """Show the form again, with what came of it."""
+        """Show the form again, with the result."""
         alert = {"result_message": problem or done, "alert": "alert-danger" if problem else "alert-success"}
         if problem:
             self.set_status(400)
         self.finish(await self.render_template(template, user_name=name, **(alert if problem or done else {})))
 
     def new_password(self, name: str) -> tuple[str, str | None]:
-        """Return the new password, and why it is refused."""
+        """Return the new password, and why it is refused (None: it is not)."""
         password = self.get_body_argument("new_password", strip=False)
         if password != self.get_body_argument("new_password_confirmation", strip=False):
             return password, "The new password and its confirmation differ. Please try again."
@@ -168,7 +168,7 @@ class _PasswordPage(_Form, native.LocalBase):
 
 
 class ChangePassword(_PasswordPage):
-    """``/change-password``: the library ends in a 500 for people without an account of its own, and for 73 bytes."""
+    """``/change-password``: the library fails with a 500 for users without a native account, and for 73 bytes."""
 
     @web.authenticated
     async def get(self) -> None:
@@ -189,17 +189,17 @@ class ChangePassword(_PasswordPage):
             await self.show("change-password.html", user.name, problem)
             return
         self.authenticator.set_password(user.name, password)
-        self.set_login_cookie(user)  # every other browser is signed out now, this one is not
+        self.set_login_cookie(user)  # keeps this browser signed in; all others are signed out
         done = "Your password has been changed. You are signed out everywhere else."
         await self.show("change-password.html", user.name, done=done)
 
     def _account(self) -> None:
         if self.authenticator.get_user(self.current_user.name) is None:
-            raise web.HTTPError(404, "You sign in without a password here; there is none to change.")
+            raise web.HTTPError(404, "You sign in without a password here, so there is none to change.")
 
 
 class ChangePasswordAdmin(_PasswordPage):
-    """``/change-password/NAME``: also gives a first password to somebody whom an administrator added by hand."""
+    """``/change-password/NAME``: also sets the first password of a user that an administrator added."""
 
     @native.admin_users_scope
     async def get(self, user_name: str) -> None:
@@ -225,11 +225,11 @@ class ChangePasswordAdmin(_PasswordPage):
         if self.find_user(name) is None:
             raise web.HTTPError(404, f"There is no user {name}.")
         if not self.authenticator.may_have_password(name):
-            raise web.HTTPError(404, f"{name} signs in elsewhere and has no password here.")
+            raise web.HTTPError(404, f"{name} signs in at a provider and has no password here.")
         return name
 
 
-MENDED = {
+OVERRIDES = {
     native.LoginHandler: Login,
     native.SignUpHandler: SignUp,
     native.AuthorizationAreaHandler: Accounts,

@@ -11,7 +11,7 @@ TIMEOUT_SECONDS = 5
 
 
 def fault(url: str) -> str | None:
-    """Return what is wrong with the answer at `url`, None if it is 200."""
+    """Return why `url` has failed, None if it answers with 200."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS):  # noqa: S310 - our own URL
             return None
@@ -20,7 +20,7 @@ def fault(url: str) -> str | None:
 
 
 def main(hub: str = HUB) -> int:
-    """Ask at the usual place; a hub with another ``base_url`` redirects what is outside of it to its own place."""
+    """Request the usual URL, then the one to which a hub with another ``base_url`` redirects."""
     found = fault(f"{hub}/hub/health")
     if found and "404" in found:
         found = fault(f"{hub}/health")

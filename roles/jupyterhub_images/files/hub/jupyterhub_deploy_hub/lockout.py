@@ -1,9 +1,9 @@
-"""Slow down who guesses passwords, without letting anyone lock somebody else out. Pure.
+"""Slow down password guessing, without letting anyone lock another user out. Pure.
 
-Failures are counted for a user name *and* where the attempt came from: the browser, if the user has signed in from it
-before (it then carries a cookie that says so), otherwise the network address. A stranger's failures therefore count
-against the stranger's own address, never against the browser that the user usually signs in from, not even behind a
-shared address. An attempt that is refused while locked does not prolong the lock.
+Failures are counted for a user name *and* the source of the attempt: the browser, if the user has signed in from it
+before (it then has a cookie), otherwise the network address. So a stranger's failures count for the stranger's address,
+and never for the browser that the user usually signs in from, not even behind a shared address. An attempt that is
+refused during a lock does not prolong it.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from typing import NamedTuple
 
 
 class Failures(NamedTuple):
-    """How often in a row it went wrong, and when last (seconds since the epoch)."""
+    """The number of failures in a row, and the time of the last one (seconds since the epoch)."""
 
     times: int
     last: float
 
 
 def seconds_to_wait(failures: Failures | None, now: float, limit: int, lock_seconds: int) -> int:
-    """Return how long the next attempt has to wait; 0 when it may be made. `limit` 0: no lock-out."""
+    """Return how long the next attempt has to wait, 0 when it does not. `limit` 0 means no lock-out."""
     if failures is None or limit <= 0 or failures.times < limit:
         return 0
     return max(0, round(failures.last + lock_seconds - now + 0.5)) if now < failures.last + lock_seconds else 0
 
 
 def one_more(failures: Failures | None, now: float, lock_seconds: int) -> Failures:
-    """Count another failure; those before a quiet time of `lock_seconds` are forgotten."""
+    """Count another failure, and forget those before a quiet time of `lock_seconds`."""
     if failures is None or now >= failures.last + lock_seconds:
         return Failures(1, now)
     return Failures(failures.times + 1, now)
 
 
 def source_of(known_browser: str | None, address: str) -> str:
-    """Name where an attempt comes from: a browser that the user has signed in from, or a network address."""
+    """Return the source of an attempt: a browser that the user has signed in from, or a network address."""
     return f"browser {known_browser}" if known_browser else f"address {network_of(address)}"
 
 
 def network_of(address: str) -> str:
-    """Return what one person commands of the network around `address`: an IPv4 address, a /64 of IPv6."""
+    """Return the part of a network that one person usually has: an IPv4 address, or a /64 of IPv6."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -56,9 +56,9 @@ def network_of(address: str) -> str:
 def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[str]) -> str:
     """Return the address of the browser.
 
-    `peer` is the other end of the connection, `forwarded_for` the header X-Forwarded-For that our proxy appends the
-    browser's address to. What stands further left was sent by the client and is believed only behind one of the
-    `trusted_proxies`. (Tornado's own ``remote_ip`` believes a client's X-Real-Ip.)
+    `peer` is the other end of the connection. Our proxy appends the browser's address to the header X-Forwarded-For,
+    `forwarded_for`. Addresses further left come from the client and count only behind one of the `trusted_proxies`.
+    (Tornado's ``remote_ip`` trusts a client's X-Real-Ip.)
     """
     for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
         if hop not in trusted_proxies:
@@ -67,12 +67,12 @@ def client_address(peer: str, forwarded_for: str, trusted_proxies: Collection[st
 
 
 def record_key(username: str, source: str) -> str:
-    """Return the key that failures of `username` from `source` are kept under; it tells neither."""
+    """Return the key for failures of `username` from `source`, a digest that reveals neither."""
     return hashlib.sha256(f"{username}\0{source}".encode()).hexdigest()
 
 
 def waiting_time(seconds: int) -> str:
-    """Say `seconds` as people do."""
+    """Return a number of seconds in words."""
     if seconds < 90:
         return f"{seconds} second{'' if seconds == 1 else 's'}"
     return f"{round(seconds / 60)} minutes"

@@ -1,7 +1,4 @@
-"""User names: one spelling each, none that pretends to be another, and the Docker names made from them.
-
-Pure, and free of JupyterHub, so that backup and reconciliation can use the same rules.
-"""
+"""User names: their spelling, names that look alike, and the Docker names made from them. Pure."""
 
 from __future__ import annotations
 
@@ -19,26 +16,25 @@ _FORBIDDEN = ':,/\\?#%&<>"{}'
 
 
 def normalise(name: str) -> str:
-    """Return the one spelling of `name` that accounts are kept under.
+    """Return the spelling of `name` that accounts use: Unicode NFKC, lower case, without surrounding blanks.
 
-    Unicode NFKC, lower case and no surrounding blanks: what a keyboard on another system or a full-width input
-    method sends reaches the same account.
+    So the input of another system's keyboard or of a full-width input method finds the same account.
     """
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower()).strip()
 
 
 def skeleton(name: str) -> str:
-    """Return what the eye sees of `name`: no accents, no invisible characters, no blanks, no case.
+    """Return `name` without accents, invisible characters, blanks and case.
 
-    Two names with one skeleton can be mistaken for each other. Look-alikes from another script (a Cyrillic "а") keep
-    a skeleton of their own; they are other accounts and gain nothing.
+    Two names with the same skeleton look alike. Similar letters of another script (a Cyrillic "а") stay different; they
+    are different accounts and have no rights of the other.
     """
     decomposed = unicodedata.normalize("NFKD", name).casefold()
     return "".join(c for c in unicodedata.normalize("NFKD", decomposed) if unicodedata.category(c)[0] not in "CZM")
 
 
 def name_problem(name: str) -> str | None:
-    """Return why the normalised `name` cannot be a user's, in words for that user, or None."""
+    """Return why the normalised `name` is refused, as shown to the user, or None."""
     if not name:
         return "Please enter a user name."
     if len(name) > LONGEST_NAME:
@@ -54,21 +50,21 @@ def name_problem(name: str) -> str | None:
 
 
 def joined(users: dict[str, str]) -> dict[str, str]:
-    """Return names at a provider to names here, as an operator joined them, in the spelling that accounts have."""
+    """Return the provider's names to the hub's that an operator joined, in the spelling that accounts use."""
     return {normalise(theirs): normalise(ours) for theirs, ours in users.items()}
 
 
 def is_reserved(name: str, reserved: set[str]) -> bool:
-    """Say whether `name` is, or could be mistaken for, one of the `reserved` names."""
+    """Return whether `name` looks like one of the `reserved` names."""
     return skeleton(name) in {skeleton(other) for other in reserved}
 
 
 def docker_name(name: str) -> str:
-    """Return the part of container and volume names that stands for the user `name`: unique, and the same for ever.
+    """Return the part of container and volume names that identifies the user `name`. It is unique and never changes.
 
-    Lower-case ASCII letters and digits stay; every other byte of the UTF-8 form becomes ``-`` and two hex digits
-    (dockerspawner's own scheme since 12.0, spelled out here because a change would part people from their volumes).
-    Beyond `LONGEST_ESCAPED` characters the rest gives way to ``---`` and a digest, which no escaped name contains.
+    Lower-case ASCII letters and digits stay; every other byte of the UTF-8 form becomes ``-`` and two hex digits. This
+    is dockerspawner's scheme since 12.0, repeated here because a change would separate users from their volumes. A name
+    of more than `LONGEST_ESCAPED` characters ends in ``---`` and a digest, which no escaped name contains.
     """
     escaped = "".join(c if c in _SAFE else "".join(f"-{byte:02x}" for byte in c.encode()) for c in name)
     if len(escaped) <= LONGEST_ESCAPED:

@@ -1,7 +1,7 @@
-"""NativeAuthenticator with its faults mended, on JupyterHub 5.5 and 6.1.
+"""NativeAuthenticator with fixes for JupyterHub 5.5 and 6.1.
 
-Each mend names the fault of jupyterhub-nativeauthenticator 1.3.0 that it is for, and can go when upstream has its own.
-Settings are the library's (``c.NativeAuthenticator.…``); handlers.py has the pages.
+Each fix names the fault of jupyterhub-nativeauthenticator 1.3.0, and can be removed when upstream has one. Settings are
+the library's (``c.NativeAuthenticator.…``); handlers.py has the pages.
 """
 
 from __future__ import annotations
@@ -27,76 +27,75 @@ from .sessions import end_sessions
 KNOWN_BROWSER_COOKIE = "jupyterhub-known-browser"
 KNOWN_BROWSER_DAYS = 180
 WRONG = "Invalid username or password."
-#: Compared with for names that have no account, so that the time it takes does not tell which names have one.
+#: Used for names without an account, so that the time of an answer does not show which names have one.
 _NO_DIGEST = b"$2b$12$" + b"." * 53
 
 
 class HubNative(NativeAuthenticator):
-    """Native accounts: sign-up that cannot take the admin's name, lock-out that cannot be turned on somebody else."""
+    """Native accounts: nobody can sign up under the admin's name, or lock another user out."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.failed_sign_ins = FailedSignIns(self.db)
 
     @property
-    def several(self) -> Any:
-        """The authenticator that this one is a part of, or None when native accounts are the only way to sign in."""
+    def multi(self) -> Any:
+        """The authenticator that this one is a part of, or None when it is the only one."""
         return self.parent if hasattr(self.parent, "joined_names") else None
 
     # ---- accounts and names
 
     def get_user(self, username: str) -> Any:
-        """Return the account of `username` as the database has it now: ``seed`` writes to it past the running hub."""
+        """Return the account of `username` from the database: other programs write to it while the hub runs."""
         name = self.normalize_username(username)
         return self.db.query(UserInfo).filter(UserInfo.username == name).populate_existing().first()
 
     def normalize_username(self, username: str) -> str:
-        """Unicode has several spellings of one name, and the library tells them apart."""
+        """Map all Unicode spellings of a name to one; the library treats them as different names."""
         return super().normalize_username(normalise(username))
 
     def validate_username(self, username: str) -> bool:
-        """Refuse ``:``, and white space that the library lets through (a tab got HTML into its authorisation page)."""
+        """Refuse ``:``, and white space that the library accepts (a tab got HTML into its authorisation page)."""
         return name_problem(username) is None and super().validate_username(username)
 
     def is_reserved(self, username: str) -> bool:
-        """Say whether `username` is an administrator's, by the configuration or in the hub's database.
+        """Return whether `username` belongs to an administrator, by the configuration or in the hub's database.
 
-        The library authorises whoever registers a name in ``admin_users``, even while sign-up is closed.
+        The library authorises anyone who signs up under a name in ``admin_users``, even while sign-up is closed.
         """
         declared = {normalise(os.environ.get("JUPYTERHUB_ADMIN", ""))} | set(self.admin_users)
-        if self.several is not None:
-            declared |= self.several.joined_names
+        if self.multi is not None:
+            declared |= self.multi.joined_names
         user = orm.User.find(self.db, self.normalize_username(username))
         return is_reserved(username, {name for name in declared if name}) or (user is not None and user.admin)
 
-    def was_here(self, username: str) -> bool:
-        """Say whether somebody has signed in as `username`: by another way, or with an account that was discarded.
+    def has_signed_in(self, username: str) -> bool:
+        """Return whether someone has signed in as `username`: at a provider, or with an account discarded since.
 
-        What they left would be the next one's. An administrator gives such a name a password on the page Accounts.
+        A new user of the name would get the old one's files. An administrator can set a password for it.
         """
         user = orm.User.find(self.db, self.normalize_username(username))
         return user is not None and user.last_activity is not None
 
     def may_have_password(self, username: str) -> bool:
-        """Say whether `username` can be a native account's: who signs in elsewhere must not get a second way."""
-        return self.validate_username(username) and (self.several is None or username not in self.several.joined_names)
+        """Return whether `username` can have a native account: users who sign in at a provider must not get one."""
+        return self.validate_username(username) and (self.multi is None or username not in self.multi.joined_names)
 
     # ---- passwords
 
     def password_problem(self, username: str, password: str) -> str | None:
-        """Return why `password` cannot be `username`'s, in words for the person, or None."""
+        """Return why `password` is refused for `username`, as shown to the user, or None."""
         is_common = self.is_password_common if self.check_common_password else None
         return password_problem(password, username, self.minimum_password_length, is_common)
 
     def is_password_strong(self, password: str) -> bool:
-        """The library's own check, kept for its other callers; over 72 bytes it ends in a ValueError of bcrypt 5."""
+        """Replace the library's check, which fails with a ValueError of bcrypt 5 for more than 72 bytes."""
         return self.password_problem("", password) is None
 
     def set_password(self, username: str, password: str) -> None:
-        """Give `username` a new password, and end the sessions that the old one opened (the library leaves them).
+        """Set the password of `username`, and end the sessions of the old one (the library leaves them open).
 
-        Makes the account if the hub knows the user but the library does not: an administrator added the name by hand.
-        The caller has asked `password_problem`.
+        Creates the account of a user that an administrator added. The caller has called `password_problem`.
         """
         digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
         row = self.get_user(username)
@@ -108,7 +107,7 @@ class HubNative(NativeAuthenticator):
         self.end_sessions(username)
 
     def change_password(self, username: str, new_password: str) -> bool | None:
-        """The library's entry point, for callers other than our pages."""
+        """Replace the library's function, for callers other than our pages."""
         if self.get_user(username) is None or self.password_problem(username, new_password):
             return None
         self.set_password(username, new_password)
@@ -121,7 +120,7 @@ class HubNative(NativeAuthenticator):
             end_sessions(self.db, user, tokens_too)
 
     async def refresh_user(self, user: Any, handler: Any = None) -> Any:
-        """Turn away whoever is not authorised any more (asked by the hub every ``auth_refresh_age`` seconds)."""
+        """End the session of a user who is no longer authorised; called every ``auth_refresh_age`` seconds."""
         row = self.get_user(user.name)
         if row is not None and not row.is_authorized:
             return False
@@ -130,21 +129,21 @@ class HubNative(NativeAuthenticator):
     # ---- sign-up
 
     def sign_up_problem(self, username: str, password: str) -> str | None:
-        """Return why this person cannot sign up, in words for that person, or None."""
+        """Return why this sign-up is refused, as shown to the user, or None."""
         name = self.normalize_username(username)
         if not self.enable_signup:
             return "Sign-up is closed. Ask an administrator for an account."
         problem = name_problem(name)
         if problem:
             return problem
-        if self.is_reserved(name) or self.user_exists(name) or self.was_here(name):
+        if self.is_reserved(name) or self.user_exists(name) or self.has_signed_in(name):
             return f"The user name {name} is taken. Choose another."
         if not self.validate_username(name):
             return f"The user name {name} does not fit this hub's rules."
         return self.password_problem(name, password)
 
     def create_user(self, username: str, password: str, **kwargs: Any) -> Any:
-        """Every way to a new account passes here, so here administrators' names are refused."""
+        """Refuse reserved names: every sign-up calls this."""
         if self.sign_up_problem(username, password):
             return None
         return super().create_user(username, password, **kwargs)
@@ -152,12 +151,12 @@ class HubNative(NativeAuthenticator):
     # ---- sign-in
 
     async def authenticate(self, handler: Any, data: Any) -> str:
-        """Return the name of who signs in; raise HTTPError, whose text the sign-in page shows, for anybody else.
+        """Return the name of the user who signs in; raise HTTPError with the text for the login page otherwise.
 
-        Replaces the library's: its lock-out lived in memory, counted only names that exist, locked the name for
-        everybody, and told an unauthorised user's password right or wrong while locked.
+        The library keeps its lock-out in memory, counts only names that exist, locks the name for everybody, and shows
+        whether an unauthorised user's password is right while the name is locked.
         """
-        given = data if isinstance(data, dict) else {}  # the API hands over what it was sent
+        given = data if isinstance(data, dict) else {}  # the API passes anything
         username, password, code = (str(given.get(key) or "") for key in ("username", "password", "2fa"))
         name = self.normalize_username(username)
         row = await self.verify(handler, name, password, code)
@@ -165,7 +164,7 @@ class HubNative(NativeAuthenticator):
             raise web.HTTPError(403, f"{name} has not been authorized by an administrator yet.")
         user = orm.User.find(self.db, name)
         if user is not None:
-            self.db.refresh(user)  # seed may have ended the sessions: the cookie must carry what the database has
+            self.db.refresh(user)  # the cookie needs the current ``cookie_id``, which other programs may have changed
         if handler is not None:
             handler._set_cookie(
                 KNOWN_BROWSER_COOKIE,
@@ -178,8 +177,8 @@ class HubNative(NativeAuthenticator):
     async def verify(self, handler: Any, name: str, password: str, code: str = "") -> Any:
         """Return the account of `name` if `password` is right; count a failure and raise HTTPError otherwise.
 
-        The failure is counted first and forgiven on success, so that attempts at the same moment do not outrun the
-        limit. The comparison, a quarter of a second of work, leaves the hub free for others (the library's does not).
+        The failure is counted first and removed on success, so that simultaneous attempts cannot exceed the limit. The
+        comparison takes a quarter of a second in a thread; the library's blocks the hub.
         """
         limit, lock_seconds = self.allowed_failed_logins, self.seconds_before_next_try
         source = lockout.source_of(self._known_browser(handler, name), self._client_address(handler))
@@ -200,30 +199,30 @@ class HubNative(NativeAuthenticator):
         raise web.HTTPError(403, WRONG)
 
     def _known_browser(self, handler: Any, name: str) -> str | None:
-        """Return the mark of the browser if `name` has signed in from it."""
+        """Return the id of the browser if `name` has signed in from it before."""
         raw = handler.get_secure_cookie(KNOWN_BROWSER_COOKIE, max_age_days=KNOWN_BROWSER_DAYS) if handler else None
-        mark, _, owner = raw.decode("utf-8", "replace").partition(" ") if raw else ("", "", "")
-        return mark if mark and owner == name else None
+        browser_id, _, owner = raw.decode("utf-8", "replace").partition(" ") if raw else ("", "", "")
+        return browser_id if browser_id and owner == name else None
 
     def _client_address(self, handler: Any) -> str:
-        """Return where the browser is; a notebook that asks the hub past the proxy is not believed."""
+        """Return the address of the browser; do not trust headers of a notebook that connects to the hub directly."""
         if handler is None:
             return ""
         request = handler.request
         peer = str((getattr(request.connection.context, "address", None) or [request.remote_ip])[0])
         if self.db.query(orm.Server).filter(orm.Server.ip == peer).first() is not None:
             return peer
-        hub = self.parent if self.several is None else self.several.parent
+        hub = self.parent if self.multi is None else self.multi.parent
         trusted = getattr(hub, "trusted_downstream_ips", None) or []
         return lockout.client_address(peer, ",".join(request.headers.get_list("X-Forwarded-For")), trusted)
 
     # ---- pages
 
     def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
-        """The library's pages, those with a fault replaced."""
-        return [(path, handlers.MENDED.get(handler, handler)) for path, handler in super().get_handlers(app)]
+        """Return the library's pages, with replacements for the faulty ones."""
+        return [(path, handlers.OVERRIDES.get(handler, handler)) for path, handler in super().get_handlers(app)]
 
 
 def _matches(password: str, digest: bytes) -> bool:
-    """Compare as the library does, without its ValueError (a 500) for what bcrypt 5 cannot hash."""
+    """Compare as the library does, but without the ValueError (a 500) for what bcrypt 5 cannot hash."""
     return not too_long(password) and "\0" not in password and bcrypt.checkpw(password.encode(), digest)

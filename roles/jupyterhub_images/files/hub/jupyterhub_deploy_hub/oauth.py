@@ -1,7 +1,7 @@
-"""OAuthenticator's classes with words that people understand: for the person on the page, for the admin in the log.
+"""OAuthenticator with clear errors: for the user on the page, for the administrator in the log.
 
-Mended faults are those of oauthenticator 17.4.0; each mend names its own and can go when upstream has one. The classes
-themselves are upstream's, and so are their settings (``c.GitHubOAuthenticator.…``).
+Each fix names a fault of oauthenticator 17.4.0, and can be removed when upstream has one. The classes and their
+settings (``c.GitHubOAuthenticator.…``) are upstream's.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from tornado import web
 from tornado.httpclient import HTTPClientError
 from traitlets import default
 
-#: What providers answer when the hub's own registration is wrong; the first is the standard's, the second GitHub's.
+#: Answers of providers when the hub's registration is wrong; the second is GitHub's.
 _WRONG_HUB = ("invalid_client", "incorrect_client_credentials", "unauthorized_client")
-#: ... and when the code that the person brought is too old, or was used before.
+#: Answers of providers when the code of a sign-in has expired or was used before.
 _WRONG_CODE = ("invalid_grant", "bad_verification_code")
-_TOO_MANY = 429  # requests: neither yes nor no
+_TOO_MANY = 429  # requests, so the provider did not answer the question
 
 
-class Understandable(OAuthenticator):
-    """Mixed into an OAuthenticator class by `understandable`."""
+class ClearErrors(OAuthenticator):
+    """Mixed into an OAuthenticator class by `with_clear_errors`."""
 
     @default("custom_403_message")
     def _refusal(self) -> str:
@@ -36,16 +36,16 @@ class Understandable(OAuthenticator):
     async def httpfetch(
         self, url: str, label: str = "fetching", parse_json: bool = True, raise_error: bool = True, **kwargs: Any
     ) -> Any:
-        """Ask the provider; raise HTTPError with words for the person where upstream ends in a bare 500.
+        """Request `url` of the provider; raise HTTPError with a clear message where upstream fails with a bare 500.
 
-        A provider that refuses a person's own token (4xx) raises what upstream raises: `refresh_user` goes by it.
+        A provider that refuses a user's token (4xx) raises upstream's error, which `refresh_user` relies on.
         """
         # GitLab's subgroups are quoted twice: https://github.com/jupyterhub/oauthenticator/issues/423
         url = url.replace("%252F", "%2F")
         asks_for_token = url == self.token_url
         try:
             answer = await super().httpfetch(url, label, False, raise_error, **kwargs)
-            self._heed(url, answer)
+            self._check_membership(url, answer)
             if not parse_json:
                 return answer
             found = json.loads(answer.body.decode("utf-8", "replace")) if answer.body else None
@@ -55,17 +55,17 @@ class Understandable(OAuthenticator):
                 raise self._token_problem(_error_of(body), error.code) from error
             if 400 <= error.code < 500 and error.code != _TOO_MANY:
                 raise
-            raise self._silent(url, error) from error
-        except (OSError, ValueError) as error:  # nobody listens, or it is no provider that answers
-            raise self._silent(url, error) from error
+            raise self._unreachable(url, error) from error
+        except (OSError, ValueError) as error:  # nothing listens, or the answer is not JSON
+            raise self._unreachable(url, error) from error
         if asks_for_token and isinstance(found, dict) and "error" in found:
             raise self._token_problem(str(found["error"]), 200)
         return found
 
-    def _heed(self, url: str, answer: Any) -> None:
-        """Tell an answer to "is this person a member?" from none: upstream takes anything but yes for no, silently."""
+    def _check_membership(self, url: str, answer: Any) -> None:
+        """Raise HTTPError when the provider did not say whether a user is a member: upstream takes that for a no."""
         if answer.code >= 500 or answer.code == _TOO_MANY:
-            raise self._silent(url, f"HTTP {answer.code}")
+            raise self._unreachable(url, f"HTTP {answer.code}")
         if answer.code not in (200, 204, 404):
             self.log.warning(
                 "%s answered %s to %s: %s", self.login_service, answer.code, url, (answer.body or b"")[:200]
@@ -87,14 +87,14 @@ class Understandable(OAuthenticator):
                 400, f"Signing in with {self.login_service} took too long, or was done twice. Please sign in again."
             )
         if code >= 500:
-            return self._silent(str(self.token_url), f"HTTP {code}")
+            return self._unreachable(str(self.token_url), f"HTTP {code}")
         self.log.error(
             "%s gave no token (%s %s): compare the callback URL %s with the one that is registered there",
             self.login_service, code, error, self.oauth_callback_url,
         )  # fmt: skip
         return _page(502, f"{self.login_service} did not let this hub know who you are. Please tell its administrator.")
 
-    def _silent(self, url: str, error: Any) -> web.HTTPError:
+    def _unreachable(self, url: str, error: Any) -> web.HTTPError:
         self.log.error("%s cannot be asked at %s: %s", self.login_service, url.partition("?")[0], error)
         return _page(
             503,
@@ -102,7 +102,7 @@ class Understandable(OAuthenticator):
         )
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
-        """An answer that a token may not have (a scope that is missing) is a page too, not a bare 500."""
+        """Show a page when the provider refuses a token for a missing scope; upstream fails with a bare 500."""
         try:
             return await super().get_authenticated_user(handler, data)
         except HTTPClientError as error:
@@ -114,10 +114,10 @@ class Understandable(OAuthenticator):
             ) from error
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
-        """Whoever is signed in stays so while the provider is down; upstream answers every page with a 500.
+        """Keep users signed in while the provider is down; upstream answers every page with a 500.
 
-        With auth state upstream refuses tokens of whoever has none: of servers that run when it is turned on, and of
-        an administrator who was never here. Nobody can sign in again with a token, so it is not asked to.
+        With auth state, upstream refuses the tokens of a user who has none: of servers that were running when it was
+        turned on, and of an administrator who has never signed in. A token cannot sign in again, so accept it.
         """
         by_token = handler is not None and handler.get_token() is not None
         if self.enable_auth_state and by_token and not await user.get_auth_state():
@@ -130,23 +130,23 @@ class Understandable(OAuthenticator):
             return True
 
 
-def understandable(cls: type[Authenticator]) -> type[Authenticator]:
-    """Return a class like `cls`, with the mends if it is an OAuthenticator. Its settings stay those of `cls`."""
+def with_clear_errors(cls: type[Authenticator]) -> type[Authenticator]:
+    """Return a class like `cls`, with clear errors if it is an OAuthenticator. It reads the settings of `cls`."""
     if not issubclass(cls, OAuthenticator):
         return cls
     handler = type("Callback", (_Callback, cls.callback_handler), {})
-    return type(cls.__name__, (Understandable, cls), {"callback_handler": handler, "__module__": __name__})
+    return type(cls.__name__, (ClearErrors, cls), {"callback_handler": handler, "__module__": __name__})
 
 
 class _Callback(OAuthCallbackHandler):
-    """Where the provider sends the person back to."""
+    """The page to which the provider sends the user back."""
 
     def _request_summary(self) -> str:
-        """What tornado logs of a sign-in that fails, without the code in the address; the hub's own lines hide it."""
+        """Return what tornado logs of a failed sign-in, without the code in the address."""
         return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
     async def get(self) -> None:
-        """Mark what ends here for templates/error.html, which has words and a way back for it."""
+        """Mark errors for templates/error.html, which explains them and links back to the login page."""
         try:
             await super().get()
         except web.HTTPError as error:
@@ -154,7 +154,7 @@ class _Callback(OAuthCallbackHandler):
             raise
 
     def check_arguments(self) -> None:
-        """Upstream's words are about cookies and arguments."""
+        """Replace upstream's messages, which are about cookies and arguments."""
         try:
             super().check_arguments()
         except web.HTTPError as error:
@@ -170,12 +170,12 @@ class _Callback(OAuthCallbackHandler):
 
 
 def _page(status: int, message: str) -> web.HTTPError:
-    """Return what the hub shows as an error page; a ``%`` in it is only a ``%``."""
+    """Return the error for an error page; a ``%`` in the message is not a placeholder."""
     return web.HTTPError(status, "%s", message)
 
 
 def _error_of(body: bytes) -> str:
-    """Return the ``error`` of a provider's answer (RFC 6749, section 5.2), empty if it has none."""
+    """Return the ``error`` in a provider's answer (RFC 6749, section 5.2), empty if there is none."""
     try:
         found = json.loads(body.decode("utf-8", "replace"))
     except ValueError:

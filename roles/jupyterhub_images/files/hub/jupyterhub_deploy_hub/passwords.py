@@ -1,22 +1,22 @@
-"""Which passwords are accepted, and what to tell the person whose password is not. Pure."""
+"""Which passwords are accepted, and why others are not. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: bcrypt reads no further; its version 5 raises where version 4 silently cut the rest off.
+#: Limit of bcrypt: version 5 raises an error for more, version 4 silently ignored the rest.
 LONGEST_BYTES = 72
 
 
 def too_long(password: str) -> bool:
-    """Say whether bcrypt cannot hash all of `password`."""
+    """Return whether `password` is longer than bcrypt can hash."""
     return len(password.encode()) > LONGEST_BYTES
 
 
 def password_problem(
     password: str, username: str, minimum_length: int, is_common: Callable[[str], bool] | None
 ) -> str | None:
-    """Return why `password` is refused, in words for the person who chose it, or None.
+    """Return why `password` is refused, as shown to the user, or None.
 
     `minimum_length` counts characters; `is_common` is None when common passwords are allowed.
     """

@@ -1,12 +1,12 @@
-"""The schema of the hub's database: does it fit this JupyterHub, and the way there and back.
+"""Check, upgrade and restore the schema of the hub's database.
 
-``python -m jupyterhub_deploy_hub.schema`` prints what there is as JSON; with ``--check`` it fails when the database is
-too new, with ``--restore`` it puts back the newest copy that fits.
-``start`` upgrades an older database before the hub starts. Each change replaces the file in one step and leaves the
-one before beside it, ``jupyterhub.sqlite.<revision>.<UTC time>``, so a kill at any moment leaves a whole database.
+``python -m jupyterhub_deploy_hub.schema`` prints its state as JSON; with ``--check`` it fails when the database is too
+new for this JupyterHub, with ``--restore`` it restores the newest copy that fits. ``start`` upgrades an older database
+before the hub starts. Each change replaces the file in one step and keeps the old file as
+``jupyterhub.sqlite.<revision>.<UTC time>``, so a kill at any moment leaves a complete database.
 
-JupyterHub upgrades a schema but cannot go back, so the copy is the only way back. Databases other than SQLite files are
-left to their own tools: their state is ``unmanaged``.
+JupyterHub can upgrade a schema but not downgrade it, so the copy is the only way back. Databases other than SQLite
+are managed by their own tools: their state is ``unmanaged``.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from .seed import configured_db_url
 
 ABSENT, CURRENT, OLDER, NEWER, UNMANAGED = "absent", "current", "older", "newer", "unmanaged"
 
-# How JupyterHub's migration scripts name themselves and their predecessor.
+# How JupyterHub's migration scripts name themselves and the revision before.
 _REVISION = re.compile(r"""^(revision|down_revision)\s*=\s*['"]([0-9a-f]+)['"]""", re.MULTILINE)
 
 
 class Schemas(NamedTuple):
-    """The revisions that a JupyterHub knows: all of them, and the newest, which it works with."""
+    """The revisions that a JupyterHub knows: all of them, and the newest, which it needs."""
 
     known: frozenset[str]
     head: str
 
 
 class State(NamedTuple):
-    """What the hub's database is to this JupyterHub. `database` is its revision, `hub` the one wanted, `copy` fits."""
+    """The hub's database for this JupyterHub: its revision, the revision that the hub needs, and a copy that has it."""
 
     state: str
     database: str | None
@@ -52,7 +52,7 @@ class State(NamedTuple):
 def schemas(scripts: Iterable[str]) -> Schemas:
     """Return the revisions, from the texts of the migration scripts.
 
-    Raises HubError unless there is exactly one that no other builds upon.
+    Raises HubError unless exactly one of them is the newest.
     """
     own: set[str] = set()
     before: set[str] = set()
@@ -68,7 +68,7 @@ def schemas(scripts: Iterable[str]) -> Schemas:
 
 
 def compare(revision: str | None, known: Schemas) -> str:
-    """Return what a database of `revision` (None: there is none) is to a JupyterHub with the revisions `known`."""
+    """Compare the revision of a database (None: there is none) with those that a JupyterHub knows."""
     if revision is None:
         return ABSENT
     if revision == known.head:
@@ -103,16 +103,16 @@ def revision_of(path: Path) -> str | None:
 
 
 def newest_copy(path: Path, revision: str) -> str | None:
-    """Return the newest copy of that revision beside the database."""
+    """Return the newest copy with that revision in the directory of the database."""
     copies = sorted(path.parent.glob(f"{path.name}.{revision}.*Z"))
     return str(copies[-1]) if copies else None
 
 
 def upgrade() -> str | None:
-    """Upgrade an older database; return the copy of what it was, None when there was nothing to do.
+    """Upgrade an older database; return the copy of the old one, None when no upgrade was needed.
 
-    No hub may run meanwhile. Raises HubError when the database is a newer JupyterHub's, or the upgrade fails: the
-    database is then as it was.
+    No hub may run meanwhile. Raises HubError when a newer JupyterHub wrote the database, or the upgrade fails. The
+    database is then unchanged.
     """
     found, path = observe(), database_file()
     if found.state == NEWER:
@@ -130,9 +130,9 @@ def upgrade() -> str | None:
 
 
 def restore() -> str | None:
-    """Put back the newest copy that fits; return where the database that was there is kept.
+    """Restore the newest copy that fits; return where the replaced database is kept, None when none was replaced.
 
-    Returns None when the database fits. No hub may run meanwhile. Raises HubError when there is no copy.
+    No hub may run meanwhile. Raises HubError when there is no copy.
     """
     found, path = observe(), database_file()
     if found.state != NEWER or path is None:
@@ -145,10 +145,8 @@ def restore() -> str | None:
 
 
 def newer_problem(found: State) -> str:
-    """Say why this JupyterHub cannot use the database, and what could be done."""
-    way = (
-        f"its copy {found.copy} fits (what happened since is not in it)" if found.copy else "there is no copy that fits"
-    )
+    """Return why this JupyterHub cannot use the database, and what to do."""
+    way = f"its copy {found.copy} fits, but lacks all later changes" if found.copy else "there is no copy that fits"
     return (
         f"the hub's database has schema {found.database}, which is newer than this JupyterHub's ({found.hub}); {way}. "
         "Set jupyterhub_version back to the newer one."
@@ -158,21 +156,21 @@ def newer_problem(found: State) -> str:
 def _migrations() -> Path:
     package = importlib.util.find_spec("jupyterhub")
     if package is None or package.origin is None:
-        raise HubError("there is no JupyterHub in this image; build it again.")
+        raise HubError("this image has no JupyterHub; build it again.")
     return Path(package.origin).parent / "alembic" / "versions"
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a database consistently and prove the copy."""
+    """Copy a database consistently and check the copy."""
     target.unlink(missing_ok=True)
     try:
         with sqlite3.connect(f"file:{source}?mode=ro", uri=True) as old, sqlite3.connect(target) as new:
             old.backup(new)
-            verdict = new.execute("PRAGMA integrity_check").fetchone()[0]
+            result = new.execute("PRAGMA integrity_check").fetchone()[0]
     except sqlite3.DatabaseError as error:
-        verdict = str(error)
-    if verdict != "ok":
-        raise HubError(f"the database {source} is damaged ({verdict}); restore it from a backup.")
+        result = str(error)
+    if result != "ok":
+        raise HubError(f"the database {source} is damaged ({result}); restore it from a backup.")
     os.chmod(target, 0o600)
 
 
@@ -185,11 +183,11 @@ def _migrate(path: Path) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     ini.unlink()
     if done.returncode:
-        raise HubError(f"the database could not be upgraded, it is as it was: {done.stdout.strip()[-2000:]}")
+        raise HubError(f"the database could not be upgraded and is unchanged: {done.stdout.strip()[-2000:]}")
 
 
 def _replace(path: Path, staging: Path, revision: str) -> str:
-    """Put `staging` in the place of the database; return where that is kept."""
+    """Replace the database with `staging`; return where the old one is kept."""
     kept = path.with_name(f"{path.name}.{revision}.{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}")
     with staging.open("rb") as file:
         os.fsync(file.fileno())
@@ -200,10 +198,10 @@ def _replace(path: Path, staging: Path, revision: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Do what the command line says; print JSON, or one line on stderr and exit 1."""
+    """Run the command; print JSON, or one line on stderr and return 1."""
     parser = argparse.ArgumentParser(prog="jupyterhub_deploy_hub.schema", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail when the database is a newer JupyterHub's")
-    parser.add_argument("--restore", action="store_true", help="put back the newest copy that fits this JupyterHub")
+    parser.add_argument("--check", action="store_true", help="fail when the database is newer than this JupyterHub")
+    parser.add_argument("--restore", action="store_true", help="restore the newest copy that fits this JupyterHub")
     options = parser.parse_args(argv)
     os.umask(0o077)
     try:

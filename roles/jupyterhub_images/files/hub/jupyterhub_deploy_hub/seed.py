@@ -1,7 +1,7 @@
-"""Create the admin's account in the hub's database, so that nobody can be quicker.
+"""Create the admin's account in the hub's database before anyone can sign up under its name.
 
-``python -m jupyterhub_deploy_hub.seed [--set-password]`` prints ``{"changed": true|false}``. An account that exists
-keeps its password, unless ``--set-password`` asks for the one in the file. The password comes by file only: a process
+``python -m jupyterhub_deploy_hub.seed [--set-password]`` prints ``{"changed": true|false}``. An existing account keeps
+its password, unless ``--set-password`` sets the one in the file. The password comes from a file only, because a process
 list shows arguments and environments.
 """
 
@@ -26,7 +26,7 @@ def ensure_admin(
     password_file: Path = ADMIN_PASSWORD_FILE,
     db_url: str | None = None,
 ) -> bool:
-    """Make sure that ``$JUPYTERHUB_ADMIN`` can sign in; return whether anything was changed.
+    """Ensure that ``$JUPYTERHUB_ADMIN`` can sign in; return whether anything changed.
 
     `db_url` is where the hub keeps its database (default: what the configuration says). Raises HubError.
     """
@@ -38,16 +38,16 @@ def ensure_admin(
 
 
 def admin_name() -> str:
-    """Return the normalised name from ``$JUPYTERHUB_ADMIN``; raise HubError if it can be nobody's."""
+    """Return the normalised name from ``$JUPYTERHUB_ADMIN``; raise HubError if it is not valid."""
     name = normalise(os.environ.get("JUPYTERHUB_ADMIN", ""))
     problem = name_problem(name)
     if problem:
-        raise HubError(f"JUPYTERHUB_ADMIN={name!r} cannot be the admin's name. {problem} Set jupyterhub_admin_user.")
+        raise HubError(f"JUPYTERHUB_ADMIN={name!r} is not a valid name. {problem} Set jupyterhub_admin_user.")
     return name
 
 
 def read_password(path: Path) -> str:
-    """Return the password in the file at `path` (one trailing newline is not part of it)."""
+    """Return the password in the file at `path` (without one trailing newline)."""
     try:
         password = path.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -80,7 +80,7 @@ def configured_db_url(config_file: Path) -> str:
 
 
 def account_exists_in_sqlite(url: str, name: str) -> bool:
-    """Look for the account without loading JupyterHub: a hub's restart should not import it twice (about a second)."""
+    """Return whether the account exists, without loading JupyterHub: at a restart that would take a second."""
     if not url.startswith("sqlite:///"):
         return False
     path = url.removeprefix("sqlite:///").partition("?")[0]
@@ -99,7 +99,7 @@ def _write(name: str, password: str, url: str, set_password: bool) -> bool:
     from nativeauthenticator.orm import UserInfo
 
     try:
-        # Creates and stamps the schema of a new database; Native's table alone would keep the hub from starting.
+        # Creates and stamps the schema of a new database: the hub does not start with only NativeAuthenticator's table.
         with new_session_factory(url)() as session:
             row = UserInfo.find(session, name)
             if row is None:
@@ -149,9 +149,11 @@ def _end_sessions(session: Any, name: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Seed as the command line says; print JSON, or one line on stderr and exit 1."""
+    """Run the command; print JSON, or one line on stderr and return 1."""
     parser = argparse.ArgumentParser(prog="jupyterhub_deploy_hub.seed", description=__doc__)
-    parser.add_argument("--set-password", action="store_true", help="give an existing account the password of the file")
+    parser.add_argument(
+        "--set-password", action="store_true", help="set the password of an existing account from the file"
+    )
     options = parser.parse_args(argv)
     os.umask(0o077)
     try:

@@ -1,19 +1,19 @@
-"""End what a person is signed in to. Upstream (NativeAuthenticator 1.3.0) lets sessions outlive their password."""
+"""End a user's sessions. NativeAuthenticator 1.3.0 keeps them open after a change of the password."""
 
 from __future__ import annotations
 
 from typing import Any
 
-#: The OAuth client of tokens that were asked for by name (on the Token page, by the API, by a running server).
+#: The OAuth client of tokens from the Token page, from the API, and of running servers.
 _TOKENS_BY_NAME = "jupyterhub"
 
 
 def end_sessions(db: Any, user: Any, tokens_too: bool = False) -> None:
     """End every browser session of the hub user `user` (a row of JupyterHub's table ``users``).
 
-    The login cookie carries ``cookie_id``; notebook servers hold tokens that were issued to them at sign-in, and may
-    trust a token that is gone for up to five minutes more (their cache). With `tokens_too` the tokens that the person
-    made go as well, and so does the one that a running server reports its activity with.
+    The login cookie contains ``cookie_id``. Notebook servers got tokens at sign-in, which they cache, so they may
+    accept a deleted one for up to five minutes. `tokens_too` also deletes the tokens that the user created, and those
+    with which running servers report their activity.
     """
     from jupyterhub import orm
 

@@ -1,8 +1,8 @@
-"""Turn the list of ways to sign in (settings.json, ``authenticators``) into JupyterHub's configuration.
+"""Turn the list ``authenticators`` in settings.json into JupyterHub's configuration.
 
 An entry is ``"native"``, or a dictionary: ``name``, ``class`` (a registered name or a dotted path), ``label``,
-``prefix`` of user names, ``users`` (the provider's name to the hub's), ``traits``, and ``secrets``, the names of traits
-whose values are in the file of secrets.
+``prefix`` of user names, ``users`` (the provider's name to the hub's) and ``traits``. Secret values are in the file of
+secrets.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 NATIVE = "native"
-#: Settings that reach every way to sign in when they are given to all, and so open one by what was meant for another.
+#: Settings that must not be given to all authenticators at once: they would open one by what was meant for another.
 _NOT_FOR_ALL = ("admin_users", "allow_all", "allowed_users", "allow_existing_users", "username_map")
 
 
 def configure(c: Any, settings: dict[str, Any], admin: str, secrets_file: Path) -> None:
-    """Set what `c` needs for the ways in `settings`; `admin` is the name of the native administrator."""
+    """Configure `c` for the authenticators in `settings`; `admin` is the name of the native administrator."""
     entries = settings["authenticators"]
     if entries == [NATIVE]:
-        # Native's own accounts are the gate: who has none, or is not authorised, stays out. For all authenticators,
-        # because there is one; jupyterhub_extra_config may add to it.
+        # Only authorised native accounts can sign in. Set for c.Authenticator, so that jupyterhub_extra_config can add
+        # to it.
         c.JupyterHub.authenticator_class = "jupyterhub_deploy_hub.native.HubNative"
         c.Authenticator.admin_users = {admin}
         c.Authenticator.allow_all = True
@@ -31,14 +31,14 @@ def configure(c: Any, settings: dict[str, Any], admin: str, secrets_file: Path) 
     secrets = read_secrets(secrets_file)
     parts = [(_as_dict(entry), authenticator_class(entry, len(entries) > 1)) for entry in entries]
     for entry, cls in parts:
-        # Two of one class (two GitLabs) have settings of their own each.
+        # Two of one class (two GitLabs) need separate settings.
         if [other.__name__ for _, other in parts].count(cls.__name__) > 1:
             cls.__name__ = f"{cls.__name__}_{entry['name']}"
         values: dict[str, Any] = (
             {"admin_users": {admin}, "allow_all": True} if entry["name"] == NATIVE else dict(entry["traits"])
         )
-        # OAuthenticator's default. JupyterHub's own lets in whoever is in the hub's database as long as allowed_users
-        # names anybody: who was taken off the list, and the namesake of somebody who used to come another way.
+        # OAuthenticator's default. JupyterHub's default accepts all users in the hub's database when allowed_users is
+        # set: also a user who was removed from the list, or one with the name of another provider's user.
         values.setdefault("allow_existing_users", False)
         if "login_service" in cls.class_trait_names(config=True):
             values.setdefault("login_service", entry["label"])
@@ -52,34 +52,34 @@ def configure(c: Any, settings: dict[str, Any], admin: str, secrets_file: Path) 
     if len(parts) == 1:
         c.JupyterHub.authenticator_class = parts[0][1]
     else:
-        _several(c, parts)
+        _configure_multi(c, parts)
 
 
 def authenticator_class(entry: Any, one_of_several: bool) -> Any:
-    """Return the class for an entry. Raises ValueError if the image has none."""
+    """Return the class for an entry. Raises ValueError if the image lacks it."""
     cls: Any
     if entry == NATIVE:
         from .native import HubNative
 
         cls = HubNative
     else:
-        from .oauth import understandable
+        from .oauth import with_clear_errors
 
-        cls = understandable(load(entry["class"]))
+        cls = with_clear_errors(load(entry["class"]))
     if one_of_several:
-        from .several import part
+        from .multi import part
 
         entry = _as_dict(entry)
         return part(cls, entry["prefix"], entry["label"], entry["users"])
     if entry == NATIVE:
         return cls
-    from .alone import alone
+    from .single import single
 
-    return alone(cls, entry["label"], entry["users"])
+    return single(cls, entry["label"], entry["users"])
 
 
 def preload(entries: list[Any]) -> None:
-    """Import what `entries` need while another hub still serves. What is wrong shows when the configuration loads."""
+    """Import the classes of `entries` while another hub still serves. Errors show when the configuration loads."""
     for entry in entries:
         with contextlib.suppress(Exception):
             authenticator_class(entry, len(entries) > 1)
@@ -89,22 +89,22 @@ def _as_dict(entry: Any) -> dict[str, Any]:
     return {"name": NATIVE, "label": "a password", "prefix": "", "users": {}} if entry == NATIVE else entry
 
 
-def _several(c: Any, parts: list[Any]) -> None:
-    from .several import HubSeveral
+def _configure_multi(c: Any, parts: list[Any]) -> None:
+    from .multi import HubMulti
 
-    c.JupyterHub.authenticator_class = HubSeveral
+    c.JupyterHub.authenticator_class = HubMulti
     for _, cls in parts:
         for trait, nothing in (("admin_users", set()), ("allow_all", False), ("allowed_users", set())):
-            # Said for each, so that what is said for all reaches none.
+            # Set for each, so that a value for all of them has no effect.
             if trait in cls.class_trait_names(config=True) and trait not in c[cls.__name__]:
                 c[cls.__name__][trait] = nothing
-    c.HubSeveral.authenticators = [
+    c.HubMulti.authenticators = [
         {"authenticator_class": cls, "url_prefix": "" if entry["name"] == NATIVE else f"/{entry['name']}"}
         for entry, cls in parts
     ]
-    c.HubSeveral.any_allow_config = True
-    # They exist, and are administrators, from the hub's first start on.
-    c.HubSeveral.admin_users = {
+    c.HubMulti.any_allow_config = True
+    # The hub creates these administrators at its first start.
+    c.HubMulti.admin_users = {
         entry["users"].get(name, f"{entry['prefix']}{name}")
         for entry, cls in parts
         for name in c[cls.__name__].admin_users
@@ -112,23 +112,23 @@ def _several(c: Any, parts: list[Any]) -> None:
 
 
 def administrators(c: Any) -> set[str]:
-    """Return whom the configuration `c` makes an administrator, by their names at the hub.
+    """Return the administrators in the configuration `c`, by their names at the hub.
 
-    Of several ways each has its own list, of names as they are at the provider.
+    With several authenticators, each has its own list with the names at its provider.
     """
-    if "HubSeveral" not in c:
+    if "HubMulti" not in c:
         return {str(name) for section in c.values() for name in _names(section)}
-    found = {str(name) for name in _names(c.HubSeveral)}
-    for part in c.HubSeveral.authenticators:
+    found = {str(name) for name in _names(c.HubMulti)}
+    for part in c.HubMulti.authenticators:
         cls = part["authenticator_class"]
         names = {str(name) for base in cls.__mro__ for name in _names(c.get(base.__name__, {}))}
         found |= {cls.users.get(name, f"{cls.prefix}{name}") for name in names}
     return found
 
 
-def elsewhere(c: Any, name: str) -> str | None:
-    """Return the prefix of `name` if whoever has it comes by another of several ways than native accounts, or None."""
-    for part in c.HubSeveral.authenticators if "HubSeveral" in c else []:
+def provider_prefix(c: Any, name: str) -> str | None:
+    """Return the prefix of a user who signs in at one of several providers, None for a native user."""
+    for part in c.HubMulti.authenticators if "HubMulti" in c else []:
         cls = part["authenticator_class"]
         if name in cls.users.values():
             return ""
@@ -143,13 +143,13 @@ def _names(section: Any) -> Any:
 
 
 def refuse_for_all(c: Any, entries: list[Any]) -> None:
-    """Stop a configuration that opens every way to sign in by what was meant for one. Raises ValueError."""
+    """Reject settings for all authenticators that were meant for one. Raises ValueError."""
     if len(entries) < 2:
         return
     for trait in _NOT_FOR_ALL:
         if trait in c.Authenticator:
             raise ValueError(
-                f"c.Authenticator.{trait} would be for every way to sign in; say it for one, for example by "
+                f"c.Authenticator.{trait} would apply to every authenticator; set it for one, for example as "
                 f"c.GitHubOAuthenticator.{trait} or c.HubNative.{trait}"
             )
 
@@ -165,8 +165,8 @@ def load(name: str) -> Any:
         return import_item(name)
     except ImportError as error:
         raise ValueError(
-            f"the hub image has no authenticator {name} ({error}); if a package is missing, name it with its version "
-            "in jupyterhub_hub_extra_requirements"
+            f"the hub image has no authenticator {name} ({error}); if a package is missing, add it with its version to "
+            "jupyterhub_hub_extra_requirements"
         ) from error
 
 
@@ -178,7 +178,7 @@ def read_secrets(path: Path) -> dict[str, Any]:
 
 
 def read_entries(settings_file: Path) -> list[Any]:
-    """Return the ways to sign in as settings.json lists them; native accounts alone without such a file."""
+    """Return the entries in settings.json; only native accounts without such a file."""
     if not settings_file.exists():
         return [NATIVE]
     return list(json.loads(settings_file.read_text(encoding="utf-8")).get("authenticators", [NATIVE]))

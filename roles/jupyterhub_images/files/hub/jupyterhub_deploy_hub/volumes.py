@@ -1,6 +1,6 @@
-"""Who shall own a user's new volume, and the archive that tells Docker so. Pure.
+"""The owner of a user's new volume, and the archive by which Docker sets it. Pure.
 
-Docker gives a new volume the owner of the directory that the image has in its place, or root when there is none.
+Docker gives a new volume the owner of the image's directory at the mount point, or root without such a directory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Owner(NamedTuple):
 
 
 def owner_of_process(user: str, passwd: str, group: str) -> Owner | None:
-    """Return the ids that a container with ``Config.User`` `user` runs with, or None if Docker would not start it.
+    """Return the ids of a container with ``Config.User`` `user`, or None if Docker would not start it.
 
     `user` is ``""`` (root), ``name``, ``uid``, ``name:group``, ``uid:gid`` and so on; `passwd` and `group` are the
     texts of the image's files, possibly empty. An id without an entry has group 0, as with ``docker run``.
@@ -48,14 +48,14 @@ def owner_of_process(user: str, passwd: str, group: str) -> Owner | None:
 
 
 def needs_owner(current: Owner, wanted: Owner | None) -> bool:
-    """Say whether the mount point is to change hands: never one that anybody but root has."""
+    """Return whether to change the owner of a mount point: only from root to another user."""
     return wanted is not None and wanted.uid != 0 and current.uid == 0
 
 
 def owner_archive(mount_point: str, owner: Owner, mode: int) -> tuple[str, bytes]:
-    """Return (directory to unpack in, tar archive) that gives the existing directory `mount_point` to `owner`.
+    """Return (directory to unpack in, tar archive) that sets the owner of the directory `mount_point`.
 
-    The archive holds nothing but the directory itself; what is in it is not touched.
+    The archive contains only the directory, so its files stay unchanged.
     """
     parent, name = posixpath.split(posixpath.normpath(mount_point))
     entry = tarfile.TarInfo(name)
@@ -70,7 +70,7 @@ def owner_archive(mount_point: str, owner: Owner, mode: int) -> tuple[str, bytes
 
 
 def label_problem(labels: dict[str, str] | None, wanted: dict[str, str], volume: str) -> str | None:
-    """Return why a volume that exists cannot be this user's: its labels name somebody else. None if all is well."""
+    """Return why an existing volume is not this user's: its labels name another user or hub. None if it is."""
     for key, value in wanted.items():
         found = (labels or {}).get(key, value)
         if found != value:

@@ -1,9 +1,8 @@
-"""Several ways to sign in on one page: jupyterhub-multiauthenticator 0.4.0 with what it leaves out.
+"""Several authenticators on one login page: jupyterhub-multiauthenticator 0.4.0 with what it lacks.
 
-Left out by the library: it hands no database to its parts (NativeAuthenticator stops the hub), asks none of them when a
-user is deleted or a session is refreshed, compares names that nobody normalised, and knows no names but the provider's.
-Native accounts have plain names; everybody else's begin with the way they came, ``github:alice``, so that nobody
-becomes somebody else by an equal name.
+The library gives its parts no database (NativeAuthenticator then stops the hub), does not ask them when a user is
+deleted or a session is refreshed, compares names without normalising them, and knows only the provider's names. Native
+users have plain names; all others have a prefix, such as ``github:alice``, so that equal names are different users.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from .names import joined, normalise
 
 
 class Part(Authenticator):
-    """Mixed into the class of each way to sign in, by `part`."""
+    """Mixed into the class of each authenticator, by `part`."""
 
     prefix = ""
     label = ""
-    #: The provider's name to the hub's, for people whom the operator joined.
+    #: The provider's name to the hub's, for users whose two names the operator joined.
     users: dict[str, str]
 
     def __init__(self, **kwargs: Any) -> None:
         # NativeAuthenticator keeps its accounts in the hub's database.
         kwargs.setdefault("_deprecated_db_session", kwargs["parent"]._deprecated_db_session)
         super().__init__(**kwargs)
-        # The hub does this for the authenticator that it knows.
+        # The hub does this only for the authenticator that it creates itself.
         for trait in ("admin_users", "allowed_users", "blocked_users"):
             setattr(self, trait, {self.normalize_username(name) for name in getattr(self, trait)})
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
-        """Give people whom the operator joined their name here, after the provider's own has been checked."""
+        """Give joined users their name at the hub, after the provider's name has been checked."""
         model = await super().get_authenticated_user(handler, data)
         if model is not None:
             model["name"] = self.users.get(model["name"].removeprefix(self.prefix), model["name"])
@@ -43,13 +42,13 @@ class Part(Authenticator):
 
 
 def part(cls: type[Authenticator], prefix: str, label: str, users: dict[str, str]) -> type[Authenticator]:
-    """Return a class like `cls` that can be one of several. Its settings stay those of `cls`."""
+    """Return a class like `cls` that can be one of several. It reads the settings of `cls`."""
     own = {"prefix": prefix, "label": label, "users": joined(users), "__module__": __name__}
     return type(cls.__name__, (Part, cls), own)
 
 
-class HubSeveral(MultiAuthenticator):
-    """The hub's authenticator when ``jupyterhub_authenticators`` names more than one."""
+class HubMulti(MultiAuthenticator):
+    """The hub's authenticator when ``jupyterhub_authenticators`` has more than one entry."""
 
     @property
     def local(self) -> Any:
@@ -58,11 +57,11 @@ class HubSeveral(MultiAuthenticator):
 
     @property
     def joined_names(self) -> set[str]:
-        """Names here that belong to somebody who comes from elsewhere: nobody may sign up under them."""
+        """Names at the hub of users who sign in at a provider: nobody can sign up under them."""
         return {name for each in self._authenticators for name in each.users.values()}
 
     def services(self, base_url: str) -> list[dict[str, str]]:
-        """Return text and address of a button for each part that has no form on the login page."""
+        """Return text and address of a button for each part without a form on the login page."""
         return [
             {"label": each.label, "url": each.login_url(base_url)}
             for each in self._authenticators
@@ -70,9 +69,9 @@ class HubSeveral(MultiAuthenticator):
         ]
 
     def get_custom_html(self, base_url: str) -> str:
-        """Return the buttons as the hub's own login page shows them, when there are no local accounts.
+        """Return the buttons for the hub's own login page, which is shown when there are no native accounts.
 
-        The hub takes this for a template, hence the doubled braces.
+        The hub renders this as a template, hence the doubled braces.
         """
         buttons = "".join(
             f'<a role="button" class="btn btn-jupyter btn-lg" href="{escape(service["url"])}'
@@ -82,7 +81,7 @@ class HubSeveral(MultiAuthenticator):
         return f'<div class="service-login d-grid gap-3 mx-auto pt-5" style="max-width: 350px">{buttons}</div>'
 
     def normalize_username(self, username: str) -> str:
-        """One spelling of each name, as with native accounts alone."""
+        """Use one spelling of each name, as native accounts do."""
         return super().normalize_username(normalise(username))
 
     def _part_of(self, name: str) -> Any:
@@ -92,23 +91,23 @@ class HubSeveral(MultiAuthenticator):
         return self.local
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
-        """Ask the part that the user came by."""
+        """Ask the part that the user signs in with."""
         found = self._part_of(user.name)
         return True if found is None else await _finished(found.refresh_user(user, handler, **kwargs))
 
     async def delete_user(self, user: Any) -> None:
-        """Tell every part; a native account would otherwise bring the user back with the old password."""
+        """Call every part: a native account that stays would bring the user back with the old password."""
         for each in self._authenticators:
             await _finished(each.delete_user(user))
 
     async def pre_spawn_start(self, user: Any, spawner: Any) -> None:
-        """Ask the part that the user came by: this is where auth state becomes a server's environment."""
+        """Call the part that the user signs in with, which may pass auth state to the server's environment."""
         found = self._part_of(user.name)
         if found is not None:
             await _finished(found.pre_spawn_start(user, spawner))
 
     def check_allow_config(self) -> None:
-        """Each part has rules of its own; a warning about this one's would be wrong."""
+        """Check each part: this class has no rules of its own, so a warning about it would be wrong."""
         for each in self._authenticators:
             each.check_allow_config()
 
