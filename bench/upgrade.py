@@ -29,8 +29,9 @@ from typing import Any, NamedTuple
 
 from bench.common import ansible, table, wait_until
 from support.hub_http import HubSession
-from support.local_site import LocalSite, free_port
+from support.local_site import LocalSite
 from support.poller import Answer, Notebook, Poll, Report, get
+from support.ports import free_port
 
 NAME = "jhd-bench-upgrade"
 VERSION = "5.5.4"

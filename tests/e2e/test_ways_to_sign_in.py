@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from support.hub_pages import HubPages
-from support.module_site import free_port
 from support.oauth_hub import OAUTH_CLIENT, OTHER_SECRET, hub_of, provider_of
 from support.oauth_provider import CLIENT_ID, OAuthProvider
+from support.ports import free_port
 from support.signin_hub import ADMIN_PASSWORD, Browser, HubContainer
 
 PASSWORD = "three unrelated words"

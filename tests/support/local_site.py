@@ -10,7 +10,6 @@ import contextlib
 import json
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +19,8 @@ from typing import Any, NamedTuple
 
 import docker
 import docker.errors
+
+from support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = Path("/var/lib/jupyterhub-deploy/images.json")  # which images were brought to this machine
@@ -141,9 +142,3 @@ def _play(arguments: Sequence[str], fails: bool) -> Run:
     lines = RECAP.findall(done.stdout)
     recap = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", lines[-1])} if lines else {}
     return Run(recap, done.stdout, time.monotonic() - start)
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ import jupyterhub_hub
 import jupyterhub_proxy
 import jupyterhub_secrets
 from support.modules import run
+from support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -165,9 +165,3 @@ def killed_run(module: str, step: int | str, arguments: dict[str, Any], scratch:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode in (0, -signal.SIGKILL), f"{module} failed: {done.stdout}{done.stderr}"
     return done.returncode != 0
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

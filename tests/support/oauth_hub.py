@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +13,8 @@ import requests
 
 import jupyterhub_signin
 from support.oauth_provider import CLIENT_ID, OAuthProvider, Person
-from support.signin_hub import NO_PROXY, SERVERS_INSIDE, Browser, HubContainer, write_config
+from support.ports import free_port
+from support.signin_hub import HUB, NO_PROXY, SERVERS_INSIDE, Browser, HubContainer, names_of, write_config
 
 NOTHING: dict[str, Any] = {
     "authenticators": ["native"],
@@ -50,8 +50,7 @@ def free_address() -> tuple[str, str]:
     """Return an address of this machine that a hub in a container and its peers can both reach, with a free port."""
     bridge = docker.from_env().networks.get("bridge").attrs["IPAM"]["Config"][0]
     gateway = str(bridge.get("Gateway") or bridge["Subnet"].rsplit(".", 1)[0] + ".1")
-    with socket.create_server((gateway, 0)) as server:
-        return gateway, f"{gateway}:{server.getsockname()[1]}"
+    return gateway, f"{gateway}:{free_port(gateway)}"
 
 
 def provider_of(callback: str = "") -> OAuthProvider:
@@ -85,6 +84,7 @@ def settle(
     extra: str = "",
     auth_state: bool = False,
     signup: str = "open",
+    name: str = HUB,
     **settings: Any,
 ) -> None:
     """Write what a hub reads when it starts, as the role would make it of `settings`; `extra` has the last word."""
@@ -94,6 +94,7 @@ def settle(
     }  # fmt: skip
     assert jupyterhub_signin.problems(settings) == []
     signin = {
+        **names_of(name),
         "authenticators": jupyterhub_signin.entries(settings),
         "public_url": settings["public_url"],
         "auth_state": auth_state,

@@ -19,6 +19,8 @@ import requests
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "roles/jupyterhub_images/files/hub/jupyterhub_deploy_hub"
 TEMPLATE = ROOT / "roles/jupyterhub/templates/jupyterhub_config.py.j2"
+#: The hub's name in its settings, which no hub of this machine has. Tests that spawn servers set a unique one.
+HUB = "jhd-test-hub"
 ADMIN = "admin"
 ADMIN_PASSWORD = "a password by the test"
 NO_PROXY = """
@@ -71,6 +73,11 @@ def docker(*args: str, check: bool = True, stdin: str | None = None) -> subproce
     return subprocess.run(["docker", *args], check=check, text=True, capture_output=True, input=stdin)
 
 
+def names_of(hub: str) -> dict[str, str]:
+    """Return the settings of a hub of that name whose servers and volumes begin with it."""
+    return {"name": hub, "server_prefix": hub, "volume_prefix": f"{hub}-user-"}
+
+
 def write_config(
     directory: Path,
     extra: str = "",
@@ -83,9 +90,9 @@ def write_config(
     `native` and `signin` override settings; `secret_values` are those of the ways to sign in.
     """
     settings = {
-        "name": "jupyterhub",
-        "server_prefix": "jupyter",
-        "volume_prefix": "jupyterhub-user-",
+        "name": HUB,
+        "server_prefix": f"{HUB}-jupyter",
+        "volume_prefix": f"{HUB}-user-",
         "public_url": "",
         "authenticators": ["native"],
         "native": {
@@ -96,7 +103,7 @@ def write_config(
             "lockout_seconds": 600,
             **native,
         },
-        "proxy_api_url": "http://jupyterhub-proxy-api:8001",
+        "proxy_api_url": f"http://{HUB}-proxy-api:8001",
         **(signin or {}),
     }
     config, kept = directory / "config", directory / "secrets"
@@ -144,10 +151,15 @@ class HubContainer:
             "DOCKER_NOTEBOOK_DIR": "/home/jovyan/work",
             "JUPYTERHUB_ADMIN": self.admin,
         }
-        flags = ["--hostname", "jupyterhub", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+        flags = ["--hostname", self.hub_name(), "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
         flags += ["--read-only", "--tmpfs", "/tmp"]
         flags += [part for host, inside in mounts.items() for part in ("--volume", f"{host}:{inside}")]
         return flags + [part for item in environment.items() for part in ("--env", "=".join(item))]
+
+    def hub_name(self) -> str:
+        """Return the hub's name in its settings, by which its own servers reach it."""
+        settings = json.loads((self.directory / "config" / "settings.json").read_text(encoding="utf-8"))
+        return str(settings["name"])
 
     def start(self, wait_seconds: float = 90) -> HubContainer:
         """Start the hub and wait until it answers; the logs are in the error if it does not."""

@@ -10,8 +10,9 @@ import requests
 
 import jupyterhub_proxy
 from support.hub_http import HubSession
-from support.module_site import ModuleSite, free_port, killed_run
+from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
+from support.ports import free_port
 
 NAME = "jhd-test-proxy"
 

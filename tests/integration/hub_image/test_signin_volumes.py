@@ -18,8 +18,6 @@ IMAGE = f"{PREFIX}:notebook"
 EXTRA = f"""
 c.JupyterHub.spawner_class = "jupyterhub_deploy_hub.spawner.HubSpawner"
 c.DockerSpawner.image = "{IMAGE}"
-c.DockerSpawner.prefix = "{PREFIX}"
-c.DockerSpawner.volumes = {{"{PREFIX}-user-{{username}}": "{WORK}"}}
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 """
 
@@ -33,7 +31,7 @@ def hub(hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactor
     docker("build", "--quiet", "--tag", IMAGE, "-", stdin=lines)
     provider = provider_of()
     made = hub_of(
-        image, tmp_path_factory.mktemp("volumes"), provider, EXTRA, socket=True,
+        image, tmp_path_factory.mktemp("volumes"), provider, EXTRA, socket=True, name=PREFIX,
         authenticators=["native", "github", "gitlab"],
         github_allowed_organizations=["course"], gitlab_allowed_groups=["faculty/lab"],
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""Names, labels and owners of what the hub makes for a user, on a real engine and with images of every sort.
+"""Names, labels and owners of what the hub creates for a user, on real Docker and with images of all kinds.
 
-The images do nothing but sleep: what is looked at is there before a server answers.
+The images only sleep: what these tests check exists before a server answers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import pytest
 import requests
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
-from support.signin_hub import NO_PROXY, HubContainer, docker, write_config
+from support.signin_hub import NO_PROXY, HubContainer, docker, names_of, write_config
 
 TOKEN = secrets.token_hex(16)
 WORK = "/home/jovyan/work"
@@ -25,10 +26,10 @@ EXTRA = f"""{NO_PROXY}
 c.JupyterHub.services = [{{"name": "test", "api_token": "{TOKEN}"}}]
 c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": ["admin:users", "admin:servers"]}}]
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
-c.DockerSpawner.allowed_images = "*"  # so that one hub does for all images
-c.JupyterHub.authenticator_class = "dummy"  # Native refuses names that other authenticators have
+c.DockerSpawner.allowed_images = "*"  # one hub for all images
+c.JupyterHub.authenticator_class = "dummy"  # native accounts refuse names of other authenticators
 """
-#: What a notebook image may look like around its mount point: lines of a Dockerfile, and who runs.
+#: Kinds of notebook images by their mount point: lines of a Dockerfile, and the user of the container.
 IMAGES = {
     "no-directory": ("RUN useradd -u 1000 -g 100 jovyan\nUSER jovyan", "1000:100"),
     "directory-of-root": (f"RUN useradd -u 1000 -g 100 jovyan && mkdir -p {WORK}\nUSER 1000", "1000:100"),
@@ -44,16 +45,13 @@ IMAGES = {
 
 
 class Site:
-    """A hub with a socket to the engine, its names all with a prefix of this test's own."""
+    """A hub with Docker's socket, under a name of its own."""
 
     def __init__(self, hub_image: str, directory: Path) -> None:
         self.prefix = f"jhd-test-{uuid.uuid4().hex[:8]}"
         self.hub_image = hub_image
         self.built: dict[str, str] = {}
-        write_config(directory, EXTRA)
-        settings = json.loads((directory / "config/settings.json").read_text(encoding="utf-8"))
-        settings |= {"server_prefix": self.prefix, "volume_prefix": f"{self.prefix}-user-"}
-        (directory / "config/settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        write_config(directory, EXTRA, names_of(self.prefix))
         self.hub = HubContainer(hub_image, directory, socket=True)
 
     def image(self, kind: str) -> str:
@@ -70,7 +68,7 @@ class Site:
         return requests.request(method, self.hub.url + "api/" + path, headers=headers, timeout=30, **options)
 
     def request(self, user: str, **options: str) -> requests.Response:
-        """Ask for the server of a new `user`."""
+        """Request the server of a new `user`."""
         self.api("POST", f"users/{quote(user, safe='')}")
         return self.api("POST", f"users/{quote(user, safe='')}/server", json=options)
 
@@ -79,16 +77,20 @@ class Site:
         answer = self.request(user, image=self.image(kind))
         assert answer.status_code in (201, 202), answer.text
         for _ in range(100):
-            names = docker(
-                "ps", "--filter", f"label=org.jupyterhub.deploy.user={user}", "--format", "{{.Names}}"
-            ).stdout.split()
+            names = self.containers(user)
             if names:
                 return names[0]
             time.sleep(0.1)
         raise AssertionError(f"no container for {user}:\n{self.hub.logs()}")
 
+    def containers(self, user: str) -> list[str]:
+        """Return the names of the user's containers at this hub: another hub may have a user of that name."""
+        labels = {LABEL_HUB: self.prefix, LABEL_USER: user}
+        filters = [part for label in labels.items() for part in ("--filter", f"label={'='.join(label)}")]
+        return docker("ps", *filters, "--format", "{{.Names}}").stdout.split()
+
     def logged(self, text: str) -> bool:
-        """Wait a little for the hub to log `text`."""
+        """Wait for the hub to log `text`."""
         for _ in range(100):
             if text in self.hub.logs():
                 return True
@@ -96,12 +98,11 @@ class Site:
         return False
 
     def stop(self, user: str) -> None:
-        """Remove the container, as the engine does when a server ends."""
-        name = docker("ps", "--quiet", "--filter", f"label=org.jupyterhub.deploy.user={user}").stdout.split()
-        docker("rm", "--force", *name, check=False)
+        """Remove the container, as Docker does when a server ends."""
+        docker("rm", "--force", *self.containers(user), check=False)
 
     def remove(self) -> None:
-        """Remove the hub, and whatever carries the prefix."""
+        """Remove the hub, its servers, volumes and images."""
         self.hub.remove()
         containers = docker("ps", "--all", "--quiet", "--filter", f"name=^{self.prefix}-").stdout.split()
         if containers:
@@ -148,10 +149,10 @@ def test_a_volume_that_has_an_owner_keeps_it(site: Site) -> None:
     site.stop("owned")
 
 
-def test_a_volume_of_root_with_files_is_handed_over_without_its_files(site: Site) -> None:
+def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: Site) -> None:
     volume = f"{site.prefix}-user-restored"
     docker("volume", "create", volume)
-    # Big enough that Docker is still sending when we have read what we want to know.
+    # So large that Docker is still sending it when the spawner has read the first entry.
     setup = "mkdir -m 700 /v/d && head -c 64M /dev/zero > /v/big && chmod 2750 /v"
     docker("run", "--rm", "--volume", f"{volume}:/v", site.hub_image, "sh", "-c", setup)
     container = site.spawn("restored")
@@ -177,7 +178,7 @@ def test_names_and_labels(site: Site, user: str, part: str) -> None:
     assert container == f"{site.prefix}-{part}"
     state = json.loads(docker("inspect", container).stdout)[0]
     assert [mount["Name"] for mount in state["Mounts"]] == [f"{site.prefix}-user-{part}"]
-    labels = {"org.jupyterhub.deploy.hub": "jupyterhub", "org.jupyterhub.deploy.user": user}
+    labels = {LABEL_HUB: site.prefix, LABEL_USER: user}
     assert state["Config"]["Labels"].items() >= labels.items()
     volume = json.loads(docker("volume", "inspect", f"{site.prefix}-user-{part}").stdout)[0]
     assert volume["Labels"] == labels
@@ -186,13 +187,29 @@ def test_names_and_labels(site: Site, user: str, part: str) -> None:
     site.stop(user)
 
 
+def test_a_user_of_that_name_at_another_hub_is_left_alone(site: Site) -> None:
+    other = f"{site.prefix}-other"
+    labels = ["--label", f"{LABEL_HUB}=other", "--label", f"{LABEL_USER}=alice"]
+    docker("run", "--detach", "--name", other, *labels, site.hub_image, "sleep", "600")
+    assert site.spawn("alice") == f"{site.prefix}-alice"
+    site.stop("alice")
+    assert docker("inspect", "--format", "{{.State.Status}}", other).stdout.strip() == "running"
+
+
+def test_a_volume_of_another_hub_is_refused(site: Site) -> None:
+    labels = ["--label", f"{LABEL_HUB}=other", "--label", f"{LABEL_USER}=shared"]
+    docker("volume", "create", *labels, f"{site.prefix}-user-shared")
+    site.request("shared", image=site.image("no-directory"))
+    assert site.logged("belongs to 'other'")
+
+
 def test_a_volume_with_another_users_label_is_refused(site: Site) -> None:
-    docker("volume", "create", "--label", "org.jupyterhub.deploy.user=mallory", f"{site.prefix}-user-taken")
+    docker("volume", "create", "--label", f"{LABEL_USER}=mallory", f"{site.prefix}-user-taken")
     site.request("taken", image=site.image("no-directory"))
     assert site.logged("belongs to 'mallory'")
 
 
-def test_a_missing_image_is_not_pulled_and_said_clearly(site: Site) -> None:
-    site.request("early")  # the hub's own image, which HubContainer says is example/notebook:1
+def test_a_missing_image_is_not_pulled_and_named(site: Site) -> None:
+    site.request("early")  # with the default image of HubContainer, example/notebook:1
     assert site.logged("The notebook image example/notebook:1 is not on this hub's host.")
     assert "pulling" not in site.hub.logs()

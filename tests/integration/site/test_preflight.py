@@ -84,10 +84,10 @@ def test_a_way_to_sign_in_that_is_given_by_half_says_what_is_missing():
     assert code != 0
     assert NOTHING in told
     for problem in (
-        "jupyterhub_github_client_secret is empty; docs/how-to/sign-in-github.md says where GitHub shows it",
+        "jupyterhub_github_client_secret is empty; docs/how-to/sign-in-github.md explains where GitHub shows it",
         "jupyterhub_github_allowed_organizations is 'course'; use a list such as [course]",
-        "jupyterhub_gitlab_client_id is empty; docs/how-to/sign-in-gitlab.md says where GitLab shows it",
-        "jupyterhub_public_url is empty, and GitHub has to know it: use the URL in the users' browsers",
+        "jupyterhub_gitlab_client_id is empty; docs/how-to/sign-in-gitlab.md explains where GitLab shows it",
+        "jupyterhub_public_url is empty, but GitHub needs it: use the URL in the users' browsers",
         "jupyterhub_authenticators has gitlab, but nobody can sign in with it: set jupyterhub_gitlab_allowed_users,",
     ):
         assert problem in told, told
