@@ -14,7 +14,7 @@ TESTS = {
         "hub_image/test_signin.py::test_sign_up_sign_in_and_out",
         "hub_image/test_signin.py::test_a_taken_name_is_taken",
         "users/test_sync.py::test_nobody_signs_up_under_a_declared_name",
-        "users/test_sync.py::test_a_disabled_name_that_nobody_has_stays_nobodys",
+        "users/test_sync.py::test_a_disabled_name_without_a_user_cannot_be_taken",
         "hub_image/test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
     ],
     "`jupyterhub_native_signup: approval`": ["hub_image/test_signin.py::test_approval"],
@@ -33,7 +33,7 @@ TESTS = {
     ],
     "`jupyterhub_users`, without `password`": ["users/test_sync.py::test_nobody_signs_up_under_a_declared_name"],
     "`jupyterhub_users`, `state: present` for an account that waits": [
-        "users/test_sync.py::test_an_account_that_waits_is_authorized_with_the_declared_password_alone"
+        "users/test_sync.py::test_an_account_that_waits_is_authorized_with_the_declared_password"
     ],
     "`jupyterhub_users`, `state: disabled`": [
         "users/test_sync.py::test_a_disabled_user_is_out_with_cookie_tokens_and_server"
@@ -42,7 +42,7 @@ TESTS = {
     "`jupyterhub_users`, without `admin`": ["users/test_sync.py::test_demotion_really_demotes"],
     "not in `jupyterhub_users`": ["users/test_sync.py::test_groups_are_what_is_declared"],
     "`jupyterhub_undeclared_admins: demote`": [
-        "users/test_sync.py::test_administrators_that_nobody_declares_are_named_and_demoted_only_when_told"
+        "users/test_sync.py::test_undeclared_administrators_are_named_and_demoted_only_when_told"
     ],
     "`jupyterhub_github_allowed_users`, `jupyterhub_gitlab_allowed_users`": [
         "hub_image/test_who_can_get_in.py::test_a_row",

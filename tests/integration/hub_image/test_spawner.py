@@ -189,10 +189,10 @@ def test_names_and_labels(site: Site, user: str, part: str) -> None:
 
 def test_a_user_of_that_name_at_another_hub_is_left_alone(site: Site) -> None:
     other = f"{site.prefix}-other"
-    labels = ["--label", f"{LABEL_HUB}=other", "--label", f"{LABEL_USER}=alice"]
+    labels = ["--label", f"{LABEL_HUB}=other", "--label", f"{LABEL_USER}=bob"]
     docker("run", "--detach", "--name", other, *labels, site.hub_image, "sleep", "600")
-    assert site.spawn("alice") == f"{site.prefix}-alice"
-    site.stop("alice")
+    assert site.spawn("bob") == f"{site.prefix}-bob"
+    site.stop("bob")
     assert docker("inspect", "--format", "{{.State.Status}}", other).stdout.strip() == "running"
 
 
