@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 # The limit of bcrypt, which hashes the passwords.
@@ -29,15 +29,16 @@ OLD_SERVERS = ("keep", "stop-idle", "stop")
 MINIMUM_IDLE_SECONDS = 600
 
 
-def unknown_settings(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Return a message for each name that no role has, with the most similar one that exists.
+def unknown_settings(names: Iterable[str], known: Iterable[str], renamed: Mapping[str, str]) -> list[str]:
+    """Return a message for each setting that does not exist, with its new name or the most similar one.
 
     :param names: names of variables that are set for a host.
-    :param known: names of all settings.
+    :param known: names of all settings that begin with ``jupyterhub_``.
+    :param renamed: new name of each setting that had another one in an earlier version.
     """
-    known = sorted(known)
-    problems = []
-    for name in sorted(set(names) - set(known)):
+    known, names = sorted(known), set(names)
+    problems = [f"{name} is called {renamed[name]} now; rename it" for name in sorted(names & set(renamed))]
+    for name in sorted({name for name in names if name.startswith("jupyterhub_")} - set(known) - set(renamed)):
         hint = _suggestion(name, known) or "remove it."
         problems.append(f"{name} is not a setting; {hint} docs/reference/settings.md lists them all")
     return problems

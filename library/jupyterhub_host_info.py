@@ -5,9 +5,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: jupyterhub_host_info
-short_description: Tell whether the port of a hub is free and how much disk is left
+short_description: Inspect a host before a hub is provisioned on it
 description:
-  - Reads only. Works with and without a Docker engine.
+  - Reads only. Works with and without Docker.
+  - Sets the facts C(distribution), C(distribution_release), C(distribution_version) and
+    C(distribution_major_version), so that no other task has to gather them.
 options:
   name:
     description: Name of the hub. Its own proxy, C(<name>-proxy), may hold the port.
@@ -26,7 +28,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at the port and the disk
+- name: Inspect the host
   jupyterhub_host_info:
     name: jupyterhub
     port: 8000
@@ -50,17 +52,29 @@ disk_free_bytes:
   returned: always
   sample: 53687091200
 backup_schedule:
-  description: Whether the host backs up this hub by itself.
+  description: Whether a backup schedule for this hub is installed on the host.
   type: bool
   returned: always
+hub_exists:
+  description: Whether the hub's container exists.
+  type: bool
+  returned: always
+deployment:
+  description: The version of this project that provisioned the hub last, and a newer one that the operator has
+    acknowledged. Empty when not recorded.
+  type: dict
+  returned: always
+  sample: {"version": "0.2.0", "acknowledged": ""}
 """
 
 import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none
-from ansible.module_utils.jupyterhub_deploy.hub import host
+from ansible.module_utils.facts.system.distribution import DistributionFactCollector
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, name_of
+from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 DOCKER_ROOT = "/var/lib/docker"  # the engine's default (dockerd --data-root)
 
@@ -73,20 +87,30 @@ def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str |
     return host.listener(port)
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Return what preflight checks, and the facts about the distribution."""
+    name = module.params["name"]
+    client = connect_or_none()
+    containers = client.containers(all=True) if client else []
+    path = host.nearest_existing(client.info()["DockerRootDir"] if client else DOCKER_ROOT)
+    facts = DistributionFactCollector().collect(module=module)
+    return {
+        "port_holder": port_holder(name, module.params["port"], containers),
+        "disk_path": path,
+        "disk_free_bytes": host.free_bytes(path),
+        "backup_schedule": os.path.exists(host.backup_settings(name)),
+        "hub_exists": name in map(name_of, containers),
+        "deployment": deployment.read(name),
+        "ansible_facts": {f"ansible_{fact}": value for fact, value in facts.items()},
+    }
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={"name": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
-        supports_check_mode=True,
-    )
-    client = connect_or_none()
-    path = host.nearest_existing(client.info()["DockerRootDir"] if client else DOCKER_ROOT)
-    module.exit_json(
-        changed=False,
-        port_holder=port_holder(module.params["name"], module.params["port"], client.containers() if client else []),
-        disk_path=path,
-        disk_free_bytes=host.free_bytes(path),
-        backup_schedule=os.path.exists(host.backup_settings(module.params["name"])),
+    run_module(
+        {"name": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+        run,
+        doing="inspecting the host",
     )
 
 

@@ -116,6 +116,7 @@ class LocalSite:
                 network.remove()
         for directory in (Path("/etc", self.name), Path("/var/backups", self.name)):
             shutil.rmtree(directory, ignore_errors=True)
+        Path(f"/etc/jupyterhub-deploy/version-{self.name}.json").unlink(missing_ok=True)
         # What it used must not keep images from being removed for others.
         with contextlib.suppress(OSError, ValueError, KeyError):
             record = json.loads(RECORD.read_text(encoding="utf-8"))

@@ -132,7 +132,7 @@ def test_no_problem_repeats_a_password():
 
 def test_a_misspelt_setting_is_refused_with_the_nearest_that_exists():
     found = jupyterhub_settings.unknown_settings(
-        ["jupyterhub_prot", "jupyterhub_name"], ["jupyterhub_port", "jupyterhub_name"]
+        ["jupyterhub_prot", "jupyterhub_name"], ["jupyterhub_port", "jupyterhub_name"], {}
     )
     assert found == [
         "jupyterhub_prot is not a setting; did you mean jupyterhub_port? docs/reference/settings.md lists them all"
@@ -140,8 +140,17 @@ def test_a_misspelt_setting_is_refused_with_the_nearest_that_exists():
 
 
 def test_a_setting_like_no_other_is_refused_without_a_guess():
-    (problem,) = jupyterhub_settings.unknown_settings(["jupyterhub_zzzzzzzzzzz"], ["jupyterhub_port"])
+    (problem,) = jupyterhub_settings.unknown_settings(["jupyterhub_zzzzzzzzzzz"], ["jupyterhub_port"], {})
     assert "remove it" in problem
+
+
+def test_a_renamed_setting_is_refused_with_its_new_name():
+    renamed = {"jupyterhub_listen": "jupyterhub_port", "docker_mirrors": "docker_registry_mirrors"}
+    names = ["jupyterhub_listen", "docker_mirrors", "docker_daemon_options"]
+    assert jupyterhub_settings.unknown_settings(names, ["jupyterhub_port"], renamed) == [
+        "docker_mirrors is called docker_registry_mirrors now; rename it",
+        "jupyterhub_listen is called jupyterhub_port now; rename it",
+    ]
 
 
 HOST = {"port_holder": None, "disk_path": "/var/lib/docker", "disk_free_bytes": 50 * 2**30}
