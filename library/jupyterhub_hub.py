@@ -7,13 +7,13 @@ DOCUMENTATION = r"""
 module: jupyterhub_hub
 short_description: Run the hub container of a JupyterHub deployment
 description:
-  - Makes sure that the hub container runs with the wanted image, configuration and environment, and that it answers.
-  - Replaces a running hub only when something differs that it cannot take up otherwise, and says what
-    (see RV(reasons)). Users' servers are not touched by that.
-  - The configuration is loaded and checked in the very image that will run it before the running hub is stopped. The
-    hub that ran is kept aside until its successor answers; when that does not happen in time, it is put back and the
-    module fails with the successor's last log lines.
-  - May be killed at any moment; the next run finishes or takes back what was begun.
+  - Ensures that the hub container runs with the wanted image, configuration and environment, and that it answers.
+  - Replaces a running hub only when something differs that needs a new container (see RV(reasons)). Users' servers are
+    not touched.
+  - Before the running hub is stopped, the configuration is loaded and checked in the image that will run it. The old
+    hub is kept until the new one answers; when that does not happen in time, the old one is restored and the module
+    fails with the last log lines of the new one.
+  - May be killed at any moment; the next run finishes or reverts what was begun.
 options:
   name:
     description: Name of the hub container; also the name under which the other containers reach it.
@@ -23,22 +23,34 @@ options:
     description: Image of the hub. It must be on the host.
     type: str
     required: true
-  environment:
+  notebook_image:
     description:
-      - Environment of the hub; C(DOCKER_NOTEBOOK_IMAGE) must be in it.
-      - The notebook image must be on the host; when its content changes under the same name, the hub is replaced too.
+      - Image of the servers that users start next; the hub gets it as C(DOCKER_NOTEBOOK_IMAGE). It must be on the host.
+      - When its content changes under the same name, the hub is replaced too.
+    type: str
+    required: true
+  environment:
+    description: Environment of the hub.
     type: dict
     required: true
   config_dir:
-    description: Directory on the host, root's alone, with C(secrets) and one directory for each configuration.
+    description:
+      - Directory on the host with C(secrets) and one directory for each release of the configuration. Only root can
+        access it.
     type: path
     required: true
   config_files:
     description:
       - File name to text of the hub's configuration, C(jupyterhub_config.py) among them.
-      - The texts are shown in diff mode; secrets belong in files under C(secrets).
+      - The texts are shown in diff mode; secrets belong in O(sign_in) or in files under C(secrets).
     type: dict
     required: true
+  sign_in:
+    description:
+      - The secret traits of the authenticators, as name to trait to value.
+      - It becomes the file C(authenticators.json) beside O(config_files), and is never shown.
+    type: dict
+    default: {}
   data_volume:
     description: Volume with the hub's database. It must exist.
     type: str
@@ -59,13 +71,13 @@ options:
   notebook_images:
     description:
       - More notebook images that users' servers may run, by reference. A server on one of these or on
-        C(DOCKER_NOTEBOOK_IMAGE), with the content that the host has now, is not in RV(servers_on_other_images).
+        O(notebook_image), with the content that the host has now, is not in RV(servers_on_other_images).
     type: list
     elements: str
     default: []
 attributes:
   check_mode:
-    description: Tells what would be done, also on a host without a Docker engine; touches nothing.
+    description: Reports what would be done, also on a host without Docker; changes nothing.
     support: full
   diff_mode:
     description: Shows the specification of the container and the text of its configuration, before and after.
@@ -79,8 +91,8 @@ EXAMPLES = r"""
   jupyterhub_hub:
     name: jupyterhub
     image: jupyterhub-deploy/hub:5.5.4
+    notebook_image: quay.io/jupyter/minimal-notebook:2025-11-10
     environment:
-      DOCKER_NOTEBOOK_IMAGE: quay.io/jupyter/minimal-notebook:2025-11-10
       DOCKER_NETWORK_NAME: jupyterhub-network
       DOCKER_NOTEBOOK_DIR: /home/jovyan/work
       JUPYTERHUB_ADMIN: admin
@@ -99,25 +111,30 @@ action:
   returned: success
   sample: replace
 reasons:
-  description: Why, a sentence for each reason; empty when nothing was done.
+  description: Why; empty when nothing was done.
   type: list
   elements: str
   returned: success
   sample: ["notebook image content changed: sha256:1f2e… → sha256:9a8b…"]
+messages:
+  description: RV(reasons), and after a replacement how long the hub was away.
+  type: list
+  elements: str
+  returned: success
 downtime:
-  description: Seconds from the stop of the old hub until the new one answered through the proxy; 0 without a swap.
+  description: Seconds from the stop of the old hub until the new one answered through the proxy; else 0.
   type: float
   returned: success
   sample: 0.5
 start_seconds:
   description:
-    - Seconds that the new hub needed from its start until it answered for itself, without those in which it stood by
-      for the old one to end. Most of them pass beside the old hub, so that RV(downtime) is usually less.
+    - Seconds from the start of the new hub until it was healthy, without those in which it was on standby. Most of them
+      pass while the old hub still serves, so that RV(downtime) is usually less.
   type: float
   returned: success
   sample: 2.1
 servers_on_other_images:
-  description: Containers of users' servers that still run another image than the next one started would.
+  description: Containers of users' servers with another image than the next server gets.
   type: list
   elements: str
   returned: success
@@ -128,17 +145,19 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
-from ansible.module_utils.jupyterhub_deploy.containers import spec as container_plan
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
+from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import config
+from ansible.module_utils.jupyterhub_deploy.hub import config, secrets
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
-def prove(hub: HubContainer, spec: container_plan.Spec) -> None:
-    """Load the configuration, and look at the database, in the image that will run them.
+def check_config(hub: HubContainer, spec: Spec) -> None:
+    """Load the configuration, and examine the database, in the image that will run them.
 
-    :raises DeployError: with what the check said.
+    :raises DeployError: the image refuses one of them; with its output.
     """
     image = spec["image"]
     code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.check"], data="ro")
@@ -149,60 +168,76 @@ def prove(hub: HubContainer, spec: container_plan.Spec) -> None:
         raise DeployError(f"{image} cannot be used, so the hub was left as it was: {output}")
 
 
-def prepare(hub: HubContainer, spec: container_plan.Spec, params: dict[str, Any]) -> None:
-    """Have configuration and successor ready beside the hub that runs.
+def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
+    """Write and check the configuration, and create the new hub beside the running one.
 
-    :raises DeployError: when they cannot be; the hub is as it was.
+    :raises DeployError: that fails; the running hub was not touched.
     """
     try:
-        config.write(params["config_dir"], spec["config"], params["config_files"])
-        prove(hub, spec)
-        hub.create_successor(spec)
+        config.write(config_dir, spec["config"], files)
+        check_config(hub, spec)
+        hub.create_replacement(spec)
     except DOCKER_ERRORS as error:
         raise DeployError(f"the new hub could not be prepared, so the hub was left as it was: {error}") from error
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
-    params = module.params
-    client = connect_or_none() if module.check_mode else connect()
+    params, check = module.params, module.check_mode
+    client = connect_or_none() if check else connect()
     hub = HubContainer(client, params["name"], params["public_probe"], params["health_timeout"])
     recovered: list[str] = []
-    if client and hub.unfinished():
-        recovered = ["an earlier run did not finish"] if module.check_mode else hub.recover()
+    if client and hub.has_leftovers():
+        recovered = ["an earlier run did not finish"] if check else hub.recover()
     current = hub.observe() if client else None
-    notebook_image = params["environment"]["DOCKER_NOTEBOOK_IMAGE"]
-    wanted = hub_spec.wanted_spec(params, image_id(client, params["image"]), image_id(client, notebook_image))
-    if not module.check_mode:
-        for key, reference in (("image_id", params["image"]), ("notebook_image_id", notebook_image)):
-            if not wanted[key]:
-                raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
-    reasons = hub_spec.differences(wanted, hub_spec.observed_spec(current)) if current else []
-    answering = bool(current) and not reasons and hub.answering()
-    action, reasons = container_plan.plan("hub", current, reasons, answering)
+    sign_in = config.sign_in_file(params["sign_in"])
+    files = {**params["config_files"], **sign_in}
+    key = secrets.read(f"{params['config_dir']}/secrets", "cookie_secret") if sign_in else None
+    hub_id, notebook_id = image_id(client, params["image"]), image_id(client, params["notebook_image"])
+    for reference, found in ((params["image"], hub_id), (params["notebook_image"], notebook_id)):
+        if not found and not check:
+            raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
+    wanted = hub_spec.wanted_spec(params, hub_spec.config_digest(files, key or ""), hub_id, notebook_id)
+    reasons: list[str] = []
+    if current:
+        reasons = [one.message for one in hub_spec.differences(wanted, hub_spec.observed_spec(current))]
+    serving = bool(current) and not reasons and hub.is_serving()
+    action, reasons = container_spec.plan("hub", current, reasons, serving)
     result: dict[str, Any] = {
         "action": action,
         "downtime": 0.0,
         "start_seconds": 0.0,
         "diff": diff(wanted, current, params),
     }
-    if not module.check_mode:
+    if not check:
         if action in ("create", "replace"):
-            prepare(hub, wanted, params)
+            prepare(hub, wanted, params["config_dir"], files)
         if action != "none":
-            times = hub.bring_up(action)
+            times = hub.apply(action)
             result.update(downtime=round(times.down, 2), start_seconds=round(times.start, 2))
-        left = hub.finish()
-        recovered += left if action == "none" else []
+        removed = hub.remove_old()
+        recovered += removed if action == "none" else []
         config.prune(params["config_dir"], hub.configs_in_use())
-    images = {image_id(client, reference) for reference in (notebook_image, *params["notebook_images"])}
+    images = {notebook_id, *(image_id(client, one) for one in params["notebook_images"])}
     result["servers_on_other_images"] = hub.servers_on_other_images(images) if client else []
-    return {**result, "reasons": recovered + reasons, "changed": bool(recovered) or action != "none"}
+    result["reasons"] = recovered + reasons
+    return {**result, "messages": messages(result), "changed": bool(recovered) or action != "none"}
 
 
-def diff(wanted: container_plan.Spec, current: dict[str, Any] | None, params: dict[str, Any]) -> list[dict[str, Any]]:
+def messages(result: dict[str, Any]) -> list[str]:
+    """Return what the operator reads of a result."""
+    found = list(result["reasons"])
+    if result["downtime"] and result["action"] != "create":
+        found.append(
+            f"the hub was away for {result['downtime']} s (a start takes {result['start_seconds']} s); running servers "
+            "were not touched"
+        )
+    return found
+
+
+def diff(wanted: Spec, current: dict[str, Any] | None, params: dict[str, Any]) -> list[dict[str, Any]]:
     """Return before and after, as ``--diff`` shows them: the specification, then each configuration file."""
-    before = container_plan.comparable(wanted, hub_spec.observed_spec(current)) if current else {}
+    before = container_spec.comparable(wanted, hub_spec.observed_spec(current)) if current else {}
     old_files = config.read(config.path(params["config_dir"], before["config"])) if before else {}
     shown = [{"before": before, "after": wanted, "before_header": "running hub", "after_header": "wanted hub"}]
     for name, text in params["config_files"].items():
@@ -212,27 +247,24 @@ def diff(wanted: container_plan.Spec, current: dict[str, Any] | None, params: di
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
+    run_module(
+        {
             "name": {"type": "str", "required": True},
             "image": {"type": "str", "required": True},
+            "notebook_image": {"type": "str", "required": True},
             "environment": {"type": "dict", "required": True},
             "config_dir": {"type": "path", "required": True},
             "config_files": {"type": "dict", "required": True},
+            "sign_in": {"type": "dict", "default": {}, "no_log": True},
             "data_volume": {"type": "str", "required": True},
             "networks": {"type": "list", "elements": "str", "required": True},
             "public_probe": {"type": "str", "required": True},
             "health_timeout": {"type": "float", "default": 120},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
         },
-        supports_check_mode=True,
+        run,
+        doing="updating the hub",
     )
-    try:
-        module.exit_json(**run(module))
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    except DOCKER_ERRORS as error:
-        module.fail_json(msg=f"the engine failed while it was asked about the hub, run site.yml again: {error}")
 
 
 if __name__ == "__main__":

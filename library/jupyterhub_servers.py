@@ -7,11 +7,11 @@ DOCUMENTATION = r"""
 module: jupyterhub_servers
 short_description: List users' servers, and stop those on an old image by policy
 description:
-  - Lists the servers that run, with the image that each was started from, and tells which of them have an old one.
-  - Stops old ones when O(policy) says so, by the hub's own API and never behind its back. Their users' files stay;
-    what is only in the memory of a kernel is lost. The next start uses the current image.
-  - A server that is just starting or stopping, and one that the hub does not know of, is left alone.
-  - Right before a stop, the server is looked at again, and one that somebody has come back to is left alone.
+  - Lists the running servers with the image that each was started from, and which of them have an old one.
+  - Stops old ones when O(policy) says so, always by the hub's own API. Users keep their files; what is only in the
+    memory of a kernel is lost. The next start uses the current image.
+  - A server that is starting or stopping, and one that the hub does not know, is kept.
+  - Right before a stop, the server is checked again, and one that is in use again is kept.
 options:
   name:
     description: Name of the hub.
@@ -19,18 +19,18 @@ options:
     required: true
   notebook_image:
     description:
-      - The image that servers are to have. A server is old when its image's id is not the one that this name, or one of
+      - The current image. A server is old when its image's id is not the one that this name, or one of
         O(notebook_images), has on the host now.
-      - When empty, the image that the hub gives to the servers that it starts.
+      - When empty, the image that the hub gives to new servers.
     type: str
     default: ""
   notebook_images:
-    description: More images that are no old ones.
+    description: More images that are current.
     type: list
     elements: str
     default: []
   token_file:
-    description: The secret C(api_token) of the hub, as M(jupyterhub_secrets) makes it.
+    description: The secret C(api_token) of the hub, as M(jupyterhub_resources) creates it.
     type: path
     required: true
   policy:
@@ -53,17 +53,17 @@ options:
     default: 60
 attributes:
   check_mode:
-    description: Tells what would be stopped, also on a host without a hub.
+    description: Reports what would be stopped, also on a host without a hub.
     support: full
   diff_mode:
-    description: Is not needed; RV(messages) says it.
+    description: Not supported; RV(messages) has the changes.
     support: none
 author:
   - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""
-- name: Stop servers on an old image that nobody has used for two hours
+- name: Stop servers on an old image that have been idle for two hours
   jupyterhub_servers:
     name: jupyterhub
     token_file: /etc/jupyterhub/secrets/api_token
@@ -73,7 +73,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 servers:
-  description: All servers that ran when the module began.
+  description: All servers that were running when the module started.
   type: list
   elements: dict
   returned: success and failure
@@ -84,17 +84,17 @@ servers:
     container_id: {description: Id of the container., type: str}
     image: {description: Name of the image that it was started from., type: str}
     image_id: {description: Id of that image., type: str}
-    current: {description: Whether that is the image that servers are to have now., type: bool}
+    current: {description: Whether that is a current image., type: bool}
     started: {description: When the container was started (UTC)., type: str}
     age_seconds: {description: Seconds since then., type: int}
     state:
       description:
-        - What the hub says of it. V(ready), V(starting), V(stopping), V(not ready), V(not known to the hub), or
-          V(unknown) when the hub could not be asked.
+        - Its state at the hub. V(ready), V(starting), V(stopping), V(not_ready), V(not_known_to_hub), or V(unknown)
+          when the hub does not answer.
       type: str
     last_activity: {description: When it was last used (UTC)., type: str}
-    idle_seconds: {description: Seconds since then; none when nothing is known., type: int}
-    action: {description: 'V(kept), V(stopped), V(would be stopped) in check mode, or V(not stopped).', type: str}
+    idle_seconds: {description: Seconds since then; none when unknown., type: int}
+    action: {description: 'V(kept), V(stopped), V(would_stop) in check mode, or V(failed).', type: str}
     reason: {description: Why., type: str}
 old:
   description: Those of RV(servers) on an old image.
@@ -102,7 +102,7 @@ old:
   elements: dict
   returned: success and failure
 messages:
-  description: A sentence for each of RV(old).
+  description: A line for each of RV(old).
   type: list
   elements: str
   returned: success and failure
@@ -117,13 +117,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.servers import policy, stop
 
 
 def api_or_none(module: AnsibleModule, client: Any) -> hub_api.HubApi | None:
-    """Return the hub's API; without one a list is still of use, and only a warning is given.
+    """Return the hub's API; when it does not answer, only a list is possible, with a warning.
 
-    :raises DeployError: it is needed, and the hub does not answer or refuses.
+    :raises DeployError: servers are to be stopped, and the hub does not answer or refuses.
     """
     params = module.params
     try:
@@ -132,13 +133,16 @@ def api_or_none(module: AnsibleModule, client: Any) -> hub_api.HubApi | None:
     except DeployError as error:
         if params["policy"] != "keep" and not module.check_mode:
             raise
-        module.warn(f"servers are listed without what the hub knows of them: {error}")
+        module.warn(f"servers are listed without their activity, because the hub does not answer: {error}")
         return None
     return api
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Observe, plan and, unless in check mode, apply; return the module's result."""
+    """Observe, plan and, unless in check mode, apply; return the module's result.
+
+    :raises DeployError: servers cannot be stopped; its result has those that were.
+    """
     params = module.params
     client = connect_or_none() if module.check_mode else connect()
     found: list[policy.Server] = []
@@ -153,18 +157,27 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         found = stop.observe(client, api, params["name"], current)
         found = stop.apply(client, api, found, params, module.check_mode)
     old = [server for server in found if not server["current"]]
-    return {
+    result = {
         "changed": any(server["action"] in (policy.STOPPED, policy.WOULD_STOP) for server in old),
         "servers": found,
         "old": old,
-        "messages": [policy.sentence(server) for server in old],
+        "messages": [policy.message(server) for server in old],
     }
+    failed = [server for server in old if server["action"] == policy.FAILED]
+    if failed:
+        reasons = "; ".join(f"{policy.title(server)}: {server['reason']}" for server in failed)
+        raise DeployError(
+            f"{len(failed)} of {len(old)} servers on an old image could not be stopped ({reasons}); "
+            "run site.yml again, or stop them on the hub's admin page",
+            result,
+        )
+    return result
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
+    run_module(
+        {
             "name": {"type": "str", "required": True},
             "notebook_image": {"type": "str", "default": ""},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
@@ -173,21 +186,9 @@ def main() -> None:
             "idle_seconds": {"type": "int", "default": 3600},
             "timeout": {"type": "int", "default": 60},
         },
-        supports_check_mode=True,
+        run,
+        doing="checking users' servers",
     )
-    try:
-        result = run(module)
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    failed = [server for server in result["old"] if server["action"] == policy.FAILED]
-    if failed:
-        said = "; ".join(f"{policy.title(server)}: {server['reason']}" for server in failed)
-        module.fail_json(
-            msg=f"{len(failed)} of {len(result['old'])} servers on an old image could not be stopped ({said}); "
-            "run site.yml again, or stop them on the hub's admin page",
-            **result,
-        )
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":

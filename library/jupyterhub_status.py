@@ -1,40 +1,40 @@
 #!/usr/bin/python
-"""Ansible module: what a hub is doing."""
+"""Ansible module: the status of a hub."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: jupyterhub_status
-short_description: Tell how a hub, its proxy and its users' servers are
+short_description: Report the status of a hub, its proxy and its users' servers
 description:
-  - Reads only. Works on a host without a hub, and on one without Docker, and says so.
+  - Changes nothing. Works also on a host without a hub or without Docker.
 options:
   name:
     description: Name of the hub.
     type: str
     required: true
   notebook_images:
-    description: Images that are no old ones besides the one that the hub gives to the servers that it starts.
+    description: Images that are current, besides the one that the hub gives to new servers.
     type: list
     elements: str
     default: []
   token_file:
-    description: The secret C(api_token) of the hub, as M(jupyterhub_secrets) makes it.
+    description: The secret C(api_token) of the hub, as M(jupyterhub_resources) creates it.
     type: path
     required: true
 attributes:
   check_mode:
-    description: Nothing is ever changed.
+    description: Changes nothing in any mode.
     support: full
   diff_mode:
-    description: Nothing is ever changed.
+    description: Changes nothing in any mode.
     support: none
 author:
   - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""
-- name: Look at the hub
+- name: Get the status of the hub
   jupyterhub_status:
     name: jupyterhub
     token_file: /etc/jupyterhub/secrets/api_token
@@ -42,16 +42,17 @@ EXAMPLES = r"""
 
 - name: Show it
   ansible.builtin.debug:
-    msg: "{{ status.text }}"
+    msg: "{{ status.messages }}"
 """
 
 RETURN = r"""
-text:
-  description: All of it, to be read by people.
-  type: str
+messages:
+  description: The status as lines for an operator.
+  type: list
+  elements: str
   returned: success
 hub:
-  description: The hub's container; none when there is none.
+  description: The hub's container; none when it does not exist.
   type: dict
   returned: success
   contains: &container
@@ -63,7 +64,7 @@ hub:
     started: {description: When it was started (UTC)., type: str}
     age_seconds: {description: Seconds since then., type: int}
 proxy:
-  description: The proxy's container; none when there is none.
+  description: The proxy's container; none when it does not exist.
   type: dict
   returned: success
   contains: *container
@@ -75,7 +76,7 @@ notebook_image:
     image: {description: Name., type: str}
     image_id: {description: Id., type: str}
 servers:
-  description: The servers that run, as the module M(jupyterhub_servers) returns them, without what it does to them.
+  description: The running servers, as the module M(jupyterhub_servers) returns them, without C(action) and C(reason).
   type: list
   elements: dict
   returned: success
@@ -85,27 +86,27 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, image_id, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
-from ansible.module_utils.jupyterhub_deploy.servers import status as status_text
+from ansible.module_utils.jupyterhub_deploy.module import run_module
+from ansible.module_utils.jupyterhub_deploy.servers import status as hub_status
 from ansible.module_utils.jupyterhub_deploy.servers import stop
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Look, and return the module's result."""
+    """Return the status as the module's result."""
     params, now = module.params, datetime.now(timezone.utc)
     name, client = params["name"], connect_or_none()
     status: dict[str, Any] = {"hub": None, "proxy": None, "notebook_image": None, "servers": []}
     problem = None
     if client:
         hub = inspect_container(client, name)
-        status["hub"] = status_text.describe(hub, now)
-        status["proxy"] = status_text.describe(inspect_container(client, f"{name}-proxy"), now)
+        status["hub"] = hub_status.describe(hub, now)
+        status["proxy"] = hub_status.describe(inspect_container(client, f"{name}-proxy"), now)
         image = stop.notebook_image(hub)
         if image:
-            found = inspect_image(client, image)
-            status["notebook_image"] = {"image": image, "image_id": found["Id"] if found else None}
+            status["notebook_image"] = {"image": image, "image_id": image_id(client, image)}
         current = stop.image_ids(client, [*([image] if image else []), *params["notebook_images"]])
         try:
             api = hub_api.connect(client, name, params["token_file"])
@@ -113,23 +114,20 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         except DeployError as error:
             problem = str(error)
             status["servers"] = stop.observe(client, None, name, current)
-    return {"changed": False, "text": status_text.text(name, bool(client), status, problem), **status}
+    return {"messages": hub_status.messages(name, bool(client), status, problem), **status}
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
+    run_module(
+        {
             "name": {"type": "str", "required": True},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
             "token_file": {"type": "path", "required": True, "no_log": False},
         },
-        supports_check_mode=True,
+        run,
+        doing="reading the status of the hub",
     )
-    try:
-        module.exit_json(**run(module))
-    except DeployError as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ options:
     type: str
     required: true
   token_file:
-    description: File on the host with the token of the hub's service C(deploy). M(jupyterhub_secrets) creates it.
+    description: File on the host with the token of the hub's service C(deploy). M(jupyterhub_resources) creates it.
     type: path
     required: true
   users:
@@ -66,9 +66,9 @@ options:
     type: bool
     default: true
   undeclared_admins:
-    description: What to do with administrators who are not declared. V(keep) reports them, V(ignore) does not.
+    description: What to do with administrators who are not declared. V(keep) only reports them.
     type: str
-    choices: [keep, demote, ignore]
+    choices: [keep, demote]
     default: keep
 attributes:
   check_mode:
@@ -97,7 +97,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 messages:
-  description: One message for each changed user, and one for undeclared administrators.
+  description: One message for each changed user.
   type: list
   elements: str
   returned: success
@@ -138,7 +138,7 @@ ARGUMENT_SPEC = {
     "users": {"type": "list", "elements": "dict", "required": True, "options": USER_SPEC},
     "native": {"type": "bool", "default": True},
     "create": {"type": "bool", "default": True},
-    "undeclared_admins": {"type": "str", "choices": ["keep", "demote", "ignore"], "default": "keep"},
+    "undeclared_admins": {"type": "str", "choices": ["keep", "demote"], "default": "keep"},
 }
 
 
@@ -174,15 +174,14 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     changes = plan.plan(declared, seen, known, params["native"])
     plan.refuse_removal(changes)
     others = plan.undeclared_admins(declared, seen, known)
-    policy = params["undeclared_admins"]
-    if policy == "demote":
+    if params["undeclared_admins"] == "demote":
         changes += plan.demotions(others)
         others = []
     if changes and not module.check_mode:
         sync.apply(accounts, api, changes, seen)
     return {
         "changed": bool(changes),
-        "messages": plan.messages(changes, others if policy == "keep" else []),
+        "messages": plan.messages(changes),
         "undeclared_admins": others,
         "diff": plan.diff(changes, seen, known),
     }

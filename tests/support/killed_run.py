@@ -1,8 +1,8 @@
-"""Run a module and be killed, as by SIGKILL, right after the n-th thing that it did to the engine.
+"""Run a module and be killed, as by SIGKILL, right after its n-th change to Docker.
 
-Usage: ``python tests/support/killed_run.py MODULE N ARGUMENTS.json``, or ``rename:N`` for the n-th thing of one kind;
-ends by the signal, or with the module's own exit code when the module did fewer things than that. Real calls on a real
-engine; only the moment of the kill is chosen.
+Usage: ``python tests/support/killed_run.py MODULE N ARGUMENTS.json``, or ``rename:N`` for the n-th change of one kind;
+ends by the signal, or with the module's own exit code when the module makes fewer changes. The calls to Docker are
+real; only the moment of the kill is chosen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STEPS = ("create_container", "connect_container_to_network", "start", "kill", "s
 
 
 def main() -> None:
-    """Count the steps, and die at the one that was asked for."""
+    """Count the changes, and die at the given one."""
     kind, _, number = sys.argv[2].rpartition(":")
     left = int(number)
 

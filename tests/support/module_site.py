@@ -1,5 +1,5 @@
-"""A hub and its proxy as role ``jupyterhub`` makes them, by the modules alone: quicker than site.yml, and every result
-is at hand."""
+"""A hub and its proxy as role ``jupyterhub`` creates them, by its modules only: faster than site.yml, and with every
+result at hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import requests
 
 import jupyterhub_hub
 import jupyterhub_proxy
-import jupyterhub_secrets
+import jupyterhub_resources
 from support.modules import run
 from support.ports import free_port
 
@@ -24,12 +24,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class ModuleSite:
-    """One hub under a name of a test's own. Nothing exists before :meth:`prepare`.
+    """One hub with a name of its own. Nothing exists before :meth:`prepare`.
 
     Args:
         name: the hub's name; begin it with ``jhd-test-``.
         hub, proxy, notebook: names of the images.
-        config_dir: a directory of the test's.
+        config_dir: a temporary directory of the test.
     """
 
     def __init__(self, name: str, hub: str, proxy: str, notebook: str, config_dir: str) -> None:
@@ -46,14 +46,20 @@ class ModuleSite:
         return f"http://127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
-        """Make what hub and proxy stand on."""
-        run(jupyterhub_secrets, path=f"{self.config_dir}/secrets")
-        self.engine.networks.create(f"{self.name}-network")
-        self.engine.networks.create(f"{self.name}-control")
-        self.engine.volumes.create(f"{self.name}-data")
+        """Create networks, volume and secrets."""
+        run(jupyterhub_resources, **self.resource_arguments())
+
+    def resource_arguments(self) -> dict[str, Any]:
+        """Return what the role passes to the module ``jupyterhub_resources``."""
+        return {
+            "name": self.name,
+            "networks": [f"{self.name}-network", f"{self.name}-control"],
+            "volumes": [f"{self.name}-data"],
+            "secrets_dir": f"{self.config_dir}/secrets",
+        }
 
     def proxy_arguments(self) -> dict[str, Any]:
-        """Return what the role gives to the module ``jupyterhub_proxy``."""
+        """Return what the role passes to the module ``jupyterhub_proxy``."""
         return {
             "name": f"{self.name}-proxy",
             "hub": self.name,
@@ -68,7 +74,7 @@ class ModuleSite:
         }
 
     def hub_arguments(self) -> dict[str, Any]:
-        """Return what the role gives to the module ``jupyterhub_hub``."""
+        """Return what the role passes to the module ``jupyterhub_hub``."""
         template = jinja2.Template((ROOT / "roles/jupyterhub/templates/jupyterhub_config.py.j2").read_text())
         settings = {
             "name": self.name,
@@ -88,8 +94,8 @@ class ModuleSite:
         return {
             "name": self.name,
             "image": self.image,
+            "notebook_image": self.notebook_image,
             "environment": {
-                "DOCKER_NOTEBOOK_IMAGE": self.notebook_image,
                 "DOCKER_NETWORK_NAME": f"{self.name}-network",
                 "DOCKER_NOTEBOOK_DIR": "/home/jovyan/work",
                 "JUPYTERHUB_ADMIN": "admin",
@@ -120,7 +126,7 @@ class ModuleSite:
         return str(container.id), str(container.attrs["State"]["StartedAt"]), answered
 
     def names(self) -> list[str]:
-        """Return the names of its containers, the stopped ones too, without the site's own."""
+        """Return the names of its containers, also of stopped ones, without the site's name."""
         found = [str(c.name) for c in self.engine.containers.list(all=True, ignore_removed=True)]
         return sorted(name.removeprefix(self.name) for name in found if name.startswith(self.name))
 
@@ -138,7 +144,7 @@ class ModuleSite:
         return session if session.get(f"{self.url}/hub/home", timeout=10).url.endswith("/hub/home") else None
 
     def destroy(self) -> None:
-        """Remove all that carries its name."""
+        """Remove everything that has its name."""
         for container in self.engine.containers.list(all=True, ignore_removed=True):
             if str(container.name).startswith(self.name):
                 container.remove(force=True, v=True)
@@ -151,13 +157,13 @@ class ModuleSite:
 
 
 def killed_run(module: str, step: int | str, arguments: dict[str, Any], scratch: Path) -> bool:
-    """Run a module that is killed by SIGKILL right after the n-th thing that it does to the engine.
+    """Run a module that is killed by SIGKILL right after its n-th change to Docker.
 
     Args:
         step: which; ``"rename:2"`` for the second rename.
 
     Returns:
-        Whether it was; it may have done fewer things than that, and then must have succeeded.
+        Whether it was killed; a module that makes fewer changes has to succeed.
     """
     file = scratch / "arguments.json"
     file.write_text(json.dumps(arguments))

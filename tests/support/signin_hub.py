@@ -112,7 +112,7 @@ def write_config(
     (config / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     text = TEMPLATE.read_text(encoding="utf-8").replace("{{ jupyterhub_extra_config }}", extra)
     (config / "jupyterhub_config.py").write_text(text, encoding="utf-8")
-    (kept / "authenticators.json").write_text(json.dumps({"generation": "1", "values": secret_values or {}}))
+    (config / "authenticators.json").write_text(json.dumps({"values": secret_values or {}}))
     for name in ("cookie_secret", "proxy_token", "crypt_key", "api_token", "admin_password"):
         path = kept / name
         if not path.exists():

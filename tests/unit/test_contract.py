@@ -223,6 +223,20 @@ def test_roles_read_the_settings_of_the_inventory_and_have_defaults(tmp_path: Pa
     assert rf"[\"build\", \"lab\", 5, \"{sys.executable}\"]" in own, own
 
 
+@pytest.mark.parametrize("module", ["jupyterhub_hub", "jupyterhub_proxy", "jupyterhub_hub_state"])
+def test_the_health_timeout_of_the_operator_reaches_every_module_that_waits(module: str) -> None:
+    tasks = [
+        task[module] for path in ROOT.glob("roles/*/tasks/*.yml") for task in tasks_of(load(path)) if module in task
+    ]
+
+    assert tasks
+    for options in tasks:
+        given = options.get("health_timeout") or options.get("<<", {}).get("health_timeout")
+        assert given in ("{{ jupyterhub_health_timeout }}", "{{ jupyterhub_backup_health_timeout }}"), options
+    default = specs("jupyterhub_backup")["main"]["options"]["jupyterhub_backup_health_timeout"]["default"]
+    assert "jupyterhub_health_timeout" in default
+
+
 def test_no_package_host_is_named() -> None:
     # A site's own mirrors must be honoured; the names are put together here so that this file passes, too.
     domains = ["py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com", "deb." + "debian.org"]

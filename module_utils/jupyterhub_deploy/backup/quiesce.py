@@ -129,7 +129,7 @@ class StoppedRest(_Watched):
             if name not in known:
                 self.running.append(f"{name} was not stopped: it is no server that the hub knows")
                 continue
-            server, stops, reason = stop.look_again(self.client, api, known[name], "stop", 0)
+            server, stops, reason = stop.recheck(self.client, api, known[name], "stop", 0)
             if stops:
                 cores = policy.computing(self.client.stats(server["container_id"], stream=False))
                 stops = cores <= policy.COMPUTING_CORES

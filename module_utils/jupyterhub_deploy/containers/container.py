@@ -1,12 +1,11 @@
-"""One container of the deployment on its host: what it is like, whether it answers, and how it is made.
+"""One container of the deployment: its address, its health, and its creation.
 
-``containers.replacement`` adds how one follows another.
+``containers.replacement`` replaces it with rollback.
 """
 
 from __future__ import annotations
 
 import socket
-import time
 import urllib.error
 import urllib.request
 from datetime import datetime, timezone
@@ -15,19 +14,20 @@ from typing import Any, Callable
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
-POLL_SECONDS = 0.1
 PROBE_TIMEOUT = 2.0  # seconds for one answer of a health check
 # A container that has been up for longer than it needs to start gets this long to answer, seconds. A restart of the
-# proxy cuts everybody off, and on a host whose users compute an answer can take a while.
+# proxy cuts everybody off, and on a host that users keep busy an answer can take a while.
 PATIENCE = 30.0
-FAILED_EXITS = 3  # restarts of a container after which it is not going to get better
+MAX_RESTARTS = 3  # restarts by Docker after which the container counts as crashed
 LOG_LINES = 30
-SECOND = 10**9  # nanoseconds, in which the engine's API counts
+SECOND = 10**9  # nanoseconds, the unit of Docker's API
 
 
 class DeployedContainer:
-    """One container on one engine. A subclass says what it is and when it answers.
+    """One container on one host. A subclass says what it is and where its health check is.
 
     :param client: a low-level Docker client.
     :param name: name of the container.
@@ -48,21 +48,12 @@ class DeployedContainer:
         raise NotImplementedError
 
     def observe(self) -> dict[str, Any] | None:
-        """Return the engine's description of the container, or ``None``."""
+        """Return Docker's description of the container, ``None`` when it does not exist."""
         return inspect_container(self.client, self.name)
 
-    def address(self, name: str = "") -> str | None:
-        """Return the address of the container (or of the one with that name) in the first network that gave it one,
-        ``None`` while it does not run."""
-        container = inspect_container(self.client, name or self.name)
-        if not container or not container["State"]["Running"]:
-            return None
-        networks = container["NetworkSettings"]["Networks"].values()
-        return next((network["IPAddress"] for network in networks if network["IPAddress"]), None)
-
-    def accepts(self, name: str, port: int) -> bool:
-        """Tell whether the container of that name takes connections."""
-        address = self.address(name)
+    def port_open(self, name: str, port: int) -> bool:
+        """Return whether the container of that name accepts connections on a port."""
+        address = address_of(inspect_container(self.client, name))
         if not address:
             return False
         try:
@@ -71,31 +62,34 @@ class DeployedContainer:
             return False
         return True
 
-    def answers(self) -> bool:
-        """Ask the container's own health check once."""
-        address = self.address()
-        return bool(address) and answers(f"http://{address}:{self.probe()}")
+    def is_healthy(self) -> bool:
+        """Return whether the container answers its own health check now."""
+        address = address_of(self.observe())
+        return bool(address) and answers_ok(f"http://{address}:{self.probe()}")
 
-    def answers_users(self) -> bool:
-        """Ask a health check once as a user reaches it."""
-        return answers(self.public_probe)
+    def is_reachable(self) -> bool:
+        """Return whether users get an answer from it now."""
+        return answers_ok(self.public_probe)
 
-    def answering(self) -> bool:
-        """Tell whether it answers, itself and users; one that has only just started gets time to."""
+    def is_serving(self) -> bool:
+        """Return whether it is healthy and reachable; one that has just started gets the time to become so."""
         container = self.observe()
         if not container or not container["State"]["Running"]:
             return False
-        deadline = time.monotonic() + max(PATIENCE, self.health_timeout - uptime(container))
-        while not (self.answers() and self.answers_users()):
-            if time.monotonic() > deadline or self.given_up():
-                return False
-            time.sleep(POLL_SECONDS)
-        return True
+        serves = False
 
-    def given_up(self, name: str = "") -> bool:
-        """Tell whether the container (of that name) has ended for good, or so often that waiting is pointless."""
+        def settled() -> bool:
+            nonlocal serves
+            serves = self.is_healthy() and self.is_reachable()
+            return serves or self.has_crashed()
+
+        wait_until(settled, max(PATIENCE, self.health_timeout - uptime(container)))
+        return serves
+
+    def has_crashed(self, name: str = "") -> bool:
+        """Return whether the container (of that name) has ended for good, or too often to wait for it any longer."""
         container = inspect_container(self.client, name or self.name)
-        if container is None or container.get("RestartCount", 0) >= FAILED_EXITS:
+        if container is None or container.get("RestartCount", 0) >= MAX_RESTARTS:
             return True
         return not container["State"]["Running"] and not container["State"].get("Restarting")
 
@@ -110,7 +104,7 @@ class DeployedContainer:
         """Create a container from a spec (see ``containers.spec``), attached to all its networks, not started.
 
         :param aliases: network to the names that the container has in it besides its own.
-        :param command: instead of the image's own.
+        :param command: replaces the image's own.
         """
         first, *others = spec["networks"]
         ports = {}
@@ -133,7 +127,7 @@ class DeployedContainer:
             spec["image"],
             command,
             name=name,
-            # A name of its own, so that neither log lines nor the hub depend on the container's random id.
+            # A fixed host name, so that neither log lines nor the hub depend on the container's random id.
             hostname=self.name,
             environment=spec["environment"],
             labels=labels,
@@ -153,23 +147,27 @@ class DeployedContainer:
             self.client.connect_container_to_network(name, network, aliases=aliases.get(network, []))
 
     def wait_until(self, ready: Callable[[], bool], goal: str, name: str = "") -> None:
-        """Wait until ``ready()`` holds.
+        """Wait until ``ready()`` is true.
 
-        :param name: of the container that is waited for; by default the one with the name itself.
-        :raises DeployError: with the last log lines, when it does not within the time limit, or as soon as the
-            container has ended several times.
+        :param goal: completes the sentence "the hub was not …".
+        :param name: of the container to wait for; by default :attr:`name`.
+        :raises DeployError: it is not within the health timeout, or the container has crashed; with its last log lines.
         """
         name = name or self.name
-        deadline = time.monotonic() + self.health_timeout
-        while not ready():
-            if self.given_up(name):
-                state = (inspect_container(self.client, name) or {"State": {}})["State"]
-                raise DeployError(
-                    f"the {self.what} ended before it was {goal} (exit code {state.get('ExitCode')})" + self._log(name)
-                )
-            if time.monotonic() > deadline:
-                raise DeployError(f"after {self.health_timeout:.0f} s the {self.what} was not {goal}" + self._log(name))
-            time.sleep(POLL_SECONDS)
+        is_ready = False
+
+        def settled() -> bool:
+            nonlocal is_ready
+            is_ready = ready()
+            return is_ready or self.has_crashed(name)
+
+        if not wait_until(settled, self.health_timeout):
+            raise DeployError(f"after {self.health_timeout:.0f} s the {self.what} was not {goal}" + self._log(name))
+        if not is_ready:
+            state = (inspect_container(self.client, name) or {"State": {}})["State"]
+            raise DeployError(
+                f"the {self.what} ended before it was {goal} (exit code {state.get('ExitCode')})" + self._log(name)
+            )
 
     def _log(self, name: str) -> str:
         try:
@@ -181,20 +179,30 @@ class DeployedContainer:
     def _remove(self, name: str) -> None:
         self.client.remove_container(name, force=True)
 
-    def _remove_if_there(self, name: str) -> None:
+    def _remove_if_exists(self, name: str) -> None:
         if inspect_container(self.client, name):
             self._remove(name)
 
 
+def address_of(container: dict[str, Any] | None) -> str | None:
+    """Return the address of a container in the first network that gave it one, ``None`` while it does not run.
+
+    :param container: Docker's description of it.
+    """
+    if not container or not container["State"]["Running"]:
+        return None
+    networks = container["NetworkSettings"]["Networks"].values()
+    return next((network["IPAddress"] for network in networks if network["IPAddress"]), None)
+
+
 def uptime(container: dict[str, Any]) -> float:
-    """Return the seconds since a container was started."""
-    # The engine gives nanoseconds and Z; Python 3.9's fromisoformat() takes neither.
-    started = datetime.strptime(container["State"]["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S")
-    return (datetime.now(timezone.utc).replace(tzinfo=None) - started).total_seconds()
+    """Return the seconds since a container was started, from Docker's description of it."""
+    started = parse_time(container["State"]["StartedAt"])
+    return (datetime.now(timezone.utc) - started).total_seconds() if started else 0.0
 
 
-def answers(url: str) -> bool:
-    """Tell whether a GET of ``url`` is answered with success."""
+def answers_ok(url: str) -> bool:
+    """Return whether a GET of the URL is answered with status 200."""
     # The operator's proxy settings are for the internet, not for a container on this host.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -1,58 +1,64 @@
-"""What the hub container should be. Pure: no I/O. ``containers.spec`` says what a spec is and compares two."""
+"""The specification of the hub container. Pure: no I/O. ``containers.spec`` explains specs and compares two."""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.containers import spec as container_plan
-from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
+from ansible.module_utils.jupyterhub_deploy.containers import spec
+from ansible.module_utils.jupyterhub_deploy.containers.spec import Difference, Spec
 
 LABEL_CONFIG = "org.jupyterhub.deploy.config"
 LABEL_NOTEBOOK_IMAGE_ID = "org.jupyterhub.deploy.notebook-image-id"
+NOTEBOOK_VARIABLE = "DOCKER_NOTEBOOK_IMAGE"  # in the hub's environment; upstream's name for it
 
-# Where the hub image looks for what the host gives it (the hub package has the same paths).
+# Where the hub image expects what the host mounts (the hub package has the same paths).
 CONFIG_TARGET = "/etc/jupyterhub/config"
 SECRETS_TARGET = "/etc/jupyterhub/secrets"
 DATA_TARGET = "/data"
-# The directory of Docker's socket, not the socket: an engine that starts anew makes a new one, and a hub that holds the
-# old one could start no server until it is replaced. Read-only still lets the hub connect.
+# The directory of Docker's socket, not the socket: Docker creates a new socket when it restarts, and a hub with the old
+# one could start no server until it is replaced. Read-only still lets the hub connect.
 SOCKET_DIR = "/run"
 
-# Each key of the hub's spec, as it appears in a reason for a restart.
+# What each key of the hub's spec is called in a message.
 TITLES = {
     "image": "hub image name",
     "image_id": "hub image content",
     "notebook_image": "notebook image name",
     "notebook_image_id": "notebook image content",
     "config": "configuration",
-    **container_plan.TITLES,
+    **spec.TITLES,
 }
 
 HUB_PORT = 8081  # JupyterHub's own default for the hub's API
 
 
-def config_digest(files: dict[str, str]) -> str:
-    """Return twelve hex digits that name this exact set of configuration files (file name to text)."""
+def config_digest(files: dict[str, str], key: str = "") -> str:
+    """Return twelve hex digits that identify this exact set of configuration files (file name to text).
+
+    :param key: any secret of the host, when the files contain secrets: without it, nobody can try out guesses of them
+        on the digest, which labels and diffs show.
+    """
     canonical = json.dumps(files, sort_keys=True).encode()
-    return hashlib.sha256(canonical).hexdigest()[:12]
+    return hmac.new(key.encode(), canonical, hashlib.sha256).hexdigest()[:12]
 
 
-def wanted_spec(params: dict[str, Any], image_id: str | None, notebook_image_id: str | None) -> Spec:
+def wanted_spec(params: dict[str, Any], digest: str, image_id: str | None, notebook_image_id: str | None) -> Spec:
     """Return the spec that the module's parameters ask for.
 
     :param params: the parameters of the module ``jupyterhub_hub``.
-    :param image_id: id of the hub image on this host, ``None`` when it is not there yet (check mode on a bare host).
+    :param digest: from :func:`config_digest`.
+    :param image_id: id of the hub image on this host, ``None`` when it is missing (check mode on a bare host).
     :param notebook_image_id: the same for the notebook image.
     """
-    digest = config_digest(params["config_files"])
     return {
         "image": params["image"],
         "image_id": image_id,
-        "notebook_image": params["environment"].get("DOCKER_NOTEBOOK_IMAGE"),
+        "notebook_image": params["notebook_image"],
         "notebook_image_id": notebook_image_id,
-        "environment": {k: v for k, v in sorted(params["environment"].items()) if k != "DOCKER_NOTEBOOK_IMAGE"},
+        "environment": {**params["environment"], NOTEBOOK_VARIABLE: params["notebook_image"]},
         "config": digest,
         "mounts": sorted(
             [
@@ -64,34 +70,33 @@ def wanted_spec(params: dict[str, Any], image_id: str | None, notebook_image_id:
         ),
         "networks": sorted(params["networks"]),
         "ports": [],
-        "hardening": container_plan.hardening(cap_add=[]),
+        "hardening": spec.hardening(cap_add=[]),
         "restart_policy": "unless-stopped",
         "healthcheck": ["CMD", "python", "-m", "jupyterhub_deploy_hub.health"],
     }
 
 
 def observed_spec(container: dict[str, Any]) -> Spec:
-    """Return the spec of a hub container that exists, from the engine's description of it (``docker inspect``)."""
+    """Return the spec of a hub container that exists, from Docker's description of it (``docker inspect``)."""
     labels = container["Config"].get("Labels") or {}
-    spec = container_plan.observed_spec(container)
+    found = spec.observed_spec(container)
     return {
-        **spec,
-        "environment": {k: v for k, v in spec["environment"].items() if k != "DOCKER_NOTEBOOK_IMAGE"},
-        "notebook_image": spec["environment"].get("DOCKER_NOTEBOOK_IMAGE"),
+        **found,
+        "notebook_image": found["environment"].get(NOTEBOOK_VARIABLE),
         "notebook_image_id": labels.get(LABEL_NOTEBOOK_IMAGE_ID),
         "config": labels.get(LABEL_CONFIG),
     }
 
 
-def differences(wanted: Spec, observed: Spec) -> list[str]:
-    """Return one sentence for each difference; see ``container_plan.differences``."""
-    found = container_plan.differences(TITLES, wanted, observed)
-    if any(reason.startswith("configuration changed") for reason in found):
-        # The directory of the configuration carries its digest; its mount says the same thing a second time.
-        found = [reason for reason in found if not _is_config_mount(reason)]
-    return found
+def differences(wanted: Spec, observed: Spec) -> list[Difference]:
+    """Return the differences that need a new hub; see ``spec.differences``."""
+    return spec.differences(TITLES, _without_repetition(wanted), _without_repetition(observed))
 
 
-def _is_config_mount(reason: str) -> bool:
-    title, _, changes = reason.partition(": ")
-    return title == "mounts changed" and all(f":{CONFIG_TARGET}:" in change for change in changes.split(", "))
+def _without_repetition(spec: Spec) -> Spec:
+    """Return a spec without the variable and the mount that repeat its keys ``notebook_image`` and ``config``."""
+    return {
+        **spec,
+        "environment": {name: value for name, value in spec["environment"].items() if name != NOTEBOOK_VARIABLE},
+        "mounts": [mount for mount in spec["mounts"] if mount.split(":")[1] != CONFIG_TARGET],
+    }

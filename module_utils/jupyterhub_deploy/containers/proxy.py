@@ -1,45 +1,93 @@
-"""The proxy container on its host. ``containers.replacement`` replaces it; here a new one is tried."""
+"""The proxy container: its specification, and a test run of a new one. ``containers.replacement`` replaces it."""
 
 from __future__ import annotations
 
-from ansible.module_utils.jupyterhub_deploy.containers import proxy_spec
-from ansible.module_utils.jupyterhub_deploy.containers.replacement import SwappedContainer
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
+from ansible.module_utils.jupyterhub_deploy.containers.replacement import ReplaceableContainer
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 # configurable-http-proxy's own health check, on the port of the users; it never reaches the hub.
 HEALTH_PATH = "_chp_healthz"
+TOKEN_TARGET = "/etc/jupyterhub/secrets/proxy_token"  # noqa: S105  (a path; where start.sh of the proxy image looks)
+PUBLIC_PORT = 8000  # in the container; configurable-http-proxy's own default
+# Where this host reaches a port that is published on all its addresses.
+ALL_ADDRESSES = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+
+# What each key of the proxy's spec is called in a message.
+TITLES = {
+    "image": "proxy image name",
+    "image_id": "proxy image content",
+    **container_spec.TITLES,
+}
 
 
-class ProxyContainer(SwappedContainer):
-    """One proxy container on one engine."""
+def wanted_spec(params: dict[str, Any], image_id: str | None) -> Spec:
+    """Return the spec that the module's parameters ask for.
+
+    :param params: the parameters of the module ``jupyterhub_proxy``.
+    :param image_id: id of the proxy image on this host, ``None`` when it is missing (check mode on a bare host).
+    """
+    return {
+        "image": params["image"],
+        "image_id": image_id,
+        "environment": {
+            "PROXY_API_HOST": params["api_host"],
+            # Also before the hub has registered itself, or while it is away: a page that explains it and reloads.
+            "PROXY_DEFAULT_TARGET": f"http://{params['hub']}:{HUB_PORT}",
+        },
+        "mounts": [f"{params['token_file']}:{TOKEN_TARGET}:ro"],
+        "networks": sorted([params["control_network"], params["network"]]),
+        "ports": [f"{params['bind_address']}:{params['port']}:{PUBLIC_PORT}"],
+        # start.sh reads the token as root, then becomes an unprivileged user: that takes these two capabilities.
+        "hardening": container_spec.hardening(cap_add=["SETGID", "SETUID"]),
+        "restart_policy": "unless-stopped",
+        "healthcheck": [
+            "CMD",
+            "node",
+            "-e",
+            f"require('net').connect({PUBLIC_PORT}).on('connect', () => process.exit(0))",
+        ],
+    }
+
+
+def public_probe(address: str, port: int) -> str:
+    """Return the URL of the proxy's health check on the port that it publishes."""
+    return f"http://{ALL_ADDRESSES.get(address, address)}:{port}/{HEALTH_PATH}"
+
+
+class ProxyContainer(ReplaceableContainer):
+    """The proxy container of one hub."""
 
     what = "proxy"
 
     def probe(self) -> str:
         """Return port and path of the proxy's own health check."""
-        return f"{proxy_spec.PUBLIC_PORT}/{HEALTH_PATH}"
+        return f"{PUBLIC_PORT}/{HEALTH_PATH}"
 
-    def create_successor(self, spec: Spec, hub: str, control_network: str) -> None:
-        """Create the proxy that is to take this one's place; in the control network it has its API's name."""
+    def create_replacement(self, spec: Spec, hub: str, control_network: str) -> None:
+        """Create the proxy that is to replace this one; in the control network it has its API's name."""
         aliases = {control_network: [spec["environment"]["PROXY_API_HOST"]]}
         self.create(self.next, spec, {LABEL_HUB: hub}, aliases)
 
-    def prove(self, spec: Spec) -> None:
-        """Run the new proxy once without a port on the host, and see it answer, while the old one still serves.
+    def smoke_test(self, spec: Spec) -> None:
+        """Run the new proxy without a port on the host until it answers, while the old one still serves.
 
-        :raises DeployError: with its last log lines, when it does not.
+        :raises DeployError: it does not answer; with its last log lines.
         """
         trial = ProxyContainer(self.client, self.trial, self.public_probe, self.health_timeout)
-        trial._remove_if_there(trial.name)
-        # The API's name belongs to the proxy that runs; on trial it listens on the name that the container has anyway.
+        trial._remove_if_exists(trial.name)
+        # The API's name belongs to the running proxy; this one listens on the name that its container has anyway.
         environment = {**spec["environment"], "PROXY_API_HOST": trial.name}
         try:
             trial.create(trial.name, {**spec, "environment": environment, "ports": [], "restart_policy": "no"}, {}, {})
             self.client.start(trial.name)
-            trial.wait_until(trial.answers, "answering its health check")
+            trial.wait_until(trial.is_healthy, "answering its health check")
         except DeployError as error:
             raise DeployError(f"the new proxy does not work, so the old one was left as it was: {error}") from error
         finally:
-            trial._remove_if_there(trial.name)
+            trial._remove_if_exists(trial.name)

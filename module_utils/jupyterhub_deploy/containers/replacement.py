@@ -1,11 +1,9 @@
-"""The life of a container that is never without a successor or a predecessor: created beside the one that runs, proven,
-swapped in, or taken back.
+"""Replace a container with rollback: start the new one beside the old, switch over, or restore the old one.
 
-Names on the host, for a container called ``jupyterhub``: it is ``jupyterhub`` itself; ``jupyterhub-next`` is its
-successor before the swap; ``jupyterhub-previous`` is its predecessor until the successor has answered;
-``jupyterhub-check`` lives for a moment, when something is tried before anything is touched. The state of a
-swap is in these names alone, so that whoever was killed half-way leaves something that
-:meth:`SwappedContainer.recover` can bring back to one container.
+Names on the host, for a container called ``jupyterhub``: ``jupyterhub-next`` is its replacement before the switch;
+``jupyterhub-previous`` is the old container until the new one has answered; ``jupyterhub-check`` exists for a moment,
+while something is tried before anything is changed. These names are the whole state of a replacement, so that
+:meth:`ReplaceableContainer.recover` can clean up after a run that was killed at any moment.
 """
 
 from __future__ import annotations
@@ -13,26 +11,25 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from ansible.module_utils.jupyterhub_deploy.containers.container import POLL_SECONDS, DeployedContainer
+from ansible.module_utils.jupyterhub_deploy.containers.container import DeployedContainer
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 STOP_TIMEOUT = 20  # seconds that a container gets to end by itself; a hub needs about one
 FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
 
 
 class Times(NamedTuple):
-    """What a swap took, in seconds: ``down`` from the old one's stop to the new one's answer to users, ``start`` from
-    the new one's start until it answered for itself."""
+    """How long a replacement took, in seconds: ``down`` from the stop of the old container until users got an answer
+    from the new one, ``start`` from the start of the new one until it was healthy."""
 
     down: float
     start: float
 
 
-class SwappedContainer(DeployedContainer):
-    """A container that another one can follow."""
-
-    stands_by = ""
+class ReplaceableContainer(DeployedContainer):
+    """A container that another one can replace."""
 
     def __init__(self, client: Any, name: str, public_probe: str, health_timeout: float) -> None:
         super().__init__(client, name, public_probe, health_timeout)
@@ -41,99 +38,101 @@ class SwappedContainer(DeployedContainer):
         self.trial = f"{name}-check"
 
     def can_stand_by(self) -> bool:
-        """Tell whether the successor may be started beside the one that runs, and takes over by itself when that ends.
+        """Return whether the replacement may start beside the old container and takes over when that ends."""
+        return False
 
-        One that may prints :attr:`stands_by` when it is ready.
-        """
+    def is_on_standby(self) -> bool:
+        """Return whether the replacement has loaded and waits for the old container to end."""
         return False
 
     def take_requests(self) -> None:
-        """Have the successor that stands by take requests, which wait until it serves."""
+        """Make a replacement on standby accept requests, which wait until it serves."""
 
-    def before_return(self, container: dict[str, Any]) -> None:
-        """Do what a predecessor needs before it can run again; ``container`` is the engine's description of it."""
+    def before_rollback(self, container: dict[str, Any]) -> None:
+        """Do what an old container needs before it can run again.
 
-    def unfinished(self) -> bool:
-        """Tell whether a killed run left something behind."""
+        :param container: Docker's description of it.
+        """
+
+    def has_leftovers(self) -> bool:
+        """Return whether a killed run left one of its containers behind."""
         return any(inspect_container(self.client, name) for name in (self.trial, self.next, self.previous))
 
     def recover(self) -> list[str]:
-        """Finish what a killed run began; return a sentence for each thing done.
+        """Clean up after a killed run; return a message for each thing done.
 
-        A predecessor that is still aside while there is nothing in its place is put back. A predecessor beside a
-        container stays, since that one has not been seen to answer yet: :meth:`bring_up` will decide, or :meth:`finish`
-        when it answers.
+        An old container is restored when nothing has its name. When the new container exists too, the old one is kept,
+        because the new one has perhaps never answered: :meth:`apply` decides, or :meth:`remove_old` once it answers.
         """
-        done = []
+        messages = []
         for name in (self.trial, self.next):
             if inspect_container(self.client, name):
                 self._remove(name)
-                done.append(f"removed {name}, left by an unfinished run")
+                messages.append(f"removed {name}, left by an unfinished run")
         current, previous = self.observe(), inspect_container(self.client, self.previous)
         if current and previous:
-            self.client.stop(self.previous, timeout=STOP_TIMEOUT)  # or the other would stand by for ever
+            self.client.stop(self.previous, timeout=STOP_TIMEOUT)  # or the new container would wait on standby for ever
         elif previous:
-            self.before_return(previous)
+            self.before_rollback(previous)
             self.client.rename(self.previous, self.name)
-            done.append(f"put {self.previous} back as {self.name}, left by an unfinished run")
-        elif current and done and not current["State"]["Running"]:
-            self.before_return(current)  # a successor that stood by has taken over, and perhaps changed things
-        return done
+            messages.append(f"restored {self.name} from {self.previous}, left by an unfinished run")
+        elif current and messages and not current["State"]["Running"]:
+            self.before_rollback(current)  # a replacement on standby has taken over, and perhaps changed things
+        return messages
 
-    def bring_up(self, action: str) -> Times:
-        """Carry out an action of ``container_plan.plan`` and see it answer; for a swap, the successor is there already.
+    def apply(self, action: str) -> Times:
+        """Carry out an action of ``spec.plan`` and wait until the container answers.
 
-        The predecessor stays aside until :meth:`finish`, so that the next run knows of one that was killed here.
+        To replace or create it, the replacement has to exist. The old container stays until :meth:`remove_old`, so that
+        the next run recognises a run that was killed here.
 
-        :raises DeployError: when it does not answer, with its last log lines, and with what runs now.
+        :raises DeployError: it does not answer; with its last log lines, and with what runs now.
         """
-        loading = self._start_beside() if action == "replace" and self.can_stand_by() else 0.0
+        loading = self._start_on_standby() if action == "replace" and self.can_stand_by() else 0.0
         began = time.monotonic()
         try:
             if loading:
                 self._hand_over()
             elif action in ("create", "replace"):
-                self._swap_in()
+                self._stop_and_start()
             elif action == "start":
                 self.client.start(self.name)
             else:
                 self.client.restart(self.name, timeout=STOP_TIMEOUT)
             started = began if loading else time.monotonic()
-            self.wait_until(self.answers, "answering its health check")
+            self.wait_until(self.is_healthy, "answering its health check")
             start = loading + time.monotonic() - started
-            self.wait_until(self.answers_users, f"reachable by users at {self.public_probe}")
+            self.wait_until(self.is_reachable, f"reachable by users at {self.public_probe}")
             down = time.monotonic() - began
         except FAILURES as error:
             raise self._after_failure(action, error) from error
         return Times(down, start)
 
-    def finish(self) -> list[str]:
-        """Remove a predecessor, because the container has answered; return a sentence for what was done."""
+    def remove_old(self) -> list[str]:
+        """Remove the old container, now that the new one answers; return a message if that was done."""
         if not inspect_container(self.client, self.previous):
             return []
         self._remove(self.previous)
         return [f"removed {self.previous}, left by an unfinished run"]
 
-    def _start_beside(self) -> float:
-        """Start the successor beside the one that runs, and see it stand by; return how many seconds that took.
+    def _start_on_standby(self) -> float:
+        """Start the replacement beside the old container and wait until it is on standby; return the seconds it took.
 
-        :raises DeployError: when it does not. The one that runs is as it was.
+        :raises DeployError: it does not get there. The old container was not touched.
         """
         began = time.monotonic()
         try:
             self.client.start(self.next)
-            self.wait_until(
-                lambda: self.stands_by in self.client.logs(self.next).decode(errors="replace"), "loaded", self.next
-            )
+            self.wait_until(self.is_on_standby, "loaded", self.next)
         except FAILURES as error:
-            self._remove_if_there(self.next)
+            self._remove_if_exists(self.next)
             raise DeployError(
-                f"the new {self.what} does not start, so the one that runs was left as it was: {error}"
+                f"the new {self.what} does not start, so the running one was left as it was: {error}"
             ) from error
         return time.monotonic() - began
 
     def _hand_over(self) -> None:
-        """End the one that runs, and give its name to the successor that stands by."""
+        """End the old container, and give its name to the replacement on standby."""
         self._keep_one()
         if self.observe():
             self.take_requests()
@@ -141,15 +140,11 @@ class SwappedContainer(DeployedContainer):
             self.client.kill(self.name, signal="SIGTERM")
             self.client.rename(self.name, self.previous)
         self.client.rename(self.next, self.name)
-        deadline = time.monotonic() + STOP_TIMEOUT
-        while not self.answers() and not self.given_up():
-            if time.monotonic() > deadline:
-                self.client.stop(self.previous, timeout=0)
-                break
-            time.sleep(POLL_SECONDS)
+        if not wait_until(lambda: self.is_healthy() or self.has_crashed(), STOP_TIMEOUT):
+            self.client.stop(self.previous, timeout=0)
 
-    def _swap_in(self) -> None:
-        """Put the successor in the place of the one that runs, which stays aside, stopped."""
+    def _stop_and_start(self) -> None:
+        """Stop the old container, then start the replacement under its name."""
         self._keep_one()
         if self.observe():
             self.client.stop(self.name, timeout=STOP_TIMEOUT)
@@ -158,36 +153,36 @@ class SwappedContainer(DeployedContainer):
         self.client.start(self.name)
 
     def _keep_one(self) -> None:
-        """Keep the one that works, if a run was killed before it had seen its successor answer."""
+        """Remove one of two old containers, left by a run that was killed before the newer one answered."""
         if self.observe() and inspect_container(self.client, self.previous):
-            self._remove(self.previous if self.answers() else self.name)
+            self._remove(self.previous if self.is_healthy() else self.name)
 
     def _after_failure(self, action: str, error: Exception) -> DeployError:
-        """Put the predecessor back after ``error``; return what to tell the operator."""
+        """Restore the old container after a failure; return the error for the operator."""
         try:
-            if not self._take_back(action):
+            if not self._roll_back(action):
                 return DeployError(f"the {self.what} failed: {error}")
-            self.wait_until(self.answers, "answering its health check after it was put back")
+            self.wait_until(self.is_healthy, "answering its health check after it was restored")
         except FAILURES as second:
             return DeployError(
-                f"the new {self.what} failed, and the one that ran before does not run either: {second}. "
-                f"Mend that and run site.yml again: it begins by putting {self.name} right. The first failure: {error}"
+                f"the new {self.what} failed, and the old one does not run either: {second}. Fix that and run site.yml "
+                f"again: it first restores {self.name}. The first failure: {error}"
             )
-        return DeployError(f"the new {self.what} failed, the one that ran before was put back: {error}")
+        return DeployError(f"the new {self.what} failed, and the old one was restored: {error}")
 
-    def _take_back(self, action: str) -> bool:
-        """Remove a container that failed and start its predecessor; ``False`` when there is none."""
-        self._remove_if_there(self.next)
+    def _roll_back(self, action: str) -> bool:
+        """Remove a container that failed and start the old one; return whether there is an old one."""
+        self._remove_if_exists(self.next)
         previous = inspect_container(self.client, self.previous)
         if previous:
-            self._remove_if_there(self.name)
-            self.client.stop(self.previous, timeout=STOP_TIMEOUT)  # it may only have been told to end
-            self.before_return(previous)
+            self._remove_if_exists(self.name)
+            self.client.stop(self.previous, timeout=STOP_TIMEOUT)  # the signal may not have ended it yet
+            self.before_rollback(previous)
             self.client.rename(self.previous, self.name)
         if previous or action == "replace":
             self.client.start(self.name)
             return True
         if action == "create":
-            # Without this the engine would start it again and again; its log stays readable.
+            # Otherwise Docker would start it again and again; its log stays readable.
             self.client.stop(self.name, timeout=STOP_TIMEOUT)
         return False

@@ -1,17 +1,20 @@
-"""What a container of the deployment should be, what it is, and what to do about the difference. Pure: no I/O.
+"""The specification of a container, wanted and observed, and what to do about the differences. Pure: no I/O.
 
-A *spec* is a plain dictionary that both sides can be brought to: ``containers.hub_spec`` and ``containers.proxy_spec``
-make the wanted one and say what its keys are called in a message; :func:`observed_spec` reads the other from the
-engine's description of the container; :func:`differences` compares them.
+A *spec* is a plain dictionary. ``containers.hub_spec`` and ``containers.proxy`` build the wanted one and name its keys
+for messages; :func:`observed_spec` reads the other from Docker's description of the container; :func:`differences`
+compares them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of
+from ansible.module_utils.jupyterhub_deploy.text import short_id
 
 Spec = dict[str, Any]  # plain JSON values
 
-# In the operator's words: each key of a spec that both containers have, as it appears in a reason for a restart.
+# What the keys that every spec has are called in a message.
 TITLES = {
     "environment": "environment",
     "mounts": "mounts",
@@ -23,10 +26,17 @@ TITLES = {
 }
 
 
+class Difference(NamedTuple):
+    """A difference between two specs: the key of the spec, and a message for the operator."""
+
+    key: str
+    message: str
+
+
 def hardening(cap_add: list[str]) -> dict[str, Any]:
     """Return the restrictions that all our containers run under.
 
-    :param cap_add: the capabilities that this one needs after all, without ``CAP_``.
+    :param cap_add: the capabilities that this container keeps, without ``CAP_``.
     """
     return {
         "cap_drop": ["ALL"],
@@ -38,12 +48,12 @@ def hardening(cap_add: list[str]) -> dict[str, Any]:
 
 
 def observed_spec(container: dict[str, Any]) -> Spec:
-    """Return what any container shows of its spec, from the engine's description of it (``docker inspect``)."""
+    """Return the spec of a container that exists, from Docker's description of it (``docker inspect``)."""
     config, host = container["Config"], container["HostConfig"]
     return {
         "image": config["Image"],
         "image_id": container["Image"],
-        "environment": dict(entry.partition("=")[::2] for entry in config.get("Env") or []),
+        "environment": environment_of(container),
         "mounts": sorted(_with_mode(bind) for bind in host.get("Binds") or []),
         "networks": sorted(container["NetworkSettings"]["Networks"]),
         "ports": sorted(
@@ -53,7 +63,7 @@ def observed_spec(container: dict[str, Any]) -> Spec:
         ),
         "hardening": {
             "cap_drop": host.get("CapDrop") or [],
-            # Engines since 20.10 write CAP_SETUID for SETUID.
+            # Docker since 20.10 writes CAP_SETUID for SETUID.
             "cap_add": sorted(name[4:] if name.startswith("CAP_") else name for name in host.get("CapAdd") or []),
             "security_opt": host.get("SecurityOpt") or [],
             "read_only": bool(host.get("ReadonlyRootfs")),
@@ -65,47 +75,46 @@ def observed_spec(container: dict[str, Any]) -> Spec:
 
 
 def comparable(wanted: Spec, observed: Spec) -> Spec:
-    """Return the observed spec without the environment that the image brings itself (PATH and the like)."""
+    """Return the observed spec without the variables that the image itself sets (PATH and the like)."""
     environment = {name: value for name, value in observed["environment"].items() if name in wanted["environment"]}
     return {**observed, "environment": environment}
 
 
-def differences(titles: dict[str, str], wanted: Spec, observed: Spec) -> list[str]:
-    """Return one sentence for each difference that a running container cannot take up without a restart.
+def differences(titles: dict[str, str], wanted: Spec, observed: Spec) -> list[Difference]:
+    """Return the differences that need a new container.
 
-    :param titles: what each key of a spec is called, in the order of the sentences.
+    :param titles: what each key of a spec is called in a message, in the order of the messages.
     """
-    found, observed = [], comparable(wanted, observed)
-    for key, title in titles.items():
-        want, have = wanted[key], observed[key]
-        if want != have:
-            found.append(_sentence(title, want, have))
-    return found
+    observed = comparable(wanted, observed)
+    return [
+        Difference(key, _message(title, wanted[key], observed[key]))
+        for key, title in titles.items()
+        if wanted[key] != observed[key]
+    ]
 
 
-def plan(what: str, container: dict[str, Any] | None, reasons: list[str], answering: bool) -> tuple[str, list[str]]:
+def plan(what: str, container: dict[str, Any] | None, reasons: list[str], serving: bool) -> tuple[str, list[str]]:
     """Return what to do with a container, and why.
 
     :param what: what the container is, for the reasons: ``hub`` or ``proxy``.
-    :param container: the engine's description of the one that exists, ``None`` when there is none.
-    :param reasons: from :func:`differences`.
-    :param answering: whether it answers its health check now (it was given time to, if it had only just started).
-    :returns: an action with its reasons. ``none``: leave it alone; ``start``: it is what it should be, but stopped;
-        ``restart``: it runs as it should, but does not answer; ``replace``: put a new one in its place;
-        ``create``: there is none.
+    :param container: Docker's description of the existing one, ``None`` when there is none.
+    :param reasons: the messages of :func:`differences`.
+    :param serving: whether it answers its health checks.
+    :returns: an action with its reasons. ``none``: nothing to do; ``start``: it matches its spec, but is stopped;
+        ``restart``: it matches and runs, but does not answer; ``replace``: it differs; ``create``: it does not exist.
     """
     if container is None:
-        return "create", [f"there is no {what} container yet"]
+        return "create", [f"the {what} container does not exist yet"]
     if reasons:
         return "replace", reasons
     if not container["State"]["Running"]:
         return "start", [f"the {what} container is stopped"]
-    if not answering:
+    if not serving:
         return "restart", [f"the {what} does not answer its health check"]
     return "none", []
 
 
-def _sentence(title: str, want: Any, have: Any) -> str:
+def _message(title: str, want: Any, have: Any) -> str:
     if isinstance(want, dict):
         names = sorted(name for name in {*want, *have} if want.get(name) != have.get(name))
         return f"{title} changed: {', '.join(names)}"
@@ -118,14 +127,9 @@ def _sentence(title: str, want: Any, have: Any) -> str:
 
 
 def _with_mode(bind: str) -> str:
-    """Bring a bind to ``source:target:mode``; the engine leaves the mode out where it is ``rw``."""
+    """Return a bind as ``source:target:mode``; Docker leaves the mode out where it is ``rw``."""
     return bind if bind.count(":") > 1 else f"{bind}:rw"
 
 
 def _short(value: Any) -> str:
-    """Return a value as it reads best in a message: sha256 ids as twelve digits."""
-    if value is None:
-        return "none"
-    text = str(value)
-    prefix, separator, digits = text.partition("sha256:")
-    return f"{prefix}{separator}{digits[:12]}" if separator else text
+    return "none" if value is None else short_id(str(value))

@@ -1,7 +1,7 @@
-"""JupyterHub's REST API, asked from the hub's own host in the name of the deployment.
+"""JupyterHub's REST API, used from the hub's own host by the deployment.
 
 The hub has a service ``deploy`` for that (see ``jupyterhub_config.py.j2``); its token is a secret of the host. It goes
-into the header of a request and nowhere else: no error, no result and no command line has it.
+only into the header of a request: no error, no result and no command line contains it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
+from ansible.module_utils.jupyterhub_deploy.containers.container import address_of
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import secrets
 
 SERVICE = "deploy"
 TIMEOUT = 30.0  # seconds; the hub answers a request to stop a server after 10 at the latest
-PAGE = 100  # users for one request; the hub gives 200 at most unless it is told otherwise
-LONGEST_MESSAGE = 300  # characters of what the hub says of an error
+PAGE = 100  # users for one request; the hub returns 200 at most by default
+LONGEST_MESSAGE = 300  # characters of an error message of the hub
 EXPECTED = (200, 201, 202, 204)
 
 
@@ -49,7 +50,7 @@ class HubApi:
         """Make one request; return the status and the answer's JSON, ``None`` when it has none.
 
         :param path: below the API's URL, begins with a slash; names in it are quoted (see :func:`server_path`).
-        :param expected: statuses that are no error.
+        :param expected: statuses that are not an error.
         :raises DeployError: the hub does not answer, refuses the token, or answers with another status.
         """
         request = urllib.request.Request(  # noqa: S310  (the scheme is always http)
@@ -71,7 +72,7 @@ class HubApi:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise DeployError(
-                f"the hub at {self.url} does not answer ({reason}); look at its log with `docker logs`, or run site.yml"
+                f"the hub at {self.url} does not answer ({reason}); read its log with `docker logs`, or run site.yml"
             ) from error
         if status in expected:
             return status, self._json(text, method, path)
@@ -86,15 +87,15 @@ class HubApi:
     def users(self, state: str = "active") -> Iterator[dict[str, Any]]:
         """Yield the hub's description of each user, in the order of their accounts, a page at a time.
 
-        :param state: ``active``: who has a server, also one that is just starting or stopping; empty: everybody.
+        :param state: ``active``: users with a server, also one that is just starting or stopping; empty: all users.
         """
         for page in self._pages("/users", {"state": state} if state else {}):
             yield from page
 
     def last_seen(self, user: str, server: str) -> str | None:
-        """Return when the proxy last saw traffic to a server, as it writes times; ``None`` when it does not tell.
+        """Return when the proxy last saw traffic to a server, as it writes times; ``None`` when it does not know.
 
-        The hub itself takes this over from the proxy every so often only.
+        The hub itself copies this from the proxy only every so often.
         """
         for page in self._pages("/proxy", {}):
             for route in page.values():
@@ -133,7 +134,7 @@ class HubApi:
             raise DeployError(f"the hub at {self.url} answers {method} {path} with something else than JSON") from error
 
     def _message(self, text: bytes) -> str:
-        """Return what the hub says of an error, as the end of a sentence."""
+        """Return the hub's own message for an error, as the end of a sentence."""
         try:
             message = str(json.loads(text)["message"])
         except (ValueError, KeyError, TypeError):
@@ -152,14 +153,13 @@ def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOU
 
     :param client: a low-level Docker client.
     :param token_file: path of the secret ``api_token``.
-    :raises DeployError: there is no such hub, it does not run, or its token is not on the host.
+    :raises DeployError: the hub does not exist, does not run, or its token is not on the host.
     """
     container = inspect_container(client, hub_name)
     if container is None:
         raise DeployError(f"there is no hub container {hub_name} on this host; run site.yml")
-    networks = container["NetworkSettings"]["Networks"].values()
-    address = next((network["IPAddress"] for network in networks if network["IPAddress"]), None)
-    if not container["State"]["Running"] or not address:
+    address = address_of(container)
+    if not address:
         raise DeployError(
             f"the hub container {hub_name} is not running; `docker logs {hub_name}` says why, or run site.yml"
         )
@@ -167,9 +167,9 @@ def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOU
 
 
 def read_token(path: str) -> str:
-    """Return the token that is in a file.
+    """Return the token in a file.
 
-    :raises DeployError: when there is none, or something that cannot be one.
+    :raises DeployError: the file does not exist, cannot be read, or does not contain a token.
     """
     directory, _, name = path.rpartition("/")
     try:
@@ -178,10 +178,10 @@ def read_token(path: str) -> str:
         raise DeployError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}") from error
     if token is None:
         raise DeployError(
-            f"{path}, the token of the hub's service `{SERVICE}`, is not there; run site.yml, which makes it"
+            f"{path}, the token of the hub's service `{SERVICE}`, does not exist; run site.yml, which creates it"
         )
-    if not re.fullmatch(r"[\x21-\x7e]+", token):  # or the header is refused, with the token in the error
-        raise DeployError(f"{path} holds something that cannot be a token; remove the file and run site.yml")
+    if not re.fullmatch(r"[\x21-\x7e]+", token):  # otherwise the header is refused, with the token in the error
+        raise DeployError(f"{path} does not contain a token; remove the file and run site.yml")
     return token
 
 

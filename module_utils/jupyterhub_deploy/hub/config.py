@@ -1,27 +1,44 @@
-"""Versions of the hub's configuration on the host: one directory each, never changed once written.
+"""Releases of the hub's configuration on the host: one directory each, never changed once written.
 
-A running hub keeps reading the directory that it was started with, so a new configuration can be tried and given up
-without the old one having been touched.
+A running hub keeps reading the directory that it was started with, also after a reboot. So a new configuration can be
+tried and given up without touching the old one. The secrets of authenticators are part of a release, so that they
+always fit the settings beside them.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import tempfile
+from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import sync_directory
 
-KEEP = 3  # directories that stay for a look back, beside those in use
+KEEP = 3  # directories that are kept for reference, beside those in use
+# The secret traits of authenticators (see signin.py in the hub image).
+SIGN_IN = "authenticators.json"
+# Where it used to be, apart from the settings that it belongs to. Delete this after version 1.0.
+LEGACY_SIGN_IN = os.path.join("secrets", SIGN_IN)
+
+
+def sign_in_file(values: dict[str, Any]) -> dict[str, str]:
+    """Return the file with the sign-in secrets (name to text), nothing when there are none.
+
+    :param values: name of the authenticator to trait to value.
+    """
+    return {SIGN_IN: json.dumps({"values": values}, sort_keys=True)} if values else {}
 
 
 def path(config_dir: str, digest: str) -> str:
-    """Return the directory of one version."""
+    """Return the directory of one release."""
     return os.path.join(config_dir, f"config-{digest}")
 
 
 def read(directory: str) -> dict[str, str]:
-    """Return file name to text of one version; nothing when it does not exist."""
+    """Return file name to text of one release; nothing when it does not exist."""
     if not os.path.isdir(directory):
         return {}
     texts = {}
@@ -32,11 +49,11 @@ def read(directory: str) -> dict[str, str]:
 
 
 def write(config_dir: str, digest: str, files: dict[str, str]) -> None:
-    """Write one version, whole or not at all; readable by root alone.
+    """Write one release, whole or not at all; only root can read it.
 
-    A version that is there with other content than its name says (an edit by hand, a torn disk) is written again.
+    A release that exists with other content than its digest says (edited by hand, damaged) is written again.
 
-    :raises DeployError: when the file system does not take it; nothing of it is left then.
+    :raises DeployError: the file system does not accept it; nothing of it remains.
     """
     target = path(config_dir, digest)
     if read(target) == files:
@@ -52,6 +69,7 @@ def write(config_dir: str, digest: str, files: dict[str, str]) -> None:
         if os.path.isdir(target):
             shutil.rmtree(target)
         os.rename(staging, target)
+        sync_directory(config_dir)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise DeployError(
@@ -63,10 +81,10 @@ def write(config_dir: str, digest: str, files: dict[str, str]) -> None:
 
 
 def prune(config_dir: str, in_use: set[str], keep: int = KEEP) -> list[str]:
-    """Remove old versions and what killed runs left; return the names removed.
+    """Remove old releases and what killed runs left; return the names removed.
 
-    :param in_use: digests that a container mounts; these stay whatever their age.
-    :param keep: how many of the others stay, newest first.
+    :param in_use: digests that a container mounts; these are kept whatever their age.
+    :param keep: how many of the others are kept, newest first, without their sign-in secrets.
     """
     versions = [name for name in os.listdir(config_dir) if name.startswith("config-")]
     others = [name for name in versions if name[len("config-") :] not in in_use]
@@ -75,4 +93,7 @@ def prune(config_dir: str, in_use: set[str], keep: int = KEEP) -> list[str]:
     removed = others[keep:] + leftovers
     for name in removed:
         shutil.rmtree(os.path.join(config_dir, name))
+    for secret in [os.path.join(name, SIGN_IN) for name in others[:keep]] + [LEGACY_SIGN_IN]:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(config_dir, secret))
     return sorted(removed)

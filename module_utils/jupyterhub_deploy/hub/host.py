@@ -1,4 +1,4 @@
-"""What a host has left for a hub: a free port and disk space; and whether it backs the hub up by itself."""
+"""A host before a hub is deployed: the port, the disk space, and the backup schedule."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import glob
 import os
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+
 LISTEN = "0A"  # state of a listening socket in /proc/net/tcp (include/net/tcp_states.h)
 
 SETTINGS_DIR = "/etc/jupyterhub-deploy"
 
 
 def backup_settings(hub: str) -> str:
-    """Return where the settings of a hub's scheduled backups are; without a schedule there is no such file."""
+    """Return the path of the settings of a hub's scheduled backups; without a schedule the file does not exist."""
     return os.path.join(SETTINGS_DIR, f"backup-{hub}.json")
 
 
@@ -27,7 +29,7 @@ def listening_inodes(table: str, port: int) -> set[str]:
 
 
 def listener(port: int) -> str | None:
-    """Return who listens on a TCP port of this host, ``nginx (pid 123)``, or ``None``. Needs root to name others."""
+    """Return the process that listens on a TCP port of this host, ``nginx (pid 123)``, or ``None``. Needs root."""
     inodes: set[str] = set()
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         if os.path.exists(path):
@@ -42,22 +44,22 @@ def listener(port: int) -> str | None:
                 pid = link.split("/")[2]
                 with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
                     return f"{file.read().strip()} (pid {pid})"
-        except OSError:  # the process ended while we looked
+        except OSError:  # the process ended meanwhile
             continue
     return "another process"
 
 
 def publisher(containers: list[dict[str, Any]], port: int) -> str | None:
-    """Return the name of the running container that publishes a TCP port, from the engine's list of containers."""
+    """Return the name of the running container that publishes a TCP port, from Docker's list of containers."""
     for container in containers:
         for published in container.get("Ports") or []:
             if published.get("PublicPort") == port and published.get("Type") == "tcp":
-                return str(container["Names"][0]).lstrip("/")
+                return name_of(container)
     return None
 
 
 def nearest_existing(path: str) -> str:
-    """Return the path itself, or the nearest parent that exists: where its files would come to lie."""
+    """Return the path itself, or its nearest parent that exists."""
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return path

@@ -1,23 +1,24 @@
-"""Secrets as files: made once, readable by root alone, never changed behind the operator's back."""
+"""Secrets as files: generated once, readable only by root, and never changed unless the operator asks for it."""
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import stat
 from collections.abc import Mapping
-from typing import Any, Callable
+from typing import Callable, NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 
-# Letters and digits that nobody mistakes for one another when typing a password from a terminal.
+# Letters and digits that are not confused with one another when typing a password from a terminal.
 READABLE = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 PASSWORD_LENGTH = 20  # of 56 characters: 116 bits
 
-# 32 random bytes as hexadecimal is what JupyterHub and its proxy document for each of these. The token of the API is
-# that of the hub's service `deploy` (see hub/api.py).
+# JupyterHub and its proxy document 32 random bytes as hexadecimal for each of these. The API token is the one of the
+# hub's service `deploy` (see hub/api.py).
 GENERATORS: dict[str, Callable[[], str]] = {
     "cookie_secret": lambda: secrets.token_hex(32),
     "proxy_token": lambda: secrets.token_hex(32),
@@ -26,48 +27,51 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "admin_password": lambda: "".join(secrets.choice(READABLE) for _ in range(PASSWORD_LENGTH)),
 }
 
-# Beside the password while the hub has not been told of it (see roles/jupyterhub/tasks/admin.yml).
+# Exists beside the password until the hub has it (see roles/jupyterhub/tasks/admin.yml).
 PENDING = "admin_password.pending"
 
-# What ways to sign in have to keep secret (see signin.py in the hub image). Its generation, which tells nothing,
-# changes with it, so that the hub's configuration changes too and the hub is started anew.
-SIGN_IN = "authenticators.json"
+
+class Changes(NamedTuple):
+    """What has to be changed: names of secrets to write, whether the hub needs a new admin password, paths with wrong
+    owner or mode."""
+
+    write: list[str]
+    new_password: bool
+    modes: list[str]
 
 
-def plan_sign_in(existing: str | None, values: Mapping[str, Any]) -> str | None:
-    """Return what the file of sign-in secrets shall hold: the same text when nothing changes, ``None`` for no file."""
-    if not values:
-        return None
-    try:
-        found = json.loads(existing or "{}")
-    except ValueError:
-        found = {}
-    if existing is not None and found.get("values") == values:
-        return existing
-    return json.dumps({"generation": secrets.token_hex(8), "values": values}, sort_keys=True)
+def observe(directory: str, admin_password: str) -> tuple[dict[str, bool], Changes]:
+    """Return which secrets exist in a directory, and what has to be changed.
+
+    :param admin_password: the operator's; when empty, the existing one is kept, or one is generated.
+    """
+    existing = {name: read(directory, name) for name in GENERATORS}
+    names, new_password = plan(existing, admin_password)
+    exists = {name: value is not None for name, value in existing.items()}
+    return exists, Changes(names, new_password, wrong_modes(directory))
 
 
-def generation(text: str | None) -> str:
-    """Return the generation of a file of sign-in secrets; empty when there is none."""
-    return str(json.loads(text)["generation"]) if text else ""
-
-
-def remove(directory: str, name: str) -> None:
-    """Remove a secret that nothing needs any more."""
-    os.unlink(os.path.join(directory, name))
+def apply(directory: str, admin_password: str, changes: Changes) -> None:
+    """Write missing secrets and correct owners and modes."""
+    if not (changes.write or changes.modes):
+        return
+    ensure_directory(directory)
+    correct_modes(changes.modes)
+    if changes.new_password:
+        # First the marker: after a kill between the two, the hub gets the password once too often, not never.
+        write(directory, PENDING, "")
+    for name in changes.write:
+        given = admin_password if name == "admin_password" else ""
+        write(directory, name, given or GENERATORS[name]())
 
 
 def read(directory: str, name: str) -> str | None:
-    """Return a secret without its line end, or ``None`` when it does not exist or is empty (a torn write)."""
-    try:
-        with open(os.path.join(directory, name), encoding="utf-8") as file:
-            return file.read().rstrip("\n") or None
-    except FileNotFoundError:
-        return None
+    """Return a secret without its line end, ``None`` when it does not exist or is empty (a torn write)."""
+    return (read_text(os.path.join(directory, name)) or "").rstrip("\n") or None
 
 
 def wrong_modes(directory: str) -> list[str]:
-    """Return what does not belong to root alone: the directory, the one it is in, and the files that exist in it."""
+    """Return what others than root can access: the directory, its parent, and the files in it."""
     expected = {os.path.dirname(directory): DIRECTORY_MODE, directory: DIRECTORY_MODE}
     if os.path.isdir(directory):
         expected.update({os.path.join(directory, name): FILE_MODE for name in os.listdir(directory)})
@@ -75,10 +79,10 @@ def wrong_modes(directory: str) -> list[str]:
 
 
 def plan(existing: Mapping[str, str | None], admin_password: str) -> tuple[list[str], bool]:
-    """Return which secrets have to be written, and whether the hub must be told of a new admin password.
+    """Return which secrets have to be written, and whether the hub needs a new admin password.
 
-    :param existing: name to value of the secrets on the host, ``None`` where there is none.
-    :param admin_password: the operator's, or empty: then the one on the host stays, or one is generated.
+    :param existing: name to value of the secrets on the host, ``None`` for a missing one.
+    :param admin_password: the operator's; when empty, the existing one is kept, or one is generated.
     """
     missing = [name for name in GENERATORS if existing.get(name) is None]
     replaced = bool(admin_password) and existing.get("admin_password") not in (None, admin_password)
@@ -86,7 +90,7 @@ def plan(existing: Mapping[str, str | None], admin_password: str) -> tuple[list[
 
 
 def ensure_directory(path: str) -> None:
-    """Make a directory that root alone can enter, in one that root alone can enter, or mend their modes."""
+    """Create a directory and its parent so that only root can enter them, or correct their modes."""
     for directory in (os.path.dirname(path), path):
         os.makedirs(directory, mode=DIRECTORY_MODE, exist_ok=True)
         _own(directory, DIRECTORY_MODE)
@@ -94,19 +98,11 @@ def ensure_directory(path: str) -> None:
 
 def write(directory: str, name: str, value: str) -> None:
     """Write a secret, whole or not at all."""
-    partial = os.path.join(directory, f".{name}.partial")
-    if os.path.exists(partial):
-        os.unlink(partial)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(value + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(partial, os.path.join(directory, name))
+    write_atomically(os.path.join(directory, name), value + "\n", FILE_MODE)
 
 
-def mend_modes(paths: list[str]) -> None:
-    """Give paths back to root alone."""
+def correct_modes(paths: list[str]) -> None:
+    """Set owner and mode of paths so that only root can access them."""
     for path in paths:
         _own(path, DIRECTORY_MODE if os.path.isdir(path) else FILE_MODE)
 

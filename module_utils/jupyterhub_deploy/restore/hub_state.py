@@ -11,9 +11,8 @@ from typing import Any
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.backup import reader, store
 from ansible.module_utils.jupyterhub_deploy.backup.store import HUB_FOLDER, Backup
-from ansible.module_utils.jupyterhub_deploy.containers import hub as hub_container
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
-from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
+from ansible.module_utils.jupyterhub_deploy.containers.hub import LOCK_NAME, HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
@@ -187,13 +186,13 @@ class Restore:
             return stopped
         try:
             self.client.start(self.name)
-            self.hub.wait_until(self.hub.answers, "answering its health check with the restored state")
+            self.hub.wait_until(self.hub.is_healthy, "answering its health check with the restored state")
         except FAILURES as error:
             try:
                 self.client.stop(self.name, timeout=STOP_TIMEOUT)
                 hub_files.take_back(places)
                 self.client.start(self.name)
-                self.hub.wait_until(self.hub.answers, "answering its health check after its state was put back")
+                self.hub.wait_until(self.hub.is_healthy, "answering its health check after its state was put back")
             except FAILURES as second:
                 raise DeployError(
                     f"the hub fails with the restored state, and does not run with the old one either: {second}. Run "
@@ -227,7 +226,7 @@ class Restore:
         """
         if self.hub.observe():
             self.client.stop(self.name, timeout=STOP_TIMEOUT)
-        if files.is_locked(str(places.data / hub_container.LOCK_NAME)):
+        if files.is_locked(str(places.data / LOCK_NAME)):
             raise DeployError(
                 f"another hub than container {self.name} uses volume {self.volume}; stop it, then try again"
             )

@@ -200,7 +200,7 @@ class Host:
         api = hub_api.connect(self.client, self.hub, token_file)
         for server in stop.observe(self.client, api, self.hub, set()):
             if server["container"] in names:
-                latest, stops, _ = stop.look_again(self.client, api, server, "stop", 0)
+                latest, stops, _ = stop.recheck(self.client, api, server, "stop", 0)
                 if stops:
                     stop.stop(api, latest, timeout)
 

@@ -1,73 +1,58 @@
 """Users' servers: which of them run an old image, and what a policy does about each. Pure: no I/O.
 
-A *server* is a plain dictionary, as :func:`describe` makes it and the module ``jupyterhub_servers`` documents it.
+A *server* is a plain dictionary, made by :func:`describe` and documented by the module ``jupyterhub_servers``.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.text import parse_time, short_id
 
 Server = dict[str, Any]
 
 POLICIES = ("keep", "stop-idle", "stop")
-KEPT, STOPPED, WOULD_STOP, FAILED = "kept", "stopped", "would be stopped", "not stopped"
+# What was done with a server, and how a message says it.
+KEPT, STOPPED, WOULD_STOP, FAILED = "kept", "stopped", "would_stop", "failed"
+ACTIONS = {KEPT: "kept", STOPPED: "stopped", WOULD_STOP: "would be stopped", FAILED: "not stopped"}
 
-
-# JupyterHub tells each server its name; the default one's is empty. Docker's labels do not have it.
+# JupyterHub sets it in each server to the server's name, which is empty for the default server. No label has it.
 NAME_VARIABLE = "JUPYTERHUB_SERVER_NAME"
 
-# More than this much of one processor core is a computation: a server that nobody uses takes a hundredth of it.
+# A server that uses more than this of one processor core is computing; an idle one uses a hundredth of it.
 COMPUTING_CORES = 0.05
 
 # States of a server besides those that the hub has for it.
-NOT_ASKED, NOT_KNOWN, READY = "unknown", "not known to the hub", "ready"
+UNKNOWN, NOT_KNOWN, NOT_READY, READY = "unknown", "not_known_to_hub", "not_ready", "ready"
+STATES = {NOT_KNOWN: "not known to the hub", NOT_READY: "not ready"}  # as shown; the others are shown as they are
 WHY_KEPT = {
-    NOT_ASKED: "the hub could not be asked about it",
+    UNKNOWN: "the hub does not answer",
     NOT_KNOWN: "the hub does not know this server (was its database replaced?); remove the container by hand",
 }
-
-TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d))?")
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """Return a time as JupyterHub or Docker writes it; without a zone it is UTC. ``None`` when there is none.
-
-    Docker gives nanoseconds and both give Z; Python 3.9's ``fromisoformat()`` takes neither.
-    """
-    match = TIME.fullmatch(text or "")
-    if not match or match[1].startswith("0001-"):  # Docker's way to say never
-        return None
-    seconds, fraction, sign, hours, minutes = match.groups()
-    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
-    zone = timezone(offset)
-    parsed = datetime.strptime(seconds, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=zone)
-    return (parsed + timedelta(microseconds=int((fraction or "0")[:6].ljust(6, "0")))).astimezone(timezone.utc)
 
 
 def describe(
     container: dict[str, Any], known: dict[str, Any] | None, current_ids: Collection[str], now: datetime
 ) -> Server:
-    """Return what is known of a user's server.
+    """Return a user's server.
 
-    :param container: the engine's description of its container (``docker inspect``).
-    :param known: user to the hub's description of the user; ``None`` when the hub could not be asked.
-    :param current_ids: ids of the images that are no old ones.
+    :param container: Docker's description of its container (``docker inspect``).
+    :param known: user to the hub's description of the user; ``None`` when the hub does not answer.
+    :param current_ids: ids of the images that are current.
     """
     config = container["Config"]
     user = (config.get("Labels") or {}).get(LABEL_USER, "")
-    environment = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
-    name = environment.get(NAME_VARIABLE, "")
+    name = environment_of(container).get(NAME_VARIABLE, "")
     at_hub = ((known or {}).get(user) or {}).get("servers", {}).get(name)
     started = parse_time(container["State"].get("StartedAt"))
     server = {
         "user": user,
         "server": name,
-        "container": container["Name"].lstrip("/"),
+        "container": name_of(container),
         "container_id": container["Id"],
         "image": config["Image"],
         "image_id": container["Image"],
@@ -80,17 +65,17 @@ def describe(
 
 
 def with_activity(server: Server, at_hub: dict[str, Any] | None, now: datetime, seen: str | None = None) -> Server:
-    """Return a server with what is known of its last activity.
+    """Return a server with its last activity.
 
-    A server of which nobody has heard anything yet has been idle since its start, and no server since before it.
+    A server without any activity yet has been idle since its start, and no server for longer than that.
 
     :param at_hub: the hub's description of the server.
-    :param seen: when the proxy last saw traffic to it, if that is known: the hub hears of it some seconds later.
+    :param seen: when the proxy last saw traffic to it, if known: the hub gets that some seconds later.
     """
     times = [parse_time(text) for text in ((at_hub or {}).get("last_activity"), seen)] if at_hub else []
-    heard = [time for time in times if time]
+    known = [time for time in times if time]
     started = parse_time(server["started"])
-    latest = max([*heard, *([started] if started and at_hub else [])], default=None)
+    latest = max([*known, *([started] if started and at_hub else [])], default=None)
     return {**server, "last_activity": _iso(latest), "idle_seconds": _seconds(latest, now)}
 
 
@@ -102,23 +87,23 @@ def decide(server: Server, policy: str, idle_limit: float) -> tuple[bool, str]:
     if server["current"]:
         return False, "it has a current image"
     if server["state"] != READY:
-        return False, WHY_KEPT.get(server["state"], f"it is {server['state']}")
+        return False, WHY_KEPT.get(server["state"], f"it is {shown_state(server)}")
     idle = server["idle_seconds"]
     if policy == "stop":
         return True, "it has an old image"
     if policy == "keep":
         return False, "the next start uses the new image"
     if idle is None:
-        return False, "nothing is known of its activity"
+        return False, "its last activity is unknown"
     if idle > idle_limit:
         return True, f"it has an old image and has been idle for {span(idle)}"
     return False, f"it was active {span(idle)} ago"
 
 
 def computing(stats: dict[str, Any]) -> float:
-    """Return how many processor cores a container has used, from one answer of the engine's statistics.
+    """Return how many processor cores a container uses, from one answer of Docker's statistics.
 
-    The engine measures twice, about a second apart; 0.0 when it could not.
+    Docker measures twice, about a second apart; 0.0 when it could not.
     """
     now, before = parse_time(stats.get("read")), parse_time(stats.get("preread"))
     if not now or not before or now <= before:
@@ -128,23 +113,29 @@ def computing(stats: dict[str, Any]) -> float:
 
 
 def title(server: Server) -> str:
-    """Return how a server is called in a sentence: its user, and its own name if it has one."""
+    """Return the name of a server in a message: its user, and its own name if it has one."""
     return f"{server['user']}/{server['server']}" if server["server"] else str(server["user"])
 
 
-def sentence(server: Server) -> str:
-    """Return a line for an old server: whose, which image, how old, what was done and why."""
+def shown_state(server: Server) -> str:
+    """Return the state of a server as an operator reads it."""
+    state: str = server["state"]
+    return STATES.get(state, state)
+
+
+def message(server: Server) -> str:
+    """Return a line for an old server: its user, image and age, what was done and why."""
     active = "unknown" if server["idle_seconds"] is None else f"{span(server['idle_seconds'])} ago"
     return (
         f"{title(server)}: {image(server)}, started {span(server['age_seconds'])} ago, last active {active}: "
-        f"{server['action']} ({server['reason']})"
+        f"{ACTIONS[server['action']]} ({server['reason']})"
     )
 
 
 def image(described: dict[str, Any]) -> str:
-    """Return an image as an operator tells one from another: its name and the first digits of its id."""
-    identity = str(described["image_id"] or "")
-    return f"{described['image']} ({identity.partition(':')[2][:12] or 'not on this host'})"
+    """Return an image by its name and the first digits of its id."""
+    identity = short_id(str(described["image_id"] or "")).partition(":")[2]
+    return f"{described['image']} ({identity or 'not on this host'})"
 
 
 def span(seconds: float | None) -> str:
@@ -162,19 +153,19 @@ def span(seconds: float | None) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """Return lines with columns one below the other."""
+    """Return lines with aligned columns."""
     widths = [max(len(cell) for cell in column) for column in zip(header, *rows)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in [header, *rows]]
 
 
-def _state(at_hub: dict[str, Any] | None, asked: bool) -> str:
-    if not asked:
-        return NOT_ASKED
+def _state(at_hub: dict[str, Any] | None, hub_answers: bool) -> str:
+    if not hub_answers:
+        return UNKNOWN
     if at_hub is None:
         return NOT_KNOWN
     if at_hub.get("pending"):
         return {"spawn": "starting", "stop": "stopping"}.get(at_hub["pending"], f"pending {at_hub['pending']}")
-    return READY if at_hub.get("ready") else "not ready"
+    return READY if at_hub.get("ready") else NOT_READY
 
 
 def _iso(time: datetime | None) -> str | None:

@@ -1,22 +1,24 @@
-"""What a hub is doing, as text for people. Pure: no I/O."""
+"""The status of a hub, as lines for an operator. Pure: no I/O."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.servers import policy
 from ansible.module_utils.jupyterhub_deploy.servers.policy import Server, span
+from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
 
 def describe(container: dict[str, Any] | None, now: datetime) -> dict[str, Any] | None:
-    """Return what a status says of the hub's or the proxy's container, from the engine's description of it."""
+    """Return the status of the hub's or the proxy's container, from Docker's description of it."""
     if container is None:
         return None
     state = container["State"]
-    started = policy.parse_time(state.get("StartedAt"))
+    started = parse_time(state.get("StartedAt"))
     return {
-        "container": container["Name"].lstrip("/"),
+        "container": name_of(container),
         "image": container["Config"]["Image"],
         "image_id": container["Image"],
         "state": state["Status"],
@@ -26,35 +28,35 @@ def describe(container: dict[str, Any] | None, now: datetime) -> dict[str, Any] 
     }
 
 
-def text(name: str, engine: bool, status: dict[str, Any], problem: str | None) -> str:
+def messages(name: str, docker_runs: bool, status: dict[str, Any], problem: str | None) -> list[str]:
     """Return a hub's status as lines.
 
     :param name: of the hub.
-    :param engine: whether the host has a Docker engine that answers.
+    :param docker_runs: whether Docker answers on the host.
     :param status: what the module ``jupyterhub_status`` returns.
-    :param problem: why the hub could not be asked.
+    :param problem: why the hub does not answer.
     """
     hub, proxy, image, servers = (status[key] for key in ("hub", "proxy", "notebook_image", "servers"))
     if not (hub or proxy or servers):
-        why = "" if engine else " (and no Docker engine that answers)"
-        return f"There is no hub {name} on this host{why}; site.yml makes one."
+        why = "" if docker_runs else ", and Docker does not answer"
+        return [f"Hub {name} does not exist on this host{why}; run site.yml to create it."]
     lines = [_container("hub", hub), _container("proxy", proxy)]
     if image:
         lines.append(f"next servers get: {policy.image(image)}")
     if problem and hub:
-        lines.append(f"what the hub knows is missing here: {problem}")
+        lines.append(f"the hub does not answer, so activity is not shown: {problem}")
     old = sum(not server["current"] for server in servers)
     count = "no server runs" if not servers else f"{len(servers)} server{'s' if len(servers) > 1 else ''} run"
     lines.append(f"{count}{'s' if len(servers) == 1 else ''}{f', {old} on an old image' if old else ''}")
     if servers:
         header = ["USER", "SERVER", "IMAGE", "", "AGE", "LAST ACTIVE", "STATE"]
         lines += ["", *policy.table(header, [_row(server) for server in servers])]
-    return "\n".join(lines)
+    return lines
 
 
 def _container(title: str, found: dict[str, Any] | None) -> str:
     if found is None:
-        return f"{title}: there is no container; site.yml makes one"
+        return f"{title}: the container does not exist; run site.yml to create it"
     if found["state"] != "running":
         return f"{title}: {found['container']} is {found['state']}, from {policy.image(found)}"
     health = f", {found['health']}" if found["health"] else ""
@@ -72,5 +74,5 @@ def _row(server: Server) -> list[str]:
         age,
         span(server["age_seconds"]),
         active,
-        server["state"],
+        policy.shown_state(server),
     ]

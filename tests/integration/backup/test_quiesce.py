@@ -287,7 +287,7 @@ def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, mo
 
     monkeypatch.setattr(hub_api, "connect", lambda client, hub, token_file: (hub, token_file))
     monkeypatch.setattr(servers, "observe", lambda client, api, hub, current: known)
-    monkeypatch.setattr(servers, "look_again", lambda client, api, server, policy, idle: (server, True, ""))
+    monkeypatch.setattr(servers, "recheck", lambda client, api, server, policy, idle: (server, True, ""))
     monkeypatch.setattr(servers, "stop", stop)
     monkeypatch.setattr(servers_plan, "computing", computing)
 

@@ -1,8 +1,9 @@
-"""The hub's life on a real engine: created, left alone, replaced, taken back, and never taken by a stranger."""
+"""The hub on real Docker: created, kept, replaced, rolled back, and never taken over by a stranger."""
 
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import sqlite3
 import threading
@@ -38,12 +39,12 @@ class FirstSite(ModuleSite):
 
 
 def sign_up_as_admin(url, until, pages):
-    """Try to register as admin, in several spellings, from before the hub exists; add each page that answered."""
+    """Try to register as admin, in several spellings, from before the hub exists; record each answer."""
     while not until.is_set():
         for name in ("admin", "Admin", " admin", "ADMIN "):
             session = requests.Session()
             try:
-                # As long as there is no hub, the proxy may take its time to find that out.
+                # Without a hub, the proxy may take a while to notice that.
                 session.get(f"{url}/hub/signup", timeout=1)
                 form = {
                     "username": name,
@@ -61,7 +62,7 @@ def sign_up_as_admin(url, until, pages):
 
 @pytest.fixture(scope="module")
 def site(hub_image, proxy_image, notebook_image, tmp_path_factory):
-    """A hub that runs, born while a stranger tried to register as its admin from before its first second."""
+    """A running hub, created while a stranger tried to register as its admin."""
     directory = str(tmp_path_factory.mktemp("etc"))
     made = FirstSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
     made.destroy()
@@ -91,7 +92,7 @@ def test_the_first_run_creates_a_hub_that_answers(site):
     assert site.observe()[2] == 200
 
 
-def test_a_stranger_who_signs_up_as_admin_gains_nothing_from_the_first_second_on(site):
+def test_a_stranger_cannot_sign_up_as_admin_from_the_first_second_on(site):
     assert site.strangers_pages > 0, "the stranger never reached the sign-up form, so this shows nothing"
     assert site.sign_in("admin", STRANGERS_PASSWORD) is None
     admin = site.sign_in("admin", site.admin_password())
@@ -99,7 +100,7 @@ def test_a_stranger_who_signs_up_as_admin_gains_nothing_from_the_first_second_on
     assert admin.get(f"{site.url}/hub/admin", timeout=10).status_code == 200
 
 
-def test_a_second_run_leaves_the_hub_alone(site):
+def test_a_second_run_changes_nothing(site):
     before = site.observe()
     result = site.run_hub()
     assert (result["changed"], result["action"], result["reasons"], result["diff"]) == (False, "none", [], [])
@@ -114,7 +115,7 @@ def test_upstreams_names_and_environment(site):
     assert b"JupyterHub" in container.logs()
 
 
-def test_the_hub_has_no_right_that_it_does_not_need(site):
+def test_the_hub_has_only_the_rights_that_it_needs(site):
     host = site.engine.containers.get(NAME).attrs["HostConfig"]
     assert host["CapDrop"] == ["ALL"]
     assert host["SecurityOpt"] == ["no-new-privileges"]
@@ -122,14 +123,14 @@ def test_the_hub_has_no_right_that_it_does_not_need(site):
     assert not host["Privileged"]
 
 
-def test_a_hub_restarted_by_hand_is_left_alone(site):
+def test_a_hub_restarted_by_hand_is_kept(site):
     site.engine.containers.get(NAME).restart()
     before = site.engine.containers.get(NAME).attrs["State"]["StartedAt"]
     assert site.run_hub()["action"] == "none"
     assert site.observe()[1] == before
 
 
-def test_check_mode_tells_and_touches_nothing(site):
+def test_check_mode_reports_and_changes_nothing(site):
     before, configs = site.observe(), sorted(Path(site.config_dir).iterdir())
     site.extra_config = "c.JupyterHub.allow_named_servers = True"
     try:
@@ -169,7 +170,7 @@ def test_a_new_configuration_replaces_the_hub_and_sessions_stay(site):
 
 
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "expected"),
     [
         ("c.JupyterHub.allow_named_server = True", "allow_named_servers"),
         ("c.JupyterHub.allow_named_servers = 'perhaps'", "allow_named_servers"),
@@ -177,7 +178,7 @@ def test_a_new_configuration_replaces_the_hub_and_sessions_stay(site):
     ],
     ids=["misspelt", "wrong type", "raises"],
 )
-def test_a_configuration_that_does_not_load_leaves_the_running_hub_alone(site, extra, said):
+def test_a_configuration_that_does_not_load_does_not_affect_the_running_hub(site, extra, expected):
     before = site.observe()
     site.extra_config = extra
     try:
@@ -186,13 +187,37 @@ def test_a_configuration_that_does_not_load_leaves_the_running_hub_alone(site, e
     finally:
         site.extra_config = ""
     assert "so the hub was left as it was" in str(caught.value)
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert site.observe() == before
     assert site.names() == ["", "-proxy"]
 
 
+def test_new_sign_in_secrets_belong_to_the_configuration_that_was_accepted_with_them(site):
+    """After a refused run, the running hub restarts (a reboot, say) with the secrets that fit its settings."""
+
+    def secret():
+        code, output = site.engine.containers.get(NAME).exec_run("cat /etc/jupyterhub/config/authenticators.json")
+        return json.loads(output)["values"]["github"]["client_secret"] if code == 0 else None
+
+    try:
+        assert site.run_hub(sign_in={"github": {"client_secret": "first"}})["action"] == "replace"
+        site.extra_config = "1 / 0"
+        with pytest.raises(ModuleError, match="so the hub was left as it was"):
+            site.run_hub(sign_in={"github": {"client_secret": "second"}})
+        site.extra_config = ""
+        site.engine.containers.get(NAME).restart()
+        assert secret() == "first"
+        assert site.run_hub(sign_in={"github": {"client_secret": "first"}})["action"] == "none"
+        assert site.run_hub(sign_in={"github": {"client_secret": "second"}})["action"] == "replace"
+        assert secret() == "second"
+    finally:
+        site.extra_config = ""
+        site.run_hub()
+    assert not list(Path(site.config_dir).glob("*/authenticators.json"))
+
+
 @pytest.mark.parametrize(
-    ("extra", "said"),
+    ("extra", "expected"),
     [
         (
             "import os\nif 'HOSTNAME' in os.environ and os.environ['HOSTNAME'] == '" + NAME + "':\n"
@@ -203,42 +228,42 @@ def test_a_configuration_that_does_not_load_leaves_the_running_hub_alone(site, e
     ],
     ids=["dies", "never reaches the proxy"],
 )
-def test_a_hub_that_fails_is_taken_back_with_its_log(site, extra, said):
+def test_a_hub_that_fails_is_rolled_back_and_its_log_shown(site, extra, expected):
     before = site.observe()
     site.extra_config = extra
     arguments = {**site.hub_arguments(), "health_timeout": 25}
     site.extra_config = ""
     with pytest.raises(ModuleError) as caught:
         run(jupyterhub_hub, **arguments)
-    assert "the one that ran before was put back" in str(caught.value)
-    assert said in str(caught.value)
+    assert "the old one was restored" in str(caught.value)
+    assert expected in str(caught.value)
     assert site.engine.containers.get(NAME).id == before[0]
     assert site.names() == ["", "-proxy"]
     result = site.run_hub()
     assert (result["action"], site.observe()[0]) == ("none", before[0])
 
 
-def test_a_hub_that_dies_while_it_loads_is_never_given_the_place(site):
-    """It is started beside the one that runs, which must not notice."""
+def test_a_hub_that_dies_while_it_loads_never_replaces_the_running_one(site):
+    """It is started beside the running hub, which is not affected."""
     before = site.observe()
     broken = derived_image(site, "RUN echo 'raise SystemExit(\"on fire\")' > jupyterhub_deploy_hub/start.py")
-    with pytest.raises(ModuleError, match="does not start, so the one that runs was left as it was") as caught:
+    with pytest.raises(ModuleError, match="does not start, so the running one was left as it was") as caught:
         site.run_hub(image=broken)
     assert "on fire" in str(caught.value)
     assert site.observe() == before
     assert site.names() == ["", "-proxy"]
 
 
-def test_an_image_that_knows_nothing_of_the_lock_is_started_when_the_other_has_ended(site):
-    """Or two hubs would write to one database. The label is what tells, so an image without it does."""
-    older = derived_image(site, "LABEL org.jupyterhub.deploy.stands-by=")
+def test_an_image_without_the_locks_is_started_after_the_old_hub_has_ended(site):
+    """Otherwise two hubs would write to one database. An image without the label counts as one without the locks."""
+    older = derived_image(site, "LABEL org.jupyterhub.deploy.standby=")
     result = site.run_hub(image=older)
     assert (result["action"], site.observe()[2]) == ("replace", 200)
-    assert result["downtime"] > result["start_seconds"], "it was started beside the hub that ran"
+    assert result["downtime"] > result["start_seconds"], "it was started beside the running hub"
     site.run_hub()
 
 
-def test_an_image_that_is_not_there_is_an_error_before_anything_is_touched(site):
+def test_a_missing_image_is_an_error_before_anything_is_changed(site):
     before = site.observe()
     with pytest.raises(ModuleError, match=r"image nowhere/hub:1 is not on this host"):
         run(jupyterhub_hub, **{**site.hub_arguments(), "image": "nowhere/hub:1"})
@@ -254,8 +279,8 @@ def derived_image(site, line):
 
 
 @pytest.mark.parametrize("left", ["next", "previous"])
-def test_what_a_killed_run_left_is_put_right(site, left):
-    """A kill before the swap leaves a successor; one in the middle of it leaves the old hub under its name aside."""
+def test_leftovers_of_a_killed_run_are_cleaned_up(site, left):
+    """A kill before the switch leaves the new hub; a kill during it leaves only the old hub, renamed."""
     container = site.engine.containers.get(NAME)
     if left == "next":
         site.engine.containers.create(site.image, name=f"{NAME}-next")
@@ -270,11 +295,11 @@ def test_what_a_killed_run_left_is_put_right(site, left):
     assert site.names() == ["", "-proxy"]
 
 
-def test_a_successor_that_never_answers_and_a_killed_run_do_not_stop_the_next_wish(site, tmp_path):
-    """It lives and holds the lock; the predecessor lies aside; and now the operator wants what works."""
+def test_the_next_run_recovers_from_a_killed_one_whose_new_hub_never_answers(site, tmp_path):
+    """The new hub holds the lock, the old one is renamed and stopped; now the operator fixes the configuration."""
     site.extra_config = f"import os, time\nif os.uname().nodename == '{NAME}':\n    time.sleep(600)"
     assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)
-    site.extra_config = "# mended"
+    site.extra_config = "# fixed"
     result = site.run_hub()
     assert (result["action"], site.observe()[2]) == ("replace", 200)
     assert site.names() == ["", "-proxy"]
@@ -282,17 +307,17 @@ def test_a_successor_that_never_answers_and_a_killed_run_do_not_stop_the_next_wi
     site.run_hub()
 
 
-def test_a_successor_whose_run_was_killed_takes_no_requests_for_long(site, tmp_path):
-    """Its port is open, the other hub was not told to end, and half of all that is asked waits for nothing."""
+def test_a_hub_on_standby_whose_run_was_killed_soon_closes_its_port(site, tmp_path):
+    """Its port is open, the old hub got no signal, and half of all requests wait in vain."""
     before, site.extra_config = site.observe(), "# never served"
     assert killed_run("jupyterhub_hub", "kill:1", site.hub_arguments(), tmp_path)
     site.extra_config = ""
     hub = HubContainer(docker.APIClient(), NAME, "", 1)
-    # Not longer: each look waits in the open port, and a port in which a hundred wait takes no more either.
+    # Not longer: each of our connections waits in the open port, which accepts a hundred of them.
     deadline = time.monotonic() + 50
-    while not hub.accepts(hub.next, HUB_PORT):
+    while not hub.port_open(hub.next, HUB_PORT):
         assert time.monotonic() < deadline, "the port was never open"
-    while hub.accepts(hub.next, HUB_PORT):
+    while hub.port_open(hub.next, HUB_PORT):
         assert time.monotonic() < deadline, "the port is still open"
         time.sleep(1)
     assert site.observe() == before
@@ -300,28 +325,28 @@ def test_a_successor_whose_run_was_killed_takes_no_requests_for_long(site, tmp_p
 
 
 def revision(site):
-    """The schema revision of the hub's database, read past the hub."""
+    """The schema revision of the hub's database, read directly from the file."""
     volume = site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
     with sqlite3.connect(f"file:{volume}/jupyterhub.sqlite?mode=ro", uri=True) as database:
         return database.execute("SELECT version_num FROM alembic_version").fetchone()[0]
 
 
 class TestUpgrade:
-    """From JupyterHub 5.5 to 6.1, whose database schema is another, and what happens when that fails."""
+    """From JupyterHub 5.5 to 6.1, which has another database schema, and what happens when that fails."""
 
     @pytest.fixture
     def old(self, site):
-        """The hub on 5.5, and on its way out again whatever the test did."""
+        """The hub on 5.5; afterwards without the test's configuration."""
         session, schema = site.sign_in("admin", site.admin_password()), revision(site)
         yield session, schema, site.image
         site.extra_config = ""
 
-    def test_a_new_version_that_fails_is_taken_back_with_the_database_as_it_was(self, site, hub_image, old):
+    def test_a_new_version_that_fails_is_rolled_back_with_the_old_database(self, site, hub_image, old):
         session, schema, image = old
         before = site.observe()[0]
         site.image = hub_image("6.1.1")
         site.extra_config = f"import os\nif os.uname().nodename == '{NAME}':\n    raise SystemExit('on fire')"
-        with pytest.raises(ModuleError, match="the one that ran before was put back"):
+        with pytest.raises(ModuleError, match="the old one was restored"):
             site.run_hub()
         site.image, site.extra_config = image, ""
         assert site.observe()[::2] == (before, 200)
@@ -329,8 +354,8 @@ class TestUpgrade:
         assert session.get(f"{site.url}/hub/home", timeout=10).url.endswith("/hub/home")
         assert site.run_hub()["action"] == "none"
 
-    def test_a_run_killed_after_the_upgrade_goes_back_to_a_hub_with_all_data(self, site, hub_image, old, tmp_path):
-        """The successor has upgraded the database, the old hub lies aside, and nobody is there to finish."""
+    def test_a_run_killed_after_the_upgrade_is_rolled_back_with_all_data(self, site, hub_image, old, tmp_path):
+        """The new hub has upgraded the database, and the old hub is renamed and stopped."""
         session, schema, image = old
         site.image = hub_image("6.1.1")
         assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)

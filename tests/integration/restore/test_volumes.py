@@ -257,7 +257,7 @@ def test_servers_are_stopped_through_the_hub_when_asked(
     both = [{"container": container, "user": "alice"}, {"container": other, "user": "bob"}]
     monkeypatch.setattr(hub_api, "connect", lambda client, hub, token_file: (hub, token_file))
     monkeypatch.setattr(servers, "observe", lambda client, api, hub, current: both)
-    monkeypatch.setattr(servers, "look_again", lambda client, api, server, policy, idle: (server, True, ""))
+    monkeypatch.setattr(servers, "recheck", lambda client, api, server, policy, idle: (server, True, ""))
     monkeypatch.setattr(servers, "stop", stop)
 
     assert site.restore(check=True, stop_servers=True, token_file="/x")["changed"] is True

@@ -1,4 +1,4 @@
-"""The plan for the hub container: every reason alone and combined, and the words for it."""
+"""The specification of the hub container: each reason to replace it, single and combined, and its message."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from support.factories.container import inspected
 
 PARAMS = {
     "image": "hub:1",
-    "environment": {"DOCKER_NOTEBOOK_IMAGE": "notebook:1", "JUPYTERHUB_ADMIN": "admin"},
+    "notebook_image": "notebook:1",
+    "environment": {"JUPYTERHUB_ADMIN": "admin"},
     "config_dir": "/etc/jupyterhub",
     "config_files": {"jupyterhub_config.py": "c = get_config()\n"},
     "data_volume": "jupyterhub-data",
@@ -24,14 +25,16 @@ NOTEBOOK_ID = "sha256:" + "2" * 64
 
 
 def wanted(**changes):
-    return hub_spec.wanted_spec({**copy.deepcopy(PARAMS), **changes}, HUB_ID, NOTEBOOK_ID)
+    params = {**copy.deepcopy(PARAMS), **changes}
+    return hub_spec.wanted_spec(params, hub_spec.config_digest(params["config_files"]), HUB_ID, NOTEBOOK_ID)
 
 
 def container(spec):
-    """The engine's description of a hub made from a spec."""
+    """Docker's description of a hub made from a spec."""
+    environment = {**spec["environment"], "DOCKER_NOTEBOOK_IMAGE": spec["notebook_image"]}
     return inspected(
-        spec,
-        environment=("PATH=/usr/bin", f"DOCKER_NOTEBOOK_IMAGE={spec['notebook_image']}"),
+        {**spec, "environment": environment},
+        environment=("PATH=/usr/bin",),
         labels={
             hub_spec.LABEL_CONFIG: spec["config"],
             hub_spec.LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
@@ -39,24 +42,30 @@ def container(spec):
     )
 
 
-def reasons(old):
+def differences(old, **changes):
     """Why a hub made from the spec `old` would be replaced."""
-    return hub_spec.differences(wanted(), hub_spec.observed_spec(container(old)))
+    return hub_spec.differences(wanted(**changes), hub_spec.observed_spec(container(old)))
+
+
+def reasons(old):
+    return [found.message for found in differences(old)]
 
 
 def changed(**parts):
     return {**wanted(), **parts}
 
 
-def test_a_container_made_from_a_spec_is_observed_as_that_spec_but_for_the_images_own_environment():
+def test_a_container_has_its_spec_and_the_environment_of_its_image():
     observed = hub_spec.observed_spec(container(wanted()))
-    assert observed.pop("environment") == {"PATH": "/usr/bin", "JUPYTERHUB_ADMIN": "admin"}
+    assert observed.pop("environment") == {
+        "PATH": "/usr/bin", "JUPYTERHUB_ADMIN": "admin", "DOCKER_NOTEBOOK_IMAGE": "notebook:1"
+    }  # fmt: skip
     expected = wanted()
     del expected["environment"]
     assert observed == expected
 
 
-def test_a_hub_that_is_as_wanted_is_left_alone():
+def test_a_hub_that_matches_its_spec_is_kept():
     assert reasons(wanted()) == []
 
 
@@ -85,7 +94,7 @@ def test_a_hub_that_is_as_wanted_is_left_alone():
         ({"healthcheck": []}, None),
     ],
 )
-def test_each_difference_alone_replaces_the_hub_and_is_named(old, reason):
+def test_each_single_difference_replaces_the_hub_and_is_named(old, reason):
     found = reasons(changed(**old))
     assert len(found) == 1
     if reason:
@@ -114,17 +123,24 @@ def test_every_part_of_the_spec_is_compared():
 
 
 @given(st.sets(st.sampled_from(sorted(CHANGES))))
-def test_differences_together_are_all_named(keys):
-    found = reasons(changed(**{key: CHANGES[key] for key in keys}))
-    assert [reason.partition(" changed")[0] for reason in found] == [
-        title for key, title in hub_spec.TITLES.items() if key in keys
-    ]
+def test_all_differences_together_are_named(keys):
+    found = differences(changed(**{key: CHANGES[key] for key in keys}))
+    assert [one.key for one in found] == [key for key in hub_spec.TITLES if key in keys]
+    assert all(one.message.startswith(f"{hub_spec.TITLES[one.key]} changed") for one in found)
 
 
-def test_a_new_configuration_is_one_reason_although_its_directory_is_mounted_too():
-    found = reasons(wanted(config_files={"jupyterhub_config.py": "c = None\n"}))
-    assert len(found) == 1
-    assert found[0].startswith("configuration changed: ")
+@pytest.mark.parametrize("directory", ["/etc/jupyterhub", "/srv/hubs, old and new/a"])
+def test_a_new_configuration_is_one_reason_although_its_directory_is_mounted_too(directory):
+    found = differences(
+        wanted(config_dir=directory), config_dir=directory, config_files={"jupyterhub_config.py": "c = None\n"}
+    )
+    assert [one.key for one in found] == ["config"]
+
+
+def test_a_new_configuration_and_another_mount_are_two_reasons():
+    found = differences(wanted(), config_files={"a": "b"}, data_volume="other")
+    assert [one.key for one in found] == ["config", "mounts"]
+    assert found[1].message == "mounts changed: +other:/data:rw, -jupyterhub-data:/data:rw"
 
 
 def test_the_digest_of_a_configuration_depends_on_names_and_texts():
@@ -135,3 +151,4 @@ def test_the_digest_of_a_configuration_depends_on_names_and_texts():
     }
     assert len(digests) == 3
     assert hub_spec.config_digest({"a": "1", "b": "2"}) == hub_spec.config_digest({"b": "2", "a": "1"})
+    assert hub_spec.config_digest({"a": "1"}, "key") != hub_spec.config_digest({"a": "1"}, "another key")

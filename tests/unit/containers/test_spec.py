@@ -1,4 +1,4 @@
-"""What to do about a container, whichever it is, and the words for it."""
+"""What to do about any container, and the reason for it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SPEC = {
 }
 
 
-def test_a_container_made_from_a_spec_is_observed_as_that_spec():
+def test_a_container_has_the_spec_that_it_was_created_from():
     assert spec.observed_spec(inspected(SPEC)) == SPEC
 
 
-def test_the_environment_that_an_image_brings_itself_is_no_difference():
+def test_the_environment_of_an_image_is_not_a_difference():
     observed = spec.observed_spec(inspected(SPEC, environment=("PATH=/usr/bin",)))
     assert observed["environment"] == {"PATH": "/usr/bin", "A": "1"}
     assert spec.comparable(SPEC, observed) == SPEC
@@ -32,16 +32,16 @@ def test_the_environment_that_an_image_brings_itself_is_no_difference():
 
 
 @pytest.mark.parametrize(
-    ("container", "reasons", "answering", "expected"),
+    ("container", "reasons", "serving", "expected"),
     [
         (inspected(SPEC), [], True, ("none", [])),
-        (None, [], False, ("create", ["there is no hub container yet"])),
+        (None, [], False, ("create", ["the hub container does not exist yet"])),
         (inspected(SPEC, running=False), [], False, ("start", ["the hub container is stopped"])),
         (inspected(SPEC), [], False, ("restart", ["the hub does not answer its health check"])),
         (inspected(SPEC), ["mounts changed: +x"], True, ("replace", ["mounts changed: +x"])),
         (inspected(SPEC, running=False), ["mounts changed: +x"], False, ("replace", ["mounts changed: +x"])),
     ],
-    ids=["as wanted", "first", "stopped", "silent", "different", "different and stopped"],
+    ids=["matches", "first", "stopped", "silent", "different", "different and stopped"],
 )
-def test_each_state_has_its_action(container, reasons, answering, expected):
-    assert spec.plan("hub", container, reasons, answering) == expected
+def test_each_state_has_its_action(container, reasons, serving, expected):
+    assert spec.plan("hub", container, reasons, serving) == expected

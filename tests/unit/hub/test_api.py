@@ -129,7 +129,7 @@ def test_nobody_listens() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/hub/api"
         with pytest.raises(DeployError) as caught:
             api.HubApi(url, TOKEN).request("GET", "/")
-    assert str(caught.value).startswith(f"the hub at {url} does not answer ([Errno 111] Connection refused); look at")
+    assert str(caught.value).startswith(f"the hub at {url} does not answer ([Errno 111] Connection refused); read")
 
 
 def test_an_answer_that_never_comes() -> None:
@@ -187,7 +187,7 @@ class TestConnect:
             api.connect(self.Client(), "lab", token_file)
 
     def test_no_token(self, tmp_path: Any) -> None:
-        with pytest.raises(DeployError, match="api_token, the token of the hub's service `deploy`, is not there"):
+        with pytest.raises(DeployError, match="api_token, the token of the hub's service `deploy`, does not exist"):
             api.read_token(str(tmp_path / "api_token"))
         (tmp_path / "directory").mkdir()
         with pytest.raises(DeployError, match="directory cannot be read: Is a directory"):

@@ -1,4 +1,4 @@
-"""What holds a port, read from the kernel's tables and the engine's list."""
+"""What holds a port: from the kernel's tables and from Docker's list."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_real_listener_is_named_and_a_closed_port_is_free():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert "(pid " in (host.listener(port) or "")
-    # A child that another thread of the tests is just starting has a copy of the socket until it has become a program.
+    # A child process that another test is just starting has a copy of the socket until it executes its program.
     deadline = time.monotonic() + 30
     while host.listener(port) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -42,6 +42,6 @@ def test_the_container_that_publishes_a_port_is_named():
     assert host.publisher(containers, 8000) is None
 
 
-def test_a_path_that_does_not_exist_is_judged_by_its_nearest_parent(tmp_path):
+def test_a_path_that_does_not_exist_counts_as_its_nearest_parent(tmp_path):
     assert host.nearest_existing(str(tmp_path / "a" / "b")) == str(tmp_path)
     assert host.free_bytes(str(tmp_path)) > 0

@@ -1,4 +1,4 @@
-"""Secrets on the host: made once, kept, root's alone."""
+"""Secrets on the host: generated once, kept, readable only by root."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ansible.module_utils.jupyterhub_deploy.hub import secrets
 ALL = dict.fromkeys(secrets.GENERATORS, "x")
 
 
-def test_missing_secrets_are_made():
+def test_missing_secrets_are_generated():
     assert secrets.plan(dict.fromkeys(ALL), "") == (list(ALL), False)
     assert secrets.plan({**ALL, "crypt_key": None}, "") == (["crypt_key"], False)
 
@@ -21,11 +21,11 @@ def test_existing_secrets_are_kept():
     assert secrets.plan(ALL, "x") == ([], False)
 
 
-def test_a_new_admin_password_is_written_and_the_hub_has_to_be_told():
+def test_a_new_admin_password_is_written_and_the_hub_needs_it():
     assert secrets.plan(ALL, "y") == (["admin_password"], True)
 
 
-def test_the_first_admin_password_reaches_the_hub_by_the_file_alone():
+def test_the_first_admin_password_reaches_the_hub_by_its_file():
     assert secrets.plan({**ALL, "admin_password": None}, "y") == (["admin_password"], False)
 
 
@@ -35,9 +35,9 @@ def test_generated_secrets_differ_and_are_long():
         assert len(generate()) >= secrets.PASSWORD_LENGTH
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="files of root are root's to make")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can create files of root")
 class TestFiles:
-    def test_a_secret_is_written_for_root_alone_whatever_the_umask(self, tmp_path):
+    def test_only_root_can_read_a_secret_whatever_the_umask(self, tmp_path):
         old = os.umask(0)
         try:
             directory = str(tmp_path / "deep" / "secrets")
@@ -51,7 +51,7 @@ class TestFiles:
         assert secrets.read(directory, "proxy_token") == "value"
         assert secrets.wrong_modes(directory) == []
 
-    def test_what_others_can_read_is_found_and_mended(self, tmp_path):
+    def test_what_others_can_read_is_found_and_corrected(self, tmp_path):
         directory = tmp_path / "secrets"
         secrets.ensure_directory(str(directory))
         secrets.write(str(directory), "proxy_token", "value")
@@ -64,28 +64,14 @@ class TestFiles:
         assert found == [
             str(path) for path in (tmp_path, directory, directory / "crypt_key", directory / "proxy_token")
         ]
-        secrets.mend_modes(found)
+        secrets.correct_modes(found)
         assert secrets.wrong_modes(str(directory)) == []
 
     def test_an_empty_file_counts_as_missing(self, tmp_path):
         (tmp_path / "proxy_token").write_text("")
         assert secrets.read(str(tmp_path), "proxy_token") is None
 
-    def test_a_leftover_of_a_killed_write_is_no_obstacle(self, tmp_path):
+    def test_a_leftover_of_a_killed_write_does_not_matter(self, tmp_path):
         (tmp_path / ".proxy_token.partial").write_text("half")
         secrets.write(str(tmp_path), "proxy_token", "value")
         assert os.listdir(tmp_path) == ["proxy_token"]
-
-
-def test_sign_in_secrets_have_a_generation_that_changes_with_them_alone():
-    first = secrets.plan_sign_in(None, {"github": {"client_secret": "x"}})
-    assert secrets.plan_sign_in(first, {"github": {"client_secret": "x"}}) == first
-    second = secrets.plan_sign_in(first, {"github": {"client_secret": "y"}})
-    assert secrets.generation(first) != secrets.generation(second)
-    assert secrets.plan_sign_in(second, {}) is None
-    assert secrets.generation(None) == ""
-    assert "x" not in secrets.generation(first)
-
-
-def test_a_torn_file_of_sign_in_secrets_is_written_anew():
-    assert secrets.plan_sign_in('{"gen', {"a": {"b": "c"}}) != '{"gen'

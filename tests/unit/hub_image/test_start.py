@@ -1,4 +1,4 @@
-"""The lock by which one hub follows another (integration/containers/test_hub.py sees JupyterHub start then)."""
+"""The locks by which one hub replaces another (integration/containers/test_hub.py tests it with JupyterHub)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.containers import hub as hub_container
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
+from ansible.module_utils.jupyterhub_deploy.files import is_locked
 
 from jupyterhub_deploy_hub import start
 
+STANDBY = hub_container.STANDBY_LOCK_NAME
 HUB = Path(start.__file__).resolve().parents[1]
 HOLD = """
 import sys, pathlib
 from jupyterhub_deploy_hub import start
-file = start.hold_lock(pathlib.Path(sys.argv[1]))
+file = start.hold_lock(*map(pathlib.Path, sys.argv[1:]))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -30,7 +31,8 @@ def hub(tmp_path):
 
     def begin():
         process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, tmp_path / hub_container.LOCK_NAME], cwd=HUB, text=True,
+            [sys.executable, "-c", HOLD, *(tmp_path / name for name in (hub_container.LOCK_NAME, STANDBY))],
+            cwd=HUB, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         begun.append(process)
@@ -47,41 +49,43 @@ def test_the_first_hub_does_not_wait(hub):
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
-def test_a_second_hub_says_that_it_stands_by_and_follows_when_the_first_has_ended(hub, end):
+def test_a_second_hub_is_on_standby_until_the_first_has_ended(hub, end, tmp_path):
+    standby = str(tmp_path / STANDBY)
     first = hub()
     assert first.stdout.readline() == "held\n"
+    assert not is_locked(standby)
     second = hub()
-    assert second.stderr.readline() == f"{start.STANDS_BY}\n"
+    assert "on standby" in second.stderr.readline()
+    assert is_locked(standby)
     getattr(first, end)()
     assert second.stdout.readline() == "held\n"
+    assert not is_locked(standby)
 
 
-def test_the_host_sees_whether_a_hub_holds_the_lock(hub, tmp_path):
+def test_the_host_knows_whether_a_hub_holds_the_lock(hub, tmp_path):
     path = str(tmp_path / hub_container.LOCK_NAME)
-    assert not files.is_locked(path), "there is no such file yet"
+    assert not is_locked(path), "the file does not exist yet"
     first = hub()
     first.stdout.readline()
-    assert files.is_locked(path)
+    assert is_locked(path)
     first.kill()
     first.wait()
-    assert not files.is_locked(path)
+    assert not is_locked(path)
 
 
-def test_a_lock_that_cannot_be_examined_is_not_taken_for_free(tmp_path):
+def test_hub_and_host_use_the_same_lock_files():
+    assert start.LOCK_FILE.name == hub_container.LOCK_NAME
+    assert start.STANDBY_FILE.name == hub_container.STANDBY_LOCK_NAME
+
+
+def test_a_lock_that_cannot_be_examined_is_an_error(tmp_path):
     (tmp_path / "data").touch()
 
     class Client:
         def inspect_container(self, name):
-            labels = {hub_container.LABEL_STANDS_BY: "1"}
-            return {"Config": {"Labels": labels}, "Mounts": [{"Name": "lab-data", "Destination": hub_spec.DATA_TARGET}]}
-
-        def inspect_volume(self, name):
-            return {"Mountpoint": str(tmp_path / "data")}
+            labels = {hub_container.LABEL_STANDBY: "yes"}
+            mount = {"Source": str(tmp_path / "data"), "Destination": hub_spec.DATA_TARGET}
+            return {"Config": {"Labels": labels}, "Mounts": [mount]}
 
     with pytest.raises(NotADirectoryError):
         hub_container.HubContainer(Client(), "lab", "", 1).can_stand_by()
-
-
-def test_hub_and_host_speak_of_the_same_file_in_the_same_words():
-    assert start.LOCK_FILE.name == hub_container.LOCK_NAME
-    assert start.STANDS_BY.endswith(hub_container.HubContainer.stands_by)

@@ -1,4 +1,4 @@
-"""A hub's status as an operator reads it."""
+"""The status of a hub as an operator reads it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.servers import status as status_text
+from ansible.module_utils.jupyterhub_deploy.servers import status as hub_status
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=timezone.utc)
 ID = "sha256:" + "a" * 64
@@ -31,25 +31,25 @@ def server(user: str, current: bool, idle: int | None = 30) -> dict[str, Any]:
     return {"user": user, "server": "", "current": current, "idle_seconds": idle, **facts}
 
 
-def text(problem: str | None = None, engine: bool = True, **status: Any) -> str:
-    return status_text.text("lab", engine, {**NOTHING, **status}, problem)
+def shown(problem: str | None = None, docker_runs: bool = True, **status: Any) -> list[str]:
+    return hub_status.messages("lab", docker_runs, {**NOTHING, **status}, problem)
 
 
 def test_a_host_without_a_hub() -> None:
-    assert text() == "There is no hub lab on this host; site.yml makes one."
-    assert text(engine=False) == (
-        "There is no hub lab on this host (and no Docker engine that answers); site.yml makes one."
-    )
+    assert shown() == ["Hub lab does not exist on this host; run site.yml to create it."]
+    assert shown(docker_runs=False) == [
+        "Hub lab does not exist on this host, and Docker does not answer; run site.yml to create it."
+    ]
 
 
 def test_a_hub_and_its_servers() -> None:
-    shown = text(
-        hub=status_text.describe(container("lab"), NOW),
-        proxy=status_text.describe(container("lab-proxy", health=None), NOW),
+    lines = shown(
+        hub=hub_status.describe(container("lab"), NOW),
+        proxy=hub_status.describe(container("lab-proxy", health=None), NOW),
         notebook_image={"image": "notebook:1", "image_id": ID},
         servers=[server("alice", False), {**server("bob@example.com", True, None), "server": "gpu"}],
     )
-    assert shown.splitlines() == [
+    assert lines == [
         "hub: lab runs for 1 d 1 h, healthy, from lab:1 (aaaaaaaaaaaa)",
         "proxy: lab-proxy runs for 1 d 1 h, from lab-proxy:1 (aaaaaaaaaaaa)",
         "next servers get: notebook:1 (aaaaaaaaaaaa)",
@@ -70,14 +70,14 @@ def test_a_hub_and_its_servers() -> None:
     ],
 )
 def test_how_many_servers(servers: list[dict[str, Any]], line: str) -> None:
-    assert line in text(hub=status_text.describe(container("lab"), NOW), servers=servers).splitlines()
+    assert line in shown(hub=hub_status.describe(container("lab"), NOW), servers=servers)
 
 
-def test_what_is_wrong_is_told() -> None:
-    shown = text(hub=status_text.describe(container("lab", "exited", None), NOW), problem="it is silent").splitlines()
-    assert shown[0] == "hub: lab is exited, from lab:1 (aaaaaaaaaaaa)"
-    assert shown[1] == "proxy: there is no container; site.yml makes one"
-    assert shown[2] == "what the hub knows is missing here: it is silent"
-    left = text(servers=[server("alice", True)], problem="there is no hub container lab").splitlines()
-    assert left[0] == "hub: there is no container; site.yml makes one"
+def test_problems_are_shown() -> None:
+    lines = shown(hub=hub_status.describe(container("lab", "exited", None), NOW), problem="it is silent")
+    assert lines[0] == "hub: lab is exited, from lab:1 (aaaaaaaaaaaa)"
+    assert lines[1] == "proxy: the container does not exist; run site.yml to create it"
+    assert lines[2] == "the hub does not answer, so activity is not shown: it is silent"
+    left = shown(servers=[server("alice", True)], problem="there is no hub container lab")
+    assert left[0] == "hub: the container does not exist; run site.yml to create it"
     assert "1 server runs" in left

@@ -1,4 +1,4 @@
-"""Stopping servers by the hub's API: what is asked, in which order, and what one failure does to the others."""
+"""Stopping servers by the hub's API: the requests, their order, and what one failure does to the others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Hub:
         self.known, self.seen = known, seen
         self.calls: list[str] = []
         self.refused: set[str] = set()
-        self.stays = False  # a stop is taken on, and never done
+        self.stays = False  # a stop is accepted, and never done
 
     def users(self) -> Any:
         return [{"name": user, "servers": dict(found)} for user, found in self.known.items()]
@@ -115,28 +115,28 @@ def test_servers_are_stopped_by_the_api_by_their_names() -> None:
 
 def test_check_mode_calls_nothing() -> None:
     hub = Hub({"alice": {"": idle()}})
-    assert outcome(Engine(("alice", "")), hub, STOP, check=True)["alice/"][0] == "would be stopped"
+    assert outcome(Engine(("alice", "")), hub, STOP, check=True)["alice/"][0] == "would_stop"
     assert hub.calls == []
 
 
-def test_one_that_cannot_be_stopped_does_not_keep_the_others_from_their_turn() -> None:
+def test_a_server_that_cannot_be_stopped_does_not_affect_the_others() -> None:
     hub = Hub({"alice": {"": idle()}, "bob": {"": idle()}})
     hub.refused.add("/users/alice/server")
     assert outcome(Engine(("alice", ""), ("bob", "")), hub, STOP) == {
-        "alice/": ("not stopped", "the hub answers with 500"),
+        "alice/": ("failed", "the hub answers with 500"),
         "bob/": ("stopped", "it has an old image"),
     }
 
 
-def test_one_that_is_not_gone_in_time_has_not_been_stopped() -> None:
+def test_a_server_that_does_not_end_in_time_was_not_stopped() -> None:
     hub = Hub({"alice": {"": idle()}})
     hub.stays = True
     action, reason = outcome(Engine(("alice", "")), hub, STOP)["alice/"]
-    assert (action, reason) == ("not stopped", "it was still stopping after 0 s; the hub's log may say why")
+    assert (action, reason) == ("failed", "it was still stopping after 0 s; read the hub's log")
 
 
-class TestLastLook:
-    """What is asked again right before a stop."""
+class TestRecheck:
+    """What is checked again right before a stop."""
 
     @pytest.fixture
     def engine(self) -> Engine:
@@ -157,35 +157,33 @@ class TestLastLook:
     def test_nothing_new(self, engine: Engine, hub: Hub, listed: Any) -> None:
         assert self.stop(engine, hub, listed, "stop-idle")[0] == "stopped"
 
-    def test_the_hub_has_heard_of_somebody(self, engine: Engine, hub: Hub, listed: Any) -> None:
+    def test_the_hub_has_newer_activity(self, engine: Engine, hub: Hub, listed: Any) -> None:
         hub.known["alice"][""] = idle(60)
         assert self.stop(engine, hub, listed, "stop-idle") == ("kept", "it was active 1 min ago")
         assert hub.calls == []
 
-    def test_the_proxy_has_and_the_hub_not_yet(self, engine: Engine, hub: Hub, listed: Any) -> None:
+    def test_the_proxy_has_newer_activity_than_the_hub(self, engine: Engine, hub: Hub, listed: Any) -> None:
         hub.seen = ago(60)
         assert self.stop(engine, hub, listed, "stop-idle") == ("kept", "it was active 1 min ago")
         assert hub.calls == []
 
-    def test_check_mode_looks_again_too(self, engine: Engine, hub: Hub, listed: Any) -> None:
+    def test_check_mode_checks_again_too(self, engine: Engine, hub: Hub, listed: Any) -> None:
         hub.seen = ago(60)
         (done,) = servers.apply(engine, hub, listed, {**STOP, "policy": "stop-idle"}, check=True)  # type: ignore[arg-type]
         assert (done["action"], done["reason"]) == ("kept", "it was active 1 min ago")
 
-    def test_it_computes(self, engine: Engine, hub: Hub, listed: Any) -> None:
+    def test_it_is_computing(self, engine: Engine, hub: Hub, listed: Any) -> None:
         engine.cores = 0.5
-        assert self.stop(engine, hub, listed, "stop-idle") == ("kept", "it computes: 50% of a processor core")
-        assert self.stop(engine, hub, listed, "stop")[0] == "stopped"  # who says stop means it
+        assert self.stop(engine, hub, listed, "stop-idle") == ("kept", "it is computing: 50% of a processor core")
+        assert self.stop(engine, hub, listed, "stop")[0] == "stopped"  # an operator who chose this policy wants it
 
     @pytest.mark.parametrize("policy", ["stop", "stop-idle"])
-    def test_it_is_on_its_way_already(self, engine: Engine, hub: Hub, listed: Any, policy: str) -> None:
+    def test_it_is_stopping_already(self, engine: Engine, hub: Hub, listed: Any, policy: str) -> None:
         hub.known["alice"][""]["pending"] = "stop"
         assert self.stop(engine, hub, listed, policy) == ("kept", "it is stopping")
 
     @pytest.mark.parametrize("policy", ["stop", "stop-idle"])
-    def test_its_user_has_started_another_in_its_place(
-        self, engine: Engine, hub: Hub, listed: Any, policy: str
-    ) -> None:
+    def test_its_user_has_started_another_one(self, engine: Engine, hub: Hub, listed: Any, policy: str) -> None:
         engine.by_id = {"another": {**engine.container("alice", "", NEW), "Id": "another"}}
         assert self.stop(engine, hub, listed, policy) == ("kept", "it has ended by itself")
         assert hub.calls == []
@@ -199,13 +197,13 @@ class TestObserve:
     def test_without_servers_the_hub_is_not_asked(self) -> None:
         assert servers.observe(Engine(), None, "jupyterhub", {NEW}) == []
 
-    def test_a_user_who_is_on_no_page_is_asked_for(self) -> None:
+    def test_a_user_missing_from_the_list_is_requested(self) -> None:
         hub = Hub({"alice": {"": idle()}})
         hub.users = list  # type: ignore[method-assign]
         (alice,) = servers.observe(Engine(("alice", "")), hub, "jupyterhub", {NEW})  # type: ignore[arg-type]
         assert alice["state"] == "ready"
 
-    def test_one_that_ended_while_this_looked_is_not_one_that_the_hub_forgot(self) -> None:
+    def test_a_server_that_ended_meanwhile_is_not_unknown_to_the_hub(self) -> None:
         engine, hub = Engine(("alice", ""), ("bob", "")), Hub({"bob": {"": idle()}})
 
         def user(name: str) -> None:
@@ -215,7 +213,7 @@ class TestObserve:
         (bob,) = servers.observe(engine, hub, "jupyterhub", {NEW})  # type: ignore[arg-type]
         assert bob["user"] == "bob"
 
-    def test_what_the_hub_does_not_know_is_listed_and_never_touched(self) -> None:
+    def test_a_server_that_the_hub_does_not_know_is_listed_and_never_stopped(self) -> None:
         hub = Hub({})
         action, reason = outcome(Engine(("alice", "")), hub, STOP)["alice/"]
         assert action == "kept"
@@ -232,7 +230,7 @@ class TestModule:
         monkeypatch.setattr(jupyterhub_servers.hub_api, "connect", lambda *args: self.hub)
         return {"name": "jupyterhub", "notebook_image": "notebook:1", "token_file": "/nowhere/api_token"}
 
-    def test_a_failure_names_the_server_and_tells_of_the_others(self, arguments: dict[str, Any]) -> None:
+    def test_a_failure_names_the_server_and_returns_the_others(self, arguments: dict[str, Any]) -> None:
         self.hub.refused.add("/users/alice/server")
         with pytest.raises(ModuleError) as caught:
             run(jupyterhub_servers, **arguments, policy="stop")
@@ -240,7 +238,7 @@ class TestModule:
             "1 of 2 servers on an old image could not be stopped (alice: the hub answers with 500); "
             "run site.yml again, or stop them on the hub's admin page"
         )
-        assert [one["action"] for one in caught.value.result["old"]] == ["not stopped", "stopped"]
+        assert [one["action"] for one in caught.value.result["old"]] == ["failed", "stopped"]
         assert caught.value.result["changed"] is True
 
     def test_keep_changes_nothing(self, arguments: dict[str, Any]) -> None:
@@ -257,7 +255,7 @@ class TestModule:
             run(jupyterhub_servers, **arguments, policy="stop")
         assert "DELETE" not in json.dumps(self.hub.calls)
 
-    def test_a_host_without_an_engine_in_check_mode(
+    def test_a_host_without_docker_in_check_mode(
         self, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(jupyterhub_servers, "connect_or_none", lambda: None)
@@ -265,9 +263,26 @@ class TestModule:
         assert (result["changed"], result["servers"]) == (False, [])
 
 
-def test_the_status_of_a_host_without_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_status_of_a_host_without_docker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jupyterhub_status, "connect_or_none", lambda: None)
     result = run(jupyterhub_status, name="jupyterhub", token_file="/nowhere/api_token")
     assert result["changed"] is False
     assert result["hub"] is None
-    assert result["text"].startswith("There is no hub jupyterhub on this host (and no Docker engine that answers)")
+    assert result["messages"] == [
+        "Hub jupyterhub does not exist on this host, and Docker does not answer; run site.yml to create it."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "doing"),
+    [(jupyterhub_servers, "checking users' servers"), (jupyterhub_status, "reading the status of the hub")],
+)
+def test_a_failure_of_docker_is_one_sentence(module: Any, doing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            raise docker_errors.APIError("server gone")
+
+    for connect in ("connect", "connect_or_none"):
+        monkeypatch.setattr(module, connect, Broken, raising=False)
+    with pytest.raises(ModuleError, match=f"failed while {doing}: server gone"):
+        run(module, name="jupyterhub", token_file="/nowhere/api_token")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 CONFIG_FILE = Path("/etc/jupyterhub/config/jupyterhub_config.py")
 ADMIN_PASSWORD_FILE = Path("/etc/jupyterhub/secrets/admin_password")
-AUTHENTICATOR_SECRETS_FILE = Path("/etc/jupyterhub/secrets/authenticators.json")
+AUTHENTICATOR_SECRETS_FILE = CONFIG_FILE.with_name("authenticators.json")
 DEFAULT_DB_URL = "sqlite:////data/jupyterhub.sqlite"
 #: The line of jupyterhub_config.py above the operator's own text (see jupyterhub_config.py.j2).
 EXTRA_CONFIG_MARKER = "# ---- jupyterhub_extra_config ----"

@@ -171,7 +171,7 @@ def load(name: str) -> Any:
 
 
 def read_secrets(path: Path) -> dict[str, Any]:
-    """Return entry name to trait to value, as the module ``jupyterhub_secrets`` wrote it; nothing without a file."""
+    """Return entry name to trait to value, as the module ``jupyterhub_hub`` wrote it; nothing without a file."""
     if not path.exists():
         return {}
     return dict(json.loads(path.read_text(encoding="utf-8"))["values"])

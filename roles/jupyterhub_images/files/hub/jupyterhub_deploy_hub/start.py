@@ -1,10 +1,10 @@
-"""The hub image's command: load JupyterHub, wait for the hub that runs to end, bring the database to this JupyterHub's
+"""The hub image's command: load JupyterHub, wait for the running hub to end, bring the database to this JupyterHub's
 schema, seed the admin, then be JupyterHub.
 
-Loading takes most of a start, and needs nothing that another hub could mind. So a successor may be started while its
-predecessor still serves; it says that it stands by, and takes over in the moment in which that one ends. What tells it
-is a lock on a file beside the database, which every hub holds while it lives and which no end of a process can leave
-behind. It also keeps two hubs from ever writing to one database. ``handover`` has what becomes of requests meanwhile.
+Loading takes most of a start, and does not disturb another hub. So the host may start a new hub while the old one still
+serves; the new one waits on standby, and takes over as soon as the old one ends. It learns of that by a lock on a file
+beside the database, which every hub holds while it runs and which no end of a process can leave behind. The lock also
+keeps two hubs from ever writing to one database. ``handover`` explains what happens to requests meanwhile.
 
 A hub whose admin could not be seeded does not start: nobody shall find a hub on which ``admin`` is still free.
 """
@@ -20,18 +20,20 @@ from typing import IO
 from . import CONFIG_FILE, HubError, schema, seed, signin
 
 LOCK_FILE = Path("/data/hub.lock")
-#: What a successor prints when it is ready; the module jupyterhub_hub on the host waits for the end of it.
-STANDS_BY = "JupyterHub is loaded and stands by until the hub that runs has ended"
+#: Locked while this hub is on standby; the module jupyterhub_hub on the host waits for that.
+STANDBY_FILE = Path("/data/hub.standby.lock")
 
 
-def hold_lock(path: Path) -> IO[str]:
-    """Return the file at `path`, locked by this process alone, after waiting for whoever had it."""
+def hold_lock(path: Path, standby: Path) -> IO[str]:
+    """Return the file at `path`, locked by this process; while another one has the lock, wait and lock `standby`."""
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(STANDS_BY, file=sys.stderr, flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with standby.open("w") as waiting:
+            fcntl.flock(waiting, fcntl.LOCK_EX)
+            print("JupyterHub is loaded and on standby until the running hub has ended", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
     return file
 
 
@@ -45,7 +47,7 @@ def main() -> int:
     signin.preload(entries)
     handover.open_when_told()
     try:
-        lock = hold_lock(LOCK_FILE)
+        lock = hold_lock(LOCK_FILE, STANDBY_FILE)
         handover.take_over()
         kept = schema.upgrade()
         if kept:

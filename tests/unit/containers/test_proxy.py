@@ -1,10 +1,10 @@
-"""The plan for the proxy container: what it is made of, and every reason to replace it, alone and combined."""
+"""The specification of the proxy container, and each reason to replace it, single and combined."""
 
 from __future__ import annotations
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.containers import proxy_spec
-from ansible.module_utils.jupyterhub_deploy.containers import spec as container_plan
+from ansible.module_utils.jupyterhub_deploy.containers import proxy
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ PARAMS = {
     "bind_address": "0.0.0.0",
     "port": 8000,
 }
-WANTED = proxy_spec.wanted_spec(PARAMS, "sha256:" + "1" * 64)
+WANTED = proxy.wanted_spec(PARAMS, "sha256:" + "1" * 64)
 
 CHANGES = {
     "image": ("proxy:0", "proxy image name changed: proxy:0 → proxy:1"),
@@ -36,38 +36,51 @@ CHANGES = {
 
 
 def reasons(old):
-    return proxy_spec.differences(WANTED, container_plan.observed_spec(inspected({**WANTED, **old})))
+    observed = container_spec.observed_spec(inspected({**WANTED, **old}))
+    return [found.message for found in container_spec.differences(proxy.TITLES, WANTED, observed)]
 
 
 def test_every_part_of_the_spec_has_a_change_below():
-    assert set(CHANGES) == set(WANTED) == set(proxy_spec.TITLES)
+    assert set(CHANGES) == set(WANTED) == set(proxy.TITLES)
 
 
-def test_a_proxy_that_is_as_wanted_is_left_alone():
+def test_a_proxy_that_matches_its_spec_is_kept():
     assert reasons({}) == []
 
 
 @pytest.mark.parametrize("key", CHANGES)
-def test_each_difference_alone_is_named(key):
-    value, sentence = CHANGES[key]
+def test_each_single_difference_is_named(key):
+    value, message = CHANGES[key]
     found = reasons({key: value})
     assert len(found) == 1
-    assert found == [sentence] if sentence else found[0].startswith("health check changed")
+    assert found == [message] if message else found[0].startswith("health check changed")
 
 
 @given(st.sets(st.sampled_from(sorted(CHANGES))))
-def test_differences_together_are_all_named(keys):
+def test_all_differences_together_are_named(keys):
     found = reasons({key: CHANGES[key][0] for key in keys})
     assert [reason.partition(" changed")[0] for reason in found] == [
-        title for key, title in proxy_spec.TITLES.items() if key in keys
+        title for key, title in proxy.TITLES.items() if key in keys
     ]
 
 
 def test_the_port_is_published_where_the_operator_says():
-    spec = proxy_spec.wanted_spec({**PARAMS, "bind_address": "127.0.0.1", "port": 8080}, None)
+    spec = proxy.wanted_spec({**PARAMS, "bind_address": "127.0.0.1", "port": 8080}, None)
     assert spec["ports"] == ["127.0.0.1:8080:8000"]
     assert spec["image_id"] is None
 
 
 def test_requests_without_a_route_go_to_the_hub():
     assert WANTED["environment"]["PROXY_DEFAULT_TARGET"] == "http://jupyterhub:8081"
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000/_chp_healthz"),
+        ("::", "http://[::1]:8000/_chp_healthz"),
+        ("192.0.2.1", "http://192.0.2.1:8000/_chp_healthz"),
+    ],
+)
+def test_the_host_reaches_the_published_port(address, url):
+    assert proxy.public_probe(address, 8000) == url

@@ -1,0 +1,131 @@
+#!/usr/bin/python
+"""Ansible module: what a hub needs before its containers, and keeps when they are replaced."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: jupyterhub_resources
+short_description: Create the networks, the volumes and the secrets of a hub
+description:
+  - Creates what is missing and keeps what exists, so users stay signed in and keep their data.
+  - The secrets C(cookie_secret), C(proxy_token), C(crypt_key), C(api_token) and C(admin_password) are files of mode
+    0600 in a directory of mode 0700, owned by root.
+  - Never returns or shows a secret.
+options:
+  name:
+    description: Name of the hub, which labels its networks and volumes.
+    type: str
+    required: true
+  networks:
+    description: Names of Docker networks.
+    type: list
+    elements: str
+    default: []
+  volumes:
+    description: Names of Docker volumes.
+    type: list
+    elements: str
+    default: []
+  secrets_dir:
+    description: Directory of the secrets on the host. Its parent is made accessible only to root as well.
+    type: path
+    required: true
+  admin_password:
+    description:
+      - Password of the admin account. When empty, the existing one is kept, or one is generated.
+      - A password that differs from the existing one replaces it, and RV(password_pending) is true until the file
+        C(admin_password.pending) has been removed, after the hub has the password.
+    type: str
+    default: ""
+attributes:
+  check_mode:
+    description: Reports what would be created, also on a host without Docker.
+    support: full
+  diff_mode:
+    description: Shows names, never the content of secrets.
+    support: full
+author:
+  - jupyterhub-deploy-ansible contributors
+"""
+
+EXAMPLES = r"""
+- name: Create networks, volume and secrets
+  jupyterhub_resources:
+    name: jupyterhub
+    networks: [jupyterhub-network, jupyterhub-control]
+    volumes: [jupyterhub-data]
+    secrets_dir: /etc/jupyterhub/secrets
+    admin_password: "{{ vault_jupyterhub_admin_password }}"
+"""
+
+RETURN = r"""
+messages:
+  description: What was done, or would be in check mode.
+  type: list
+  elements: str
+  returned: success
+  sample: ["created: network jupyterhub-network", "written to /etc/jupyterhub/secrets: cookie_secret"]
+password_pending:
+  description: Whether an existing hub does not have the new admin password yet.
+  type: bool
+  returned: success
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
+from ansible.module_utils.jupyterhub_deploy.hub import resources, secrets
+from ansible.module_utils.jupyterhub_deploy.module import run_module
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Observe, plan and, unless in check mode, apply; return the module's result."""
+    params, check = module.params, module.check_mode
+    hub, directory = params["name"], params["secrets_dir"]
+    wanted = resources.resources(params["networks"], params["volumes"])
+    client = connect_or_none() if check else connect()
+    missing = resources.missing(client, hub, wanted) if client else wanted
+    exists, changes = secrets.observe(directory, params["admin_password"])
+    if not check:
+        secrets.apply(directory, params["admin_password"], changes)
+        for resource in missing:
+            resources.create(client, hub, resource)
+    before = {**{str(resource): resource not in missing for resource in wanted}, **exists}
+    return {
+        "changed": bool(missing or changes.write or changes.modes),
+        "messages": [
+            f"{'would be ' if check else ''}{verb}: {', '.join(map(str, things))}"
+            for verb, things in (
+                ("created", missing),
+                ("written to " + directory, changes.write),
+                ("made accessible only to root", changes.modes),
+            )
+            if things
+        ],
+        "password_pending": changes.new_password or os.path.exists(os.path.join(directory, secrets.PENDING)),
+        "diff": {
+            "before": {name: "exists" for name, there in before.items() if there},
+            "after": {name: "written" if name in changes.write else "exists" for name in before},
+        },
+    }
+
+
+def main() -> None:
+    """Entry point."""
+    run_module(
+        {
+            "name": {"type": "str", "required": True},
+            "networks": {"type": "list", "elements": "str", "default": []},
+            "volumes": {"type": "list", "elements": "str", "default": []},
+            "secrets_dir": {"type": "path", "required": True, "no_log": False},
+            "admin_password": {"type": "str", "default": "", "no_log": True},
+        },
+        run,
+        doing="creating the hub's networks, volumes and secrets",
+    )
+
+
+if __name__ == "__main__":
+    main()

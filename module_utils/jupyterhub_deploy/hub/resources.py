@@ -1,0 +1,55 @@
+"""The Docker networks and volumes of a hub, which outlive its containers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+NETWORK, VOLUME = "network", "volume"
+
+
+class Resource(NamedTuple):
+    """A network or a volume."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def resources(networks: list[str], volumes: list[str]) -> list[Resource]:
+    """Return networks and volumes by their names."""
+    return [Resource(NETWORK, name) for name in networks] + [Resource(VOLUME, name) for name in volumes]
+
+
+def missing(client: Any, hub: str, wanted: list[Resource]) -> list[Resource]:
+    """Return those that do not exist.
+
+    :raises DeployError: one of them belongs to another hub.
+    """
+    return [resource for resource in wanted if not _exists(client, hub, resource)]
+
+
+def create(client: Any, hub: str, resource: Resource) -> None:
+    """Create a network or a volume with the hub's label."""
+    labels = {LABEL_HUB: hub}
+    if resource.kind == NETWORK:
+        client.create_network(resource.name, driver="bridge", labels=labels, check_duplicate=True)
+    else:
+        client.create_volume(resource.name, labels=labels)
+
+
+def _exists(client: Any, hub: str, resource: Resource) -> bool:
+    inspect = client.inspect_network if resource.kind == NETWORK else client.inspect_volume
+    try:
+        found = inspect(resource.name)
+    except docker_errors.NotFound:
+        return False
+    owner = (found.get("Labels") or {}).get(LABEL_HUB, hub)
+    if owner != hub:
+        raise DeployError(f"{resource} belongs to hub {owner}, not to {hub}; choose another jupyterhub_name")
+    return True

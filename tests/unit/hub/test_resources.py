@@ -1,0 +1,103 @@
+"""Networks, volumes and secrets of a hub: created when missing, kept otherwise, and never another hub's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
+from ansible.module_utils.jupyterhub_deploy.hub import secrets
+
+import jupyterhub_resources
+from support.modules import ModuleError, run
+
+
+class Docker:
+    """A fake Docker client with networks and volumes by name."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, dict[str, Any]] = {}
+        self.error: Exception | None = None
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        if self.error:
+            raise self.error
+        if name not in self.found:
+            raise docker_errors.NotFound(name)
+        return self.found[name]
+
+    inspect_network = inspect_volume = inspect
+
+    def create_network(self, name: str, driver: str, labels: dict[str, str], check_duplicate: bool) -> None:
+        self.found[name] = {"Labels": labels}
+
+    def create_volume(self, name: str, labels: dict[str, str]) -> None:
+        self.found[name] = {"Labels": labels}
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
+    client = Docker()
+    monkeypatch.setattr(jupyterhub_resources, "connect", lambda: client)
+    monkeypatch.setattr(jupyterhub_resources, "connect_or_none", lambda: client)
+    # Only root can own a secret.
+    monkeypatch.setattr(secrets, "_own", lambda path, mode: None)
+    monkeypatch.setattr(secrets, "_is", lambda path, mode: True)
+    return client
+
+
+@pytest.fixture
+def arguments(tmp_path: Any) -> dict[str, Any]:
+    return {
+        "name": "lab", "networks": ["lab-network"], "volumes": ["lab-data"], "secrets_dir": f"{tmp_path}/lab/secrets"
+    }  # fmt: skip
+
+
+def test_what_is_missing_is_created_once(docker: Docker, arguments: dict[str, Any]) -> None:
+    first = run(jupyterhub_resources, **arguments)
+    assert first["changed"]
+    assert first["messages"] == [
+        "created: network lab-network, volume lab-data",
+        f"written to {arguments['secrets_dir']}: " + ", ".join(secrets.GENERATORS),
+    ]
+    labels = {"org.jupyterhub.deploy.hub": "lab"}
+    assert docker.found == {"lab-network": {"Labels": labels}, "lab-data": {"Labels": labels}}
+    token = secrets.read(arguments["secrets_dir"], "api_token")
+    assert token
+    assert token not in str(first)
+    second = run(jupyterhub_resources, **arguments)
+    assert (second["changed"], second["messages"]) == (False, [])
+    assert second["diff"]["before"] == second["diff"]["after"]
+    assert secrets.read(arguments["secrets_dir"], "api_token") == token
+
+
+def test_check_mode_reports_and_creates_nothing(
+    docker: Docker, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(jupyterhub_resources, "connect_or_none", lambda: None)
+    result = run(jupyterhub_resources, **arguments, check=True)
+    assert result["changed"]
+    assert result["messages"][0] == "would be created: network lab-network, volume lab-data"
+    assert (docker.found, list(tmp_path.iterdir())) == ({}, [])
+
+
+def test_a_new_password_waits_for_the_hub(docker: Docker, arguments: dict[str, Any]) -> None:
+    assert not run(jupyterhub_resources, **arguments, admin_password="first")["password_pending"]
+    changed = run(jupyterhub_resources, **arguments, admin_password="second")
+    assert (changed["password_pending"], changed["messages"]) == (
+        True, [f"written to {arguments['secrets_dir']}: admin_password"]
+    )  # fmt: skip
+    assert run(jupyterhub_resources, **arguments)["password_pending"], "the marker has not been removed"
+
+
+def test_another_hubs_network_is_not_used(docker: Docker, arguments: dict[str, Any]) -> None:
+    docker.found["lab-network"] = {"Labels": {"org.jupyterhub.deploy.hub": "other"}}
+    with pytest.raises(ModuleError, match="network lab-network belongs to hub other, not to lab"):
+        run(jupyterhub_resources, **arguments)
+
+
+@pytest.mark.parametrize("error", [docker_errors.APIError("server gone"), OSError("no space")])
+def test_a_failure_of_docker_is_one_sentence(docker: Docker, arguments: dict[str, Any], error: Exception) -> None:
+    docker.error = error
+    with pytest.raises(ModuleError, match=f"failed while creating the hub's networks, volumes and secrets: {error}"):
+        run(jupyterhub_resources, **arguments)
