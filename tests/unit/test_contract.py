@@ -19,7 +19,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 PYTHON = "ansible_python_interpreter"
-LEFT_BY_TOOLS = {".git", ".venv", ".cache", ".ansible", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__"}
+CACHES = {".git", ".venv", ".cache", ".ansible", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__"}
 
 
 class AnyTagLoader(yaml.SafeLoader):
@@ -48,10 +48,10 @@ def specs(role: str) -> dict[str, Any]:
 
 @functools.cache
 def everything() -> list[Path]:
-    """Return the project's files, not what tools left behind."""
+    """Return the project's files without the caches of tools."""
     found = []
     for directory, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in LEFT_BY_TOOLS]
+        folders[:] = [name for name in folders if name not in CACHES]
         found += [Path(directory, name) for name in names]
     return sorted(found)
 
@@ -71,16 +71,16 @@ def tasks_of(content: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_defaults_are_what_the_specs_say(role: str) -> None:
+def test_defaults_match_the_specs(role: str) -> None:
     options = specs(role)["main"].get("options") or {}
-    promised = {name: option.get("default") for name, option in options.items() if not option.get("required")}
+    specified = {name: option.get("default") for name, option in options.items() if not option.get("required")}
 
     defaults = load(ROOT / "roles" / role / "defaults/main.yml")
-    assert {name: value for name, value in defaults.items() if name != PYTHON} == promised
+    assert {name: value for name, value in defaults.items() if name != PYTHON} == specified
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_settings_carry_the_name_of_their_role(role: str) -> None:
+def test_settings_begin_with_the_name_of_their_role(role: str) -> None:
     # A setting of role jupyterhub must not look like one of jupyterhub_images either.
     others = [f"{other}_" for other in ROLES if other != role and other.startswith(f"{role}_")]
     for spec in specs(role).values():
@@ -90,7 +90,7 @@ def test_settings_carry_the_name_of_their_role(role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_what_is_private_to_a_role_looks_private(role: str) -> None:
+def test_private_variables_are_named_as_private(role: str) -> None:
     for path in (ROOT / "roles" / role / "vars").glob("*.yml"):
         assert [name for name in load(path) if not name.startswith(f"_{role}")] == [], path
     for path in (ROOT / "roles" / role).glob("*/*.yml"):
@@ -112,7 +112,7 @@ def test_every_entry_point_has_a_spec() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_spec_says_everything_that_the_reference_prints(role: str) -> None:
+def test_spec_has_everything_that_the_reference_shows(role: str) -> None:
     for spec in specs(role).values():
         assert spec.get("short_description")
         for name, option in (spec.get("options") or {}).items():
@@ -147,7 +147,7 @@ def test_every_role_uses_the_python_of_the_distribution(role: str) -> None:
     assert load(ROOT / "roles" / role / "defaults/main.yml")[PYTHON] == "/usr/bin/python3"
 
 
-def test_the_root_has_the_playbooks_of_every_week() -> None:
+def test_the_root_has_the_weekly_playbooks_only() -> None:
     names = {path.name for path in PLAYBOOKS if path.parent == ROOT}
 
     assert names == {"backup.yml", "restore.yml", "site.yml", "status.yml", "upgrade.yml"}
@@ -237,16 +237,16 @@ def test_the_health_timeout_of_the_operator_reaches_every_module_that_waits(modu
     assert "jupyterhub_health_timeout" in default
 
 
-def test_no_package_host_is_named() -> None:
-    # A site's own mirrors must be honoured; the names are put together here so that this file passes, too.
+def test_no_file_names_a_package_host() -> None:
+    # The mirrors of the operator have to be used. The names are split here so that this file passes, too.
     domains = ["py" + "pi.org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com", "deb." + "debian.org"]
     domains += ["security." + "debian.org", "ftp." + "debian.org", "archive." + "ubuntu.com"]
-    guilty = []
+    naming = []
     for path in files():
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        guilty += [f"{path.relative_to(ROOT)}: {domain}" for domain in domains if domain in text]
+        naming += [f"{path.relative_to(ROOT)}: {domain}" for domain in domains if domain in text]
 
-    assert guilty == []
+    assert naming == []

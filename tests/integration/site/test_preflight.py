@@ -1,6 +1,6 @@
-"""Bad settings and unfit hosts stop `site.yml` before anything is touched, in the operator's words.
+"""Invalid settings and unsuitable hosts stop `site.yml` before anything is changed.
 
-Runs the operator's own site.yml. Check mode, so that even a preflight that let something pass would touch nothing.
+In check mode, so that a preflight that fails to stop changes nothing either.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def site(*arguments: str, **settings) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"jupyterhub_authenticators": ["githb"]}, "jupyterhub_authenticators names 'githb', which is not known; use"),
         ({"jupyterhub_image_source": "docker"}, "jupyterhub_image_source is 'docker'; use one of auto, pull, build"),
@@ -42,15 +42,15 @@ def site(*arguments: str, **settings) -> tuple[int, str]:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_bad_setting_stops_before_anything_is_touched(settings, said):
+def test_an_invalid_setting_stops_before_anything_is_changed(settings, message):
     code, output = site(**settings)
     assert code != 0
     assert NOTHING in output
-    assert said in output
+    assert message in output
     assert "changed=0" in output
 
 
-def test_a_good_site_passes():
+def test_valid_settings_pass():
     code, output = site(jupyterhub_backup_keep={"last": 3})  # a setting of a role that site.yml may leave out
     assert code == 0, output
 
@@ -70,19 +70,19 @@ def test_site_runs_from_any_directory_without_our_ansible_cfg(tmp_path):
     assert "jupyterhub_version is 1, which this deployment is not tested with" in done.stdout, done.stdout + done.stderr
 
 
-def test_everything_wrong_is_said_at_once():
+def test_all_problems_are_shown_at_once():
     _, output = site(jupyterhub_port=0, jupyterhub_version="1", jupyterhub_prot=1)
     assert output.count("- jupyterhub_") >= 3
 
 
-def test_a_way_to_sign_in_that_is_given_by_half_says_what_is_missing():
+def test_an_incomplete_authenticator_is_refused_with_what_is_missing():
     code, output = site(
         jupyterhub_authenticators=["native", "github", "gitlab"], jupyterhub_github_client_id="example",
         jupyterhub_github_allowed_organizations="course", jupyterhub_gitlab_client_secret="s3cr-t",
     )  # fmt: skip
-    told = " ".join(output.split())
+    shown_text = " ".join(output.split())
     assert code != 0
-    assert NOTHING in told
+    assert NOTHING in shown_text
     for problem in (
         "jupyterhub_github_client_secret is empty; docs/how-to/sign-in-github.md explains where GitHub shows it",
         "jupyterhub_github_allowed_organizations is 'course'; use a list such as [course]",
@@ -90,18 +90,18 @@ def test_a_way_to_sign_in_that_is_given_by_half_says_what_is_missing():
         "jupyterhub_public_url is empty, but GitHub needs it: use the URL in the users' browsers",
         "jupyterhub_authenticators has gitlab, but nobody can sign in with it: set jupyterhub_gitlab_allowed_users,",
     ):
-        assert problem in told, told
-    assert "s3cr-t" not in told
+        assert problem in shown_text, shown_text
+    assert "s3cr-t" not in shown_text
 
 
-def test_a_password_that_is_refused_is_not_shown():
+def test_a_refused_password_is_not_shown():
     _, output = site("-vvv", jupyterhub_admin_password="s3cr-t")
-    # The command line that this test typed is shown by -vvv itself; nothing after it may repeat the value.
+    # -vvv shows the command line of this test; nothing after it may repeat the value.
     shown = [line for line in output.splitlines() if "s3cr-t" in line and not line.startswith("EXEC")]
     assert shown == []
 
 
-def test_a_port_that_somebody_else_holds_is_refused_with_the_holder():
+def test_a_port_in_use_is_refused_with_the_process():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         code, output = site(jupyterhub_port=port)
@@ -111,7 +111,7 @@ def test_a_port_that_somebody_else_holds_is_refused_with_the_holder():
 
 
 def test_another_operating_system_is_refused(hub_image, tmp_path):
-    """A container that says it is Alpine; it has a Python, and that is all that Ansible needs."""
+    """The host is a container that claims to be Alpine; Ansible only needs its Python."""
     name = f"{NAME}-alpine"
     container = docker.from_env().containers.run(
         hub_image("5.5.4"),
