@@ -66,9 +66,9 @@ options:
     type: bool
     default: true
   undeclared_admins:
-    description: What to do with administrators who are not declared. V(keep) only reports them.
+    description: What to do with administrators who are not declared. V(keep) reports them, V(ignore) does not.
     type: str
-    choices: [keep, demote]
+    choices: [keep, demote, ignore]
     default: keep
 attributes:
   check_mode:
@@ -97,7 +97,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 messages:
-  description: One message for each changed user.
+  description: One message for each changed user, and one for undeclared administrators.
   type: list
   elements: str
   returned: success
@@ -138,7 +138,7 @@ ARGUMENT_SPEC = {
     "users": {"type": "list", "elements": "dict", "required": True, "options": USER_SPEC},
     "native": {"type": "bool", "default": True},
     "create": {"type": "bool", "default": True},
-    "undeclared_admins": {"type": "str", "choices": ["keep", "demote"], "default": "keep"},
+    "undeclared_admins": {"type": "str", "choices": ["keep", "demote", "ignore"], "default": "keep"},
 }
 
 
@@ -174,14 +174,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     changes = plan.plan(declared, seen, known, params["native"])
     plan.refuse_removal(changes)
     others = plan.undeclared_admins(declared, seen, known)
-    if params["undeclared_admins"] == "demote":
+    policy = params["undeclared_admins"]
+    if policy == "demote":
         changes += plan.demotions(others)
         others = []
     if changes and not module.check_mode:
         sync.apply(accounts, api, changes, seen)
     return {
         "changed": bool(changes),
-        "messages": plan.messages(changes),
+        "messages": plan.messages(changes, others if policy == "keep" else []),
         "undeclared_admins": others,
         "diff": plan.diff(changes, seen, known),
     }

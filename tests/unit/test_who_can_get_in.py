@@ -80,7 +80,7 @@ TESTS = {
     ],
     "no administrator any more": ["users/test_sync.py::test_demotion_really_demotes"],
     "deleting the user": [
-        "users/test_delete.py::test_bob_is_deleted_and_kept_in_an_archive",
+        "users/test_delete.py::test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty",
         "hub_image/test_oauth.py::test_who_leaves_keeps_the_session_until_an_admin_deletes_the_user",
     ],
 }

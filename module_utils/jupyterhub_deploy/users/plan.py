@@ -190,9 +190,15 @@ def demotions(names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def messages(changes: list[dict[str, Any]]) -> list[str]:
-    """Return one line for each changed user."""
-    return [f"{change['name']}: {', '.join(change['done'])}" for change in changes]
+def messages(changes: list[dict[str, Any]], others: list[str]) -> list[str]:
+    """Return one line for each changed user, and one for administrators who are not declared."""
+    lines = [f"{change['name']}: {', '.join(change['done'])}" for change in changes]
+    if others:
+        lines.append(
+            f"not declared, but administrator: {', '.join(others)}; add them to jupyterhub_users or to the admin_users "
+            "of an authenticator, or set jupyterhub_undeclared_admins to demote"
+        )
+    return lines
 
 
 def diff(changes: list[dict[str, Any]], seen: dict[str, Any], at_hub: dict[str, User]) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_github_alone_has_administrators_of_its_own_and_demotes_them(site: Local
 
     alone["jupyterhub_github_admin_users"] = ["alice"]
     told = " ".join(site.run(**alone).output.split())
-    assert "carol: administrator, but neither declared in jupyterhub_users nor among the admin_users of a way" in told
+    assert "not declared, but administrator: carol; add them to jupyterhub_users" in told
     users = [{"name": "dave", "groups": ["x"]}]
     demoting = {**alone, "jupyterhub_undeclared_admins": "demote", "jupyterhub_users": users}
     told = " ".join(site.run(**demoting).output.split())

@@ -1,13 +1,15 @@
-"""A user deleted from a real hub, and somebody else who takes the name. The tests run in the order of the file."""
+"""Users deleted from a real hub, and new users of the same name."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
 
 import jupyterhub_backup
@@ -19,43 +21,60 @@ from support.modules import ModuleError, run
 from support.notebook_run import NOTEBOOK, run_notebook
 
 NAME = "jhd-test-leave"
-VOLUME = f"{NAME}-user-bob"
 PASSWORD = "a-long-enough-passphrase-of-the-test"
+_serial = itertools.count(1)
+
+
+def fresh(name: str) -> str:
+    """Return a name that no other test uses."""
+    return f"{name}{next(_serial)}"
+
+
+def volume_of(user: str) -> str:
+    return f"{NAME}-user-{user}"
 
 
 class Hub:
-    """The hub, and those who are signed in."""
+    """A hub, its users and their backups."""
 
     def __init__(self, site: LocalSite) -> None:
         self.site = site
         self.backups = Path("/var/backups", NAME)
-        self.user_arguments = {
-            "name": NAME,
-            "user": "bob",
-            "directory": str(self.backups),
-            "token_file": f"/etc/{NAME}/secrets/api_token",
-        }
 
-    def join(self, name: str) -> HubSession:
+    def join(self, name: str, password: str = PASSWORD) -> HubSession:
+        """Sign up and sign in."""
         session = HubSession(self.site.url)
-        session.sign_up(name, PASSWORD)
-        assert session.sign_in(name, PASSWORD)
+        session.sign_up(name, password)
+        assert session.sign_in(name, password)
         return session
 
-    def user(self, state: str, **more: Any) -> dict[str, Any]:
-        return run(jupyterhub_user, **{**self.user_arguments, "state": state, **more})
+    def join_with_notebook(self, name: str) -> HubSession:
+        """Sign up, sign in, start a server and save a notebook."""
+        session = self.join(name)
+        session.spawn(name)
+        session.contents("PUT", name, "answer.ipynb", json={"type": "notebook", "content": NOTEBOOK})
+        return session
 
-    def back_up(self) -> None:
-        volumes: dict[str, Any] = {"volumes": [VOLUME], "hub_state": False}
+    def user(self, name: str, state: str) -> dict[str, Any]:
+        """Run the module ``jupyterhub_user``."""
+        token_file = f"/etc/{NAME}/secrets/api_token"
+        return run(
+            jupyterhub_user, name=NAME, user=name, state=state, directory=str(self.backups), token_file=token_file
+        )
+
+    def back_up(self, name: str) -> None:
+        volumes: dict[str, Any] = {"volumes": [volume_of(name)], "hub_state": False}
         run(jupyterhub_backup, name=NAME, directory=str(self.backups), config_dir=f"/etc/{NAME}", **volumes)
 
-    def volumes(self) -> list[str]:
-        return sorted(str(one.name) for one in self.site.engine.volumes.list() if str(one.name).startswith(NAME))
+    def has_volume(self, name: str) -> bool:
+        return volume_of(name) in [volume.name for volume in self.site.engine.volumes.list()]
+
+    def archives(self, name: str) -> list[Path]:
+        return list((self.backups / "deleted").glob(f"{volume_of(name)}-*"))
 
 
 @pytest.fixture(scope="module")
 def hub(built_images: Callable[[str], dict[str, Any]]) -> Iterator[Hub]:
-    """A hub on which bob has a notebook, and works."""
     built_images("5.5.4")
     site = LocalSite(NAME)
     site.destroy()
@@ -66,109 +85,121 @@ def hub(built_images: Callable[[str], dict[str, Any]]) -> Iterator[Hub]:
         site.destroy()
 
 
-@pytest.fixture(scope="module")
-def bob(hub: Hub) -> HubSession:
-    session = hub.join("bob")
-    session.spawn("bob")
-    session.contents("PUT", "bob", "answer.ipynb", json={"type": "notebook", "content": NOTEBOOK})
-    return session
+def test_a_volume_that_is_in_use_or_not_backed_up_is_not_removed(hub: Hub) -> None:
+    name = fresh("bob")
+    volume, engine = volume_of(name), hub.site.engine
+    hub.join(name).spawn(name)
+    with pytest.raises(
+        ModuleError, match=f"volume {volume} is in use by container {NAME}-jupyter-{name}; nothing of {name}"
+    ):
+        hub.user(name, "absent")
+    stopped = hub.user(name, "stopped")
+    assert (stopped["servers"], stopped["volumes"]) == ([""], [volume])
+    with pytest.raises(ModuleError, match=f"has all that is in volume {volume} now; nothing of {name} was deleted"):
+        hub.user(name, "absent")
+    hub.back_up(name)
+
+    # A container may have the volume's directory without Docker knowing that it is a volume.
+    directory = engine.volumes.get(volume).attrs["Mountpoint"]
+    image = hub.site.container()["Config"]["Image"]
+    other = engine.containers.run(
+        image, ["sleep", "600"], name=f"{NAME}-other", volumes={directory: {"bind": "/data"}}, detach=True
+    )
+    try:
+        for state in ("absent", "stopped"):
+            with pytest.raises(ModuleError, match=f"volume {volume} is in use by container {NAME}-other; nothing of"):
+                hub.user(name, state)
+    finally:
+        other.remove(force=True)
+    assert hub.has_volume(name)
 
 
-def test_a_volume_that_is_in_use_or_not_backed_up_is_not_removed(hub: Hub, bob: HubSession) -> None:
-    with pytest.raises(ModuleError, match=f"volume {VOLUME} is in use by container {NAME}-jupyter-bob; nothing of bob"):
-        hub.user("absent")
-    stopped = hub.user("stopped")
-    assert (stopped["servers"], stopped["volumes"]) == ([""], [VOLUME])
-    with pytest.raises(ModuleError, match=f"has all that is in volume {VOLUME} now; nothing of bob was deleted"):
-        hub.user("absent")
-    assert VOLUME in hub.volumes()
-    bob.spawn("bob")
+def test_check_mode_reports_what_would_be_deleted(hub: Hub) -> None:
+    name = fresh("bob")
+    session = hub.join(name)
+    session.spawn(name)
+    output = hub.site.run("-e", f"user={name}", playbook="delete_user.yml", check=True).output
+
+    assert f"user {name} would be deleted, with volume {volume_of(name)}" in " ".join(output.split())
+    assert session.me() is not None
+    assert hub.has_volume(name)
 
 
-def test_check_mode_says_what_would_be_done(hub: Hub, bob: HubSession) -> None:
-    said = hub.site.run("-e", "user=bob", playbook="playbooks/delete_user.yml", check=True)
+def test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty(hub: Hub) -> None:
+    name, restored = fresh("bob"), fresh("robert")
+    session = hub.join_with_notebook(name)
+    output = hub.site.run("-e", f"user={name}", playbook="delete_user.yml").output
 
-    assert f"user bob would be deleted, with volume {VOLUME}" in " ".join(said.output.split())
-    assert bob.me() is not None
-    assert VOLUME in hub.volumes()
+    assert f"user {name} was deleted, with volume {volume_of(name)}" in " ".join(output.split())
+    assert session.me() is None
+    assert not HubSession(hub.site.url).sign_in(name, PASSWORD)
+    assert not hub.has_volume(name)
+    assert [container for container in hub.site.containers() if name in container] == []
+    (archive,) = hub.archives(name)
+    assert not (hub.backups / volume_of(name)).exists()
 
-
-def test_bob_is_deleted_and_kept_in_an_archive(hub: Hub, bob: HubSession) -> None:
-    said = hub.site.run("-e", "user=bob", playbook="playbooks/delete_user.yml")
-
-    assert f"user bob was deleted, with volume {VOLUME}" in " ".join(said.output.split())
-    assert bob.me() is None
-    assert not HubSession(hub.site.url).sign_in("bob", PASSWORD)
-    assert hub.volumes() == [f"{NAME}-data"]
-    assert [name for name in hub.site.containers() if "bob" in name] == []
-    (archive,) = (hub.backups / "deleted").iterdir()
-    assert archive.name.startswith(f"{VOLUME}-")
-    assert sorted(path.name for path in hub.backups.iterdir() if not path.name.startswith(".")) == ["deleted"]
-    # There is nothing left to do, or to be restored by the name alone.
-    again = hub.site.run("-e", "user=bob", playbook="playbooks/delete_user.yml")
+    # Nothing is left to delete, or to restore by the name.
+    again = hub.site.run("-e", f"user={name}", playbook="delete_user.yml")
     assert again.recap["changed"] == 0
-    assert "has no user bob" in again.output
-    with pytest.raises(ModuleError, match="there is no backup of user bob"):
-        run(jupyterhub_restore, name=NAME, directory=str(hub.backups), state="restored", users=["bob"])
+    assert f"has no user {name}" in " ".join(again.output.split())
+    with pytest.raises(ModuleError, match=f"there is no backup of user {name}"):
+        run(jupyterhub_restore, name=NAME, directory=str(hub.backups), state="restored", users=[name])
 
-
-def test_a_namesake_starts_empty(hub: Hub, bob: HubSession) -> None:
-    namesake = hub.join("bob")
-    namesake.spawn("bob")
+    namesake = hub.join(name)
+    namesake.spawn(name)
     with pytest.raises(requests.HTTPError, match="404"):
-        namesake.contents("GET", "bob", "answer.ipynb")
-    namesake.contents("PUT", "bob", "mine.txt", json={"type": "file", "format": "text", "content": "new"})
-    namesake.stop("bob")
-    assert bob.me() is None
+        namesake.contents("GET", name, "answer.ipynb")
+    namesake.stop(name)
+    assert session.me() is None
 
-
-def test_the_archive_is_restored_to_another_name_and_runs(hub: Hub) -> None:
-    (archive,) = (hub.backups / "deleted").iterdir()
-    arguments = ["-e", "user=bob", "-e", "to_user=robert", "-e", f"jupyterhub_backup_dir={archive}"]
+    arguments = ["-e", f"user={name}", "-e", f"to_user={restored}", "-e", f"jupyterhub_backup_dir={archive}"]
     hub.site.run(*arguments, playbook="restore.yml")
-    robert = hub.join("robert")
-
-    assert run_notebook(robert, "robert", "answer.ipynb") == "42"
-    robert.stop("robert")
+    other = hub.join(restored)
+    assert run_notebook(other, restored, "answer.ipynb") == "42"
+    other.stop(restored)
 
 
 class Killed(BaseException):
-    """What a SIGKILL is to the code that it ends."""
+    """Ends the code as a SIGKILL would."""
 
 
 @pytest.mark.parametrize("step", ["remove_volume", "archive_backups", "delete_at_hub"])
-def test_killed_after_any_step_the_next_run_ends_it(hub: Hub, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The namesake goes now. Each run does one thing more before it is killed.
-    if step == "remove_volume":
-        hub.back_up()
+def test_the_next_run_finishes_one_that_was_killed(hub: Hub, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = fresh("bob")
+    hub.join(name)
+    volume = hub.site.engine.volumes.create(volume_of(name), labels={LABEL_HUB: NAME, LABEL_USER: name})
+    Path(volume.attrs["Mountpoint"], "answer.txt").write_text("42\n", encoding="utf-8")
+    hub.user(name, "stopped")
+    hub.back_up(name)
     done = getattr(Removal, step)
 
     def killed(*arguments: Any) -> None:
         done(*arguments)
         raise Killed
 
-    monkeypatch.setattr(Removal, step, killed)
-    with pytest.raises(Killed):
-        hub.user("absent")
-    assert VOLUME not in hub.volumes()
-    # As long as anything is left, nobody can have the name.
-    free = step == "delete_at_hub"
-    session = HubSession(hub.site.url)
-    session.sign_up("bob", f"{PASSWORD}-2")
-    assert session.sign_in("bob", f"{PASSWORD}-2") is free
-    if free:
-        assert len(list((hub.backups / "deleted").iterdir())) == 2
-        assert not (hub.backups / VOLUME).exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(Removal, step, killed)
+        with pytest.raises(Killed):
+            hub.user(name, "absent")
+    assert not hub.has_volume(name)
+    # While anything is left, nobody can get the name.
+    if step != "delete_at_hub":
+        assert "is taken" in HubSession(hub.site.url).sign_up(name, f"{PASSWORD}-2").text
+    assert hub.user(name, "absent")["changed"] is (step != "delete_at_hub")
+    assert len(hub.archives(name)) == 1
+    assert not (hub.backups / volume_of(name)).exists()
+    hub.join(name, f"{PASSWORD}-2")
 
 
-def test_who_signed_up_and_never_came_is_deleted(hub: Hub) -> None:
-    HubSession(hub.site.url).sign_up("zoe", PASSWORD)
+def test_a_user_who_signed_up_and_never_signed_in_is_deleted(hub: Hub) -> None:
+    name = fresh("zoe")
+    HubSession(hub.site.url).sign_up(name, PASSWORD)
 
-    assert hub.user("absent", user="zoe")["messages"] == ["user zoe was deleted, with no volumes"]
-    assert hub.user("absent", user="zoe")["changed"] is False
-    assert not HubSession(hub.site.url).sign_in("zoe", PASSWORD)
+    assert hub.user(name, "absent")["messages"] == [f"user {name} was deleted, with no volumes"]
+    assert hub.user(name, "absent")["changed"] is False
+    assert not HubSession(hub.site.url).sign_in(name, PASSWORD)
 
 
-def test_the_admin_of_the_deployment_stays(hub: Hub) -> None:
+def test_the_admin_of_the_deployment_cannot_be_deleted(hub: Hub) -> None:
     with pytest.raises(ModuleError, match=f"admin is the administrator that hub {NAME} creates at each start"):
-        hub.user("absent", user="admin")
+        hub.user("admin", "absent")

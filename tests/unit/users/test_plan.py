@@ -86,7 +86,7 @@ def test_a_user_who_is_as_declared_needs_nothing() -> None:
 )
 def test_each_change_has_a_message(declared, account, known, message) -> None:
     found = todo(declared, account, known)
-    assert plan.messages([found]) == [f"alice: {message}"]
+    assert plan.messages([found], []) == [f"alice: {message}"]
 
 
 def test_what_is_not_given_is_left_as_it_is() -> None:
@@ -158,6 +158,9 @@ def test_who_is_promoted_by_the_configuration_cannot_be_declared_none() -> None:
 def test_undeclared_administrators_are_found() -> None:
     at_hub = {"admin": hub_user(True), "alice": hub_user(True), "zoe": hub_user(True), "bob": hub_user()}
     assert plan.undeclared_admins([user()], seen(), at_hub) == ["zoe"]
+    assert plan.messages([], ["zoe"])[0].startswith(
+        "not declared, but administrator: zoe; add them to jupyterhub_users"
+    )
     (found,) = plan.demotions(["zoe"])
     assert (found["name"], found["admin"], found["account"]) == ("zoe", False, None)
 
@@ -198,7 +201,7 @@ def test_done_once_there_is_nothing_left_and_nobody_else_was_touched(declared, k
         return
     todos = plan.plan(users, looked, known, native=True)
     assert {one["name"] for one in todos} <= {one["name"] for one in declared}
-    assert SECRET not in str(plan.diff(todos, looked, known)) + str(plan.messages(todos))
+    assert SECRET not in str(plan.diff(todos, looked, known)) + str(plan.messages(todos, []))
     after, accounts_after = done(todos, known, accounts)
     assert plan.plan(users, {**looked, "accounts": accounts_after}, after, native=True) == []
     for one in users:
