@@ -118,7 +118,7 @@ def test_check_mode_reports_what_would_be_deleted(hub: Hub) -> None:
     name = fresh("bob")
     session = hub.join(name)
     session.spawn(name)
-    output = hub.site.run("-e", f"user={name}", playbook="delete_user.yml", check=True).output
+    output = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml", check=True).output
 
     assert f"user {name} would be deleted, with volume {volume_of(name)}" in " ".join(output.split())
     assert session.me() is not None
@@ -128,7 +128,7 @@ def test_check_mode_reports_what_would_be_deleted(hub: Hub) -> None:
 def test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty(hub: Hub) -> None:
     name, restored = fresh("bob"), fresh("robert")
     session = hub.join_with_notebook(name)
-    output = hub.site.run("-e", f"user={name}", playbook="delete_user.yml").output
+    output = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml").output
 
     assert f"user {name} was deleted, with volume {volume_of(name)}" in " ".join(output.split())
     assert session.me() is None
@@ -139,7 +139,7 @@ def test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty(h
     assert not (hub.backups / volume_of(name)).exists()
 
     # Nothing is left to delete, or to restore by the name.
-    again = hub.site.run("-e", f"user={name}", playbook="delete_user.yml")
+    again = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml")
     assert again.recap["changed"] == 0
     assert f"has no user {name}" in " ".join(again.output.split())
     with pytest.raises(ModuleError, match=f"there is no backup of user {name}"):
