@@ -1,4 +1,4 @@
-"""One login page with several ways to sign in, in a real browser: a password, GitHub, GitLab, and another hub."""
+"""One login page for passwords, GitHub, GitLab and another hub, in a real browser."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ VERSIONS = ["5.5.4", "6.1.1"]
 
 
 class Place(NamedTuple):
-    """A hub where alice may come in by GitHub and GitLab, and bob may not; a GitLab that does not answer; and another
-    hub by which yan may come in, and yvo may not."""
+    """A hub where alice can sign in with GitHub and GitLab, and bob cannot; with a GitLab that does not answer, and
+    with another hub, where yan can sign in, and yvo cannot."""
 
     hub: HubContainer
     provider: OAuthProvider
@@ -39,7 +39,7 @@ def place(
 ) -> Iterator[Place]:
     image = hub_image(request.param)
     provider = provider_of()
-    # Cookies do not tell ports apart, so a person's two hubs need two addresses.
+    # Cookies do not depend on the port, so two hubs in one browser need two addresses.
     here = f"127.0.0.1:{free_port()}"
     other = hub_of(
         image, tmp_path_factory.mktemp("other"), provider, authenticators=["native"],
@@ -76,8 +76,8 @@ def place(
         provider.stop()
 
 
-def go_by(person: Page, place: Place, label: str, who: str) -> None:
-    """Press a button of the login page and say at the provider who one is."""
+def sign_in_with(person: Page, place: Place, label: str, who: str) -> None:
+    """Press a button of the login page and sign in at the provider."""
     person.goto(f"{place.url}/hub/login?next=%2Fhub%2Fhome")
     person.get_by_role("button", name=f"Sign in with {label}").click()
     expect(person.get_by_text("Who are you?")).to_be_visible()
@@ -85,8 +85,8 @@ def go_by(person: Page, place: Place, label: str, who: str) -> None:
     person.wait_for_load_state()
 
 
-def is_nobody_here(person: Page, place: Place) -> None:
-    """The page says so once, and leads back to where one can sign in."""
+def is_not_signed_in(person: Page, place: Place) -> None:
+    """Check that the page shows one error and a link back to the login page."""
     expect(person.locator("h1")).to_have_text("You are not signed in")
     expect(person.locator(".error p")).to_have_count(1)
     person.get_by_role("button", name="Back to the sign-in page").click()
@@ -96,8 +96,8 @@ def is_nobody_here(person: Page, place: Place) -> None:
 
 
 @pytest.mark.parametrize(("label", "name"), [("GitHub", "github:alice"), ("GitLab", "gitlab:alice")])
-def test_somebody_signs_in_at_a_provider(place: Place, person: Page, label: str, name: str) -> None:
-    go_by(person, place, label, "alice")
+def test_a_user_signs_in_at_a_provider(place: Place, person: Page, label: str, name: str) -> None:
+    sign_in_with(person, place, label, "alice")
 
     expect(person).to_have_url(f"{place.url}/hub/home")
     expect(person.locator(".navbar")).to_contain_text(name)
@@ -105,20 +105,20 @@ def test_somebody_signs_in_at_a_provider(place: Place, person: Page, label: str,
 
 
 @pytest.mark.parametrize("label", ["GitHub", "GitLab"])
-def test_somebody_who_may_not_come_in_reads_why(place: Place, person: Page, label: str, screenshots: Path) -> None:
-    go_by(person, place, label, "bob")
+def test_a_user_who_is_not_allowed_sees_why(place: Place, person: Page, label: str, screenshots: Path) -> None:
+    sign_in_with(person, place, label, "bob")
 
     expect(person.locator("body")).to_contain_text(f"{label} knows you, but this hub does not let you in.")
     person.screenshot(path=screenshots / "sign-in-refused.png")
-    assert place.hub.said(f"User '{label.lower()}:bob' not allowed.")
-    is_nobody_here(person, place)
+    assert place.hub.logged(f"User '{label.lower()}:bob' not allowed.")
+    is_not_signed_in(person, place)
 
 
 @pytest.mark.parametrize("label", ["GitHub", "GitLab"])
-def test_a_code_that_is_too_old(place: Place, person: Page, label: str, screenshots: Path) -> None:
+def test_an_expired_code(place: Place, person: Page, label: str, screenshots: Path) -> None:
     place.provider.codes_expire = True
     try:
-        go_by(person, place, label, "alice")
+        sign_in_with(person, place, label, "alice")
     finally:
         place.provider.codes_expire = False
 
@@ -126,15 +126,15 @@ def test_a_code_that_is_too_old(place: Place, person: Page, label: str, screensh
         f"Signing in with {label} took too long, or was done twice. Please sign in again."
     )
     person.screenshot(path=screenshots / "sign-in-expired.png")
-    assert place.hub.said(f"{label}: the code was too old, or used before")
-    is_nobody_here(person, place)
+    assert place.hub.logged(f"{label}: the code was too old, or used before")
+    is_not_signed_in(person, place)
 
 
 @pytest.mark.parametrize("label", ["GitHub", "GitLab"])
-def test_a_secret_that_the_provider_does_not_know(place: Place, person: Page, label: str, screenshots: Path) -> None:
+def test_a_wrong_client_secret(place: Place, person: Page, label: str, screenshots: Path) -> None:
     right, place.provider.client_secret = place.provider.client_secret, "another"
     try:
-        go_by(person, place, label, "alice")
+        sign_in_with(person, place, label, "alice")
     finally:
         place.provider.client_secret = right
 
@@ -142,24 +142,24 @@ def test_a_secret_that_the_provider_does_not_know(place: Place, person: Page, la
         f"{label} does not accept this hub. Please tell the administrator of this hub."
     )
     person.screenshot(path=screenshots / "sign-in-wrong-secret.png")
-    assert place.hub.said(f"{label} refused this hub's client id or secret")
-    is_nobody_here(person, place)
+    assert place.hub.logged(f"{label} refused this hub's client id or secret")
+    is_not_signed_in(person, place)
 
 
 def test_a_provider_that_does_not_answer(place: Place, person: Page, screenshots: Path) -> None:
-    go_by(person, place, "the old GitLab", "alice")
+    sign_in_with(person, place, "the old GitLab", "alice")
 
     expect(person.locator("body")).to_contain_text(
         "the old GitLab does not answer at the moment. Please try again later, or tell the administrator."
     )
     person.screenshot(path=screenshots / "sign-in-down.png")
-    assert place.hub.said("the old GitLab cannot be asked at http://127.0.0.1:9/oauth/token")
-    is_nobody_here(person, place)
+    assert place.hub.logged("the old GitLab cannot be asked at http://127.0.0.1:9/oauth/token")
+    is_not_signed_in(person, place)
 
 
 @pytest.mark.parametrize("name", ["yan", "yvo"])
-def test_another_hub_says_who_one_is(place: Place, person: Page, name: str) -> None:
-    """An OAuth provider that nobody here wrote."""
+def test_another_hub_is_the_provider(place: Place, person: Page, name: str) -> None:
+    """With a provider that is not part of these tests."""
     person.goto(f"{place.url}/hub/login?next=%2Fhub%2Fhome")
     person.get_by_role("button", name="Sign in with the campus hub").click()
     expect(person).to_have_url(re.compile(r"^(?!http://127\.0\.0\.1)"))
@@ -173,13 +173,13 @@ def test_another_hub_says_who_one_is(place: Place, person: Page, name: str) -> N
         expect(person.locator(".navbar")).to_contain_text("campus:yan")
     else:
         expect(person.locator("body")).to_contain_text("the campus hub knows you, but this hub does not let you in.")
-        is_nobody_here(person, place)
+        is_not_signed_in(person, place)
 
 
 def test_a_password_on_the_same_page(place: Place, person: Page, screenshots: Path) -> None:
     person.goto(f"{place.url}/hub/login?next=%2Fhub%2Fhome")
     person.locator("#username_input").wait_for()
-    # The picture for the documentation is of a hub behind TLS, whose page has no warning, and without our odd ways.
+    # The picture for the documentation shows a hub with TLS, which has no warning, and only GitHub and GitLab.
     person.evaluate("document.getElementById('insecure-login-warning').remove()")
     person.evaluate("document.querySelectorAll('.other-ways a').forEach((a, i) => i < 2 || a.remove())")
     person.screenshot(path=screenshots / "sign-in-several.png")

@@ -1,4 +1,4 @@
-"""What a person does on the hub's pages, in the words of the person. No assertions beyond "the page came"."""
+"""What a user does on the hub's pages, without assertions other than that the page opens."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import NamedTuple
 from playwright.sync_api import Page, expect
 
 SPAWN_TIMEOUT_MS = 180_000
-"""The hub's own start_timeout: a server that is not there by then has failed."""
+"""The hub's start_timeout: a server that is not ready by then has failed."""
 
 KERNEL_TIMEOUT_MS = 90_000
 
 
 class Site(NamedTuple):
-    """The hub under test: where it is (no trailing slash) and its admin's credentials."""
+    """The hub under test: its URL without a trailing slash, and its admin's credentials."""
 
     url: str
     admin: str
@@ -21,7 +21,7 @@ class Site(NamedTuple):
 
 
 class HubPages:
-    """The hub as one browser window sees it.
+    """The hub in one browser window.
 
     Args:
         page: the window.
@@ -44,9 +44,9 @@ class HubPages:
         return " ".join(alert.inner_text().split())
 
     def sign_in(self, name: str, password: str, then: str = "home") -> None:
-        """Fill in and send the login form; the caller looks at what came.
+        """Fill in and send the login form; the caller checks the page that opens.
 
-        Without ``then``, the page of the hub to go to, JupyterHub would start the person's server at once.
+        Without ``then``, the page of the hub to open next, JupyterHub would start the user's server at once.
         """
         self.page.goto(f"{self.url}/hub/login?next=%2Fhub%2F{then}")
         self.page.fill("#username_input", name)
@@ -55,20 +55,20 @@ class HubPages:
         self.page.wait_for_load_state()
 
     def login_error(self) -> str:
-        """Return the text with which the login page turned somebody away ('' if it did not)."""
+        """Return the error on the login page, empty without one."""
         error = self.page.locator(".login_error")
         return error.inner_text().strip() if error.count() else ""
 
     def home(self) -> None:
         """Open the hub's home page, where servers are started and stopped.
 
-        Its buttons do nothing before the page's scripts have come, hence the wait for a quiet network.
+        Its buttons do nothing before the page's scripts have loaded, hence the wait for an idle network.
         """
         self.page.goto(f"{self.url}/hub/home", wait_until="networkidle")
         self.page.locator("#start").wait_for()
 
     def start_server(self) -> None:
-        """Start the person's server from the home page and wait until JupyterLab shows its launcher or files."""
+        """Start the user's server on the home page and wait until JupyterLab shows its launcher or files."""
         self.home()
         self.page.click("#start")
         self.wait_for_lab()
@@ -79,10 +79,10 @@ class HubPages:
         self.page.locator("#jp-main-dock-panel").wait_for(timeout=SPAWN_TIMEOUT_MS)
 
     def stop_server(self) -> None:
-        """Stop the person's server from the home page and wait until the hub says that it is gone."""
+        """Stop the user's server on the home page and wait until the page shows that it has stopped."""
         self.home()
         self.page.click("#stop")
-        # The button disappears when the stop was asked for, and the page offers a start again when it is done.
+        # The button disappears at once, and the page offers a start again when the server has stopped.
         expect(self.page.locator("#stop")).to_be_hidden(timeout=SPAWN_TIMEOUT_MS)
         expect(self.page.locator("#start")).to_be_enabled(timeout=SPAWN_TIMEOUT_MS)
 
@@ -95,17 +95,17 @@ class HubPages:
         self.wait_for_kernel()
 
     def wait_for_kernel(self) -> None:
-        """Wait until the status bar says that the open notebook's kernel is idle.
+        """Wait until the status bar shows that the open notebook's kernel is idle.
 
-        The toolbar's indicator says "idle" before there is a kernel; the status bar does not.
+        The toolbar shows "idle" before there is a kernel; the status bar does not.
         """
         self.page.locator("#jp-main-statusbar :text('| Idle')").wait_for(timeout=KERNEL_TIMEOUT_MS)
 
     def run_cell(self, code: str) -> str:
         """Type code into the first cell, run it and return what it printed.
 
-        JupyterLab drops a request to run that comes while the kernel is still connecting (the cell keeps its
-        empty "[ ]:"), so that a quick person presses the keys again; so does this.
+        JupyterLab drops a request to run while the kernel is still connecting (the cell keeps its empty "[ ]:"), so the
+        keys are pressed again.
         """
         cell = self.page.locator(".jp-Notebook .jp-Cell").first
         cell.locator(".cm-content").click()
@@ -122,13 +122,13 @@ class HubPages:
         return self.first_output()
 
     def first_output(self) -> str:
-        """Return the text of the first output in the open notebook, waiting for it."""
+        """Wait for the first output in the open notebook and return its text."""
         output = self.page.locator(".jp-Notebook .jp-OutputArea-output").first
         output.wait_for(timeout=KERNEL_TIMEOUT_MS)
         return output.inner_text().strip()
 
     def save_as(self, file_name: str) -> None:
-        """Save the open notebook under a name; JupyterLab asks for one at the first save."""
+        """Save the open notebook under a name; JupyterLab asks for it at the first save."""
         self.page.keyboard.press("Control+s")
         dialog = self.page.locator(".jp-Dialog")
         dialog.locator("input[type=text]").fill(file_name)
@@ -141,7 +141,7 @@ class HubPages:
         self.page.locator(f".jp-DirListing-item:has-text('{file_name}')").dblclick()
 
     def decline_news(self) -> None:
-        """Answer no to JupyterLab's question about news, where it asks (it covers a corner of the picture)."""
+        """Answer no if JupyterLab asks about news, which covers a corner of the picture."""
         question = self.page.locator(".Toastify__toast", has_text="Jupyter news")
         if question.count():
             question.get_by_role("button", name="No", exact=True).click()

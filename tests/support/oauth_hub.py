@@ -1,4 +1,4 @@
-"""A hub that signs people in as role ``jupyterhub`` makes of an operator's settings, with GitHub and GitLab for it."""
+"""A hub with the settings that role ``jupyterhub`` makes of an operator's, and a GitHub and GitLab for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.oauth_provider import CLIENT_ID, OAuthProvider, Person
 from support.ports import free_port
 from support.signin_hub import HUB, NO_PROXY, SERVERS_INSIDE, Browser, HubContainer, names_of, write_config
 
-NOTHING: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "authenticators": ["native"],
     "public_url": "",
     "hub_extra_requirements": [],
@@ -36,7 +36,7 @@ NOTHING: dict[str, Any] = {
 
 
 OTHER_SECRET = secrets.token_hex(32)
-#: For a hub that is the OAuth provider of another one, at the address that takes the place of ADDRESS.
+#: For a hub that is the OAuth provider of another one, whose address replaces ADDRESS.
 OAUTH_CLIENT = f"""
 c.JupyterHub.services.append({{
     "name": "other", "oauth_client_id": "service-other", "api_token": "{OTHER_SECRET}", "oauth_no_confirm": True,
@@ -47,14 +47,14 @@ c.JupyterHub.load_roles.append({{"name": "user", "scopes": ["self", "access:serv
 
 
 def free_address() -> tuple[str, str]:
-    """Return an address of this machine that a hub in a container and its peers can both reach, with a free port."""
+    """Return an address of this machine that containers can reach, without and with a free port."""
     bridge = docker.from_env().networks.get("bridge").attrs["IPAM"]["Config"][0]
     gateway = str(bridge.get("Gateway") or bridge["Subnet"].rsplit(".", 1)[0] + ".1")
     return gateway, f"{gateway}:{free_port(gateway)}"
 
 
 def provider_of(callback: str = "") -> OAuthProvider:
-    """Return a provider with people of all kinds, where hubs in containers can reach it."""
+    """Return a provider with users of all kinds, which hubs in containers can reach."""
     made = OAuthProvider(free_address()[0], callback)
     made.people = {
         "alice": Person(1, {"course", "staff:teachers", "faculty/lab"}),
@@ -64,7 +64,7 @@ def provider_of(callback: str = "") -> OAuthProvider:
         "dave": Person(5, projects={"77": 20}),
         "octocat": Person(6),
         "erna": Person(7, {"course"}),
-        "frida": Person(8, {"staff", "faculty"}),  # of neither team nor subgroup by name
+        "frida": Person(8, {"staff", "faculty"}),  # in the organisation and group, not in team or subgroup
     }
     return made
 
@@ -72,13 +72,13 @@ def provider_of(callback: str = "") -> OAuthProvider:
 def hub_of(
     image: str, directory: Path, provider: OAuthProvider, extra: str = "", socket: bool = False, **settings: Any
 ) -> HubContainer:
-    """Return a hub, not started, that the role would make of `settings` (see `settle`)."""
+    """Return a hub with `settings` (see `configure`), not started."""
     address = urlsplit(settings.get("public_url", "")).netloc or free_address()[1]
-    settle(directory, provider, extra, **{**settings, "public_url": f"http://{address}/"})
+    configure(directory, provider, extra, **{**settings, "public_url": f"http://{address}/"})
     return HubContainer(image, directory, address=address, socket=socket)
 
 
-def settle(
+def configure(
     directory: Path,
     provider: OAuthProvider,
     extra: str = "",
@@ -87,9 +87,9 @@ def settle(
     name: str = HUB,
     **settings: Any,
 ) -> None:
-    """Write what a hub reads when it starts, as the role would make it of `settings`; `extra` has the last word."""
+    """Write a hub's configuration as the role would for `settings`, with `extra` at its end."""
     settings = {
-        **NOTHING, "github_url": provider.url, "gitlab_url": provider.url,
+        **DEFAULTS, "github_url": provider.url, "gitlab_url": provider.url,
         "github_client_secret": provider.client_secret, "gitlab_client_secret": provider.client_secret, **settings,
     }  # fmt: skip
     assert jupyterhub_signin.problems(settings) == []
@@ -106,16 +106,16 @@ def settle(
 
 
 class Visitor(Browser):
-    """A browser that also goes to the provider."""
+    """A browser that also visits the provider."""
 
     def to_provider(self, way: str) -> str:
-        """Press the button; return where the hub sends the person."""
+        """Press the button; return the URL to which the hub redirects."""
         answer = self.get(f"{way}oauth_login?next=%2Fhub%2Fhome", allow_redirects=False)
         assert answer.status_code == 302, answer.text
         return str(answer.headers["Location"])
 
     def back_from(self, provider_url: str, who: str) -> str:
-        """Say at the provider who one is; return where it sends the person."""
+        """Sign in at the provider; return the URL to which it redirects."""
         answer = self.session.get(f"{provider_url}&as={who}", allow_redirects=False, timeout=20)
         assert answer.status_code == 302, answer.text
         return str(answer.headers["Location"])
@@ -131,6 +131,6 @@ class Visitor(Browser):
         return self.session.request(method, f"{self.hub.url}api/{path}", headers=headers, timeout=30, **options)
 
     def name(self) -> str:
-        """Return the name of whoever is signed in, empty for nobody."""
+        """Return the name of the signed-in user, empty without one."""
         found = re.search(r'user: "([^"]*)"', self.get("home").text)
         return found[1] if found else ""

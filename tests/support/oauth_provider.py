@@ -1,10 +1,10 @@
-"""GitHub and GitLab for tests: the documented endpoints that a sign-in needs, on one address of this machine.
+"""GitHub and GitLab for tests: the documented endpoints for a sign-in, on one address of this machine.
 
 As documented in https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps,
 https://docs.github.com/en/rest/orgs/members, https://docs.github.com/en/rest/teams/members and
-https://docs.gitlab.com/api/oauth2/, https://docs.gitlab.com/api/users/, https://docs.gitlab.com/api/members/. GitHub is
-at the paths of an Enterprise server. Stricter than they are where a client could be careless: a request without
-``state`` or without a PKCE challenge (S256) is refused.
+https://docs.gitlab.com/api/oauth2/, https://docs.gitlab.com/api/users/, https://docs.gitlab.com/api/members/. GitHub
+has the paths of an Enterprise server. Both are stricter than the real ones: they refuse a request without ``state`` or
+without a PKCE challenge (S256).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CODE_ERROR = "The code passed is incorrect or expired."
 
 @dataclasses.dataclass
 class Person:
-    """Somebody with an account at both.
+    """A user with an account at both.
 
     `groups` are GitHub's organisations (``org``) and teams (``org:team``) and GitLab's groups; `projects` is GitLab's
     access level by project.
@@ -47,16 +47,16 @@ class _Grant:
 
 
 class OAuthProvider:
-    """The provider, running in threads of the test's own process until `stop`.
+    """The provider, in threads of the test's process until `stop`.
 
     Attributes:
-        url: where it is, without a trailing slash.
+        url: its address, without a trailing slash.
         client_secret: of the one application that is registered.
-        callback: what is registered as the application's callback; redirects may lead to it or below it.
-        codes_expire: every code is too old when it comes back.
-        fails: paths (a regular expression) that are answered with a status instead, and the status.
-        asked: paths that were asked for, in order.
-        issued: all codes and tokens that were given out.
+        callback: the registered callback of the application; redirects may lead to it or below it.
+        codes_expire: whether every code has expired when it is used.
+        fails: a regular expression for paths that are answered with an error, and its status.
+        asked: requested paths, in order.
+        issued: all codes and tokens.
     """
 
     def __init__(self, address: str, callback: str = "") -> None:
@@ -76,14 +76,14 @@ class OAuthProvider:
         self._thread.start()
 
     def stop(self) -> None:
-        """Be gone: connections are refused from now on."""
+        """Stop: connections are refused from now on."""
         self._server.shutdown()
         self._server.server_close()
 
     # ---- both: authorize and token
 
     def authorize(self, query: dict[str, str], path: str) -> tuple[int, str]:
-        """Return status and page, or status 302 and where to: the page asks who signs in, ``as`` is the answer."""
+        """Return status and page, or status 302 and a URL: the page asks for the user, ``as`` is the answer."""
         callback = query.get("redirect_uri", "")
         if query.get("client_id") != CLIENT_ID:
             return 404, "There is no such application."
@@ -110,7 +110,7 @@ class OAuthProvider:
         return 302, f"{callback}?{urlencode({'code': code, 'state': query['state']})}"
 
     def token(self, form: dict[str, str], wrong_hub: str, wrong_code: str) -> tuple[str, dict[str, Any]]:
-        """Return ("", token) or (error, error body) in the words of the provider."""
+        """Return ("", token), or (error, body) as the provider sends them."""
         if form.get("client_id") != CLIENT_ID or form.get("client_secret") != self.client_secret:
             return wrong_hub, {"error": wrong_hub, "error_description": "Client authentication failed."}
         grant = self._codes.pop(form.get("code", ""), None)
@@ -126,10 +126,10 @@ class OAuthProvider:
         return "", {"access_token": token, "token_type": "bearer", "scope": ",".join(sorted(grant.scopes))}
 
     def grant_of(self, authorization: str) -> _Grant | None:
-        """Return what the token in an ``Authorization`` header allows."""
+        """Return the grant of the token in an ``Authorization`` header."""
         return self._tokens.get(authorization.partition(" ")[2])
 
-    # ---- what each says of people: (status, body)
+    # ---- each: the API about users, (status, body)
 
     def github(self, path: str, grant: _Grant) -> tuple[int, Any]:
         """Answer below ``/api/v3``."""
@@ -140,7 +140,7 @@ class OAuthProvider:
         if member is None:
             return 404, {"message": "Not Found"}
         if "read:org" not in grant.scopes:
-            return 302, None  # as for whoever is not a member: to the public members
+            return 302, None  # as for a user who is not a member: to the public members
         group = f"{member[1]}:{member[2]}" if member[2] else member[1]
         found = self.people.get(unquote(member[3]))
         return (204, None) if found is not None and group in found.groups else (404, {"message": "Not Found"})
@@ -160,7 +160,7 @@ class OAuthProvider:
         found = next((each for each in self.people.values() if member and each.number == int(member[3])), None)
         if member is None or found is None:
             return 404, {"message": "404 Not found"}
-        # With ``all``, whoever is in a group is in its subgroups as well.
+        # With ``all``, a member of a group is also a member of its subgroups.
         path_of = unquote(member[2])
         level = 30 if any((path_of + "/").startswith(group + "/") for group in found.groups) else 0
         if member[1] == "projects":
@@ -192,7 +192,7 @@ def _handler(provider: OAuthProvider) -> type[BaseHTTPRequestHandler]:
             path = urlsplit(self.path).path
             provider.asked.append(path)
             form = dict(parse_qsl(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()))
-            if path == "/login/oauth/access_token":  # GitHub says errors with 200
+            if path == "/login/oauth/access_token":  # GitHub sends errors with status 200
                 _, body = provider.token(form, "incorrect_client_credentials", "bad_verification_code")
                 self._answer(200, body)
             elif path == "/oauth/token":
@@ -213,6 +213,6 @@ def _handler(provider: OAuthProvider) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(data)
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing in the tests' output."""
+            """Keep the tests' output short."""
 
     return Handler

@@ -1,6 +1,6 @@
-"""A real hub in its real image for the sign-in tests: no proxy, no spawns, its own configuration and database.
+"""A real hub of the hub image for the sign-in tests: without a proxy, with its own configuration and database.
 
-The requests come from where the proxy would send them, so a test says by ``X-Forwarded-For`` who is asking.
+Requests go to the hub directly, so a test sets ``X-Forwarded-For`` as the proxy would.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NoProxy(Proxy):
 
 c.JupyterHub.proxy_class = NoProxy
 """
-#: Notebook servers that live in the hub's own process: enough to see whether they are stopped.
+#: Notebook servers in the hub's own process, which shows whether they are stopped.
 SERVERS_INSIDE = """
 from jupyterhub.spawner import Spawner
 from tornado.httpserver import HTTPServer
@@ -85,9 +85,9 @@ def write_config(
     secret_values: dict[str, Any] | None = None,
     **native: Any,
 ) -> None:
-    """Write what role ``jupyterhub`` would: the configuration, its settings and the secrets.
+    """Write the configuration, its settings and the secrets as role ``jupyterhub`` does.
 
-    `native` and `signin` override settings; `secret_values` are those of the ways to sign in.
+    `native` and `signin` override settings; `secret_values` are those of the authenticators.
     """
     settings = {
         "name": HUB,
@@ -121,7 +121,7 @@ def write_config(
 
 
 class HubContainer:
-    """One hub: ``start`` it, ask it, ``remove`` it with its database."""
+    """One hub: ``start`` it, send requests, ``remove`` it with its database."""
 
     def __init__(
         self, image: str, directory: Path, admin: str = ADMIN, socket: bool = False, address: str = "127.0.0.1:"
@@ -136,7 +136,7 @@ class HubContainer:
         self.url = ""
 
     def arguments(self) -> list[str]:
-        """Options of ``docker run`` as role ``jupyterhub`` gives them, with the package as the work tree has it."""
+        """Return options of ``docker run`` like those of role ``jupyterhub``, with the package of the work tree."""
         mounts = {
             f"{self.name}-data": "/data",
             str(self.directory / "config"): "/etc/jupyterhub/config:ro",
@@ -162,13 +162,13 @@ class HubContainer:
         return str(settings["name"])
 
     def start(self, wait_seconds: float = 90) -> HubContainer:
-        """Start the hub and wait until it answers; the logs are in the error if it does not."""
+        """Start the hub and wait until it answers; otherwise raise an error with the logs."""
         publish = ["--publish", f"{self.address}:8081"]
         docker("run", "--detach", "--name", self.name, *publish, *self.arguments(), self.image)
         return self.wait(wait_seconds)
 
     def wait(self, wait_seconds: float = 90) -> HubContainer:
-        """Wait until the hub answers, at the port that Docker gave it this time (cookies know no ports)."""
+        """Wait until the hub answers at the port that Docker has assigned (cookies do not depend on it)."""
         published = docker("port", self.name, "8081/tcp", check=False).stdout.split()
         self.url = f"http://{published[0]}/hub/" if published else ""
         end = time.monotonic() + wait_seconds
@@ -182,29 +182,29 @@ class HubContainer:
         raise AssertionError(f"the hub did not start:\n{self.logs()}")
 
     def running(self) -> bool:
-        """Say whether the container runs."""
+        """Return whether the container runs."""
         return docker("inspect", "--format", "{{.State.Running}}", self.name, check=False).stdout.strip() == "true"
 
     def logs(self) -> str:
-        """Return what the hub has said."""
+        """Return the hub's log."""
         done = docker("logs", self.name, check=False)
         return done.stdout + done.stderr
 
-    def said(self, pattern: str) -> bool:
-        """Say whether the hub has said something like `pattern`; the engine hands its words on with a little delay."""
+    def logged(self, pattern: str) -> bool:
+        """Return whether the hub has logged `pattern`; Docker delivers logs with a delay."""
         end = time.monotonic() + 10
         while not (found := re.search(pattern, self.logs())) and time.monotonic() < end:
             time.sleep(0.2)
         return found is not None
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the image on the hub's database and configuration: inside the hub if it is up."""
+        """Run a command of the image with the hub's database and configuration, in the hub if it runs."""
         if self.running():
             return docker("exec", self.name, *command, check=False)
         return docker("run", "--rm", *self.arguments(), self.image, *command, check=False)
 
     def sql(self, statement: str) -> list[list[Any]]:
-        """Ask (or change) the hub's database from outside the hub."""
+        """Read or change the hub's database from another process."""
         code = (
             "import json, sqlite3, sys; db = sqlite3.connect('/data/jupyterhub.sqlite', timeout=10);"
             "print(json.dumps(db.execute(sys.argv[1]).fetchall())); db.commit()"
@@ -231,7 +231,7 @@ class HubContainer:
 
 
 class Browser:
-    """A browser at a network address: keeps cookies, sends each form's ``_xsrf`` back."""
+    """A browser at a network address, which keeps cookies and sends the ``_xsrf`` of each form."""
 
     def __init__(self, hub: HubContainer, address: str = "192.0.2.1") -> None:
         self.hub = hub
@@ -239,18 +239,18 @@ class Browser:
         self.session.headers.update({"X-Forwarded-For": address, "User-Agent": "test"})
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        """Visit a page."""
+        """Open a page."""
         return _utf8(self.session.get(self.hub.url + path, timeout=20, **options))
 
     def post(self, path: str, data: dict[str, str], form: str | None = None, **options: Any) -> requests.Response:
-        """Fill in the form on page `form` (default: `path` itself) and send it; redirects are not followed."""
+        """Fill in the form on page `form` (default: `path` itself) and send it, without following redirects."""
         found = re.search(r'name="_xsrf" value="([^"]+)"', self.get(form or path).text)
         assert found, f"no form on {form or path}"
         options.setdefault("allow_redirects", False)
         return _utf8(self.session.post(self.hub.url + path, data={"_xsrf": found[1], **data}, timeout=20, **options))
 
     def sign_up(self, name: str, password: str, confirmation: str | None = None) -> requests.Response:
-        """Ask for an account."""
+        """Send the sign-up form."""
         fields = {"username": name, "signup_password": password}
         return self.post("signup", {**fields, "signup_password_confirmation": confirmation or password})
 
@@ -259,22 +259,22 @@ class Browser:
         return self.post("login?next=/hub/home", {"username": name, "password": password})
 
     def signed_in(self) -> bool:
-        """Say whether the hub knows this browser's user."""
+        """Return whether this browser's user is signed in."""
         return self.get("home", allow_redirects=False).status_code == 200
 
     def change_password(self, old: str, new: str) -> requests.Response:
-        """Change the own password."""
+        """Change the user's password."""
         fields = {"old_password": old, "new_password": new, "new_password_confirmation": new}
         return self.post("change-password", fields)
 
 
 def _utf8(answer: requests.Response) -> requests.Response:
-    answer.encoding = "utf-8"  # as the page's meta element says
+    answer.encoding = "utf-8"  # as in the page's meta element
     return answer
 
 
 def shown(answer: requests.Response) -> str:
-    """Return what a page says of the attempt: the error above the sign-in form, or the alert of another form."""
+    """Return the message of a page: the error above the sign-in form, or the alert of another form."""
     place = r'class="(?:login_error|alert alert-[a-z]+(?: col-xs-6)?)"'
     found = re.search(place + r"[^>]*>(.*?)</(?:p|div)>", answer.text, re.S)
     return " ".join(re.sub(r"<[^>]+>", " ", found[1]).split()) if found else ""

@@ -1,4 +1,4 @@
-"""Each row of the table in docs/explanation/who-can-get-in.md is kept by a test on a real hub."""
+"""Each row of the table in docs/explanation/who-can-get-in.md has a test on a real hub."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/explanation/who-can-get-in.md"
 
-# Row of the table -> the tests that fail when it is not true any more, of both its columns.
+# Row of the table -> the tests that fail when one of its columns is wrong.
 TESTS = {
     "`jupyterhub_native_signup: open` (default)": [
         "hub_image/test_signin.py::test_sign_up_sign_in_and_out",
         "hub_image/test_signin.py::test_a_taken_name_is_taken",
         "users/test_sync.py::test_nobody_signs_up_under_a_declared_name",
         "users/test_sync.py::test_a_disabled_name_without_a_user_cannot_be_taken",
-        "hub_image/test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
+        "hub_image/test_oauth.py::test_a_change_of_authenticators_gives_nobody_another_users_name",
     ],
     "`jupyterhub_native_signup: approval`": ["hub_image/test_signin.py::test_approval"],
     "`jupyterhub_native_signup: closed`": [
         "hub_image/test_signin.py::test_closed",
-        "hub_image/test_signin.py::test_a_closed_hub_gets_people_from_its_admin",
+        "hub_image/test_signin.py::test_the_admin_adds_users_to_a_closed_hub",
     ],
     "`jupyterhub_admin_user`": [
         "hub_image/test_signin.py::test_nobody_can_sign_up_as_the_admin",
-        "hub_image/test_signin.py::test_not_even_while_the_account_does_not_exist",
+        "hub_image/test_signin.py::test_nobody_can_sign_up_as_the_admin_before_the_account_exists",
         "hub_image/test_signin.py::test_the_admin_is_an_admin_and_others_are_not",
     ],
     "`jupyterhub_users`, with `password`": [
@@ -46,28 +46,28 @@ TESTS = {
     ],
     "`jupyterhub_github_allowed_users`, `jupyterhub_gitlab_allowed_users`": [
         "hub_image/test_who_can_get_in.py::test_a_row",
-        "hub_image/test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
+        "hub_image/test_oauth.py::test_a_change_of_authenticators_gives_nobody_another_users_name",
     ],
     "`jupyterhub_github_allowed_organizations`": ["hub_image/test_who_can_get_in.py::test_a_row"],
     "`jupyterhub_gitlab_allowed_groups`": ["hub_image/test_who_can_get_in.py::test_a_row"],
     "`jupyterhub_gitlab_allowed_projects`": ["hub_image/test_who_can_get_in.py::test_a_row"],
     "`jupyterhub_github_admin_users`, `jupyterhub_gitlab_admin_users`": [
         "hub_image/test_who_can_get_in.py::test_a_row",
-        "hub_image/test_who_can_get_in.py::test_who_is_taken_off_admin_users_is_named_and_demoted_when_told",
+        "hub_image/test_who_can_get_in.py::test_an_admin_removed_from_admin_users_is_named_and_demoted_when_told",
         "hub_image/test_oauth.py::test_an_admin_of_github_is_an_admin_there_only",
     ],
     "`jupyterhub_github_allow_all`, `jupyterhub_gitlab_allow_all`": ["hub_image/test_who_can_get_in.py::test_a_row"],
     "`jupyterhub_github_users`, `jupyterhub_gitlab_users`": [
         "hub_image/test_who_can_get_in.py::test_a_row",
-        "hub_image/test_oauth.py::test_a_joined_person_has_the_name_here",
+        "hub_image/test_oauth.py::test_a_joined_user_has_the_name_of_the_hub",
     ],
     "one in `jupyterhub_authenticators` that is not native": [
-        "hub_image/test_oauth.py::test_alone_github_gives_plain_names",
-        "hub_image/test_oauth.py::test_a_hub_whose_ways_change_gives_nobody_somebody_elses_name",
+        "hub_image/test_oauth.py::test_only_github_gives_plain_names",
+        "hub_image/test_oauth.py::test_a_change_of_authenticators_gives_nobody_another_users_name",
     ],
     "several in `jupyterhub_authenticators`": [
         "hub_image/test_oauth.py::test_equal_names_are_different_users",
-        "hub_image/test_signin_volumes.py::test_equal_names_have_volumes_of_their_own",
+        "hub_image/test_signin_volumes.py::test_equal_names_have_separate_volumes",
     ],
     "a new password": [
         "users/test_sync.py::test_a_password_is_set_once_or_always_as_declared",
@@ -81,7 +81,7 @@ TESTS = {
     "no administrator any more": ["users/test_sync.py::test_demotion_really_demotes"],
     "deleting the user": [
         "users/test_delete.py::test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty",
-        "hub_image/test_oauth.py::test_who_leaves_keeps_the_session_until_an_admin_deletes_the_user",
+        "hub_image/test_oauth.py::test_a_user_who_leaves_keeps_the_session_until_an_admin_deletes_the_user",
     ],
 }
 

@@ -1,4 +1,4 @@
-"""Native sign-in on real hubs of every tested version: what a person, an administrator and an attacker see."""
+"""Native sign-in on real hubs of all tested versions, as users, administrators and attackers see it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _serial = itertools.count(1)
 
 
 def fresh(prefix: str = "user") -> str:
-    """Return a name that no other test has."""
+    """Return a name that no other test uses."""
     return f"{prefix}{next(_serial)}"
 
 
 def address() -> str:
-    """Return a network address that no other test has."""
+    """Return a network address that no other test uses."""
     number = next(_serial)
     return f"198.18.{number // 250}.{number % 250 + 1}"
 
@@ -37,7 +37,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 def hub_fixture(signup: str) -> Any:
-    """Make a fixture: a running hub whose sign-up is open, approval or closed, for all tests of this file."""
+    """Return a fixture: a running hub whose sign-up is open, approval or closed, for all tests of this file."""
 
     @pytest.fixture(scope="module", name=f"{signup}_hub")
     def made(
@@ -58,7 +58,7 @@ open_hub, approval_hub, closed_hub = hub_fixture("open"), hub_fixture("approval"
 
 
 def user_of(hub: HubContainer, name: str | None = None) -> tuple[str, Browser]:
-    """Sign up and sign in somebody new, from an address of their own."""
+    """Sign up and sign in a new user, from a new address."""
     name = name or fresh()
     browser = Browser(hub, address())
     browser.sign_up(name, PASSWORD)
@@ -67,7 +67,7 @@ def user_of(hub: HubContainer, name: str | None = None) -> tuple[str, Browser]:
 
 
 def admin_of(hub: HubContainer) -> Browser:
-    """Sign in the administrator, from an address that nobody else uses."""
+    """Sign in the administrator, from a new address."""
     browser = Browser(hub, address())
     assert browser.sign_in("admin", ADMIN_PASSWORD).status_code == 302
     assert browser.signed_in()
@@ -78,7 +78,7 @@ def authorize(admin: Browser, name: str, authorized: str) -> requests.Response:
     return admin.post(f"authorize/{name}", {"authorized": authorized}, form="authorize")
 
 
-# ---- the ordinary day
+# ---- ordinary use
 
 
 def test_sign_up_sign_in_and_out(open_hub: HubContainer) -> None:
@@ -105,7 +105,7 @@ def test_a_wrong_password_and_an_unknown_name_look_the_same(open_hub: HubContain
         assert (answer.status_code, shown(answer)) == (403, WRONG)
 
 
-def test_a_form_without_its_fields_is_no_server_error(open_hub: HubContainer) -> None:
+def test_a_form_without_its_fields_is_refused(open_hub: HubContainer) -> None:
     assert Browser(open_hub, address()).post("login", {}).status_code == 403
 
 
@@ -142,7 +142,9 @@ def test_nobody_can_sign_up_as_the_admin(open_hub: HubContainer, name: str) -> N
 
 @pytest.mark.parametrize("fixture", ["open_hub", "approval_hub", "closed_hub"])
 @pytest.mark.usefixtures("version")
-def test_not_even_while_the_account_does_not_exist(request: pytest.FixtureRequest, fixture: str) -> None:
+def test_nobody_can_sign_up_as_the_admin_before_the_account_exists(
+    request: pytest.FixtureRequest, fixture: str
+) -> None:
     hub: HubContainer = request.getfixturevalue(fixture)
     hub.sql("DELETE FROM users_info WHERE username = 'admin'")
     try:
@@ -187,8 +189,8 @@ def test_two_starts_at_once_make_one_admin(open_hub: HubContainer) -> None:
     with ThreadPoolExecutor() as pool:
         done = list(pool.map(lambda _: open_hub.run("python3", "-m", "jupyterhub_deploy_hub.seed"), range(3)))
     assert [run.returncode for run in done] == [0, 0, 0], [run.stderr for run in done]
-    said = sorted(run.stdout.strip() for run in done)
-    assert said == ['{"changed": false}', '{"changed": false}', '{"changed": true}']
+    answers = sorted(run.stdout.strip() for run in done)
+    assert answers == ['{"changed": false}', '{"changed": false}', '{"changed": true}']
     assert open_hub.sql("SELECT count(*) FROM users_info WHERE username = 'admin'") == [[1]]
 
 
@@ -212,7 +214,7 @@ def test_a_new_admin_password_from_the_file_ends_the_old_session(approval_hub: H
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("github:alice", "cannot contain :"),
         ("a\tonclick=alert(1)", "spaces or invisible"),
@@ -221,8 +223,8 @@ def test_a_new_admin_password_from_the_file_ends_the_old_session(approval_hub: H
         (" ", "enter a user name"),
     ],
 )
-def test_bad_names_are_explained(open_hub: HubContainer, name: str, words: str) -> None:
-    assert words in shown(Browser(open_hub).sign_up(name, PASSWORD))
+def test_bad_names_are_explained(open_hub: HubContainer, name: str, message: str) -> None:
+    assert message in shown(Browser(open_hub).sign_up(name, PASSWORD))
 
 
 BAD_PASSWORDS = [
@@ -233,20 +235,20 @@ BAD_PASSWORDS = [
 ]
 
 
-@pytest.mark.parametrize(("password", "words"), BAD_PASSWORDS)
-def test_bad_passwords_are_explained_at_sign_up(open_hub: HubContainer, password: str, words: str) -> None:
+@pytest.mark.parametrize(("password", "message"), BAD_PASSWORDS)
+def test_bad_passwords_are_explained_at_sign_up(open_hub: HubContainer, password: str, message: str) -> None:
     name = fresh()
-    assert words in shown(Browser(open_hub).sign_up(name, password))
+    assert message in shown(Browser(open_hub).sign_up(name, password))
     assert open_hub.sql(f"SELECT count(*) FROM users_info WHERE username = '{name}'") == [[0]]
 
 
 def test_bad_passwords_are_explained_at_a_change(open_hub: HubContainer) -> None:
     name, browser = user_of(open_hub)
     admin = admin_of(open_hub)
-    for password, words in BAD_PASSWORDS:
-        assert words in shown(browser.change_password(PASSWORD, password))
+    for password, message in BAD_PASSWORDS:
+        assert message in shown(browser.change_password(PASSWORD, password))
         fields = {"new_password": password, "new_password_confirmation": password}
-        assert words in shown(admin.post(f"change-password/{name}", fields))
+        assert message in shown(admin.post(f"change-password/{name}", fields))
     assert Browser(open_hub).sign_in(name, PASSWORD).status_code == 302
 
 
@@ -311,15 +313,15 @@ def test_a_stranger_cannot_lock_the_admin_out(open_hub: HubContainer) -> None:
     for stranger in (elsewhere, next_door):
         fail(stranger, "admin")
         assert stranger.sign_in("admin", "wrong").status_code == 429
-    assert admin.sign_in("admin", ADMIN_PASSWORD).status_code == 302, "behind the stranger's address, own browser"
-    anew = Browser(open_hub, address())
-    assert anew.sign_in("admin", ADMIN_PASSWORD).status_code == 302, "another address, a new browser"
+    assert admin.sign_in("admin", ADMIN_PASSWORD).status_code == 302, "the stranger's address, but the admin's browser"
+    another = Browser(open_hub, address())
+    assert another.sign_in("admin", ADMIN_PASSWORD).status_code == 302, "another address, a new browser"
 
 
 def test_a_lock_survives_a_restart_and_so_does_a_session(closed_hub: HubContainer) -> None:
     admin, stranger = admin_of(closed_hub), Browser(closed_hub, address())
     fail(stranger, "admin")
-    assert closed_hub.stop() != 137, "killed: the signal did not reach the hub"
+    assert closed_hub.stop() != 137, "Docker had to kill the hub"
     closed_hub.restart()
     assert stranger.sign_in("admin", ADMIN_PASSWORD).status_code == 429
     assert admin.signed_in()
@@ -329,14 +331,14 @@ def test_an_invented_address_does_not_help(open_hub: HubContainer) -> None:
     name = fresh("nobody")
     stranger = Browser(open_hub)
     for number in range(6):
-        # The last hop is what our proxy saw; the rest and X-Real-Ip came from the client.
+        # Our proxy adds the last address; the client sends the others and X-Real-Ip.
         stranger.session.headers["X-Forwarded-For"] = f"203.0.113.{number}, 192.0.2.77"
-        stranger.session.headers["X-Real-Ip"] = "192.0.2.77"  # steady, because the form's token depends on it
+        stranger.session.headers["X-Real-Ip"] = "192.0.2.77"  # constant, because the form's token depends on it
         answer = stranger.sign_in(name, "wrong")
     assert answer.status_code == 429
 
 
-def test_a_success_forgives(open_hub: HubContainer) -> None:
+def test_a_success_resets_the_failures(open_hub: HubContainer) -> None:
     name, _ = user_of(open_hub)
     browser = Browser(open_hub, address())
     for _ in range(2):
@@ -362,7 +364,7 @@ def test_guesses_by_the_api_and_at_a_password_change_count_too(open_hub: HubCont
 
 
 def token_of(browser: Browser, name: str) -> str:
-    """Make an API token, as the Token page does."""
+    """Create an API token, as the Token page does."""
     return str(api(browser, "post", f"users/{name}/tokens", json={"note": "test"}).json()["token"])
 
 
@@ -378,7 +380,7 @@ def test_a_new_password_ends_other_sessions_and_keeps_this_one(open_hub: HubCont
     assert "has been changed" in shown(browser.change_password(PASSWORD, "quite another phrase"))
     assert browser.signed_in()
     assert not other.signed_in()
-    assert works(open_hub, token), "a token that was asked for by name is no session"
+    assert works(open_hub, token), "a token that the user created is not a session"
     assert Browser(open_hub).sign_in(name, PASSWORD).status_code == 403
     assert Browser(open_hub).sign_in(name, "quite another phrase").status_code == 302
 
@@ -415,7 +417,7 @@ def test_unauthorizing_stops_the_server(open_hub: HubContainer) -> None:
 
 
 def ready(admin: Browser, name: str) -> list[bool]:
-    """Return of each server of the user whether it is ready."""
+    """Return whether each server of the user is ready."""
     return [server["ready"] for server in api(admin, "get", f"users/{name}").json()["servers"].values()]
 
 
@@ -441,7 +443,7 @@ def test_an_expired_form_says_so(open_hub: HubContainer) -> None:
     data = {"_xsrf": "expired", "username": "alice", "password": PASSWORD}
     answer = browser.session.post(open_hub.url + "login", data=data, timeout=20)
     assert (answer.status_code, shown(answer)) == (403, "Login form invalid or expired. Try again.")
-    assert 'name="password"' in answer.text, "the form is there to try again"
+    assert 'name="password"' in answer.text, "the form is shown again"
 
 
 @pytest.mark.parametrize("page", ["signup", "change-password"])
@@ -467,7 +469,7 @@ def test_a_link_on_another_site_changes_nothing(approval_hub: HubContainer, page
     assert approval_hub.sql("SELECT username, is_authorized FROM users_info ORDER BY id") == before
 
 
-def test_accounts_that_do_not_exist_are_no_server_error(open_hub: HubContainer) -> None:
+def test_accounts_that_do_not_exist_are_not_found(open_hub: HubContainer) -> None:
     admin = admin_of(open_hub)
     assert authorize(admin, "not-there", "yes").status_code == 404
     assert admin.get("change-password/not-there").status_code == 404
@@ -505,7 +507,7 @@ def test_closed(closed_hub: HubContainer) -> None:
     assert closed_hub.sql("SELECT username FROM users_info") == [["admin"]]
 
 
-def test_a_closed_hub_gets_people_from_its_admin(closed_hub: HubContainer) -> None:
+def test_the_admin_adds_users_to_a_closed_hub(closed_hub: HubContainer) -> None:
     admin, name = admin_of(closed_hub), fresh()
     assert api(admin, "post", f"users/{name}").status_code == 201
     assert "has no password yet" in admin.get("authorize").text

@@ -1,4 +1,4 @@
-"""The operator's own site.yml with GitHub beside native accounts: idempotent, and its secret is nowhere to be seen."""
+"""site.yml with GitHub and native accounts: idempotent, and without a secret in any output."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def site(built_images: Callable[[str], dict[str, Any]]) -> Iterator[LocalSite]:
 
 
 def by_vault(directory: Path, **values: str) -> list[str]:
-    """Return arguments of ansible-playbook that give settings as ansible-vault encrypts them."""
+    """Return arguments of ansible-playbook with settings that ansible-vault has encrypted."""
     password = directory / "vault_password"
     password.write_text(secrets.token_hex(20), encoding="utf-8")
     given = ["--vault-password-file", str(password)]
@@ -65,7 +65,7 @@ def secret_files(site: LocalSite) -> list[Path]:
     return list(Path("/etc", site.name).rglob("authenticators.json"))
 
 
-def test_a_secret_reaches_the_hub_and_nobody_else(site: LocalSite, tmp_path: Path) -> None:
+def test_a_secret_reaches_only_the_hub(site: LocalSite, tmp_path: Path) -> None:
     first = site.run("-vvv", "--diff")
     page = requests.get(f"{site.url}/hub/login", timeout=10).text
     assert "Sign in with GitHub" in page
@@ -84,7 +84,7 @@ def test_a_secret_reaches_the_hub_and_nobody_else(site: LocalSite, tmp_path: Pat
     readable = [file for file in files if file.parent != directory and file != path]
     assert readable
     assert "[D " in site.logs()
-    # The clients' secrets, the key of the auth state, and all others that there are.
+    # The clients' secrets, the key of the auth state, and all other secrets.
     kept = [file.read_text(encoding="utf-8").strip() for file in directory.iterdir()]
     assert len(kept) == 5
     for secret in (FIRST, OTHER, *kept):
@@ -103,7 +103,7 @@ def test_a_secret_reaches_the_hub_and_nobody_else(site: LocalSite, tmp_path: Pat
     assert FIRST not in changed.output
     assert SECOND not in changed.output
 
-    # A secret that cannot be is refused without being said, and the hub runs on.
+    # An invalid secret is refused without being shown, and the hub keeps running.
     third = secrets.token_hex(20)
     wrong = {**LAB, "secrets": {"client_secret": [third]}}
     container = site.container()["Id"]
@@ -112,31 +112,31 @@ def test_a_secret_reaches_the_hub_and_nobody_else(site: LocalSite, tmp_path: Pat
     assert third not in refused.output
     assert site.container()["Id"] == container
 
-    # Nothing keeps a secret that nothing needs any more.
+    # A secret that is not needed any more is removed.
     site.run(jupyterhub_authenticators=["native"])
     assert secret_files(site) == []
     assert "Sign in with GitHub" not in requests.get(f"{site.url}/hub/login", timeout=10).text
 
 
-def test_github_alone_has_administrators_of_its_own_and_demotes_them(site: LocalSite) -> None:
-    """After native accounts, whose administrator nobody is any more."""
-    alone: dict[str, Any] = {
+def test_only_github_has_its_own_administrators_and_demotes_them(site: LocalSite) -> None:
+    """After native accounts, whose administrator cannot sign in any more."""
+    github: dict[str, Any] = {
         "jupyterhub_authenticators": ["github"],
         "jupyterhub_github_admin_users": ["alice", "carol"],
     }
-    told = site.run(**alone).output
-    assert "Admins: whom the settings of GitHub name" in " ".join(told.split())
-    again = site.run(**alone)
+    output = site.run(**github).output
+    assert "Admins: whom the settings of GitHub name" in " ".join(output.split())
+    again = site.run(**github)
     assert again.recap["changed"] == 0, again.output
 
-    alone["jupyterhub_github_admin_users"] = ["alice"]
-    told = " ".join(site.run(**alone).output.split())
-    assert "not declared, but administrator: carol; add them to jupyterhub_users" in told
+    github["jupyterhub_github_admin_users"] = ["alice"]
+    output = " ".join(site.run(**github).output.split())
+    assert "not declared, but administrator: carol; add them to jupyterhub_users" in output
     users = [{"name": "dave", "groups": ["x"]}]
-    demoting = {**alone, "jupyterhub_undeclared_admins": "demote", "jupyterhub_users": users}
-    told = " ".join(site.run(**demoting).output.split())
-    assert "carol: administrator rights removed, because not declared" in told
-    assert "dave: added to the hub, joined group x" in told
+    demoting = {**github, "jupyterhub_undeclared_admins": "demote", "jupyterhub_users": users}
+    output = " ".join(site.run(**demoting).output.split())
+    assert "carol: administrator rights removed, because not declared" in output
+    assert "dave: added to the hub, joined group x" in output
     again = site.run(**demoting)
     assert again.recap["changed"] == 0, again.output
     refused = site.run(

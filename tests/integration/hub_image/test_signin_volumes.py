@@ -1,4 +1,4 @@
-"""People of three ways to sign in, with servers that are containers: equal names have volumes of their own."""
+"""Users of three authenticators, with containers as servers: equal names have separate volumes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def containers() -> list[str]:
     return docker("ps", "--filter", f"name=^{PREFIX}", "--format", "{{.Names}}").stdout.split()
 
 
-def test_equal_names_have_volumes_of_their_own(hub: HubContainer) -> None:
+def test_equal_names_have_separate_volumes(hub: HubContainer) -> None:
     people = {"alice": Visitor(hub), "github:alice": Visitor(hub), "gitlab:alice": Visitor(hub)}
     people["alice"].sign_up("alice", PASSWORD)
     assert people["alice"].sign_in("alice", PASSWORD).status_code == 302
@@ -78,13 +78,13 @@ def test_equal_names_have_volumes_of_their_own(hub: HubContainer) -> None:
     assert sorted(volumes()) == sorted(f"{PREFIX}-user-{name}" for name in names.values())
 
 
-def test_who_is_not_allowed_never_gets_a_container(hub: HubContainer) -> None:
+def test_a_user_who_is_not_allowed_never_gets_a_container(hub: HubContainer) -> None:
     before = sorted(containers()), sorted(volumes())
     for way, own in (("github", "github:bob"), ("gitlab", "gitlab:bob")):
         person = Visitor(hub)
         assert person.by(f"{way}/", "bob").status_code == 403
         person.get("login")
-        # His own server, somebody else's, by the API and by the pages that start one.
+        # The servers of bob and of others, by the API and by the pages that start one.
         for user in (own, "bob", "alice", f"{way}:alice"):
             assert person.api("POST", f"users/{user}/server").status_code == 403
             assert person.get(f"spawn/{user}").url.startswith(f"{hub.url}login?next=")

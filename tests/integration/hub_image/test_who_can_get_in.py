@@ -1,7 +1,7 @@
-"""Rows of the table in docs/explanation/who-can-get-in.md on GitHub and GitLab: each setting by itself, on a real hub.
+"""Rows of the table in docs/explanation/who-can-get-in.md about GitHub and GitLab: each setting, on a real hub.
 
-Whoever is meant comes in, whoever is next to be meant does not, and gets no server either. The rows on native accounts
-are kept by test_signin.py and users/test_sync.py; tests/unit/test_who_can_get_in.py says which test keeps which row.
+Users that a setting names can sign in; similar ones cannot, and get no server. test_signin.py and users/test_sync.py
+have the rows about native accounts; tests/unit/test_who_can_get_in.py lists the test of each row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pytest
 import jupyterhub_user
 import jupyterhub_users
 from support.modules import ModuleError, run
-from support.oauth_hub import Visitor, hub_of, provider_of, settle
+from support.oauth_hub import Visitor, configure, hub_of, provider_of
 from support.oauth_provider import OAuthProvider
 from support.signin_hub import HubContainer, shown
 
@@ -24,7 +24,7 @@ PASSWORD = "three unrelated words"
 
 
 class Row(NamedTuple):
-    """What settings there are, and who comes in by them: name at the provider to name here."""
+    """Settings, and who can sign in: name at the provider to name at the hub."""
 
     github: dict[str, Any]
     gitlab: dict[str, Any]
@@ -68,7 +68,7 @@ ROWS = {
 @pytest.fixture(scope="module")
 def provider() -> Iterator[OAuthProvider]:
     made = provider_of()
-    made.people["robert"] = made.people["bob"]  # another account, of a person who would like to be robert here
+    made.people["robert"] = made.people["bob"]  # an account with the name that bob has at the hub
     yield made
     made.stop()
 
@@ -87,17 +87,17 @@ def test_a_row(hub_image: Callable[[str], str], provider: OAuthProvider, tmp_pat
         provider.callback = hub.start().url
         for way, people in (("github", row.github_in), ("gitlab", row.gitlab_in)):
             for there, here in people.items():
-                comes_in(hub, way, there, here, here in row.admins)
+                can_sign_in(hub, way, there, here, here in row.admins)
         for way, names in (("github", row.github_out), ("gitlab", row.gitlab_out)):
             for there in names:
-                stays_out(hub, way, there)
+                cannot_sign_in(hub, way, there)
         for joined in {**row.github.get("users", {}), **row.gitlab.get("users", {})}.values():
             assert "is taken" in shown(Visitor(hub).sign_up(joined, PASSWORD))
     finally:
         hub.remove()
 
 
-def comes_in(hub: HubContainer, way: str, there: str, here: str, is_admin: bool) -> None:
+def can_sign_in(hub: HubContainer, way: str, there: str, here: str, is_admin: bool) -> None:
     person = Visitor(hub)
     assert person.by(f"{way}/", there).status_code == 302, (way, there)
     assert person.name() == here
@@ -106,12 +106,12 @@ def comes_in(hub: HubContainer, way: str, there: str, here: str, is_admin: bool)
     assert person.api("DELETE", f"users/{here}/server").status_code in (202, 204)
 
 
-def stays_out(hub: HubContainer, way: str, there: str) -> None:
+def cannot_sign_in(hub: HubContainer, way: str, there: str) -> None:
     person, here = Visitor(hub), f"{way}:{there}"
     answer = person.by(f"{way}/", there)
     assert answer.status_code == 403, (way, there)
     assert "knows you, but this hub does not let you in" in answer.text
-    assert hub.said(f"'{here}' not allowed")
+    assert hub.logged(f"'{here}' not allowed")
     assert person.name() == ""
     person.get("login")
     assert person.api("POST", f"users/{here}/server").status_code == 403
@@ -119,14 +119,14 @@ def stays_out(hub: HubContainer, way: str, there: str) -> None:
 
 
 @pytest.mark.parametrize("ways", [["github"], ["native", "github"], ["github", "gitlab"]], ids="+".join)
-def test_who_is_taken_off_admin_users_is_named_and_demoted_when_told(
+def test_an_admin_removed_from_admin_users_is_named_and_demoted_when_told(
     hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path, ways: list[str]
 ) -> None:
-    """With and without native accounts, and so with and without the admin of the deployment's own."""
+    """With and without native accounts, and so with and without the deployment's own admin."""
     settings: dict[str, Any] = {"authenticators": ways, "gitlab_allowed_users": ["dave"], "auth_state": True}
     hub = hub_of(hub_image("5.5.4"), tmp_path, provider, github_admin_users=["alice", "carol"], **settings)
-    several = len(ways) > 1
-    carol, prefix = Visitor(hub), "github:" if several else ""
+    multi = len(ways) > 1
+    carol, prefix = Visitor(hub), "github:" if multi else ""
 
     def module(**options: Any) -> dict[str, Any]:
         token_file = str(tmp_path / "secrets" / "api_token")
@@ -137,24 +137,26 @@ def test_who_is_taken_off_admin_users_is_named_and_demoted_when_told(
         provider.callback = hub.start().url
         page = carol.get("login?next=%2Fhub%2Ftoken").text
         assert ('name="password"' in page) == ("native" in ways)
-        for way, label in (("github", "GitHub"), ("gitlab", "GitLab")) if several else ():
+        for way, label in (("github", "GitHub"), ("gitlab", "GitLab")) if multi else ():
             button = rf'href="/hub/{way}/oauth_login\?next=%2Fhub%2Ftoken">Sign in with {label}</a>'
             assert bool(re.search(button, page)) == (way in ways)
-        assert carol.by("github/" if several else "", "carol").status_code == 302
+        assert carol.by("github/" if multi else "", "carol").status_code == 302
         assert carol.get("admin").status_code == 200
         if "native" in ways:
-            # A namesake of another way, made an administrator by hand, is not protected by alice of GitHub.
+            # A native administrator with the name of GitHub's alice is undeclared.
             hub.sql("INSERT INTO users (name, admin, cookie_id) VALUES ('alice', 1, 'x')")
-        settle(
+        configure(
             tmp_path, provider, public_url=f"http://{hub.address}/", github_admin_users=["alice"],
             github_allowed_users=["carol"], **settings,
         )  # fmt: skip
         hub.restart()
         expected = ["alice"] * ("native" in ways) + [f"{prefix}carol"]
         assert module()["undeclared_admins"] == expected
-        assert carol.get("admin").status_code == 200, "nobody is demoted before it is said"
-        told = module(undeclared_admins="demote")
-        assert told["messages"] == [f"{name}: administrator rights removed, because not declared" for name in expected]
+        assert carol.get("admin").status_code == 200, "keep demoted an administrator"
+        result = module(undeclared_admins="demote")
+        assert result["messages"] == [
+            f"{name}: administrator rights removed, because not declared" for name in expected
+        ]
         assert carol.signed_in()
         assert carol.get("admin").status_code == 403
         assert module(undeclared_admins="demote")["changed"] is False
@@ -163,10 +165,10 @@ def test_who_is_taken_off_admin_users_is_named_and_demoted_when_told(
         hub.remove()
 
 
-def test_people_of_other_ways_are_declared_as_native_ones_are(
+def test_users_of_a_provider_can_be_declared(
     hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path
 ) -> None:
-    """Groups, and who administers: but no accounts, whose passwords would be a second way to the same name."""
+    """Groups and administrators can be declared, but not accounts, whose passwords would be a second way in."""
     hub = hub_of(
         hub_image("5.5.4"), tmp_path, provider, authenticators=["native", "github"], github_allowed_users=["alice"],
         github_admin_users=["carol"], github_users={"octocat": "olga"},
@@ -180,8 +182,8 @@ def test_people_of_other_ways_are_declared_as_native_ones_are(
     olga = {"name": "olga", "groups": ["course"]}
     try:
         provider.callback = hub.start().url
-        told = declare(alice, olga)
-        assert told["messages"] == [
+        result = declare(alice, olga)
+        assert result["messages"] == [
             "github:alice: added to the hub, made an administrator, joined group course",
             "olga: added to the hub, joined group course",
         ]
@@ -191,17 +193,17 @@ def test_people_of_other_ways_are_declared_as_native_ones_are(
         assert person.by("github/", "alice").status_code == 302
         assert person.get("admin").status_code == 200
         assert person.api("GET", "users/github:alice").json()["groups"] == ["course"]
-        told = declare({**alice, "admin": False, "groups": []})
-        assert told["messages"] == ["github:alice: administrator rights removed, left group course"]
+        result = declare({**alice, "admin": False, "groups": []})
+        assert result["messages"] == ["github:alice: administrator rights removed, left group course"]
         assert person.get("admin").status_code == 403
-        for refused, said in (
+        for refused, message in (
             ({"name": "github:alice", "state": "disabled"}, "github:alice: only native accounts have passwords"),
             ({"name": "olga", "password": PASSWORD}, "olga: only native accounts have passwords"),
             ({"name": "github:carol", "admin": False}, "admin_users in the settings of an authenticator makes"),
             ({"name": "other:bob"}, "'other:bob' cannot be a user name"),
             ({"name": "github:a b"}, "'github:a b' cannot be a user name"),
         ):
-            with pytest.raises(ModuleError, match=said):
+            with pytest.raises(ModuleError, match=message):
                 declare(refused)
         gone = run(
             jupyterhub_user, name=hub.name, user="github:alice", state="absent", directory=str(tmp_path / "backups"),

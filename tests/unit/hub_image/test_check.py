@@ -1,4 +1,4 @@
-"""Naming the place of a fault in the configuration (tests/integration/hub/test_config.py runs it in the image)."""
+"""The place of an error in the configuration (tests/integration/hub/test_config.py runs the check in the image)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCE = f"import os\nc.Spawner.cmd = []\n\n{EXTRA_CONFIG_MARKER}\n# mine\nc.Spa
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "expected"),
     [
         (2, "jupyterhub_config.py line 2"),
         (5, "jupyterhub_extra_config line 1"),
@@ -22,8 +22,8 @@ SOURCE = f"import os\nc.Spawner.cmd = []\n\n{EXTRA_CONFIG_MARKER}\n# mine\nc.Spa
         (None, "jupyterhub_config.py"),
     ],
 )
-def test_lines_are_counted_as_their_author_counts(line: int | None, words: str) -> None:
-    assert place(SOURCE, line, "jupyterhub_config.py") == words
+def test_lines_are_counted_as_their_author_counts(line: int | None, expected: str) -> None:
+    assert place(SOURCE, line, "jupyterhub_config.py") == expected
 
 
 def test_a_file_without_the_marker_has_one_author() -> None:
@@ -51,12 +51,12 @@ def test_the_line_of_a_syntax_error_and_of_an_exception() -> None:
     assert line_of_error(raised.value, "other.py") is None
 
 
-def test_what_is_secret_is_not_said(tmp_path: Path) -> None:
+def test_secrets_are_hidden(tmp_path: Path) -> None:
     file = tmp_path / "authenticators.json"
     values = {"lab": {"client_secret": 9182736455, "params": {"key": ["9182736455-and-more"]}, "basic_auth": True}}
     file.write_text(json.dumps({"generation": "1", "values": values}), encoding="utf-8")
     texts = secret_texts(file)
     assert texts == ["9182736455-and-more", "9182736455"]
-    said = "expected a unicode string, not the int 9182736455 and no 9182736455-and-more; True"
-    assert without(texts, said) == "expected a unicode string, not the int (secret) and no (secret); True"
+    line = "expected a unicode string, not the int 9182736455 and no 9182736455-and-more; True"
+    assert without(texts, line) == "expected a unicode string, not the int (secret) and no (secret); True"
     assert secret_texts(tmp_path / "none.json") == []

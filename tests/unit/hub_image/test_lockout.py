@@ -1,4 +1,4 @@
-"""Lock-out: what is counted where, and how long it lasts."""
+"""Lock-out: what counts for which source, and how long it lasts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from jupyterhub_deploy_hub.lockout import (
 NOW = 1_000_000.0
 
 
-def test_below_the_limit_nobody_waits() -> None:
+def test_there_is_no_wait_below_the_limit() -> None:
     assert seconds_to_wait(None, NOW, 5, 600) == 0
     assert seconds_to_wait(Failures(4, NOW), NOW, 5, 600) == 0
 
 
-def test_at_the_limit_one_waits_until_the_time_is_over() -> None:
+def test_at_the_limit_there_is_a_wait() -> None:
     failures = Failures(5, NOW)
     assert seconds_to_wait(failures, NOW, 5, 600) == 600
     assert seconds_to_wait(failures, NOW + 599.5, 5, 600) == 1
@@ -57,7 +57,7 @@ def test_networks(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
-def test_a_known_browser_is_counted_apart_from_its_address() -> None:
+def test_a_known_browser_does_not_count_for_its_address() -> None:
     assert source_of("mark", "192.0.2.7") != source_of(None, "192.0.2.7") != source_of(None, "192.0.2.8")
     assert source_of("mark", "192.0.2.7") == source_of("mark", "192.0.2.8")
 
@@ -67,8 +67,8 @@ def test_a_known_browser_is_counted_apart_from_its_address() -> None:
     [
         ("", [], "172.18.0.3"),
         ("192.0.2.7", [], "192.0.2.7"),
-        ("203.0.113.9, 192.0.2.7", [], "192.0.2.7"),  # the first was made up by the client
-        ("203.0.113.9, 192.0.2.7", ["192.0.2.7"], "203.0.113.9"),  # a site's own proxy before ours
+        ("203.0.113.9, 192.0.2.7", [], "192.0.2.7"),  # the client sent the first
+        ("203.0.113.9, 192.0.2.7", ["192.0.2.7"], "203.0.113.9"),  # the site has its own proxy before ours
         ("192.0.2.7", ["192.0.2.7"], "172.18.0.3"),
     ],
 )
@@ -76,11 +76,11 @@ def test_client_address(forwarded: str, trusted: list[str], expected: str) -> No
     assert client_address("172.18.0.3", forwarded, trusted) == expected
 
 
-def test_a_key_tells_neither_name_nor_source_and_keeps_them_apart() -> None:
+def test_a_key_reveals_neither_name_nor_source_and_is_unique() -> None:
     assert "alice" not in record_key("alice", "address 192.0.2.7")
     assert record_key("a", "bc") != record_key("ab", "c")
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(1, "1 second"), (45, "45 seconds"), (600, "10 minutes")])
-def test_waiting_times(seconds: int, words: str) -> None:
-    assert waiting_time(seconds) == words
+@pytest.mark.parametrize(("seconds", "text"), [(1, "1 second"), (45, "45 seconds"), (600, "10 minutes")])
+def test_waiting_times(seconds: int, text: str) -> None:
+    assert waiting_time(seconds) == text

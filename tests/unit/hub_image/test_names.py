@@ -1,4 +1,4 @@
-"""User names and the Docker names made from them: a change would part people from their data."""
+"""User names and the Docker names made from them: a change would separate users from their data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DOCKER_NAMES = {
 
 
 @pytest.mark.parametrize(("user", "expected"), DOCKER_NAMES.items())
-def test_docker_names_stay_for_ever(user: str, expected: str) -> None:
+def test_docker_names_never_change(user: str, expected: str) -> None:
     assert docker_name(user) == expected
 
 
@@ -61,7 +61,9 @@ def test_what_looks_like_the_admin_is_reserved(name: str) -> None:
     assert is_reserved(name, {"admin"})
 
 
-@pytest.mark.parametrize("name", ["administrator", "admi", "alice", "аdmin"])  # the last begins with a Cyrillic letter
+@pytest.mark.parametrize(
+    "name", ["administrator", "admi", "alice", "аdmin"]
+)  # the last one begins with a Cyrillic letter
 def test_other_names_are_not_reserved(name: str) -> None:
     assert not is_reserved(name, {"admin"})
 
@@ -76,7 +78,7 @@ def test_good_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("", "enter a user name"),
         ("x" * 129, "at most 128"),
@@ -89,5 +91,5 @@ def test_good_names(name: str) -> None:
         ("..", "dots"),
     ],
 )
-def test_bad_names_are_explained(name: str, words: str) -> None:
-    assert words in (name_problem(name) or "")
+def test_bad_names_are_explained(name: str, message: str) -> None:
+    assert message in (name_problem(name) or "")

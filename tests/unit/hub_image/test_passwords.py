@@ -1,4 +1,4 @@
-"""Which passwords are refused, and in which words."""
+"""Which passwords are refused, and the messages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_good_passwords(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("password", "words"),
+    ("password", "message"),
     [
         ("", "at least 8"),
         ("seven77", "at least 8"),
@@ -29,8 +29,8 @@ def test_good_passwords(password: str) -> None:
         ("Alice.Smith", "differ from the user name"),
     ],
 )
-def test_bad_passwords_are_explained(password: str, words: str) -> None:
-    assert words in (password_problem(password, "alice.smith", 8, common) or "")
+def test_bad_passwords_are_explained(password: str, message: str) -> None:
+    assert message in (password_problem(password, "alice.smith", 8, common) or "")
 
 
 def test_common_passwords_are_allowed_when_the_check_is_off() -> None:

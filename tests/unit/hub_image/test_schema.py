@@ -1,4 +1,4 @@
-"""The database's schema: what it is to a JupyterHub, and the way there and back without ever losing a whole file."""
+"""The database's schema: its state, and the upgrade and restore, which never lose a complete file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OLD = schema.schemas(SCRIPTS[:2])
 NEW = schema.schemas(SCRIPTS)
 
 
-def test_the_newest_revision_is_the_one_that_none_builds_upon():
+def test_the_newest_revision_is_found():
     assert schema.Schemas(frozenset({"aaa111", "bbb222"}), "bbb222") == OLD
     assert NEW.head == "ccc333"
 
@@ -40,7 +40,7 @@ def test_two_newest_revisions_are_refused():
         ("fff999", OLD, "newer"),
     ],
 )
-def test_what_a_database_is_to_a_jupyterhub(revision, known, state):
+def test_the_state_of_a_database(revision, known, state):
     assert schema.compare(revision, known) == state
 
 
@@ -60,7 +60,7 @@ def note(path: Path) -> str:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """A hub directory, and a function that makes the image a JupyterHub of the old or the new schema."""
+    """A hub directory, and a function that sets the schema of the image's JupyterHub."""
     monkeypatch.setattr(schema, "database_file", lambda: tmp_path / "jupyterhub.sqlite")
 
     def image(scripts):
@@ -83,13 +83,13 @@ def files(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if path.is_file())
 
 
-def test_without_a_database_there_is_nothing_to_do(hub, tmp_path):
+def test_without_a_database_nothing_is_done(hub, tmp_path):
     assert schema.observe().state == "absent"
     assert schema.upgrade() is None
     assert files(tmp_path) == []
 
 
-def test_a_database_that_fits_is_left_alone(hub, tmp_path):
+def test_a_current_database_is_unchanged(hub, tmp_path):
     inode = os.stat(make(tmp_path / "jupyterhub.sqlite", "ccc333")).st_ino
     assert schema.upgrade() is None
     assert schema.restore() is None
@@ -105,7 +105,7 @@ def test_an_older_database_is_upgraded_and_kept(hub, tmp_path):
     assert files(tmp_path) == ["jupyterhub.sqlite", Path(kept).name]
 
 
-def test_a_failed_upgrade_leaves_the_database_as_it_was(hub, tmp_path, monkeypatch):
+def test_a_failed_upgrade_leaves_the_database_unchanged(hub, tmp_path, monkeypatch):
     def fail(path):
         with sqlite3.connect(path) as database:
             database.execute("DROP TABLE note")
@@ -118,7 +118,7 @@ def test_a_failed_upgrade_leaves_the_database_as_it_was(hub, tmp_path, monkeypat
     assert (schema.revision_of(path), note(path)) == ("bbb222", "alice")
 
 
-def test_a_half_made_upgrade_of_a_killed_start_is_made_again(hub, tmp_path):
+def test_the_partial_upgrade_of_a_killed_start_is_repeated(hub, tmp_path):
     make(tmp_path / "jupyterhub.sqlite", "bbb222", "alice")
     (tmp_path / ".jupyterhub.sqlite.upgrade").write_bytes(b"half")
     schema.upgrade()
@@ -135,7 +135,7 @@ def test_a_newer_database_is_refused_with_the_copy_that_fits(hub, tmp_path):
     assert kept in str(caught.value)
 
 
-def test_a_newer_database_without_a_copy_says_so(hub, tmp_path):
+def test_a_newer_database_without_a_copy_is_refused(hub, tmp_path):
     make(tmp_path / "jupyterhub.sqlite", "ccc333")
     hub(SCRIPTS[:2])
     for action in (schema.upgrade, schema.restore):
@@ -143,7 +143,7 @@ def test_a_newer_database_without_a_copy_says_so(hub, tmp_path):
             action()
 
 
-def test_restore_puts_the_newest_copy_back_and_keeps_the_newer_database(hub, tmp_path):
+def test_restore_uses_the_newest_copy_and_keeps_the_newer_database(hub, tmp_path):
     path = make(tmp_path / "jupyterhub.sqlite", "ccc333", "after")
     make(tmp_path / "jupyterhub.sqlite.bbb222.20260101T000000Z", "bbb222", "long before")
     make(tmp_path / "jupyterhub.sqlite.bbb222.20260201T000000Z", "bbb222", "before")

@@ -1,4 +1,4 @@
-"""Whom the hub's configuration names, of one way to sign in and of several (the rest runs in the hub image)."""
+"""Users in the hub's configuration, with one authenticator and with several (the rest runs in the hub image)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jupyterhub_deploy_hub.signin import administrators, provider_prefix
 
 
 class Config(dict[str, Any]):
-    """As much of a traitlets Config as these functions use."""
+    """The part of a traitlets Config that these functions use."""
 
     __getattr__ = dict.__getitem__
 
@@ -25,7 +25,7 @@ class GitHub:
     users: ClassVar[dict[str, str]] = {"octocat": "olga"}
 
 
-SEVERAL = Config(
+MULTI = Config(
     HubMulti=Config(
         authenticators=[{"authenticator_class": Native}, {"authenticator_class": GitHub}],
         admin_users={"admin", "github:carol"},
@@ -36,21 +36,21 @@ SEVERAL = Config(
 )
 
 
-def test_administrators_of_one_way_are_whom_any_section_names() -> None:
+def test_administrators_of_one_authenticator_are_those_of_all_sections() -> None:
     assert administrators(Config(Authenticator=Config(admin_users=["admin", "erin"]), Spawner=Config())) == {
         "admin",
         "erin",
     }
 
 
-def test_administrators_of_several_ways_have_the_names_that_they_have_here() -> None:
-    """carol of GitHub is nobody's namesake."""
-    assert administrators(SEVERAL) == {"admin", "erin", "github:carol", "olga"}
+def test_administrators_of_several_authenticators_have_their_names_at_the_hub() -> None:
+    """GitHub's carol is not the native user carol."""
+    assert administrators(MULTI) == {"admin", "erin", "github:carol", "olga"}
 
 
 @pytest.mark.parametrize(
     ("name", "prefix"), [("alice", None), ("github:alice", "github:"), ("olga", ""), ("gitlab:alice", None)]
 )
-def test_who_comes_by_another_way(name: str, prefix: str | None) -> None:
-    assert provider_prefix(SEVERAL, name) == prefix
+def test_users_of_a_provider_have_its_prefix(name: str, prefix: str | None) -> None:
+    assert provider_prefix(MULTI, name) == prefix
     assert provider_prefix(Config(), name) is None

@@ -1,4 +1,4 @@
-"""Whose a new volume becomes."""
+"""The owner of a new volume."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_without_passwd_and_group_only_numbers_are_known() -> None:
     assert owner_of_process("jovyan", "", "") is None
 
 
-def test_only_a_mount_point_of_root_changes_hands() -> None:
+def test_only_a_mount_point_of_root_changes_its_owner() -> None:
     assert needs_owner(Owner(0, 0), Owner(1000, 100))
     assert not needs_owner(Owner(1001, 0), Owner(1000, 100))
     assert not needs_owner(Owner(0, 0), Owner(0, 0))
     assert not needs_owner(Owner(0, 0), None)
 
 
-def test_the_archive_holds_the_directory_alone() -> None:
+def test_the_archive_contains_only_the_directory() -> None:
     parent, archive = owner_archive("/home/jovyan/work/", Owner(1000, 100), 0o2055)
     assert parent == "/home/jovyan"
     with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
@@ -53,8 +53,8 @@ def test_the_archive_holds_the_directory_alone() -> None:
     assert entry.mode == 0o2755
 
 
-def test_labels_of_somebody_else_are_a_problem() -> None:
+def test_labels_of_another_user_are_a_problem() -> None:
     wanted = {"user": "alice"}
     assert label_problem({"user": "alice", "other": "x"}, wanted, "v") is None
-    assert label_problem(None, wanted, "v") is None  # made by hand, or restored without labels
+    assert label_problem(None, wanted, "v") is None  # created by hand, or restored without labels
     assert "belongs to 'bob'" in (label_problem({"user": "bob"}, wanted, "v") or "")

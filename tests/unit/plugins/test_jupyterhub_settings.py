@@ -50,7 +50,7 @@ def test_good_settings_have_no_problem():
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "message"),
     [
         ("name", "Lab_1", "jupyterhub_name is 'Lab_1'; use at most 40 lower-case letters, digits and dashes"),
         (
@@ -115,10 +115,10 @@ def test_good_settings_have_no_problem():
         ("notebook_dir", "work", "jupyterhub_notebook_dir is 'work'; use an absolute path"),
     ],
 )
-def test_each_bad_setting_is_named_with_its_remedy(setting, value, said):
+def test_each_bad_setting_is_named_with_its_remedy(setting, value, message):
     found = problems(**{setting: value})
     assert len(found) == 1
-    assert said in found[0]
+    assert message in found[0]
 
 
 def test_all_bad_settings_are_reported_at_once():

@@ -51,7 +51,7 @@ def test_good_settings_have_no_problem(settings):
 
 
 @pytest.mark.parametrize(
-    ("settings", "changes", "said"),
+    ("settings", "changes", "message"),
     [
         (EMPTY, {"authenticators": "native"}, "authenticators is 'native'; use a list such as [native]"),
         (EMPTY, {"authenticators": []}, "authenticators is []; use a list such as [native]"),
@@ -118,12 +118,12 @@ def test_good_settings_have_no_problem(settings):
         (EMPTY, {"hub_extra_requirements": ["a==1"], "hub_image": "x"}, "has no effect on jupyterhub_hub_image"),
     ],
 )
-def test_a_bad_setting_says_what_to_do(settings, changes, said):
+def test_a_bad_setting_has_a_remedy(settings, changes, message):
     found = jupyterhub_signin.problems({**settings, **changes})
-    assert any(said in problem for problem in found), found
+    assert any(message in problem for problem in found), found
 
 
-def test_no_secret_is_in_what_the_hubs_configuration_shows_or_a_problem_says():
+def test_no_secret_is_in_the_hubs_configuration_or_a_message():
     shown = json.dumps([jupyterhub_signin.entries(BOTH), jupyterhub_signin.problems({**BOTH, "public_url": ""})])
     assert "s3cret" not in shown
     assert "s4cret" not in shown
@@ -132,19 +132,19 @@ def test_no_secret_is_in_what_the_hubs_configuration_shows_or_a_problem_says():
     assert jupyterhub_signin.secret_values(EMPTY) == {}
 
 
-def test_github_is_asked_for_memberships_only_where_they_count():
+def test_github_gets_the_scope_for_memberships_only_where_they_are_needed():
     github = jupyterhub_signin.entries(GITHUB)[0]
     assert github["traits"]["scope"] == ["read:org"]
-    alone = jupyterhub_signin.entries({**GITHUB, "github_allowed_organizations": []})[0]
-    assert alone["traits"]["scope"] == []
-    assert "github_url" not in alone["traits"], "the class knows its own"
+    without = jupyterhub_signin.entries({**GITHUB, "github_allowed_organizations": []})[0]
+    assert without["traits"]["scope"] == []
+    assert "github_url" not in without["traits"], "the class knows its own"
 
 
-def test_names_are_written_as_the_hub_writes_them():
+def test_names_have_the_hubs_spelling():
     assert jupyterhub_signin.entries(GITHUB)[0]["traits"]["admin_users"] == ["alice"]
 
 
-def test_a_gitlab_of_ones_own():
+def test_a_self_hosted_gitlab():
     gitlab = jupyterhub_signin.entries(BOTH)[2]
     assert gitlab["traits"]["gitlab_url"] == "https://gitlab.example.com"
     assert gitlab["traits"]["allowed_gitlab_groups"] == ["faculty/lab"]
@@ -152,7 +152,7 @@ def test_a_gitlab_of_ones_own():
     assert gitlab["prefix"] == "gitlab:"
 
 
-def test_another_way_is_handed_on_without_its_secrets():
+def test_another_authenticator_is_passed_on_without_its_secrets():
     way = {**OTHER, "label": "the lab", "users": {"a": "b"}, "secrets": {"lookup_dn_search_password": "s3cret"}}
     settings = {**EMPTY, "authenticators": ["native", way]}
     assert jupyterhub_signin.entries(settings) == [

@@ -1,4 +1,4 @@
-"""What is to be done so that a hub's users are as declared: each wish alone, all together, and never anybody else."""
+"""The changes for declared users: each one, all together, and never for other users."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def seen(*names: str, **options: Any) -> dict[str, Any]:
 
 
 def todo(declared: dict[str, Any], account: dict[str, Any] | None, known: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what is to be done for one declared user, an empty dictionary when nothing is."""
+    """Return the change for one declared user, an empty dictionary without one."""
     accounts = {declared["name"]: account} if account else {}
     at_hub = {declared["name"]: known} if known else {}
     todos = plan.plan([declared], seen(accounts=accounts), at_hub, native=True)
     return todos[0] if todos else {}
 
 
-def test_a_user_who_is_as_declared_needs_nothing() -> None:
+def test_a_user_who_is_as_declared_is_unchanged() -> None:
     assert todo(user(admin=True, groups=["a"]), OPEN, hub_user(True, ("a",))) == {}
     assert todo(user(password=SECRET), OPEN, hub_user()) == {}
     assert todo(user(password=SECRET, update_password="always"), {**OPEN, "password_right": True}, hub_user()) == {}
@@ -89,7 +89,7 @@ def test_each_change_has_a_message(declared, account, known, message) -> None:
     assert plan.messages([found], []) == [f"alice: {message}"]
 
 
-def test_what_is_not_given_is_left_as_it_is() -> None:
+def test_what_is_omitted_stays_as_it_is() -> None:
     assert todo(user(), OPEN, hub_user(True, ("a", "b"), ("",))) == {}
 
 
@@ -107,7 +107,7 @@ def test_a_hub_without_native_accounts_gets_none() -> None:
         plan.check_declared([user(password=SECRET)], seen(), native=False)
 
 
-def test_who_comes_by_another_way_gets_groups_and_no_account() -> None:
+def test_a_user_of_a_provider_gets_groups_and_no_account() -> None:
     known = seen("github:bob", at_provider=["github:bob"], admins_by_configuration=["admin", "github:bob"])
     declared = user("github:bob", groups=["course"])
     (found,) = plan.plan([declared], known, {}, native=True)
@@ -124,7 +124,7 @@ def test_who_comes_by_another_way_gets_groups_and_no_account() -> None:
             plan.check_declared([{**declared, **refused}], known, native=True)
 
 
-def test_the_hubs_own_administrator_gets_groups_alone() -> None:
+def test_the_hubs_own_administrator_only_gets_groups() -> None:
     (found,) = plan.plan([user("admin", groups=["staff"])], seen("admin"), {"admin": hub_user(True)}, native=True)
     assert (found["account"], found["admin"], found["join"]) == (None, None, ["staff"])
 
@@ -147,7 +147,7 @@ def test_contradictions_are_refused_without_a_secret(declared, message) -> None:
     assert SECRET not in str(refused.value)
 
 
-def test_who_is_promoted_by_the_configuration_cannot_be_declared_none() -> None:
+def test_an_administrator_by_configuration_cannot_be_declared_otherwise() -> None:
     promoted = seen(admins_by_configuration=["admin", "alice"])
     for declared in (user(admin=False), user(state="disabled")):
         with pytest.raises(DeployError, match="admin_users in jupyterhub_extra_config makes alice one at each"):
@@ -165,13 +165,13 @@ def test_undeclared_administrators_are_found() -> None:
     assert (found["name"], found["admin"], found["account"]) == ("zoe", False, None)
 
 
-def test_removal_names_who_and_how() -> None:
+def test_removal_names_the_user_and_the_playbook() -> None:
     todos = plan.plan([user(state="absent")], seen(accounts={"alice": OPEN}), {}, native=True)
     with pytest.raises(DeployError, match=r"alice is declared absent .* playbooks/delete_user.yml -e user=alice`"):
         plan.refuse_removal(todos)
 
 
-def test_somebody_who_has_to_be_there_is_missed_by_name() -> None:
+def test_a_missing_user_is_named() -> None:
     with pytest.raises(DeployError, match="the hub does not know alcie"):
         plan.require([user("alcie")], seen("alcie"), {"alice": hub_user()})
     plan.require([user()], seen(accounts={"alice": OPEN}), {})
@@ -193,7 +193,7 @@ ACCOUNTS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from([OPEN, LOCKED
 
 
 @given(st.lists(DECLARED, unique_by=lambda one: one["name"]), KNOWN, ACCOUNTS)
-def test_done_once_there_is_nothing_left_and_nobody_else_was_touched(declared, known, accounts) -> None:
+def test_a_second_run_changes_nothing_and_other_users_are_unchanged(declared, known, accounts) -> None:
     looked = seen(*NAMES, accounts=accounts)
     try:
         users = plan.check_declared(declared, looked, native=True)
@@ -215,7 +215,7 @@ def test_done_once_there_is_nothing_left_and_nobody_else_was_touched(declared, k
 
 
 def done(todos: list[dict[str, Any]], known: dict[str, Any], accounts: dict[str, Any]) -> tuple[Any, Any]:
-    """Return a hub and its accounts as they are when everything has been done."""
+    """Return the hub's users and accounts after all changes."""
     hub = {name: dict(one) for name, one in known.items()}
     rows = dict(accounts)
     for one in todos:
