@@ -21,7 +21,7 @@ START = ["python3", "-m", "jupyterhub_deploy_hub.start"]
 # has loaded and waits for the first.
 LOCK_NAME = "hub.lock"
 STANDBY_LOCK_NAME = "hub.standby.lock"
-OPEN_SIGNAL = "SIGUSR2"  # makes a hub on standby accept requests; ``handover`` in the hub image explains it
+OPEN_SIGNAL = "SIGUSR2"  # makes a hub on standby accept requests; ``standby`` in the hub image explains it
 
 
 class HubContainer(ReplaceableContainer):

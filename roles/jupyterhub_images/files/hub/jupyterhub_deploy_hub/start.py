@@ -3,10 +3,10 @@ schema, seed the admin, then be JupyterHub.
 
 Loading takes most of a start, and does not disturb another hub. So the host may start a new hub while the old one still
 serves; the new one waits on standby, and takes over as soon as the old one ends. It learns of that by a lock on a file
-beside the database, which every hub holds while it runs and which no end of a process can leave behind. The lock also
-keeps two hubs from ever writing to one database. ``handover`` explains what happens to requests meanwhile.
+in the directory of the database, which every hub holds while it runs and which ends with its process. The lock also
+keeps two hubs from writing to one database. ``standby`` explains what happens to requests meanwhile.
 
-A hub whose admin could not be seeded does not start: nobody shall find a hub on which ``admin`` is still free.
+A hub whose admin could not be seeded does not start, so that nobody can sign up as ``admin`` before.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ LOCK_FILE = Path("/data/hub.lock")
 STANDBY_FILE = Path("/data/hub.standby.lock")
 
 
-def hold_lock(path: Path, standby: Path) -> IO[str]:
-    """Return the file at `path`, locked by this process; while another one has the lock, wait and lock `standby`."""
+def hold_lock(path: Path, standby_path: Path) -> IO[str]:
+    """Return the file at `path`, locked by this process; while waiting for the lock, hold `standby_path`."""
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        with standby.open("w") as waiting:
+        with standby_path.open("w") as waiting:
             fcntl.flock(waiting, fcntl.LOCK_EX)
             print("JupyterHub is loaded and on standby until the running hub has ended", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -39,27 +39,27 @@ def hold_lock(path: Path, standby: Path) -> IO[str]:
 
 def main() -> int:
     """Run the hub until it ends; return the exit code."""
-    os.umask(0o077)  # the database holds what users sign in with
-    # For the time that it takes; the configuration names the other two.
-    from . import handover, native, spawner  # noqa: F401
+    os.umask(0o077)  # the database has the hashes of passwords
+    # Imported now, because it takes time; the configuration uses the first two.
+    from . import native, spawner, standby  # noqa: F401
 
     entries = signin.read_entries(CONFIG_FILE.with_name("settings.json"))
     signin.preload(entries)
-    handover.open_when_told()
+    standby.open_on_signal()
     try:
         lock = hold_lock(LOCK_FILE, STANDBY_FILE)
-        handover.take_over()
+        standby.keep_port()
         kept = schema.upgrade()
         if kept:
-            print(f"The database was upgraded; what it was before is kept in {kept}", file=sys.stderr)
+            print(f"The database was upgraded; the old one is kept in {kept}", file=sys.stderr)
         if signin.NATIVE in entries:
             seed.ensure_admin()
     except HubError as error:
         print(f"JupyterHub was not started: {error}", file=sys.stderr)
         return 1
-    # In this process, so that the lock and what is loaded stay, and the container's signals reach the hub itself.
+    # In this process, which has the lock and the loaded modules, and gets the container's signals.
     with lock:
-        handover.Hub.launch_instance(["-f", str(CONFIG_FILE), *sys.argv[1:]])
+        standby.Hub.launch_instance(["-f", str(CONFIG_FILE), *sys.argv[1:]])
     return 0
 
 

@@ -2,9 +2,9 @@
 
 Every few minutes, notebook servers ask the hub about a cookie, by a name that both hubs have in their networks. The new
 hub's port is closed while it is on standby, so a client that tries it first connects to the old hub: Tornado and Node
-try the next address of a name when one refuses. When the host sends ``OPEN``, the port opens, and requests wait in it
-until the hub serves. Then the host stops the old hub, which closes its port at once and answers open requests. So a
-request waits during the change of hubs, and is not lost.
+try the next address of a name when one refuses. When the host sends ``OPEN_SIGNAL``, the port opens, and requests
+wait in it until the hub serves. Then the host stops the old hub, which closes its port and answers open requests.
+So a request waits during the change of hubs, and is not lost.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from tornado.netutil import bind_sockets
 
 PORT = 8081  # JupyterHub's own default for the hub's API; the host looks for it there
 #: The signal of the host to a hub on standby. JupyterHub itself uses SIGUSR1.
-OPEN = signal.SIGUSR2
+OPEN_SIGNAL = signal.SIGUSR2
 #: Seconds for open requests when the hub stops; an answer takes milliseconds.
-LAST_ANSWERS = 0.2
+OPEN_REQUESTS_SECONDS = 0.2
 
 #: Seconds after which the port closes again when the old hub has not ended, because the run was killed before it
 #: stopped that hub. It has 20 seconds to end (``STOP_TIMEOUT`` of the module jupyterhub_hub).
-GIVE_UP = 25
+CLOSE_AFTER = 25
 
 _opened: list[socket.socket] = []
 
 
-def open_when_told() -> None:
+def open_on_signal() -> None:
     """Open the hub's port when the host sends the signal; until then it stays closed."""
 
     def open_port(*_: object) -> None:
         if not _opened:
             _opened.extend(bind_sockets(PORT, address="0.0.0.0"))  # noqa: S104 - in the container, as hub_ip says
-            signal.alarm(GIVE_UP)
+            signal.alarm(CLOSE_AFTER)
 
     def close_port(*_: object) -> None:
         while _opened:
             _opened.pop().close()
 
     signal.signal(signal.SIGALRM, close_port)
-    signal.signal(OPEN, open_port)
+    signal.signal(OPEN_SIGNAL, open_port)
 
 
-def take_over() -> None:
+def keep_port() -> None:
     """Keep the port as it is from now on: the old hub has ended."""
     signal.alarm(0)
-    signal.signal(OPEN, lambda *_: None)  # not SIG_IGN, which services would inherit
+    signal.signal(OPEN_SIGNAL, lambda *_: None)  # not SIG_IGN, which services would inherit
 
 
 def _opened_or_new(port: int, **options: Any) -> list[socket.socket]:
@@ -73,5 +73,5 @@ class Hub(JupyterHub):
             self.http_server.stop()
             # The proxy keeps connections for later requests, which must go to the new hub.
             self.http_server.conn_params.no_keep_alive = True
-            await asyncio.sleep(LAST_ANSWERS)
+            await asyncio.sleep(OPEN_REQUESTS_SECONDS)
         await super().shutdown_cancel_tasks(sig)
