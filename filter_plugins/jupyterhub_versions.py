@@ -40,8 +40,8 @@ def version_problems(host: Mapping[str, Any], version: str, changelog: str, ackn
     again = f"run the same again with `-e acknowledge={version}` (make upgrade ARGS='-e acknowledge={version}')"
     if recorded and _numbers(recorded) > _numbers(version):
         return [
-            f"version {recorded} of this deployment has provisioned the hub, and this checkout is the older version "
-            f"{version}; update the checkout with `git pull`. To go back all the same, {again}"
+            f"the hub was provisioned by version {recorded} of this deployment, and this checkout is the older version "
+            f"{version}; update the checkout with `git pull`. To go back to {version}, {again}"
         ]
     since = _numbers(recorded or "0")
     changes = [
@@ -52,10 +52,10 @@ def version_problems(host: Mapping[str, Any], version: str, changelog: str, ackn
     ]
     if not changes:
         return []
-    provisioned = f"version {recorded}" if recorded else "a version that recorded none"
+    by = f"version {recorded}" if recorded else "an earlier version"
     return [
-        f"{provisioned} of this deployment has provisioned the hub, and version {version} has breaking changes. Read "
-        f"the list below, change what it asks for, then {again}",
+        f"the hub was provisioned by {by} of this deployment, and version {version} has breaking changes. Read the "
+        f"list below, change what it asks for, then {again}",
         *changes,
     ]
 

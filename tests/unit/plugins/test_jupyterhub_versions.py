@@ -56,7 +56,7 @@ def test_breaking_changes_are_read_from_the_changelog() -> None:
 
 def test_upgrade_past_breaking_changes_is_refused_with_all_of_them() -> None:
     assert problems("0.1.0") == [
-        "version 0.1.0 of this deployment has provisioned the hub, and version 0.4.0 has breaking changes. Read "
+        "the hub was provisioned by version 0.1.0 of this deployment, and version 0.4.0 has breaking changes. Read "
         f"the list below, change what it asks for, then {ACKNOWLEDGE}",
         "0.3.0: The port is another one.",
         "0.2.0: Playbooks moved.",
@@ -70,7 +70,7 @@ def test_only_changes_since_the_recorded_version_are_listed() -> None:
 
 def test_a_hub_without_a_record_is_older_than_all_versions() -> None:
     first, *changes = problems("")
-    assert first.startswith("a version that recorded none of this deployment has provisioned the hub")
+    assert first.startswith("the hub was provisioned by an earlier version of this deployment")
     assert len(changes) == 3
 
 
@@ -98,8 +98,8 @@ def test_acknowledging_another_version_is_not_enough() -> None:
 def test_a_downgrade_is_refused() -> None:
     # 0.10.0 is newer than 0.4.0, although it comes first in the alphabet.
     assert problems("0.10.0", hub=False) == [
-        "version 0.10.0 of this deployment has provisioned the hub, and this checkout is the older version 0.4.0; "
-        f"update the checkout with `git pull`. To go back all the same, {ACKNOWLEDGE}"
+        "the hub was provisioned by version 0.10.0 of this deployment, and this checkout is the older version 0.4.0; "
+        f"update the checkout with `git pull`. To go back to 0.4.0, {ACKNOWLEDGE}"
     ]
 
 
