@@ -1,7 +1,7 @@
-"""Print the files of the tests that failed in the last run of pytest, for `make again`.
+"""Print the files of the tests on Docker that failed in the last run of pytest, for `make again`.
 
-Whole files, because the tests of a file build upon each other. Ends with 1 when no test failed: then it was something
-else, and there is nothing to run again.
+Whole files, because the tests of a file build upon each other. With ``--tests``, print the failed tests instead. Exits
+with 1 when none failed: then lint, types or a unit test failed, and a second run would not help.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import sys
 from pathlib import Path
 
 LAST_FAILED = Path(__file__).resolve().parent.parent / ".pytest_cache" / "v" / "cache" / "lastfailed"
+ON_DOCKER = ("tests/integration/", "tests/e2e/")
 
 
 def main() -> int:
-    """Print them, one in a line."""
+    """Print them, one per line."""
     try:
         failed = json.loads(LAST_FAILED.read_text(encoding="utf-8"))
     except OSError:
         failed = {}
-    for file in sorted({name.partition("::")[0] for name in failed}):
-        print(file)
-    return 0 if failed else 1
+    tests = {name for name in failed if name.startswith(ON_DOCKER)}
+    for line in sorted(tests if "--tests" in sys.argv else {name.partition("::")[0] for name in tests}):
+        print(line)
+    return 0 if tests else 1
 
 
 if __name__ == "__main__":

@@ -58,7 +58,6 @@ class Workplace:
         self.site = site
         self.notebook = notebook
         self.asking = asking
-        self.ratios: list[float] = []  # the hub's downtime to what it needs from its start until it answers
         self.kept = self.untouched()
 
     def untouched(self) -> list[tuple[str, str]]:
@@ -111,7 +110,6 @@ class Workplace:
         print(f"{reason}{down} s without a hub, {seen}; its start took {start} s")
         assert down > 0
         assert start > 0
-        self.ratios.append(down / start)
         return change
 
     def fail(self, said: str, **settings: Any) -> Change:
@@ -287,11 +285,6 @@ class TestNobodyNotices:
         work.replace("hub image name changed: ", playbook="upgrade.yml", jupyterhub_version="6.1.1")
         assert work.schema() != schema
         assert sign_in(work.site, "carol")
-
-    def test_the_hub_was_away_for_less_than_its_start_takes(self, work: Workplace) -> None:
-        """Of each change above; 1.3 is what the project promises, and about 0.5 what it measures (bench/)."""
-        assert len(work.ratios) == 4
-        assert min(work.ratios) <= 1.3, work.ratios
 
     def test_the_poll_would_have_noticed(self, work: Workplace) -> None:
         """A proxy that is away for a moment: what reports nothing of that has shown nothing above."""

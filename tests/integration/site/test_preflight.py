@@ -13,6 +13,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from support.ports import free_port
+
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "jhd-test-preflight"
 NOTHING = "Nothing was changed."
@@ -20,7 +22,8 @@ NOTHING = "Nothing was changed."
 
 def site(*arguments: str, **settings) -> tuple[int, str]:
     """Run site.yml in check mode against this machine; return its exit code and output."""
-    extra = json.dumps({"jupyterhub_name": NAME, **settings})
+    # A port of its own: a real hub of this machine may have the default one.
+    extra = json.dumps({"jupyterhub_name": NAME, "jupyterhub_port": free_port(), **settings})
     inventory = [] if "-i" in arguments else ["-i", "examples/inventory"]
     command = ["ansible-playbook", "site.yml", *inventory, "--check", "--tags", "preflight", "-e", extra]
     done = subprocess.run(
