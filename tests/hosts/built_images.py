@@ -16,15 +16,18 @@ from .fixtures import MADE, bare_site_name
 from .hosts import ROOT, Host
 from .images import EngineError, docker
 
-#: Names of the project's own images, as a pattern for Docker.
-OURS = "jupyterhub-deploy/*"
+#: Repository of the images that tests use, so that a hub on this machine keeps its own.
+REPOSITORY = "jupyterhub-deploy-test"
 
 NameOf = Callable[[str], str]
 
 
 def copy_images(host: Host) -> None:
-    """Copy the project's own images from a test host's engine to this machine's."""
-    names = host.run(f"docker images --format '{{{{.Repository}}}}:{{{{.Tag}}}}' '{OURS}'").stdout.split()
+    """Copy the project's own images from a test host's Docker to this machine's, into the tests' repository."""
+    built = host.run("docker images --format '{{.Repository}}:{{.Tag}}' 'jupyterhub-deploy/*'").stdout.split()
+    names = [f"{REPOSITORY}/{name.partition('/')[2]}" for name in built]
+    for name, copy in zip(built, names):
+        host.run(["docker", "tag", name, copy])
     with subprocess.Popen(["docker", "exec", host.container, "docker", "save", *names], stdout=subprocess.PIPE) as save:
         subprocess.run(["docker", "load", "--quiet"], stdin=save.stdout, check=True)
 
@@ -48,7 +51,7 @@ def built_images(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Call
     directory: Path = tmp_path_factory.mktemp("images")
     # On a fresh machine another process of this run may have the bare one build the same images at this moment: take
     # them from there, in a tenth of the time. The role then decides whether they are what it would build.
-    if not docker("images", "--quiet", OURS) and (host := bare_host_when_made()):
+    if not docker("images", "--quiet", f"{REPOSITORY}/*") and (host := bare_host_when_made()):
         copy_images(host)
 
     @functools.cache

@@ -53,7 +53,11 @@ class LocalSite:
     def __init__(self, name: str, port: int = 0, **settings: Any) -> None:
         self.name = name
         self.port = port or free_port()
-        self.settings: dict[str, Any] = {"jupyterhub_image_source": "build", **settings}
+        self.settings: dict[str, Any] = {
+            "jupyterhub_image_source": "build",
+            "jupyterhub_images_repository": "jupyterhub-deploy-test",
+            **settings,
+        }
         self.url = f"http://127.0.0.1:{self.port}"
         self.engine = docker.from_env()
 
