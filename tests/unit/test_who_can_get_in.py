@@ -27,19 +27,19 @@ TESTS = {
         "hub_image/test_signin.py::test_nobody_can_sign_up_as_the_admin_before_the_account_exists",
         "hub_image/test_signin.py::test_the_admin_is_an_admin_and_others_are_not",
     ],
-    "`jupyterhub_users`, with `password`": [
+    "`jupyterhub_users` with `password`": [
         "users/test_sync.py::test_declared_users_are_as_declared",
         "users/test_sync.py::test_a_password_is_set_once_or_always_as_declared",
     ],
-    "`jupyterhub_users`, without `password`": ["users/test_sync.py::test_nobody_signs_up_under_a_declared_name"],
-    "`jupyterhub_users`, `state: present` for an account that waits": [
+    "`jupyterhub_users` without `password`": ["users/test_sync.py::test_nobody_signs_up_under_a_declared_name"],
+    "`jupyterhub_users` with `state: present`, for a waiting account": [
         "users/test_sync.py::test_an_account_that_waits_is_authorized_with_the_declared_password"
     ],
-    "`jupyterhub_users`, `state: disabled`": [
+    "`jupyterhub_users` with `state: disabled`": [
         "users/test_sync.py::test_a_disabled_user_is_out_with_cookie_tokens_and_server"
     ],
-    "`jupyterhub_users`, `admin: true`": ["users/test_sync.py::test_declared_users_are_as_declared"],
-    "`jupyterhub_users`, without `admin`": ["users/test_sync.py::test_demotion_really_demotes"],
+    "`jupyterhub_users` with `admin: true`": ["users/test_sync.py::test_declared_users_are_as_declared"],
+    "`jupyterhub_users` without `admin`": ["users/test_sync.py::test_demotion_really_demotes"],
     "not in `jupyterhub_users`": ["users/test_sync.py::test_groups_are_what_is_declared"],
     "`jupyterhub_undeclared_admins: demote`": [
         "users/test_sync.py::test_undeclared_administrators_are_named_and_demoted_only_when_told"
@@ -61,25 +61,25 @@ TESTS = {
         "hub_image/test_who_can_get_in.py::test_a_row",
         "hub_image/test_oauth.py::test_a_joined_user_has_the_name_of_the_hub",
     ],
-    "one in `jupyterhub_authenticators` that is not native": [
+    "one authenticator that is not native": [
         "hub_image/test_oauth.py::test_only_github_gives_plain_names",
         "hub_image/test_oauth.py::test_a_change_of_authenticators_gives_nobody_another_users_name",
     ],
-    "several in `jupyterhub_authenticators`": [
+    "several authenticators": [
         "hub_image/test_oauth.py::test_equal_names_are_different_users",
         "hub_image/test_signin_volumes.py::test_equal_names_have_separate_volumes",
     ],
-    "a new password": [
+    "new password": [
         "users/test_sync.py::test_a_password_is_set_once_or_always_as_declared",
         "hub_image/test_signin.py::test_a_new_password_ends_other_sessions_and_keeps_this_one",
     ],
-    "disabling or unauthorizing": [
+    "disable or unauthorize": [
         "users/test_sync.py::test_a_disabled_user_is_out_with_cookie_tokens_and_server",
         "hub_image/test_signin.py::test_unauthorizing_ends_sessions_and_tokens",
         "hub_image/test_signin.py::test_unauthorizing_stops_the_server",
     ],
-    "no administrator any more": ["users/test_sync.py::test_demotion_really_demotes"],
-    "deleting the user": [
+    "remove administrator rights": ["users/test_sync.py::test_demotion_really_demotes"],
+    "delete the user": [
         "users/test_delete.py::test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty",
         "hub_image/test_oauth.py::test_a_user_who_leaves_keeps_the_session_until_an_admin_deletes_the_user",
     ],
@@ -88,7 +88,7 @@ TESTS = {
 
 def test_every_row_has_its_test() -> None:
     rows = re.findall(r"^\| (.+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [row for row in rows if row not in ("---", "setting", "what")] == list(TESTS)
+    assert [row for row in rows if row not in ("---", "setting", "action")] == list(TESTS)
 
 
 def test_the_tests_exist() -> None:
