@@ -204,7 +204,9 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
     expected: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
     # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
-        backups, problems = volumes.find(directory, params["users"], params["volumes"], params["backup"])
+        backups, problems = volumes.find(
+            directory, params["name"], params["users"], params["volumes"], params["backup"]
+        )
         if not backups and not problems:
             raise DeployError(f"there is no backup of any volume in {directory}")
         jobs = volumes.jobs(backups, params["name"], params["to_user"]) if backups else []

@@ -30,16 +30,20 @@ class Job:
     user: str | None
 
 
-def find(directory: str, users: list[str], volumes: list[str], stem: str | None) -> tuple[list[Backup], list[str]]:
+def find(
+    directory: str, hub: str, users: list[str], volumes: list[str], stem: str | None
+) -> tuple[list[Backup], list[str]]:
     """Return the backups that are asked for, one of each volume, and in sentences what cannot be had.
 
+    :param hub: of the users; another hub with backups in this directory may have users with the same names.
     :param users: whose volumes; with neither users nor volumes, all.
     :param stem: the name of a backup; ``None`` for the newest of each volume.
     """
     looked = {folder: store.look(directory, folder) for folder in store.folders(directory)}
     looked.pop(store.HUB_FOLDER, None)
     newest_of = {folder: backups[-1].manifest for folder, (backups, _) in looked.items() if backups}
-    theirs = {user: {folder for folder, newest in newest_of.items() if newest.is_of(user)} for user in users}
+    own = {folder: newest for folder, newest in newest_of.items() if newest.hub == hub}
+    theirs = {user: {folder for folder, newest in own.items() if newest.is_of(user)} for user in users}
     wanted = set(volumes).union(*theirs.values())
     if not users and not volumes:
         wanted = {folder for folder, (backups, faults) in looked.items() if backups or faults}
