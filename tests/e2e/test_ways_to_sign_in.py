@@ -126,7 +126,7 @@ def test_an_expired_code(place: Place, person: Page, label: str, screenshots: Pa
         f"Signing in with {label} took too long, or was done twice. Please sign in again."
     )
     person.screenshot(path=screenshots / "sign-in-expired.png")
-    assert place.hub.logged(f"{label}: the code was too old, or used before")
+    assert place.hub.logged(f"{label}: the code has expired or was used before")
     is_not_signed_in(person, place)
 
 
@@ -139,7 +139,7 @@ def test_a_wrong_client_secret(place: Place, person: Page, label: str, screensho
         place.provider.client_secret = right
 
     expect(person.locator("body")).to_contain_text(
-        f"{label} does not accept this hub. Please tell the administrator of this hub."
+        f"{label} does not accept this hub. Please contact the administrator of this hub."
     )
     person.screenshot(path=screenshots / "sign-in-wrong-secret.png")
     assert place.hub.logged(f"{label} refused this hub's client id or secret")
@@ -150,10 +150,10 @@ def test_a_provider_that_does_not_answer(place: Place, person: Page, screenshots
     sign_in_with(person, place, "the old GitLab", "alice")
 
     expect(person.locator("body")).to_contain_text(
-        "the old GitLab does not answer at the moment. Please try again later, or tell the administrator."
+        "the old GitLab does not answer at the moment. Please try again later, or contact the administrator."
     )
     person.screenshot(path=screenshots / "sign-in-down.png")
-    assert place.hub.logged("the old GitLab cannot be asked at http://127.0.0.1:9/oauth/token")
+    assert place.hub.logged("the old GitLab cannot be reached at http://127.0.0.1:9/oauth/token")
     is_not_signed_in(person, place)
 
 

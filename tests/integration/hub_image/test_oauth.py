@@ -210,7 +210,7 @@ def test_an_expired_code(multi_hub: HubContainer, provider: OAuthProvider, way: 
         provider.codes_expire = False
     assert answer.status_code == 400
     assert "took too long, or was done twice. Please sign in again." in answer.text
-    assert multi_hub.logged("the code was too old, or used before")
+    assert multi_hub.logged("the code has expired or was used before")
 
 
 @pytest.mark.parametrize(("way", "label"), [("github/", "GitHub"), ("gitlab/", "GitLab")])
@@ -221,7 +221,7 @@ def test_a_wrong_client_secret(multi_hub: HubContainer, provider: OAuthProvider,
     finally:
         provider.client_secret = right
     assert answer.status_code == 502
-    assert f"{label} does not accept this hub. Please tell the administrator of this hub." in answer.text
+    assert f"{label} does not accept this hub. Please contact the administrator of this hub." in answer.text
     assert multi_hub.logged(f"{label} refused this hub's client id or secret")
 
 
@@ -230,7 +230,7 @@ def test_a_provider_that_is_down(multi_hub: HubContainer, way: str, label: str) 
     answer = Visitor(multi_hub).by(way, "alice")
     assert answer.status_code == 503
     assert f"{label} does not answer at the moment. Please try again later" in answer.text
-    assert multi_hub.logged(rf"{label} cannot be asked at http://[0-9.:]+/oauth/token")
+    assert multi_hub.logged(rf"{label} cannot be reached at http://[0-9.:]+/oauth/token")
 
 
 @pytest.mark.parametrize("way", ["github/", "gitlab/"])
@@ -249,7 +249,7 @@ def test_a_provider_with_errors_refuses_nobody(
     assert answer.status_code == 503
     assert "does not answer at the moment. Please try again later" in answer.text
     assert person.name() == ""
-    assert multi_hub.logged(rf"cannot be asked at http://\S+{path.rstrip('$')}\S*: HTTP {status}")
+    assert multi_hub.logged(rf"cannot be reached at http://\S+{path.rstrip('$')}\S*: HTTP {status}")
 
 
 @pytest.mark.parametrize(("way", "label"), [("github/", "GitHub"), ("gitlab/", "GitLab")])
@@ -262,8 +262,8 @@ def test_a_token_without_the_right_to_read_the_user(
     finally:
         provider.fails = None
     assert answer.status_code == 502
-    assert f"{label} did not let this hub know who you are. Please tell its administrator." in answer.text
-    assert multi_hub.logged(f"{label} refused to say who this is .HTTP 403")
+    assert f"{label} did not send your user name to this hub. Please contact its administrator." in answer.text
+    assert multi_hub.logged(f"{label} refused the request for the user .HTTP 403")
 
 
 def test_users_stay_signed_in_while_the_provider_is_down(multi_hub: HubContainer, provider: OAuthProvider) -> None:
@@ -316,7 +316,7 @@ def test_a_user_who_leaves_keeps_the_session_until_an_admin_deletes_the_user(
 def test_a_user_who_declines_at_the_provider(multi_hub: HubContainer) -> None:
     answer = Visitor(multi_hub).by("github/", "cancel")
     assert answer.status_code == 403
-    assert "You did not allow GitHub to tell this hub who you are." in answer.text
+    assert "You did not allow GitHub to send your user name to this hub." in answer.text
 
 
 def test_a_callback_that_another_browser_started(multi_hub: HubContainer) -> None:
@@ -326,7 +326,7 @@ def test_a_callback_that_another_browser_started(multi_hub: HubContainer) -> Non
     for person in (victim, Visitor(multi_hub)):
         answer = person.session.get(prepared, timeout=20)
         assert answer.status_code == 400
-        assert "begun too long ago, or in another window" in answer.text
+        assert "has expired, or was started in another window" in answer.text
         assert person.name() == ""
 
 

@@ -79,26 +79,29 @@ class ClearErrors(OAuthenticator):
                 self.login_service, error or code, self.login_service,
             )  # fmt: skip
             return _page(
-                502, f"{self.login_service} does not accept this hub. Please tell the administrator of this hub."
+                502, f"{self.login_service} does not accept this hub. Please contact the administrator of this hub."
             )
         if error in _WRONG_CODE:
-            self.log.warning("%s: the code was too old, or used before (%s)", self.login_service, error)
+            self.log.warning("%s: the code has expired or was used before (%s)", self.login_service, error)
             return _page(
                 400, f"Signing in with {self.login_service} took too long, or was done twice. Please sign in again."
             )
         if code >= 500:
             return self._unreachable(str(self.token_url), f"HTTP {code}")
         self.log.error(
-            "%s gave no token (%s %s): compare the callback URL %s with the one that is registered there",
+            "%s sent no token (%s %s): compare the callback URL %s with the one that is registered there",
             self.login_service, code, error, self.oauth_callback_url,
         )  # fmt: skip
-        return _page(502, f"{self.login_service} did not let this hub know who you are. Please tell its administrator.")
+        return _page(
+            502, f"{self.login_service} did not send your user name to this hub. Please contact its administrator."
+        )
 
     def _unreachable(self, url: str, error: Any) -> web.HTTPError:
-        self.log.error("%s cannot be asked at %s: %s", self.login_service, url.partition("?")[0], error)
+        self.log.error("%s cannot be reached at %s: %s", self.login_service, url.partition("?")[0], error)
         return _page(
             503,
-            f"{self.login_service} does not answer at the moment. Please try again later, or tell the administrator.",
+            f"{self.login_service} does not answer at the moment. Please try again later, or contact the "
+            "administrator.",
         )
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
@@ -107,10 +110,10 @@ class ClearErrors(OAuthenticator):
             return await super().get_authenticated_user(handler, data)
         except HTTPClientError as error:
             self.log.error(
-                "%s refused to say who this is (HTTP %s): see the lines before", self.login_service, error.code
+                "%s refused the request for the user (HTTP %s); see the lines above", self.login_service, error.code
             )
             raise _page(
-                502, f"{self.login_service} did not let this hub know who you are. Please tell its administrator."
+                502, f"{self.login_service} did not send your user name to this hub. Please contact its administrator."
             ) from error
 
     async def refresh_user(self, user: Any, handler: Any = None, **kwargs: Any) -> Any:
@@ -161,11 +164,13 @@ class _Callback(OAuthCallbackHandler):
             label = self.authenticator.login_service
             self.log.warning("Signing in with %s: %s", label, error.log_message)
             if self.get_argument("error", "") == "access_denied":
-                raise _page(403, f"You did not allow {label} to tell this hub who you are.") from None
+                raise _page(403, f"You did not allow {label} to send your user name to this hub.") from None
             if self.get_argument("error", ""):
-                raise _page(502, f"{label} refused this hub. Please tell the administrator of this hub.") from None
+                raise _page(
+                    502, f"{label} refused this hub's request. Please contact the administrator of this hub."
+                ) from None
             raise _page(
-                400, "This sign-in was begun too long ago, or in another window. Please sign in again."
+                400, "This sign-in has expired, or was started in another window. Please sign in again."
             ) from None
 
 

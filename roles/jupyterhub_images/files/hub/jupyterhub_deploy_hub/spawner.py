@@ -91,7 +91,7 @@ class HubSpawner(DockerSpawner):
             volume = await self.docker("create_volume", name, labels=self.deploy_labels)  # returns an existing one
             problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name)
             if problem:
-                raise SpawnRefusedError(f"{problem} Please tell an administrator.")
+                raise SpawnRefusedError(f"{problem} Please contact an administrator.")
             target = target if isinstance(target, dict) else {"bind": target}
             if target.get("mode", "rw") == "rw":
                 mount_points.append(self.format_volume_name(target["bind"], self))
