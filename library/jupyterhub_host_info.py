@@ -71,7 +71,6 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.facts.system.distribution import DistributionFactCollector
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, name_of
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -93,7 +92,6 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     client = connect_or_none()
     containers = client.containers(all=True) if client else []
     path = host.nearest_existing(client.info()["DockerRootDir"] if client else DOCKER_ROOT)
-    facts = DistributionFactCollector().collect(module=module)
     return {
         "port_holder": port_holder(name, module.params["port"], containers),
         "disk_path": path,
@@ -101,7 +99,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "backup_schedule": os.path.exists(host.backup_settings(name)),
         "hub_exists": name in map(name_of, containers),
         "deployment": deployment.read(name),
-        "ansible_facts": {f"ansible_{fact}": value for fact, value in facts.items()},
+        "ansible_facts": host.distribution(),
     }
 
 

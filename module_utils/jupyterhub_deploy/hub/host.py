@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+from ansible.module_utils.jupyterhub_deploy.files import read_text
 
 LISTEN = "0A"  # state of a listening socket in /proc/net/tcp (include/net/tcp_states.h)
+
+OS_RELEASE = "/etc/os-release"
+NAMES = {"debian": "Debian", "ubuntu": "Ubuntu"}  # Ansible's names of distributions, by their ids
 
 SETTINGS_DIR = "/etc/jupyterhub-deploy"
 
@@ -69,3 +74,22 @@ def free_bytes(path: str) -> int:
     """Return the bytes that are free on the file system of a path that exists."""
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
+
+
+def distribution(path: str = OS_RELEASE) -> dict[str, str]:
+    """Return the distribution as Ansible's own facts name it, from ``/etc/os-release``; empty where unknown.
+
+    Ansible's collector would make the call of the module last as long as one of ``ansible.builtin.setup``.
+    """
+    values = {}
+    for line in (read_text(path) or "").splitlines():
+        name, separator, value = line.strip().partition("=")
+        if separator and not name.startswith("#"):
+            values[name] = " ".join(shlex.split(value))
+    version = values.get("VERSION_ID", "")
+    return {
+        "ansible_distribution": NAMES.get(values.get("ID", ""), values.get("NAME", "")),
+        "ansible_distribution_version": version,
+        "ansible_distribution_major_version": version.partition(".")[0],
+        "ansible_distribution_release": values.get("VERSION_CODENAME", ""),
+    }

@@ -395,8 +395,8 @@ class TestUpgrade:
         assert site.sign_in("admin", site.admin_password())
 
 
-def test_a_run_killed_at_any_step_is_put_right_by_the_next(site, tmp_path):
-    """SIGKILL after each thing that a replacement does to the engine, one after the other."""
+def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(site, tmp_path):
+    """SIGKILL after each change that a replacement makes to Docker, one after the other."""
     step = 0
     while True:
         step += 1

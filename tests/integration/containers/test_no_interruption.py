@@ -261,14 +261,12 @@ class TestNobodyNotices:
         self, work: Workplace, images: Images, hub_image: Callable[[str], str]
     ) -> None:
         images.build("hub:dies", hub_image("6.1.1"), UPGRADES_AND_DIES)
-        change = work.fail(
-            "the one that ran before was put back", hub_fails=True, jupyterhub_hub_image=f"{NAME}/hub:dies"
-        )
+        change = work.fail("the old one was restored", hub_fails=True, jupyterhub_hub_image=f"{NAME}/hub:dies")
         assert "the roof is on fire" in change.said
 
     def test_a_hub_that_never_becomes_healthy(self, work: Workplace) -> None:
         work.fail(
-            "the one that ran before was put back",
+            "the old one was restored",
             hub_fails=True,
             jupyterhub_extra_config="c.ConfigurableHTTPProxy.api_url = 'http://nowhere.invalid:8001'",
             jupyterhub_health_timeout=20,

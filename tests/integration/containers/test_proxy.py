@@ -1,4 +1,4 @@
-"""The proxy's life on a real engine: left alone, replaced when its own specification changed, taken back, killed."""
+"""The proxy on real Docker: kept, replaced when its own specification changed, rolled back, killed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def site(hub_image, proxy_image, notebook_image, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alice(site):
-    """Somebody with a running server."""
+    """A user with a running server."""
     session, name = HubSession(site.url), "alice"
     password = secrets.token_hex(8)
     session.sign_up(name, password)
@@ -42,20 +42,20 @@ def alice(site):
 
 
 def server_answers(site, session):
-    """The status of the user's own server, through the proxy; /api is the page that it shows to everybody."""
+    """The status of the user's own server, through the proxy; /api is the page that needs no sign-in."""
     return session.get(f"{site.url}/user/alice/api", timeout=10, allow_redirects=False).status_code
 
 
 @pytest.fixture
 def as_before(site):
-    """Whatever the test asked for, the proxy is as it was afterwards."""
+    """Afterwards, the proxy is as it was before the test."""
     port, address = site.port, site.bind_address
     yield
     site.port, site.bind_address = port, address
     site.run_proxy()
 
 
-def test_a_second_run_leaves_the_proxy_alone(site):
+def test_a_second_run_changes_nothing(site):
     before = site.observe("proxy")
     result = site.run_proxy()
     assert (result["changed"], result["action"], result["reasons"], result["diff"]) == (False, "none", [], {})
@@ -63,7 +63,7 @@ def test_a_second_run_leaves_the_proxy_alone(site):
     assert site.observe("proxy") == before
 
 
-def test_another_hub_leaves_the_proxy_alone(site):
+def test_a_new_hub_does_not_replace_the_proxy(site):
     before = site.observe("proxy")[:2]
     site.extra_config = "# another"
     assert site.run_hub()["action"] == "replace"
@@ -71,8 +71,8 @@ def test_another_hub_leaves_the_proxy_alone(site):
     assert site.observe("proxy")[:2] == before
 
 
-def test_a_new_port_replaces_the_proxy_and_servers_are_there_at_once(site, alice, as_before):
-    """The routes are the hub's to tell: without being told, it looks every ten seconds."""
+def test_a_new_port_replaces_the_proxy_and_servers_are_reachable_at_once(site, alice, as_before):
+    """The hub restores the routes on request; by itself it checks them every ten seconds."""
     site.port = free_port()
     result = site.run_proxy()
     assert result["action"] == "replace"
@@ -83,7 +83,7 @@ def test_a_new_port_replaces_the_proxy_and_servers_are_there_at_once(site, alice
     assert site.names() == ["", "-jupyter-alice", "-proxy"]
 
 
-def test_check_mode_tells_and_touches_nothing(site, alice, as_before):
+def test_check_mode_reports_and_changes_nothing(site, alice, as_before):
     before, port = site.observe("proxy"), site.port
     site.bind_address = "127.0.0.2"
     result = site.run_proxy(check=True, diff=True)
@@ -97,7 +97,7 @@ def test_a_port_that_is_taken_leaves_the_old_proxy_serving(site, alice, as_befor
     before, url = site.observe("proxy")[0], site.url
     with socket.create_server(("127.0.0.1", 0)) as taken:
         site.port = taken.getsockname()[1]
-        with pytest.raises(ModuleError, match="the one that ran before was put back") as caught:
+        with pytest.raises(ModuleError, match="the old one was restored") as caught:
             site.run_proxy()
     assert str(site.port) in str(caught.value)
     assert requests.get(f"{url}/hub/health", timeout=10).status_code == 200
@@ -105,7 +105,7 @@ def test_a_port_that_is_taken_leaves_the_old_proxy_serving(site, alice, as_befor
     assert site.names() == ["", "-jupyter-alice", "-proxy"]
 
 
-def test_a_proxy_that_cannot_work_is_found_out_before_the_old_one_is_touched(site):
+def test_a_proxy_that_cannot_work_is_refused_before_the_old_one_is_changed(site):
     before = site.observe("proxy")
     arguments = {**site.proxy_arguments(), "image": site.notebook_image, "health_timeout": 5}
     with pytest.raises(ModuleError, match="the new proxy does not work, so the old one was left as it was"):
@@ -114,22 +114,22 @@ def test_a_proxy_that_cannot_work_is_found_out_before_the_old_one_is_touched(sit
     assert "-proxy-check" not in site.names()
 
 
-def test_an_image_that_is_not_there_is_an_error_before_anything_is_touched(site):
+def test_a_missing_image_is_an_error_before_anything_is_changed(site):
     before = site.observe("proxy")
     with pytest.raises(ModuleError, match=r"image nowhere/proxy:1 is not on this host"):
         run(jupyterhub_proxy, **{**site.proxy_arguments(), "image": "nowhere/proxy:1"})
     assert site.observe("proxy") == before
 
 
-def test_a_stopped_proxy_is_started_and_knows_its_routes(site, alice):
+def test_a_stopped_proxy_is_started_and_has_its_routes(site, alice):
     site.engine.containers.get(f"{NAME}-proxy").stop()
     result = site.run_proxy()
     assert (result["action"], result["reasons"]) == ("start", ["the proxy container is stopped"])
     assert server_answers(site, alice) == 200
 
 
-def test_a_run_killed_at_any_step_is_put_right_by_the_next(site, alice, as_before, tmp_path):
-    """SIGKILL after each thing that a replacement does to the engine, one after the other."""
+def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(site, alice, as_before, tmp_path):
+    """SIGKILL after each change that a replacement makes to Docker, one after the other."""
     step, ports = 0, [site.port, free_port()]
     while True:
         step += 1

@@ -1,10 +1,11 @@
-"""What holds a port: from the kernel's tables and from Docker's list."""
+"""The distribution of a host, and what holds a port: from the kernel's tables and from Docker's list."""
 
 from __future__ import annotations
 
 import socket
 import time
 
+import pytest
 from ansible.module_utils.jupyterhub_deploy.hub import host
 
 TABLE = """\
@@ -45,3 +46,31 @@ def test_the_container_that_publishes_a_port_is_named():
 def test_a_path_that_does_not_exist_counts_as_its_nearest_parent(tmp_path):
     assert host.nearest_existing(str(tmp_path / "a" / "b")) == str(tmp_path)
     assert host.free_bytes(str(tmp_path)) > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        (
+            'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nNAME="Debian GNU/Linux"\nVERSION_ID="12"\n'
+            "VERSION_CODENAME=bookworm\nID=debian\n",
+            ("Debian", "12", "12", "bookworm"),
+        ),
+        (
+            '# a comment\n\nNAME="Ubuntu"\nVERSION_ID="24.04"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n',
+            ("Ubuntu", "24.04", "24", "noble"),
+        ),
+        ('NAME="Debian GNU/Linux"\nVERSION_CODENAME=forky\nID=debian\n', ("Debian", "", "", "forky")),
+        ("NAME='Rocky Linux'\nVERSION_ID=\"9.4\"\nID=rocky\n", ("Rocky Linux", "9.4", "9", "")),
+        (None, ("", "", "", "")),
+    ],
+    ids=["debian", "ubuntu", "testing", "other", "no file"],
+)
+def test_the_distribution_has_the_names_of_ansibles_facts(tmp_path, text, facts):
+    path = tmp_path / "os-release"
+    if text:
+        path.write_text(text)
+    assert tuple(host.distribution(str(path)).values()) == facts
+    assert list(host.distribution(str(path))) == [
+        f"ansible_distribution{part}" for part in ("", "_version", "_major_version", "_release")
+    ]
