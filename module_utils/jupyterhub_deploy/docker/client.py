@@ -1,10 +1,11 @@
-"""The one way from a module to the Docker engine of its host."""
+"""The connection from a module to Docker on its host, and what Docker's descriptions of objects mean."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 
 try:
     import docker
@@ -13,37 +14,45 @@ except ImportError:  # a bare host in check mode: the docker role would install 
     docker = None  # type: ignore[assignment]
     docker_errors = None  # type: ignore[assignment]
 
-# Pulls and builds report progress all the time; a silent engine for this long (seconds) is a dead one.
+SOCKET = "/var/run/docker.sock"
+
+# Pulls and builds report progress all the time; Docker that is silent for this long (seconds) does not work.
 API_TIMEOUT = 120
 
 
 def connect(timeout: int = API_TIMEOUT) -> Any:
-    """Return a low-level Docker client (``docker.APIClient``) for the engine of this host.
+    """Return a low-level Docker client (``docker.APIClient``) for this host.
 
     :param timeout: seconds that one API call may stay silent.
-    :raises DeployError: when the SDK is not installed or no engine answers.
+    :raises DeployError: the SDK is not installed, Docker does not answer, or this user may not connect.
     """
     if docker is None:
         raise DeployError(
             "Python's docker SDK is missing on this host; run site.yml, whose docker role installs python3-docker"
         )
+    if os.path.exists(SOCKET) and not os.access(SOCKET, os.R_OK | os.W_OK):
+        raise DeployError(f"this user may not connect to Docker ({SOCKET}); run the play with become: true")
     try:
-        client = docker.APIClient(version="auto", timeout=timeout)
+        client = docker.APIClient(base_url=f"unix://{SOCKET}", version="auto", timeout=timeout)
         client.ping()
-    except docker_errors.DockerException as error:
+    except DOCKER_ERRORS as error:
         raise DeployError(
-            f"the Docker engine does not answer ({error}); look at `journalctl -u docker` or /var/log/dockerd.log, "
+            f"Docker does not answer ({error}); read `journalctl -u docker` or /var/log/dockerd.log, "
             "then run site.yml again"
         ) from error
     return client
 
 
 def connect_or_none() -> Any | None:
-    """As :func:`connect`, but ``None`` where there is no engine yet: what check mode sees on a bare host."""
-    try:
-        return connect()
-    except DeployError:
+    """Return a client as :func:`connect` does, ``None`` where Docker or its SDK is not installed.
+
+    For check mode on a bare host, where site.yml would install both.
+
+    :raises DeployError: Docker does not answer, or this user may not connect.
+    """
+    if docker is None or not os.path.exists(SOCKET):
         return None
+    return connect()
 
 
 def name_of(container: dict[str, Any]) -> str:
@@ -58,7 +67,7 @@ def environment_of(container: dict[str, Any]) -> dict[str, str]:
 
 
 def inspect_container(client: Any, name: str) -> dict[str, Any] | None:
-    """Return the engine's description of a container, or ``None`` when there is none of that name."""
+    """Return Docker's description of a container, ``None`` when it does not exist."""
     try:
         found: dict[str, Any] = client.inspect_container(name)
     except docker_errors.NotFound:
@@ -67,7 +76,7 @@ def inspect_container(client: Any, name: str) -> dict[str, Any] | None:
 
 
 def inspect_image(client: Any, reference: str) -> dict[str, Any] | None:
-    """Return the engine's description of an image on this host, or ``None`` when it is not there."""
+    """Return Docker's description of an image, ``None`` when this host does not have it."""
     try:
         found: dict[str, Any] = client.inspect_image(reference)
     except (docker_errors.ImageNotFound, docker_errors.NotFound):
@@ -76,6 +85,9 @@ def inspect_image(client: Any, reference: str) -> dict[str, Any] | None:
 
 
 def image_id(client: Any | None, reference: str) -> str | None:
-    """Return the id of an image on this host, ``None`` when it is not there or there is no engine."""
+    """Return the id of an image, ``None`` when this host does not have it.
+
+    :param client: ``None`` where Docker is not installed yet.
+    """
     found = inspect_image(client, reference) if client else None
     return found["Id"] if found else None
