@@ -35,7 +35,7 @@ def site(*arguments: str, **settings) -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"jupyterhub_authenticators": ["githb"]}, "jupyterhub_authenticators names 'githb', which is not known; use"),
+        ({"jupyterhub_authenticators": ["githb"]}, "jupyterhub_authenticators has 'githb', which is not known; use"),
         ({"jupyterhub_image_source": "docker"}, "jupyterhub_image_source is 'docker'; use one of auto, pull, build"),
         ({"jupyterhub_version": "4.1.6"}, "jupyterhub_version is 4.1.6, which this deployment is not tested with; use"),
         ({"jupyterhub_admin_password": "short"}, "jupyterhub_admin_password has 5 characters, fewer than"),
