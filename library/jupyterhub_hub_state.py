@@ -119,6 +119,7 @@ from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import hub_state
+from ansible.module_utils.jupyterhub_deploy.restore.select import select_hub_state
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
     locked = contextlib.nullcontext() if module.check_mode else store.lock(params["directory"], shared=True)
     with locked:
-        backup = hub_state.find(params["directory"], params["name"], params["backup"])
+        backup = select_hub_state(params["directory"], params["name"], params["backup"])
         return hub_state.Restore(connect(), params, module.check_mode).run(backup)
 
 

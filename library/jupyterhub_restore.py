@@ -176,14 +176,15 @@ from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import volumes
+from ansible.module_utils.jupyterhub_deploy.restore.select import select_volumes
 
 
 def listed(params: dict[str, Any], directory: str) -> dict[str, Any]:
     """Return what can be restored. Only reads."""
     backups, faults = [], []
     for folder in store.folders(directory):
-        found, wrong = store.look(directory, folder)
-        faults += wrong
+        found, wrong = store.list_backups(directory, folder)
+        faults += [fault.message for fault in wrong]
         for one in found:
             manifest = one.manifest
             asked = not (params["users"] or params["volumes"])
@@ -204,7 +205,7 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
     expected: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
     # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
-        backups, problems = volumes.find(
+        backups, problems = select_volumes(
             directory, params["name"], params["users"], params["volumes"], params["backup"]
         )
         if not backups and not problems:

@@ -6,16 +6,15 @@ import contextlib
 import errno
 import hashlib
 import os
-import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
-from ansible.module_utils.jupyterhub_deploy.backup.check import CHUNK, said, start
-from ansible.module_utils.jupyterhub_deploy.backup.member_names import MOST_NAMES, Listed, shortened
+from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK, last_message, start
 from ansible.module_utils.jupyterhub_deploy.backup.store import create
+from ansible.module_utils.jupyterhub_deploy.backup.tar_output import MemberList, parse_messages, tar_failure
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 COMPRESS = {
@@ -38,17 +37,6 @@ TAR = [
     "--totals",
 ]
 
-# What tar says of a file that was written to, cut off, replaced or removed while it was read. A name has no newline, as
-# tar escapes it; it may hold any of these sentences itself, so the sentence is looked for at the end.
-CHANGED = re.compile(
-    r"tar: (.*): (?:file changed as we read it|File removed before we read it"
-    r"|File shrank by \d+ bytes?; padding with zeros"
-    r"|Cannot [\w ]+: (?:No such file or directory|No data available|Not a directory))"
-)
-SOCKET = re.compile(r"tar: (.*): socket ignored")
-TOTAL = re.compile(r"Total bytes written: (\d+)")
-UNIMPORTANT = re.compile(r"tar: Exiting with failure status due to previous errors")
-
 
 class Packed(NamedTuple):
     """What was written."""
@@ -60,65 +48,6 @@ class Packed(NamedTuple):
     changed: list[str]
     sockets: list[str]  # left out: an archive cannot hold them, and they mean nothing without the program behind them
     unrestorable: list[str]  # in the archive, but no tar can extract them: their paths are too long
-
-
-class Said(NamedTuple):
-    """What tar wrote to its errors."""
-
-    changed: list[str]
-    sockets: list[str]
-    total: int | None
-    errors: list[str]
-
-
-def understand(lines: Iterator[str]) -> Said:
-    """Return what tar's messages mean. Pure."""
-    names: dict[str, dict[str, None]] = {"changed": {}, "sockets": {}}
-    counts = {"changed": 0, "sockets": 0}
-    errors: list[str] = []
-    total = None
-    for raw in lines:
-        line = raw.rstrip("\n")
-        for kind, pattern in (("changed", CHANGED), ("sockets", SOCKET)):
-            match = pattern.fullmatch(line)
-            if match:
-                name = match.group(1).removesuffix(": Warning")
-                if name not in names[kind]:
-                    counts[kind] += 1
-                    if len(names[kind]) < MOST_NAMES:
-                        names[kind][name] = None
-                break
-        else:
-            match = TOTAL.match(line)
-            if match:
-                total = int(match.group(1))
-            elif line and not UNIMPORTANT.fullmatch(line) and len(errors) < MOST_NAMES:
-                errors.append(line)
-    return Said(
-        shortened(list(names["changed"]), counts["changed"]),
-        shortened(list(names["sockets"]), counts["sockets"]),
-        total,
-        errors,
-    )
-
-
-def judge(code: int, told: Said) -> str | None:
-    """Return why what tar wrote is no backup, or ``None`` when it is one. Pure.
-
-    Exit 1 means that files changed, and the archive is good. Exit 2 means more, unless all that tar complained of are
-    files that vanished under its hands.
-
-    :param code: tar's exit status; negative for the signal that ended it.
-    """
-    if code < 0:
-        return f"tar was ended by signal {-code}"
-    if code == 2 and told.changed and not told.errors and told.total is not None:
-        return None
-    if code not in (0, 1):
-        return f"tar failed: {told.errors[-1] if told.errors else f'exit status {code}'}"
-    if told.total is None:
-        return "tar did not say how much it wrote"
-    return None
 
 
 @contextlib.contextmanager
@@ -189,7 +118,7 @@ def _pack(
         resting.enter_context(rest)
         # The list of members comes through a pipe: one line each, as no name in it has a newline.
         read_names, write_names = os.pipe()
-        listed = Listed(read_names)
+        listed = MemberList(read_names)
         try:
             command = [*TAR, f"--index-file=/dev/fd/{write_names}", "-C", source, "."]
             tar = stack.enter_context(
@@ -210,23 +139,23 @@ def _pack(
         resting.close()  # before the disk is waited for
         members, unrestorable = listed.wait()
         errors.seek(0)
-        told = understand(line.decode("utf-8", "backslashreplace") for line in errors)
+        messages = parse_messages(line.decode("utf-8", "backslashreplace") for line in errors)
         # A program that failed is the cause of what those before it say then.
         for process, said_to in reversed(through):
             if process.wait():
                 raise DeployError(f"{source} cannot be packed: {_failed(process, said_to)}")
-        problem = judge(code, told)
+        problem = tar_failure(code, messages)
         if problem:
             raise DeployError(f"{source} cannot be packed: {problem}")
         os.fsync(file.fileno())
-        return Packed(sha256, size, told.total or 0, members, told.changed, told.sockets, unrestorable)
+        return Packed(sha256, size, messages.total or 0, members, messages.changed, messages.sockets, unrestorable)
 
 
 def _failed(process: subprocess.Popen[bytes], errors: IO[bytes]) -> str:
     assert isinstance(process.args, list)  # noqa: S101  (for mypy)
     if process.returncode < 0:
         return f"{process.args[0]} was ended by signal {-process.returncode}"
-    return f"{process.args[0]} failed: {said(errors)}"
+    return f"{process.args[0]} failed: {last_message(errors)}"
 
 
 def _copy(stream: Any, file: Any) -> tuple[str, int]:

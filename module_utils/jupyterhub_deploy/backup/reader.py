@@ -16,11 +16,12 @@ from collections.abc import Iterator
 from typing import IO
 
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
-from ansible.module_utils.jupyterhub_deploy.backup.check import DECOMPRESS, ENVIRONMENT
+from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK, ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
-from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import CHUNK
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content, judge
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+DECOMPRESS = {"zstd": ["zstd", "--decompress", "--stdout"], "gzip": ["gzip", "--decompress", "--stdout"]}
 
 
 @contextlib.contextmanager

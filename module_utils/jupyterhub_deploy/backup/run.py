@@ -11,8 +11,8 @@ from typing import Any, Callable
 
 from ansible.module_utils.jupyterhub_deploy.backup import archive, encryption, helper_container, pause, plan, store
 from ansible.module_utils.jupyterhub_deploy.backup import scan as backup_scan
-from ansible.module_utils.jupyterhub_deploy.backup.check import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import HubState, content_digest
+from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, Rest
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError

@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import is_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -256,8 +256,15 @@ def folders(directory: str) -> list[str]:
     )
 
 
-def look(directory: str, folder: str) -> tuple[list[Backup], list[str]]:
-    """Return the backups in a folder, oldest first, and why other manifests there are no backups."""
+class Fault(NamedTuple):
+    """A manifest that does not make a backup."""
+
+    stem: str
+    message: str
+
+
+def list_backups(directory: str, folder: str) -> tuple[list[Backup], list[Fault]]:
+    """Return the backups in a folder, oldest first, and the manifests there that do not make one."""
     backups, faults = [], []
     try:
         names = sorted(os.listdir(os.path.join(directory, folder)))
@@ -269,13 +276,13 @@ def look(directory: str, folder: str) -> tuple[list[Backup], list[str]]:
             try:
                 backups.append(load(directory, folder, stem))
             except DeployError as error:
-                faults.append(str(error))
+                faults.append(Fault(stem, str(error)))
     return backups, faults
 
 
 def backups_in(directory: str, folder: str) -> list[Backup]:
     """Return the backups in a folder, oldest first."""
-    return look(directory, folder)[0]
+    return list_backups(directory, folder)[0]
 
 
 def every_backup(directory: str) -> dict[str, list[Backup]]:

@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 from typing import IO
 
+from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
-CHUNK = 1 << 20
 BLOCK = 512
 ZEROS = bytes(BLOCK)
 MAGIC = b"ustar\x0000"
-LONGEST_NAME = 4095  # bytes; the kernel takes no longer path, so GNU tar can read such a file but not write it
+# Bytes. The kernel takes no path of more than 4,095. GNU tar reads deeper files step by step, but cannot extract them;
+# and to set an access list or an attribute, it puts up to 25 bytes (`/proc/self/fd/…/`) before a path.
+LONGEST_NAME = 4064
+# Names that a result and a manifest list at most: a user with a million files must not fill the memory.
+MOST_NAMES = 1000
 LARGEST_PAX = 16 << 20  # bytes of one extended header; names and extended attributes take far less
 
 FILE, LINK, SYMLINK, DIRECTORY, FIFO, PAX = b"0", b"1", b"2", b"5", b"6", b"x"

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from ansible.module_utils.jupyterhub_deploy.backup.member_names import LONGEST_NAME, MOST_NAMES
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import (
     DIRECTORY,
     FIFO,
     FILE,
     LINK,
+    LONGEST_NAME,
+    MOST_NAMES,
     PAX,
     SPARSE,
     SYMLINK,

@@ -137,12 +137,12 @@ def chosen(directory: str, users: list[str], which: str) -> tuple[list[Backup], 
     problems: list[str] = []
     there: set[str] = set()
     for folder in store.folders(directory):
-        found, faults = store.look(directory, folder)
+        found, faults = store.list_backups(directory, folder)
         owners = {user for user in users if found and found[-1].manifest.is_of(user)}
         if users and not owners:
             continue
         there |= owners
-        problems += faults
+        problems += [fault.message for fault in faults]
         if which == NEWEST:
             found = found[-1:]
         elif which != ALL:

@@ -95,7 +95,7 @@ def accepted(directory: str) -> dict[str, Any]:
     size = 0
     with store.lock(directory):
         for folder in store.folders(incoming):
-            found, faults = store.look(incoming, folder)
+            found, faults = store.list_backups(incoming, folder)
             for one in found:
                 try:
                     with reader.opened(one) as archive:
@@ -108,7 +108,7 @@ def accepted(directory: str) -> dict[str, Any]:
                 _accept(directory, one)
                 copied.append(name_of(one))
                 size += one.manifest.size
-            wrong += faults
+            wrong += [fault.message for fault in faults]
     if wrong:
         raise DeployError(f"{len(wrong)} did not arrive as sent, {len(copied)} did; run it again: {'; '.join(wrong)}")
     shutil.rmtree(incoming, ignore_errors=True)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from ansible.module_utils.jupyterhub_deploy.backup import reader
-from ansible.module_utils.jupyterhub_deploy.backup.reader import ENVIRONMENT
+from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK, ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
-from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import CHUNK, shown
+from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import shown
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.restore.swap import DATA, STAGING

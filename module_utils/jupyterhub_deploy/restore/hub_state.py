@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
-from ansible.module_utils.jupyterhub_deploy.backup import reader, store
-from ansible.module_utils.jupyterhub_deploy.backup.store import HUB_FOLDER, Backup
+from ansible.module_utils.jupyterhub_deploy.backup import reader
+from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub import LOCK_NAME, HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
@@ -21,28 +21,6 @@ from ansible.module_utils.jupyterhub_deploy.restore import extract, hub_files, s
 from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
 
 FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
-
-
-def find(directory: str, hub: str, stem: str | None) -> Backup:
-    """Return the backup of the hub's state that is asked for.
-
-    :param stem: its name; ``None`` for the newest.
-    :raises DeployError: it cannot be had, or is of another hub.
-    """
-    backups, faults = store.look(directory, HUB_FOLDER)
-    matching = [one for one in backups if stem in (None, one.stem)]
-    newest = matching[-1].stem if matching else ""
-    for fault in faults:
-        _, _, name = fault.partition(f"/{HUB_FOLDER}/")
-        if name.startswith(stem) if stem else name > newest:
-            raise DeployError(f"{fault}; name another backup of the hub to restore that")
-    if not matching:
-        which = f" {stem}" if stem else ""
-        raise DeployError(f"there is no backup{which} of the hub's state in {os.path.join(directory, HUB_FOLDER)}")
-    found = matching[-1]
-    if found.manifest.hub != hub:
-        raise DeployError(f"backup {found.manifest_path} is of hub {found.manifest.hub}, not of {hub}")
-    return found
 
 
 class Restore:

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup.check import ENVIRONMENT
+from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.restore import swap
 

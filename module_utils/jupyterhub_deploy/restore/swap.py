@@ -28,7 +28,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
-from ansible.module_utils.jupyterhub_deploy.backup.reader import ENVIRONMENT
+from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of, sync_filesystem, sync_folder
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import shown
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError

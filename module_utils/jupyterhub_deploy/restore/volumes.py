@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup import reader, store
+from ansible.module_utils.jupyterhub_deploy.backup import reader
 from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verify
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content, some
@@ -28,48 +27,6 @@ class Job:
     backup: Backup
     volume: str
     user: str | None
-
-
-def find(
-    directory: str, hub: str, users: list[str], volumes: list[str], stem: str | None
-) -> tuple[list[Backup], list[str]]:
-    """Return the backups that are asked for, one of each volume, and in sentences what cannot be had.
-
-    :param hub: of the users; another hub with backups in this directory may have users with the same names.
-    :param users: whose volumes; with neither users nor volumes, all.
-    :param stem: the name of a backup; ``None`` for the newest of each volume.
-    """
-    looked = {folder: store.look(directory, folder) for folder in store.folders(directory)}
-    looked.pop(store.HUB_FOLDER, None)
-    newest_of = {folder: backups[-1].manifest for folder, (backups, _) in looked.items() if backups}
-    own = {folder: newest for folder, newest in newest_of.items() if newest.hub == hub}
-    theirs = {user: {folder for folder, newest in own.items() if newest.is_of(user)} for user in users}
-    wanted = set(volumes).union(*theirs.values())
-    if not users and not volumes:
-        wanted = {folder for folder, (backups, faults) in looked.items() if backups or faults}
-    chosen = []
-    problems = [f"there is no backup of user {user} in {directory}" for user, folders in theirs.items() if not folders]
-    for folder in sorted(wanted):
-        backups, faults = looked.get(folder, ([], []))
-        matching = [one for one in backups if stem in (None, one.stem)]
-        if stem is None:
-            newest = matching[-1].stem if matching else ""
-            broken = [fault for fault in faults if _stem_in(fault, folder) > newest]
-        else:
-            broken = [] if matching else [fault for fault in faults if _stem_in(fault, folder) == stem]
-        if broken:
-            # To take an older one in silence would bring back last week's work as if it was today's.
-            problems += [f"{fault}; name another backup of {folder} to restore that" for fault in broken]
-        elif matching:
-            chosen.append(matching[-1])
-        else:
-            problems.append(f"there is no backup{f' {stem}' if stem else ''} of volume {folder} in {directory}")
-    return chosen, problems
-
-
-def _stem_in(fault: str, folder: str) -> str:
-    found = re.search(rf"/{re.escape(folder)}/({store.STEM.pattern})\.json", fault)
-    return found[1] if found else ""
 
 
 def jobs(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:

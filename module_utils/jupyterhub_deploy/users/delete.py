@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.jupyterhub_deploy import files, processes, text
-from ansible.module_utils.jupyterhub_deploy.backup import check, plan, scan, store
+from ansible.module_utils.jupyterhub_deploy.backup import plan, scan, store, verify
 from ansible.module_utils.jupyterhub_deploy.docker.client import (
     docker_errors,
     environment_of,
@@ -155,9 +155,9 @@ class Removal:
                 f"no backup in {os.path.join(self.directory, volume.name)} has all that is in volume {volume.name} "
                 f"now; nothing of {self.user} was deleted; try again"
             )
-        faults = check.faults(newest)
-        if faults:
-            raise DeployError(f"{faults[0]}; nothing of {self.user} was deleted; move that backup away, then try again")
+        fault = verify.read(newest).fault
+        if fault:
+            raise DeployError(f"{fault}; nothing of {self.user} was deleted; move that backup away, then try again")
 
     def remove_volume(self, volume: Volume) -> None:
         """Remove a volume, and the user's own stopped containers that have it.

@@ -13,7 +13,7 @@ from typing import Any
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import archive, check, store
+from ansible.module_utils.jupyterhub_deploy.backup import archive, store, verify
 
 import jupyterhub_restore
 from support import modules
@@ -86,7 +86,7 @@ def test_a_file_that_changes_while_it_is_read_is_named_and_the_backup_is_good(
     assert "./file" in result["changed_files"]
     (backup,) = site.backups(ALICE)
     assert backup.manifest.changed == result["changed_files"]
-    assert check.faults(backup) == []
+    assert verify.read(backup).good
     restore(site)
     back = (data / "file").read_bytes()
     assert len(back) == len(content)  # as large as it was when tar began with it
@@ -108,7 +108,7 @@ def test_files_that_vanish_before_they_are_read_are_named_and_the_backup_is_good
     gone = {name for name in result["changed_files"] if name != "."}
     assert len(gone) > 50
     assert result["members"] + len(gone) >= 101  # each was read, or is named
-    assert check.faults(site.backups(ALICE)[0]) == []
+    assert verify.read(site.backups(ALICE)[0]).good
 
 
 def restore(site: Site) -> None:
@@ -170,7 +170,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_the_first_goes_on(
     assert set(actions(result).values()) == {"back up"}
     for folder in (ALICE, "hub"):
         (backup,) = site.backups(folder)
-        assert check.faults(backup) == []
+        assert verify.read(backup).good
         assert len(os.listdir(site.directory / folder)) == 2
 
 
@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_the_last_good_backup(site: Site) -> None:
             site.run()
         assert site.backups(ALICE) == before
         assert len(os.listdir(site.directory / ALICE)) == 2
-        assert check.faults(before[0]) == []
+        assert verify.read(before[0]).good
         subprocess.run(["mount", "-o", "remount,ro", site.directory], check=True)
         with pytest.raises(modules.ModuleError, match="Read-only file system"):
             site.run()
@@ -216,10 +216,10 @@ def test_a_kill_at_any_moment_leaves_whole_backups_alone(site: Site) -> None:
         killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])  # or it was done before
         found = store.every_backup(str(site.directory))
         for folder, backups in found.items():
-            assert store.look(str(site.directory), folder)[1] == []
+            assert store.list_backups(str(site.directory), folder)[1] == []
             assert before[folder][-1] in backups  # the last good one is there still
             for backup in backups:
-                assert check.faults(backup) == []
+                assert verify.read(backup).good
         left += any(name.endswith(".partial") for name in os.listdir(site.directory / ALICE))
 
     restore(site)  # with all that the kills have left around

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import check as backup_check
-from ansible.module_utils.jupyterhub_deploy.backup import hub_state, store
+from ansible.module_utils.jupyterhub_deploy.backup import hub_state, store, verify
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_CONFIG
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
@@ -60,7 +59,7 @@ def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Pat
     lines = progress.read_text(encoding="utf-8").splitlines()
     assert sorted(line.partition(":")[0] for line in lines) == ["hub", ALICE, BOB]
     (backup,) = site.backups(ALICE)
-    assert backup_check.faults(backup) == []
+    assert verify.read(backup).good
     assert tree.describe(extract(backup.archive_path, tmp_path / "back")) == tree.describe(mountpoint)
     manifest = backup.manifest
     assert (manifest.hub, manifest.volume, manifest.user, manifest.driver) == (HUB, ALICE, "alice", "local")
@@ -146,7 +145,7 @@ def test_the_hubs_state_is_whole(site: Site, tmp_path: Path) -> None:
     back = extract(backup.archive_path, tmp_path / "back")
 
     assert backup.manifest.kind == "hub"
-    assert backup_check.faults(backup) == []
+    assert verify.read(backup).good
     assert sorted(os.listdir(back)) == ["config", "jupyterhub.sqlite", "secrets", "state.json"]
     assert (back / "secrets" / "cookie_secret").read_text(encoding="utf-8") == "secret\n"
     assert (back / "config" / "jupyterhub_config.py").read_text(encoding="utf-8") == "# abc\n"

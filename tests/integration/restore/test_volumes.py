@@ -15,7 +15,7 @@ from typing import Any
 import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import reader
-from ansible.module_utils.jupyterhub_deploy.backup.member_names import LONGEST_NAME
+from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import LONGEST_NAME
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api

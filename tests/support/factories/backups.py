@@ -89,7 +89,7 @@ def put(
     *,
     compression: str = "none",
     stem: str = STEM,
-    volume: str = VOLUME,
+    volume: str | None = VOLUME,
     damage: Any = None,
     **manifest: Any,
 ) -> Backup:
@@ -98,7 +98,7 @@ def put(
     :param content: the tar stream.
     :param damage: what to make of the archive's file after its checksum was taken.
     """
-    path = directory / manifest.get("folder", volume)
+    path = directory / str(manifest.get("folder", volume))
     path.mkdir(parents=True, exist_ok=True)
     archive = content
     if compression in COMPRESS:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import reader, tar_headers, tar_members
-from ansible.module_utils.jupyterhub_deploy.backup.member_names import LONGEST_NAME
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
+from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import LONGEST_NAME
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.backup import plan
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
+
+from support.factories.backups import ROOT, joined, member, pax, put
 
 VOLUME = Volume("lab-user-bob", "bob", "local", {}, {}, "/volumes/lab-user-bob/_data")
 BY_NAME = {"Type": "volume", "Name": VOLUME.name, "Source": VOLUME.mountpoint}
@@ -45,3 +49,23 @@ def test_a_volume_in_use_is_not_deleted(state: str, mount: dict[str, Any]) -> No
 @pytest.mark.parametrize(("state", "mount"), [("exited", BY_NAME), ("created", BY_PATH), ("running", BESIDE)])
 def test_an_unused_volume_may_be_deleted(state: str, mount: dict[str, Any]) -> None:
     removal(state, mount).check_unused(VOLUME)
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ([member(b"./null", kind=b"3")], "it is a character device"),
+        ([pax((b"comment", b"hello")), member(b"./a", b"text")], "its extended header has comment"),
+    ],
+)
+def test_a_backup_that_a_restore_would_refuse_keeps_the_user(
+    parts: list[bytes], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = put(tmp_path, joined([ROOT, *parts]), 2)
+    monkeypatch.setattr(plan, "unchanged", lambda digest, backups: backups[-1])
+    made = object.__new__(Removal)
+    made.user, made.directory = "bob", str(tmp_path)
+    volume = VOLUME._replace(name=str(backup.manifest.volume), mountpoint=str(tmp_path))
+
+    with pytest.raises(DeployError, match=f"{why}.*; nothing of bob was deleted"):
+        made.check_backed_up(volume)
