@@ -33,7 +33,7 @@ class HubContainer(ReplaceableContainer):
         """Return port and path of the hub's own health check."""
         return f"{hub_spec.HUB_PORT}/hub/health"
 
-    def can_stand_by(self) -> bool:
+    def supports_standby(self) -> bool:
         """Return whether the replacement waits for the old hub to end: both have to use the same lock for that.
 
         Older hub images have no lock, and an operator may have named another data volume. Then both hubs would run at

@@ -37,7 +37,7 @@ class ReplaceableContainer(DeployedContainer):
         self.previous = f"{name}-previous"
         self.trial = f"{name}-check"
 
-    def can_stand_by(self) -> bool:
+    def supports_standby(self) -> bool:
         """Return whether the replacement may start beside the old container and takes over when that ends."""
         return False
 
@@ -88,7 +88,7 @@ class ReplaceableContainer(DeployedContainer):
 
         :raises DeployError: it does not answer; with its last log lines, and with what runs now.
         """
-        loading = self._start_on_standby() if action == "replace" and self.can_stand_by() else 0.0
+        loading = self._start_on_standby() if action == "replace" and self.supports_standby() else 0.0
         began = time.monotonic()
         try:
             if loading:

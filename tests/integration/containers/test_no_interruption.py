@@ -1,10 +1,10 @@
-"""One user works on, while an operator changes everything there is to change by site.yml, and nobody notices.
+"""A user works without interruption while an operator makes every kind of change by site.yml.
 
 One hub, one user with one kernel and one open web socket, from the first test of the class to the last: they build upon
-each other. ``poller`` asks the notebook twenty times a second during each change.
+each other. ``poller`` requests the notebook twenty times a second during each change.
 
-A notebook server believes for five minutes what the hub said of a cookie, so a poll of minutes would hardly ever see it
-ask. A second user's server asks each second: as often as one of three hundred users' servers does.
+A notebook server caches the hub's answer about a cookie for five minutes, so a poll of minutes would hardly ever make
+it ask the hub. A second user's server asks each second: as often as the servers of three hundred users together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from support.poller import Notebook, Poll, Report
 
 NAME = "jhd-test-notices"
 PASSWORD = "a-long-enough-passphrase-of-the-test"
-#: Configuration with which the server of one user asks the hub each second whose its cookie is.
+#: Configuration with which the server of one user asks the hub each second about its cookie.
 ASKS_EACH_SECOND = """
 def ask_each_second(spawner):
     if spawner.user.name == "dora":
@@ -44,15 +44,15 @@ DIES_AT_ONCE = (
 
 
 class Change(NamedTuple):
-    """A run of site.yml, and what the user saw of it."""
+    """A run of site.yml, and its effect on the user."""
 
     run: Run
     report: Report
-    said: str  # what the hub's task said
+    output: str  # of the hub's task
 
 
 class Workplace:
-    """The site, and the users whose work is looked at: one, and one whose server asks the hub each second."""
+    """The site with its two users: one of them has a server that asks the hub each second."""
 
     def __init__(self, site: LocalSite, notebook: Notebook, asking: Notebook) -> None:
         self.site = site
@@ -61,7 +61,7 @@ class Workplace:
         self.kept = self.untouched()
 
     def untouched(self) -> list[tuple[str, str]]:
-        """What nobody may touch: the proxy and the users' containers."""
+        """The containers that no change may restart: the proxy and the users' servers."""
         return [self.started(part) for part in ("proxy", "jupyter-alice", "jupyter-dora")]
 
     def started(self, part: str = "") -> tuple[str, str]:
@@ -74,7 +74,7 @@ class Workplace:
         return str(self.site.container()["Config"]["Labels"]["org.jupyterhub.deploy.config"])
 
     def schema(self) -> str:
-        """Return the schema revision of the hub's database, read past the hub."""
+        """Return the schema revision of the hub's database, read directly from the file."""
         volume = self.site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
         with sqlite3.connect(f"file:{volume}/jupyterhub.sqlite?mode=ro", uri=True) as database:
             return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
@@ -82,50 +82,50 @@ class Workplace:
     def change(
         self, *, fails: bool = False, hub_fails: bool = False, playbook: str = "site.yml", **settings: Any
     ) -> Change:
-        """Run a playbook while the users work; nobody may notice. Settings stay for the next change unless it fails.
+        """Run a playbook while the users work without interruption. Settings of a successful change are kept.
 
-        With `hub_fails` no hub serves for seconds; only who has been believed by a server is then believed on.
+        With `hub_fails` no hub serves for seconds; then only the user with a cached answer continues to work.
         """
         with Poll(self.notebook) as poll, Poll(self.asking) as asking:
             run = self.site.run("-v", playbook=playbook, fails=fails, **settings)
         if not fails:
             self.site.settings.update(settings)
-        said = run.output.partition(HUB_TASK)[2].partition("\nTASK [")[0]
+        output = run.output.partition(HUB_TASK)[2].partition("\nTASK [")[0]
         print(poll.report)
         assert poll.report.unnoticed, f"{poll.report}\n{run.output}"
         assert hub_fails or asking.report.unnoticed, f"{asking.report}\n{run.output}"
         assert self.untouched() == self.kept
         assert [name for name in self.site.containers() if "-jupyter-" not in name] == [NAME, f"{NAME}-proxy"]
-        return Change(run, poll.report, said)
+        return Change(run, poll.report, output)
 
     def replace(self, reason: str, **settings: Any) -> Change:
-        """Change something for which the hub has to be replaced, and say so."""
+        """Change something that needs a new hub, and print the times."""
         hub = self.started()
         change = self.change(**settings)
-        assert reason in change.said
+        assert reason in change.output
         assert self.started()[0] != hub[0]
         assert change.report.hub_sent > 0
-        down, start = _number("downtime", change.said), _number("start_seconds", change.said)
+        down, start = _number("downtime", change.output), _number("start_seconds", change.output)
         seen = f"from outside {change.report.hub_down:.1f} s, and {change.report.hub_wait:.1f} s of waiting"
         print(f"{reason}{down} s without a hub, {seen}; its start took {start} s")
         assert down > 0
         assert start > 0
         return change
 
-    def fail(self, said: str, **settings: Any) -> Change:
-        """Change something with which no hub comes up; the old one serves on, or (with `hub_fails`) again."""
+    def fail(self, message: str, **settings: Any) -> Change:
+        """Change something that makes the new hub fail; the old one still serves, or serves again (`hub_fails`)."""
         before, config, schema = self.started()[0], self.config(), self.schema()
         change = self.change(fails=True, **settings)
         assert change.run.recap["failed"] == 1
-        assert said in change.said
+        assert message in change.output
         assert (self.started()[0], self.config(), self.schema()) == (before, config, schema)
-        assert sign_in(self.site, "carol"), "who signed up before the failure is unknown after it"
+        assert sign_in(self.site, "carol"), "a user who signed up before the failure is unknown after it"
         return change
 
 
-def _number(key: str, said: str) -> float:
-    found = re.search(rf"^ +{key}: ([0-9.]+)$", said, re.MULTILINE)
-    assert found, f"no {key} in:\n{said}"
+def _number(key: str, output: str) -> float:
+    found = re.search(rf"^ +{key}: ([0-9.]+)$", output, re.MULTILINE)
+    assert found, f"no {key} in:\n{output}"
     return float(found[1])
 
 
@@ -198,15 +198,15 @@ def work(built_images: Callable[[str], dict[str, Any]], images: Images) -> Itera
         site.destroy()
 
 
-class TestNobodyNotices:
-    """In the order of a year at the site."""
+class TestNoInterruption:
+    """The tests depend on each other and run in the order of the file."""
 
     def test_a_run_with_nothing_to_do_restarts_nothing(self, work: Workplace) -> None:
         hub = work.started()
         assert work.change().run.recap["changed"] == 0
         assert work.started() == hub
 
-    def test_a_hub_restarted_by_hand_is_left_alone(self, work: Workplace) -> None:
+    def test_a_hub_restarted_by_hand_is_kept(self, work: Workplace) -> None:
         with Poll(work.notebook) as poll:
             work.site.engine.containers.get(NAME).restart()
             hub = work.started()
@@ -254,7 +254,7 @@ class TestNobodyNotices:
     def test_a_hub_that_dies_at_once(self, work: Workplace, images: Images, hub_image: Callable[[str], str]) -> None:
         images.build("hub:dies-at-once", hub_image("6.1.1"), DIES_AT_ONCE)
         change = work.fail("the new hub does not start", jupyterhub_hub_image=f"{NAME}/hub:dies-at-once")
-        assert "there is no roof" in change.said
+        assert "there is no roof" in change.output
         assert change.report.hub_down == 0
 
     def test_a_hub_that_upgrades_the_database_and_dies(
@@ -262,7 +262,7 @@ class TestNobodyNotices:
     ) -> None:
         images.build("hub:dies", hub_image("6.1.1"), UPGRADES_AND_DIES)
         change = work.fail("the old one was restored", hub_fails=True, jupyterhub_hub_image=f"{NAME}/hub:dies")
-        assert "the roof is on fire" in change.said
+        assert "the roof is on fire" in change.output
 
     def test_a_hub_that_never_becomes_healthy(self, work: Workplace) -> None:
         work.fail(
@@ -278,14 +278,14 @@ class TestNobodyNotices:
         assert work.started() == hub
 
     def test_the_next_jupyterhub_and_its_database(self, work: Workplace) -> None:
-        """Last, because there is no way back. The user's server has JupyterHub 5.5 inside and goes on."""
+        """Last, because there is no way back. The user's server contains JupyterHub 5.5 and continues to run."""
         schema = work.schema()
         work.replace("hub image name changed: ", playbook="upgrade.yml", jupyterhub_version="6.1.1")
         assert work.schema() != schema
         assert sign_in(work.site, "carol")
 
-    def test_the_poll_would_have_noticed(self, work: Workplace) -> None:
-        """A proxy that is away for a moment: what reports nothing of that has shown nothing above."""
+    def test_the_poll_detects_an_interruption(self, work: Workplace) -> None:
+        """The proxy is away for a moment: a poll that misses that would prove nothing above."""
         with Poll(work.notebook) as poll:
             work.site.engine.containers.get(f"{NAME}-proxy").restart(timeout=0)
             time.sleep(0.5)

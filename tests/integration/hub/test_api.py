@@ -1,4 +1,4 @@
-"""What the deployment's own token may do at a real hub, of each version: exactly what the deployment needs."""
+"""The rights of the deployment's own token at a real hub of each version: exactly what the deployment needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from support.signin_hub import NO_PROXY, SERVERS_INSIDE, HubContainer, write_config
 
 ADMINS_TOKEN = secrets.token_hex(16)
-# An operator who sets the lists anew instead of appending to them, as most examples on the web do.
+# The operator replaces the lists instead of appending to them, as most examples on the web do.
 EXTRA = f"""{NO_PROXY}{SERVERS_INSIDE}
 c.JupyterHub.services = [{{"name": "test", "api_token": "{ADMINS_TOKEN}"}}]
 c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": ["admin:users", "admin:servers"]}}]
@@ -103,7 +103,7 @@ def test_the_hub_restores_the_proxys_routes(site: Site) -> None:
         ("GET", "/services"),
     ],
 )
-def test_what_the_deployment_does_not_need_is_refused(site: Site, method: str, path: str) -> None:
+def test_requests_that_the_deployment_does_not_need_are_refused(site: Site, method: str, path: str) -> None:
     with pytest.raises(DeployError, match="refuses the token of its service `deploy`"):
         site.api.request(method, path, body={})
 

@@ -1,4 +1,4 @@
-"""The check that stands between an operator's configuration and the hub that runs, in the images that would run it."""
+"""The check of an operator's configuration before the running hub is replaced, in the images that would run it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from support.signin_hub import NO_PROXY, HubContainer, docker, write_config
 
-#: What an operator may write into jupyterhub_extra_config, and what the check says of it ("" if it is fine).
+#: Values of jupyterhub_extra_config, and the message of the check ("" for a valid one).
 EXTRAS = {
     "nothing": ("", ""),
     "comment": ("# nothing\n", ""),
@@ -69,7 +69,7 @@ print(json.dumps({p.parent.name: problems(p) for p in pathlib.Path("/cases").glo
 def checked(
     request: pytest.FixtureRequest, hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[HubContainer, dict[str, list[str]]]]:
-    """A hub that was never started, and what the check says of each text of EXTRAS (asked at once: it takes 2 s)."""
+    """A hub that was never started, and the messages of the check for EXTRAS (checked together: it takes 2 s)."""
     directory = tmp_path_factory.mktemp("check")
     for number, (extra, _) in enumerate(EXTRAS.values()):
         write_config(directory, extra)
@@ -100,7 +100,7 @@ def test_extra_configuration(checked: tuple[HubContainer, dict[str, list[str]]],
         assert found == []
 
 
-def test_the_command_says_it_in_one_line_and_touches_nothing(
+def test_the_command_prints_one_line_and_changes_nothing(
     checked: tuple[HubContainer, dict[str, list[str]]], tmp_path: Path
 ) -> None:
     hub = checked[0]

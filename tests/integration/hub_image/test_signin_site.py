@@ -125,7 +125,7 @@ def test_only_github_has_its_own_administrators_and_demotes_them(site: LocalSite
         "jupyterhub_github_admin_users": ["alice", "carol"],
     }
     output = site.run(**github).output
-    assert "Admins: whom the settings of GitHub name" in " ".join(output.split())
+    assert "Admins: as the settings of GitHub say" in " ".join(output.split())
     again = site.run(**github)
     assert again.recap["changed"] == 0, again.output
 

@@ -1,7 +1,7 @@
-"""Servers on an old image, on a real hub that the operator's own site.yml made: listed, kept, stopped by policy.
+"""Servers on an old image, on a real hub that the operator's own site.yml created: listed, kept, stopped by policy.
 
-Two users are on the old image, alice whom nobody hears of and bob who works; carol is on the current one. The tests
-run in the order of the file, as an operator's day does.
+Two users have the old image, alice who is idle and bob who is active; carol has the current one. The tests depend on
+each other and run in the order of the file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ IDLE_SECONDS = 12  # more than the ten seconds after which the hub hears of traf
 
 
 class OldServers:
-    """The hub with its users, and everything that any run has printed or returned."""
+    """The hub with its users, and the output of all runs."""
 
     def __init__(self, site: LocalSite, first_id: str, second_id: str) -> None:
         self.site, self.first_id, self.second_id = site, first_id, second_id
@@ -167,7 +167,7 @@ def test_servers_are_listed_with_image_age_and_last_activity(old: OldServers) ->
     assert alice["container"] == f"{NAME}-jupyter-alice"
     assert (alice["image"], alice["image_id"], alice["state"]) == (IMAGE, old.first_id, "ready")
     assert 0 < alice["idle_seconds"] <= alice["age_seconds"]
-    # An image that is still offered is no old one.
+    # An image that is still offered is not old.
     assert old.module(notebook_images=[old.first_id])["old"] == []
 
 
@@ -182,17 +182,17 @@ def test_status_yml_shows_it_and_changes_nothing(old: OldServers) -> None:
         assert {name: row[4] for name, row in rows.items()} == {"alice": "old", "bob": "old", "carol": "current"}
 
 
-def test_check_mode_says_what_would_be_stopped_and_stops_nothing(old: OldServers, bob_works: None) -> None:
+def test_check_mode_reports_what_would_be_stopped_and_stops_nothing(old: OldServers, bob_works: None) -> None:
     until_idle(old, "alice")
     result = old.module(policy="stop-idle", idle_seconds=IDLE_SECONDS, check=True)
     assert result["changed"] is True
     actions = {name: server["action"] for name, server in by_user(result).items()}
-    assert actions == {"alice": "would be stopped", "bob": "kept", "carol": "kept"}
+    assert actions == {"alice": "would_stop", "bob": "kept", "carol": "kept"}
     assert old.module(policy="stop", check=True)["changed"] is True
     assert old.image_of("alice") == old.first_id
 
 
-def test_who_comes_back_after_the_list_was_made_is_spared(old: OldServers, bob_works: None) -> None:
+def test_a_server_that_is_used_again_after_it_was_listed_is_kept(old: OldServers, bob_works: None) -> None:
     until_idle(old, "alice")
     api = hub_api.connect(old.site.engine.api, NAME, str(old.secrets / "api_token"))
     listed = [one for one in servers.observe(old.site.engine.api, api, NAME, {old.second_id}) if one["user"] == "alice"]
@@ -204,7 +204,7 @@ def test_who_comes_back_after_the_list_was_made_is_spared(old: OldServers, bob_w
     assert old.image_of("alice") == old.first_id
 
 
-def test_a_server_that_computes_is_spared(old: OldServers, bob_works: None) -> None:
+def test_a_server_that_is_computing_is_kept(old: OldServers, bob_works: None) -> None:
     container = old.site.engine.containers.get(f"{NAME}-jupyter-alice")
     until_idle(old, "alice")
     container.exec_run(["sh", "-c", "echo $$ > /tmp/pid; while :; do :; done"], detach=True)
@@ -213,7 +213,7 @@ def test_a_server_that_computes_is_spared(old: OldServers, bob_works: None) -> N
     finally:
         assert container.exec_run(["sh", "-c", "kill $(cat /tmp/pid)"]).exit_code == 0
     assert alice["action"] == "kept"
-    assert alice["reason"].startswith("it computes: ")
+    assert alice["reason"].startswith("it is computing: ")
     assert old.image_of("alice") == old.first_id
 
 
@@ -226,7 +226,7 @@ def test_stop_idle_stops_exactly_the_idle_one(old: OldServers, bob_works: None) 
     assert actions == {"alice": "stopped", "bob": "kept", "carol": "kept"}
     assert old.image_of("alice") is None
     assert before == {name: old.site.container(f"jupyter-{name}")["Id"] for name in ("bob", "carol")}
-    # The hub knows: nobody is sent to a server that is gone.
+    # The hub knows it: no user is sent to a server that does not exist.
     me = old.users["alice"].me()
     assert me is not None
     assert me["servers"] == {}
@@ -238,7 +238,7 @@ def test_the_next_start_uses_the_new_image(old: OldServers) -> None:
     assert by_user(old.module())["alice"]["current"] is True
 
 
-def test_a_refused_token_stops_nobody_and_is_told(
+def test_a_refused_token_stops_no_server_and_is_reported(
     old: OldServers, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "api_token").write_text("f" * 64)
@@ -251,8 +251,8 @@ def test_a_refused_token_stops_nobody_and_is_told(
     assert old.image_of("bob") == old.first_id
 
 
-def test_site_yml_stops_the_rest_and_leaves_what_the_hub_does_not_know(old: OldServers) -> None:
-    # As after the hub's database was replaced: a container of ours that the hub has never heard of.
+def test_site_yml_stops_the_rest_and_keeps_a_server_that_the_hub_does_not_know(old: OldServers) -> None:
+    # As after the hub's database was replaced: a container with our labels that the hub does not know.
     labels = {"org.jupyterhub.deploy.hub": NAME, "org.jupyterhub.deploy.user": "zoe@example.com"}
     stranger = old.site.engine.containers.run(
         old.first_id, ["sleep", "600"], name=f"{NAME}-jupyter-zoe", labels=labels, detach=True
@@ -268,17 +268,16 @@ def test_site_yml_stops_the_rest_and_leaves_what_the_hub_does_not_know(old: OldS
     stranger.remove(force=True)
     again = old.play("--tags", "hub", jupyterhub_old_servers="stop")
     assert again.recap["changed"] == 0
-    assert "Say which servers are on an old image" in again.output
-    assert "skipping" in again.output.partition("Say which servers are on an old image")[2].splitlines()[1]
+    assert "skipping" in again.output.partition("TASK [jupyterhub : Check servers on an old image]")[2].splitlines()[1]
 
 
-def test_a_hub_that_is_down_is_told_and_its_servers_are_listed(old: OldServers) -> None:
+def test_a_stopped_hub_is_reported_and_its_servers_are_listed(old: OldServers) -> None:
     hub = old.site.engine.containers.get(NAME)
     hub.stop()
     try:
         status = run(jupyterhub_status, name=NAME, token_file=str(old.secrets / "api_token"))
-        assert f"hub: {NAME} is exited, from " in status["text"]
-        assert f"the hub container {NAME} is not running" in status["text"]
+        assert f"hub: {NAME} is exited, from " in "\n".join(status["messages"])
+        assert f"the hub container {NAME} is not running" in "\n".join(status["messages"])
         assert [server["state"] for server in status["servers"]] == ["unknown", "unknown"]
     finally:
         hub.start()
@@ -314,5 +313,5 @@ def test_a_backup_of_a_volume_at_rest_has_the_hub_stop_its_server(old: OldServer
 @pytest.mark.usefixtures("engine")
 def test_status_yml_on_a_host_without_that_hub() -> None:
     done = LocalSite("jhd-test-no-such-hub").run(playbook="status.yml")
-    assert "There is no hub jhd-test-no-such-hub on this host; site.yml makes one." in done.output
+    assert "Hub jhd-test-no-such-hub does not exist on this host; run site.yml to create it." in done.output
     assert done.recap["changed"] == 0

@@ -1,4 +1,4 @@
-"""The client of the hub's API, against a server that says what a hub would: pages, refusals, silence."""
+"""The client of the hub's API, against a server that answers like a hub: pages, refusals, silence."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USERS = [{"name": f"user{number}", "servers": {}} for number in range(5)]
 
 
 class FakeHub(BaseHTTPRequestHandler):
-    """Answers like a hub; what it was asked is in ``asked``."""
+    """Answers like a hub; the requests are in ``asked``."""
 
     asked: list[Any]
 
@@ -44,7 +44,7 @@ class FakeHub(BaseHTTPRequestHandler):
     do_POST = do_DELETE = do_GET  # noqa: N815  (http.server's names)
 
     def page(self, query: dict[str, list[str]]) -> None:
-        """Pages of two, whatever was asked for: a hub may give fewer than the limit."""
+        """Pages of two, whatever the limit in the request: a hub may return fewer."""
         offset = int(query["offset"][0])
         more = (
             {"offset": offset + 2, "limit": 2, "url": "http://public.example.com/"} if offset + 2 < len(USERS) else None
@@ -59,7 +59,7 @@ class FakeHub(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_an_answer_without_content_is_none(hub: api.HubApi) -> None:
     assert hub.request("DELETE", "/users/alice/server") == (204, None)
 
 
-def test_an_expected_status_is_no_error(hub: api.HubApi) -> None:
+def test_an_expected_status_is_not_an_error(hub: api.HubApi) -> None:
     assert hub.request("GET", "/status/404", expected=(404,))[0] == 404
 
 
@@ -104,7 +104,7 @@ def test_a_refused_token(hub: api.HubApi, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404, 500])
-def test_an_unexpected_status_comes_with_the_hubs_own_words_and_without_the_token(hub: api.HubApi, status: int) -> None:
+def test_an_unexpected_status_comes_with_the_hubs_message_and_without_the_token(hub: api.HubApi, status: int) -> None:
     with pytest.raises(DeployError) as caught:
         hub.request("POST", f"/status/{status}", body={})
     assert (
@@ -112,18 +112,18 @@ def test_an_unexpected_status_comes_with_the_hubs_own_words_and_without_the_toke
     )
 
 
-def test_something_else_than_json(hub: api.HubApi) -> None:
+def test_an_answer_that_is_not_json(hub: api.HubApi) -> None:
     with pytest.raises(DeployError, match="answers GET /html with something else than JSON"):
         hub.request("GET", "/html")
 
 
-def test_the_token_is_taken_nowhere_else(hub: api.HubApi) -> None:
+def test_the_token_is_sent_only_to_the_hub(hub: api.HubApi) -> None:
     with pytest.raises(DeployError, match="with 302"):
         hub.request("GET", "/redirect")
     assert len(FakeHub.asked) == 1
 
 
-def test_nobody_listens() -> None:
+def test_a_closed_port() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/hub/api"
@@ -156,7 +156,7 @@ def test_names_are_quoted(user: str, server: str, path: str) -> None:
 
 
 class TestConnect:
-    """The hub's address is the engine's to tell, the token is in a file."""
+    """The address comes from Docker, the token from a file."""
 
     class Client:
         def __init__(self, running: bool = True, addresses: tuple[str, ...] = ("", "172.30.0.2")) -> None:
@@ -194,7 +194,7 @@ class TestConnect:
             api.read_token(str(tmp_path / "directory"))
 
     @pytest.mark.parametrize("text", [b"two\nlines", "umläut".encode(), b"\xff"])
-    def test_what_cannot_be_a_token_is_refused_and_not_shown(self, tmp_path: Any, text: bytes) -> None:
+    def test_a_file_without_a_token_is_refused_and_not_shown(self, tmp_path: Any, text: bytes) -> None:
         path = tmp_path / "api_token"
         path.write_bytes(text)
         with pytest.raises(DeployError) as caught:

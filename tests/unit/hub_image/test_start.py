@@ -88,4 +88,4 @@ def test_a_lock_that_cannot_be_examined_is_an_error(tmp_path):
             return {"Config": {"Labels": labels}, "Mounts": [mount]}
 
     with pytest.raises(NotADirectoryError):
-        hub_container.HubContainer(Client(), "lab", "", 1).can_stand_by()
+        hub_container.HubContainer(Client(), "lab", "", 1).supports_standby()
