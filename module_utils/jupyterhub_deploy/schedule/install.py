@@ -1,274 +1,190 @@
-"""The files that make a hub's scheduled backups: the command, what it imports, its settings, its starter."""
+"""Install or remove the schedule of a hub's backups: write the files, then enable the timer."""
 
 from __future__ import annotations
 
-import ast
-import json
 import os
-import pkgutil
-import re
+import shutil
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
+from ansible.module_utils.jupyterhub_deploy import files
+from ansible.module_utils.jupyterhub_deploy.copy import push
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
-from ansible.module_utils.jupyterhub_deploy.schedule import cli, report
+from ansible.module_utils.jupyterhub_deploy.processes import process_of
+from ansible.module_utils.jupyterhub_deploy.schedule import host_files
+from ansible.module_utils.jupyterhub_deploy.schedule.host_files import File
 
-PACKAGE = "ansible.module_utils.jupyterhub_deploy"
-LIBRARY = "/usr/local/lib/jupyterhub-deploy"
-COMMAND = f"/usr/local/sbin/{report.COMMAND}"
-UNITS = "/etc/systemd/system"
-CRON = "/etc/cron.d"
-LOGS = "/var/log"
+SYSTEMD = "/run/systemd/system"  # exists while systemd is the init system
+CRON_PID = "/run/crond.pid"
+PACKAGES = {"ssh": "openssh-client"}  # programs whose package has another name
 
-# -I: neither the caller's environment nor a directory of theirs decides what is imported. What is inserted comes before
-# all that is installed, so that an Ansible on this host is not what `ansible` means here.
-SCRIPT = """\
-#!{python} -I
-# Written by site.yml of jupyterhub-deploy-ansible; removed when jupyterhub_backup_schedule is emptied.
-import sys
-
-sys.dont_write_bytecode = True
-sys.path.insert(0, "{library}")
-
-from {package}.schedule.cli import main
-
-sys.exit(main())
-"""
-
-SERVICE = """\
-# Written by site.yml of jupyterhub-deploy-ansible. For changes of your own: systemctl edit {unit}.service
-[Unit]
-Description=Back up the JupyterHub "{hub}" and read the new backups again
-After=docker.service network-online.target
-
-[Service]
-Type=oneshot
-ExecStart={command} --hub {hub} run
-# Nobody waits for it, and people work meanwhile.
-Nice=10
-IOSchedulingClass=idle
-# One that hangs must not keep all later ones away.
-TimeoutStartSec=1d
-UMask=0077
-# It reads every user's files and asks Docker, so it is root; it has no need to change the system.
-ProtectSystem=full
-ProtectHome=read-only
-# The second for the key that it shows to another machine, which the first run that pushes makes.
-ReadWritePaths=-{directory} -/etc/jupyterhub-deploy
-PrivateTmp=true
-NoNewPrivileges=true
-ProtectKernelTunables=true
-ProtectKernelModules=true
-ProtectControlGroups=true
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-RestrictNamespaces=true
-RestrictRealtime=true
-LockPersonality=true
-"""
-
-TIMER = """\
-# Written by site.yml of jupyterhub-deploy-ansible. For changes of your own: systemctl edit {unit}.timer
-[Unit]
-Description=When to back up the JupyterHub "{hub}"
-
-[Timer]
-OnCalendar={schedule}
-# A host that was off at that time makes up for it.
-Persistent=true
-# Many hosts with one schedule do not all begin at once; each at its own time, the same every night.
-RandomizedDelaySec=10min
-FixedRandomDelay=true
-
-[Install]
-WantedBy=timers.target
-"""
-
-CRONTAB = """\
-# Written by site.yml of jupyterhub-deploy-ansible. The log holds the last run's output, users' names included.
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-{when} root umask 077; nice -n 10 ionice -c 3 {command} --hub {hub} run >{log} 2>&1
-"""
-
-SHORTHANDS = {
-    "hourly": "0 * * * *",
-    "daily": "0 0 * * *",
-    "weekly": "0 0 * * 1",
-    "monthly": "0 0 1 * *",
-}
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")  # 1 to 7, as cron counts them
-CALENDAR = re.compile(
-    r"(?:(?P<days>[A-Za-z][A-Za-z.,]*)\s+)?"
-    r"(?:\*-\*-(?P<date>\*|\d{1,2})\s+)?"
-    r"(?P<hour>[\d*,/]+):(?P<minute>[\d*,/]+)(?::0?0)?"
-)
+Result = dict[str, Any]
 
 
-class File(NamedTuple):
-    """What a file has to be."""
+class Schedule(NamedTuple):
+    """A schedule as the module ``jupyterhub_backup_schedule`` receives it."""
 
-    text: str
-    mode: int
+    schedule: str
+    late_hours: float
+    metrics_dir: str
+    backup: dict[str, Any]
+    push: dict[str, Any] | None
+
+    @property
+    def hub(self) -> str:
+        """Name of the hub."""
+        return str(self.backup["name"])
 
 
-def unit_of(hub: str) -> str:
-    """Return the name of a hub's units, without their ending."""
-    return f"{hub}-backup"
+def run(wanted: Schedule, check_mode: bool) -> Result:
+    """Install or remove a schedule, and return what the module ``jupyterhub_backup_schedule`` documents (``RETURN``).
 
-
-def sources() -> dict[str, str]:
-    """Return the text of every module that the command imports, by its path below :data:`LIBRARY`.
-
-    They are those that run here, as Ansible brought them: the schedule has no code of its own.
+    :raises DeployError: the schedule is not valid, or systemd reports an error.
     """
-    found = {"ansible/__init__.py": "", "ansible/module_utils/__init__.py": ""}
-    todo = {cli.__name__}
-    seen: set[str] = set()
-    while todo:
-        name = todo.pop()
-        seen.add(name)
-        package, _, module = name.rpartition(".")
-        if package != PACKAGE.rpartition(".")[0] and package not in seen:
-            todo.add(package)
-        data = _source(package, module)
-        if data is None:  # a name that a module defines, not a module
-            continue
-        path, text = data
-        found[path] = text
-        todo |= imported(text) - seen
-    return found
+    systemd = os.path.isdir(SYSTEMD)
+    result = install(wanted, systemd, check_mode) if wanted.schedule else remove(wanted, systemd, check_mode)
+    return {
+        **result,
+        "starter": "systemd" if systemd else "cron",
+        "missing": missing_packages(wanted, systemd) if wanted.schedule else [],
+        "cron_runs": systemd or process_of(CRON_PID, "cron") is not None,
+    }
 
 
-def _source(package: str, module: str) -> tuple[str, str] | None:
-    """Return the path below :data:`LIBRARY` and the text of a module or a sub-package, ``None`` when it is neither."""
-    folder = package.replace(".", "/")
-    for path, resource in (
-        (f"{folder}/{module}.py", f"{module}.py"),
-        (f"{folder}/{module}/__init__.py", "__init__.py"),
-    ):
-        where = f"{package}.{module}" if resource == "__init__.py" else package
-        try:
-            data = pkgutil.get_data(where, resource)
-        except (OSError, ImportError):
-            continue
-        if data is not None:
-            return path, data.decode()
-    return None
+def missing_packages(wanted: Schedule, systemd: bool) -> list[str]:
+    """Return the packages that a run needs and that are not installed."""
+    copies = bool(wanted.push)
+    needed = {
+        "zstd": wanted.backup["compression"] == "zstd",
+        "age": bool(wanted.backup["recipients"]),
+        "cron": not systemd,
+        "rsync": copies,
+        "ssh": copies,
+    }
+    return [PACKAGES.get(name, name) for name, need in needed.items() if need and not shutil.which(name)]
 
 
-def imported(text: str) -> set[str]:
-    """Return the dotted names of ours that a module's text may import: modules, and names in them."""
-    found = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{PACKAGE}."):
-            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
-
-
-def cron_of(schedule: str) -> str:
-    """Return a systemd calendar expression as cron has it.
-
-    :raises DeployError: cron has no such time, or it is one that this does not know.
-    """
-    if schedule in SHORTHANDS:
-        return SHORTHANDS[schedule]
-    match = CALENDAR.fullmatch(schedule.strip())
-    try:
-        if not match or (match["days"] and match["date"] not in (None, "*")):
-            raise ValueError
-        hour, minute = _part(match["hour"], 23), _part(match["minute"], 59)
-        date = _part(match["date"], 31) if match["date"] else "*"
-        days = _days(match["days"]) if match["days"] else "*"
-    except ValueError:
-        raise DeployError(
-            f"jupyterhub_backup_schedule is {schedule!r}, and this host has cron and no systemd: give the time as "
-            "daily, hourly, 02:30, *:0/15, Mon..Fri 02:30 or *-*-01 02:30"
-        ) from None
-    return f"{minute} {hour} {date} * {days}"
-
-
-def _part(text: str, last: int) -> str:
-    """Return an hour, a minute or a day: `*`, `1,5` or `0/15`."""
-    parts = []
-    for part in text.split(","):
-        start, _, step = part.partition("/")
-        if step:
-            parts.append(f"{_number(start, last)}-{last}/{int(step)}" if start != "*" else f"*/{int(step)}")
-        else:
-            parts.append("*" if part == "*" else str(_number(part, last)))
-    return ",".join(parts)
-
-
-def _number(text: str, last: int) -> int:
-    if int(text) > last:
-        raise ValueError
-    return int(text)
-
-
-def _days(text: str) -> str:
-    numbers = []
-    for part in text.lower().split(","):
-        ends = [DAYS.index(day[:3]) + 1 for day in part.split("..")]
-        if len(ends) > 2:
-            raise ValueError
-        numbers.append("-".join(map(str, ends)))
-    return ",".join(numbers)
-
-
-def settings_text(
-    schedule: str, late_hours: float, metrics_dir: str, backup: dict[str, Any], push: dict[str, Any] | None
-) -> str:
-    """Return the settings that the command reads."""
-    settings = {"schedule": schedule, "late_hours": late_hours, "metrics_dir": metrics_dir, "backup": backup}
-    if push:
-        settings["push"] = push
-    return json.dumps(settings, indent=2, sort_keys=True) + "\n"
-
-
-def starters(hub: str, schedule: str, directory: str, systemd: bool) -> dict[str, File]:
-    """Return the files that have the command started: two units, or a crontab.
-
-    :raises DeployError: cron cannot do what is asked for.
-    """
-    unit = unit_of(hub)
-    words = {"hub": hub, "unit": unit, "schedule": schedule, "directory": directory, "command": COMMAND}
+def install(wanted: Schedule, systemd: bool, check_mode: bool) -> Result:
+    """Write the files of a schedule, remove those of an earlier version, and enable the timer."""
     if systemd:
-        return {
-            f"{UNITS}/{unit}.service": File(SERVICE.format(**words), 0o644),
-            f"{UNITS}/{unit}.timer": File(TIMER.format(**words), 0o644),
-        }
-    text = CRONTAB.format(when=cron_of(schedule), log=f"{LOGS}/{unit}.log", **words)
-    return {f"{CRON}/{unit}": File(text, 0o644)}
+        check_calendar(wanted.schedule)
+    if wanted.push:
+        push.checked(wanted.push)
+    starters = host_files.starter_files(wanted.hub, wanted.schedule, wanted.backup["directory"], systemd)
+    settings = host_files.settings_text(*wanted)
+    desired = {
+        **host_files.command_files(sys.executable),
+        host.backup_settings(wanted.hub): File(settings, 0o600),
+        **starters,
+    }
+    written = [path for path, file in desired.items() if differs(path, file)]
+    removed = host_files.obsolete_files(desired)
+    timer = f"{host_files.unit_name(wanted.hub)}.timer"
+    enabled = not systemd or (
+        systemctl("is-enabled", timer, check=False) and systemctl("is-active", timer, check=False)
+    )
+    result = {
+        "changed": bool(written or removed or not enabled),
+        "written": written,
+        "removed": removed,
+        "diff": diff({path: desired[path].text for path in written}),
+    }
+    if not check_mode:
+        for path in written:
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            files.write_atomically(path, desired[path].text, desired[path].mode)
+        for path in removed:
+            os.unlink(path)
+        remove_empty_directories(host_files.LIBRARY)
+        if systemd and any(path in starters for path in written):
+            systemctl("daemon-reload")
+        if systemd and (not enabled or f"{host_files.UNITS}/{timer}" in written):
+            systemctl("enable", timer)
+            systemctl("restart", timer)
+    return result
 
 
-def command_files(python: str) -> dict[str, File]:
-    """Return the command and what it imports. Several hubs on a host share them.
+def remove(wanted: Schedule, systemd: bool, check_mode: bool) -> Result:
+    """Disable the timer and remove the files of a schedule. A run in progress continues to its end."""
+    paths = host_files.hub_files(wanted.hub, wanted.metrics_dir)
+    if not host_files.has_other_schedules(wanted.hub):
+        paths += [host_files.COMMAND, *host_files.obsolete_files({})]
+    removed = [path for path in paths if os.path.lexists(path)]
+    result = {"changed": bool(removed), "written": [], "removed": removed, "diff": diff(dict.fromkeys(removed, ""))}
+    unit = host_files.unit_name(wanted.hub)
+    if removed and not check_mode:
+        if systemd and f"{host_files.UNITS}/{unit}.timer" in removed:
+            systemctl("disable", "--now", f"{unit}.timer")
+            # Otherwise a schedule that is installed later would run at once, for the time without one.
+            systemctl("clean", "--what=state", f"{unit}.timer", check=False)
+        for path in removed:
+            os.unlink(path)
+        if host_files.COMMAND in removed:
+            shutil.rmtree(host_files.LIBRARY, ignore_errors=True)
+        if systemd:
+            systemctl("daemon-reload")
+            systemctl("reset-failed", f"{unit}.service", check=False)
+    return result
 
-    :param python: the interpreter that has the docker SDK.
+
+def systemctl(*arguments: str, check: bool = True) -> bool:
+    """Run systemctl; return whether it succeeded.
+
+    :raises DeployError: it failed and ``check`` is set.
     """
-    files = {f"{LIBRARY}/{path}": File(text, 0o644) for path, text in sources().items()}
-    script = SCRIPT.format(python=python, library=LIBRARY, package=PACKAGE)
-    return {**files, COMMAND: File(script, 0o755)}
+    done = subprocess.run(
+        ["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if check and done.returncode:
+        raise DeployError(f"systemctl {' '.join(arguments)} failed: {done.stdout.strip()}")
+    return done.returncode == 0
 
 
-def leavings(hub: str, metrics_dir: str) -> list[str]:
-    """Return all files that a schedule may have left for one hub, its units first."""
-    unit = unit_of(hub)
+def check_calendar(schedule: str) -> None:
+    """Raise an error when systemd does not accept a calendar expression."""
+    done = subprocess.run(["systemd-analyze", "calendar", "--", schedule], capture_output=True, text=True, check=False)
+    if done.returncode or not schedule.isprintable():
+        raise DeployError(
+            f"jupyterhub_backup_schedule is {schedule!r}, which systemd does not accept: {done.stderr.strip()}; "
+            "set it for example to 02:30 or Mon..Fri 02:30 (man systemd.time)"
+        )
+
+
+def differs(path: str, wanted: File) -> bool:
+    """Return whether a file is missing or has another content or other permissions."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read() != wanted.text or os.fstat(file.fileno()).st_mode & 0o7777 != wanted.mode
+    except (FileNotFoundError, UnicodeDecodeError):
+        return True
+
+
+def diff(after: dict[str, str]) -> list[dict[str, str]]:
+    """Return Ansible's diff of files that change, without the command's modules.
+
+    :param after: the new texts, by path.
+    """
     return [
-        f"{UNITS}/{unit}.timer",
-        f"{UNITS}/{unit}.service",
-        f"{CRON}/{unit}",
-        f"{LOGS}/{unit}.log",
-        report.metrics_path(metrics_dir, hub),
-        report.record_path(hub),
-        host.backup_settings(hub),
+        {"before_header": path, "after_header": path, "before": _shown(path), "after": text}
+        for path, text in after.items()
+        if not path.startswith(host_files.LIBRARY)
     ]
 
 
-def others(hub: str) -> bool:
-    """Return whether another hub on this host has a schedule."""
-    mine = os.path.basename(host.backup_settings(hub))
+def _shown(path: str) -> str:
     try:
-        names = os.listdir(host.SETTINGS_DIR)
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
     except FileNotFoundError:
-        return False
-    return any(re.fullmatch(r"backup-.+\.json", name) and name != mine for name in names)
+        return ""
+
+
+def remove_empty_directories(path: str) -> None:
+    """Remove the directories below a directory that have nothing in them."""
+    for parent, names, _ in os.walk(path, topdown=False):
+        for name in names:
+            directory = os.path.join(parent, name)
+            if not os.listdir(directory):
+                os.rmdir(directory)

@@ -26,7 +26,7 @@ def second_run(bare_site: BareSite, tmp_path_factory: pytest.TempPathFactory) ->
     return bare_site.host.run_logged(f"cd {bare_site.project} && make site", log, timeout=300)
 
 
-SCHEDULE = "jupyterhub_backup_schedule: '*:*'"
+SCHEDULE = "jupyterhub_backup_schedule: '* * * * *'"
 
 
 def make_schedule(bare_site: BareSite, scratch: Path) -> dict[str, int]:

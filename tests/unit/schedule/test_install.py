@@ -1,4 +1,4 @@
-"""Scheduled backups: the files that make them, the times that cron can keep, and the command that is started."""
+"""Scheduled backups: the files on the host, the times that cron accepts, and the command that a schedule starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import yaml
 from ansible.module_utils.jupyterhub_deploy.backup import job, store, verify
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
-from ansible.module_utils.jupyterhub_deploy.schedule import cli, install, report
+from ansible.module_utils.jupyterhub_deploy.schedule import cli, host_files, install, report
 
 import jupyterhub_backup_schedule
 from support import modules
@@ -29,44 +29,47 @@ TASKS = ROOT / "roles/jupyterhub_backup/tasks"
 
 
 @pytest.mark.parametrize(
-    ("schedule", "cron"),
+    ("schedule", "fields"),
     [
+        ("hourly", "0 * * * *"),
         ("daily", "0 0 * * *"),
-        ("02:30", "30 2 * * *"),
-        ("02:30:00", "30 2 * * *"),
-        ("*-*-* 02:30:00", "30 2 * * *"),
-        ("*:*", "* * * * *"),
-        ("*:0/15", "0-59/15 * * * *"),
-        ("*:*/20", "*/20 * * * *"),
-        ("0/6:05", "5 0-23/6 * * *"),
-        ("08,20:00", "0 8,20 * * *"),
-        ("Mon..Fri 02:30", "30 2 * * 1-5"),
-        ("Sat,Sun *-*-* 02:30", "30 2 * * 6,7"),
-        ("Wednesday 02:30", "30 2 * * 3"),
-        ("*-*-01 02:30", "30 2 1 * *"),
+        ("weekly", "0 0 * * 1"),
+        ("monthly", "0 0 1 * *"),
+        ("30 2 * * *", "30 2 * * *"),
+        ("*/15 8-18 * * 1-5", "*/15 8-18 * * 1-5"),
+        ("0,30 0-23/6 1,15 1-12 0-7", "0,30 0-23/6 1,15 1-12 0-7"),
     ],
 )
-def test_times_that_cron_can_keep(schedule: str, cron: str) -> None:
-    assert install.cron_of(schedule) == cron
+def test_cron_accepts_shorthands_and_five_fields(schedule: str, fields: str) -> None:
+    assert host_files.cron_time(schedule) == fields
 
 
 @pytest.mark.parametrize(
     "schedule",
     [
         "nightly",
-        "25:00",
-        "02:60",
-        "02:30:15",
-        "2026-*-* 02:30",
-        "Mon *-*-01 02:30",
-        "Foo 02:30",
-        "02:30 UTC",
-        "02:30\n* *",
+        "02:30",  # systemd's
+        "Mon..Fri 02:30",
+        "60 2 * * *",
+        "0 24 * * *",
+        "0 0 0 * *",
+        "0 0 * 13 *",
+        "0 0 * * 8",
+        "0 0 * * mon",
+        "0 0 * *",
+        "0 0 * * * *",
+        "0 0 * * */0",
+        "30 2 * * *\n* *",
+        "30  2 * *",
     ],
 )
-def test_times_that_cron_cannot_keep_are_refused(schedule: str) -> None:
-    with pytest.raises(DeployError, match=r"^jupyterhub_backup_schedule is .* give the time as daily, hourly, 02:30"):
-        install.cron_of(schedule)
+def test_cron_refuses_other_times_and_says_what_to_write(schedule: str) -> None:
+    with pytest.raises(DeployError) as error:
+        host_files.cron_time(schedule)
+    assert str(error.value) == (
+        f"jupyterhub_backup_schedule is {schedule!r}, and this host has cron instead of systemd: set it to hourly, "
+        "daily, weekly or monthly, or to five fields of a crontab in numbers, such as `30 2 * * 1-5`"
+    )
 
 
 def test_the_schedule_passes_on_what_backup_yml_does() -> None:
@@ -90,17 +93,16 @@ class Place:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         for module, names in (
-            (install, ("LIBRARY", "COMMAND", "UNITS", "CRON", "LOGS")),
+            (host_files, ("LIBRARY", "COMMAND", "UNITS", "CRON", "LOGS")),
+            (install, ("SYSTEMD", "CRON_PID")),
             (report, ("STATE_DIR",)),
             (host, ("SETTINGS_DIR",)),
         ):
             for name in names:
                 monkeypatch.setattr(module, name, f"{root}{getattr(module, name)}")
-        real = os.path.isdir
-        monkeypatch.setattr(os.path, "isdir", lambda path: path != "/run/systemd/system" and real(path))
         self.backups = root / "backups"
 
-    def module(self, schedule: str = "02:30", hub: str = HUB, check: bool = False, **more: Any) -> dict[str, Any]:
+    def module(self, schedule: str = "30 2 * * *", hub: str = HUB, check: bool = False, **more: Any) -> dict[str, Any]:
         backup = {"name": hub, "directory": str(self.backups), **more}
         metrics = str(self.root / "metrics")
         return modules.run(
@@ -130,11 +132,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 def test_a_schedule_sends_backups_where_the_settings_say(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     push = {"to": "backup@nas.example.com:/srv/backups", "host_key": "ssh-ed25519 AAAA"}
-    asked: dict[str, Any] = {"schedule": "02:30", "backup": {"name": HUB, "directory": str(place.backups)}}
+    asked: dict[str, Any] = {"schedule": "30 2 * * *", "backup": {"name": HUB, "directory": str(place.backups)}}
     asked["metrics_dir"] = str(place.root / "metrics")
     with pytest.raises(modules.ModuleError, match="write it as user@host:/directory"):
         modules.run(jupyterhub_backup_schedule, **asked, push={**push, "to": "nas"})
-    monkeypatch.setattr(jupyterhub_backup_schedule.shutil, "which", lambda name: None)
+    monkeypatch.setattr(install.shutil, "which", lambda name: None)
     done = modules.run(jupyterhub_backup_schedule, **asked, push=push)
     assert {"rsync", "openssh-client"} <= set(done["missing"])
 
@@ -168,14 +170,16 @@ def test_a_schedule_is_set_up_once_mended_changed_and_removed(place: Place) -> N
     assert not place.module()["changed"]
     assert place.files() == files
 
-    stranger = place.root / "usr/local/lib/jupyterhub-deploy/ansible/module_utils/jupyterhub_deploy/old.py"
+    stranger = place.root / "usr/local/lib/jupyterhub-deploy/ansible/module_utils/jupyterhub_deploy/old/old.py"
+    stranger.parent.mkdir()
     stranger.write_text("")
     (place.root / "usr/local/sbin/jupyterhub-backup").chmod(0o644)
     mended = place.module()
     assert mended["removed"] == [str(stranger)]
     assert mended["written"] == [str(place.root / "usr/local/sbin/jupyterhub-backup")]
     assert place.files() == files
-    assert place.module("03:30")["written"] == [
+    assert not stranger.parent.exists()
+    assert place.module("30 3 * * *")["written"] == [
         str(place.root / f"etc/jupyterhub-deploy/backup-{HUB}.json"),
         str(place.root / f"etc/cron.d/{HUB}-backup"),
     ]
