@@ -1,0 +1,112 @@
+"""The version of the deployment on a real hub: recorded, shown, acknowledged once, and never downgraded by accident."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.local_site import ROOT, LocalSite
+
+NAME = "jhd-test-versions"
+RECORD = Path(f"/etc/jupyterhub-deploy/version-{NAME}.json")
+BACKUPS = Path("/var/backups", NAME)
+VERSION = (ROOT / "VERSION").read_text(encoding="utf-8").strip()
+ACKNOWLEDGE = ("-e", f"acknowledge={VERSION}")
+
+
+@pytest.fixture(scope="module")
+def site(built_images) -> Iterator[LocalSite]:
+    site = LocalSite(NAME)
+    try:
+        site.run()
+        yield site
+    finally:
+        site.destroy()
+
+
+def record(**versions: str) -> None:
+    """Record versions as an earlier run would have."""
+    RECORD.write_text(json.dumps(versions), encoding="utf-8")
+
+
+def recorded() -> dict[str, str]:
+    """Return the record on the host."""
+    return dict(json.loads(RECORD.read_text(encoding="utf-8")))
+
+
+def refused(site: LocalSite, *arguments: str, playbook: str = "site.yml", check: bool = False) -> str:
+    """Run a playbook that has to refuse; return what it says, in one line."""
+    before = RECORD.read_text(encoding="utf-8") if RECORD.exists() else None
+    hub = site.container()["Id"]
+    run = site.run(*arguments, playbook=playbook, check=check, fails=True)
+    assert run.recap["changed"] == 0
+    assert (RECORD.read_text(encoding="utf-8") if RECORD.exists() else None) == before
+    assert site.container()["Id"] == hub
+    said = " ".join(run.output.split())
+    assert "Nothing was changed." in said
+    return said
+
+
+def test_first_run_asks_nothing_and_records_the_version(site: LocalSite) -> None:
+    assert recorded() == {"version": VERSION}
+    assert site.run().recap["changed"] == 0
+    assert f"deployment version {VERSION}" in site.run(playbook="status.yml").output
+
+
+def test_breaking_changes_are_acknowledged_once(site: LocalSite) -> None:
+    record(version="0.1.0")
+    for check in (True, False):
+        said = refused(site, check=check)
+        assert (
+            f"the hub was provisioned by version 0.1.0 of this deployment, and version {VERSION} has breaking" in said
+        )
+        assert f"-e acknowledge={VERSION}" in said
+        assert "0.2.0: The playbooks" in said
+    refused(site, "-e", "acknowledge=0.1.0")
+    assert "deployment version 0.1.0; this checkout is" in site.run(playbook="status.yml").output
+
+    assert site.run(*ACKNOWLEDGE, check=True).recap["changed"] == 2
+    assert recorded() == {"version": "0.1.0"}
+    site.run(*ACKNOWLEDGE)
+    assert recorded() == {"version": VERSION}
+    assert site.run().recap["changed"] == 0
+
+
+def test_a_run_that_fails_later_does_not_ask_again(site: LocalSite) -> None:
+    record(version="0.1.0")
+    broken = "raise RuntimeError('a fault in the configuration')\n"
+    site.run(*ACKNOWLEDGE, fails=True, jupyterhub_extra_config=broken)
+    assert recorded() == {"version": "0.1.0", "acknowledged": VERSION}
+
+    site.run()
+    assert recorded() == {"version": VERSION}
+
+
+def test_an_older_checkout_is_refused(site: LocalSite) -> None:
+    record(version="99.0.0")
+    said = refused(site)
+    assert f"provisioned by version 99.0.0 of this deployment, and this checkout is the older version {VERSION}" in said
+    site.run(*ACKNOWLEDGE)
+    assert recorded() == {"version": VERSION}
+
+
+def test_a_hub_without_a_record_is_upgraded_by_upgrade_yml(site: LocalSite) -> None:
+    RECORD.unlink()
+    said = refused(site, playbook="upgrade.yml")
+    assert "the hub was provisioned by an earlier version of this deployment" in said
+    assert not BACKUPS.exists()  # the check comes before the backup
+
+    hub = site.container()["State"]["StartedAt"]
+    run = site.run(*ACKNOWLEDGE, playbook="upgrade.yml")
+    assert recorded() == {"version": VERSION}
+    assert list(BACKUPS.glob("hub/*"))
+    assert f"deployment version {VERSION}" in run.output
+    assert site.container()["State"]["StartedAt"] == hub
+
+
+def test_a_renamed_setting_is_refused_with_its_new_name(site: LocalSite) -> None:
+    renamed = {"_preflight_renamed_settings": {"jupyterhub_listen": "jupyterhub_port"}, "jupyterhub_listen": 8000}
+    assert "jupyterhub_listen is called jupyterhub_port now; rename it" in refused(site, "-e", json.dumps(renamed))
