@@ -74,6 +74,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, daemon_json, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 CONFIG_MODE = 0o644  # what Docker's documentation and packages use
 
@@ -155,20 +156,11 @@ def take_back(
     return f"{path} is as it was before, and the engine runs with it again."
 
 
-def main() -> None:
-    """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            "minimum_version": {"type": "str", "default": "20.10"},
-            "defaults": {"type": "dict", "default": {}},
-            "options": {"type": "dict", "default": {}},
-            "timeout": {"type": "int", "default": 120},
-        },
-        supports_check_mode=True,
-    )
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Observe, plan and, unless in check mode, apply; return the module's result."""
     params = module.params
 
-    def look() -> tuple[dict[str, Any], daemon_plan.Record, daemon_plan.Plan]:
+    def observe() -> tuple[dict[str, Any], daemon_plan.Record, daemon_plan.Plan]:
         seen = daemon_info.observe(params["minimum_version"])
         record = daemon_info.read_record(daemon_info.RECORD_FILE)
         plan = daemon_plan.make_plan(
@@ -180,22 +172,18 @@ def main() -> None:
         )
         return seen, record, plan
 
-    try:
-        seen, record, plan = look()
-        backup = ""
-        if not module.check_mode:
-            require(seen, plan, params["minimum_version"])
-        if plan.settles and not module.check_mode:
+    seen, record, plan = observe()
+    backup = ""
+    if not module.check_mode:
+        require(seen, plan, params["minimum_version"])
+        if plan.settles:
             backup = apply(module, seen, record, plan)
-        after_seen, after_record, after_plan = look() if plan.settles else (seen, record, plan)
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    for warning in plan.warnings:
-        module.warn(warning)
-    result = {
+    after_seen, after_record, after_plan = observe() if plan.settles else (seen, record, plan)
+    result: dict[str, Any] = {
         "changed": plan.settles,
         "steps": plan.steps,
         "engine": daemon_plan.report(after_seen, after_record, after_plan),
+        "warnings": plan.warnings,
     }
     if backup:
         result["backup_file"] = backup
@@ -206,7 +194,18 @@ def main() -> None:
             "before": daemon_json.show(seen["config"]["options"]) if seen["config"]["exists"] else "",
             "after": daemon_json.show(plan.options),
         }
-    module.exit_json(**result)
+    return result
+
+
+def main() -> None:
+    """Entry point."""
+    spec = {
+        "minimum_version": {"type": "str", "default": "20.10"},
+        "defaults": {"type": "dict", "default": {}},
+        "options": {"type": "dict", "default": {}},
+        "timeout": {"type": "int", "default": 120},
+    }
+    run_module(spec, run, "configuring Docker")
 
 
 if __name__ == "__main__":

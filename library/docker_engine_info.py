@@ -133,34 +133,32 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, daemon_plan
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
-def look(minimum_version: str, defaults: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def run(module: AnsibleModule) -> dict[str, Any]:
     """Return the observation with the plan, as documented above."""
-    seen = daemon_info.observe(minimum_version)
+    params = module.params
+    seen = daemon_info.observe(params["minimum_version"])
     record = daemon_info.read_record(daemon_info.RECORD_FILE)
-    plan = daemon_plan.make_plan(seen, record, minimum_version=minimum_version, defaults=defaults, wanted=options)
-    return daemon_plan.report(seen, record, plan)
+    plan = daemon_plan.make_plan(
+        seen,
+        record,
+        minimum_version=params["minimum_version"],
+        defaults=params["defaults"],
+        wanted=params["options"],
+    )
+    return {**daemon_plan.report(seen, record, plan), "warnings": plan.warnings}
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            "minimum_version": {"type": "str", "default": "20.10"},
-            "defaults": {"type": "dict", "default": {}},
-            "options": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        result = look(module.params["minimum_version"], module.params["defaults"], module.params["options"])
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    for warning in result["plan"]["warnings"]:
-        module.warn(warning)
-    module.exit_json(changed=False, **result)
+    spec = {
+        "minimum_version": {"type": "str", "default": "20.10"},
+        "defaults": {"type": "dict", "default": {}},
+        "options": {"type": "dict", "default": {}},
+    }
+    run_module(spec, run, "inspecting Docker")
 
 
 if __name__ == "__main__":

@@ -187,9 +187,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images.hub_images import HubImages
 from ansible.module_utils.jupyterhub_deploy.images.lock import alone
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 # Seconds that the engine may stay silent: unpacking a large layer on a slow disk.
@@ -199,13 +199,12 @@ SILENCE = 900
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     if module.check_mode:
-        images = HubImages(connect_or_none(), module.params, check_mode=True)
+        images = HubImages(connect_or_none, module.params, check_mode=True)
         return images.report(images.steps())
     with alone(Reporter(module.params["progress_file"])):
-        images = HubImages(connect(SILENCE), module.params)
+        images = HubImages(lambda: connect(SILENCE), module.params)
         steps = images.steps()
-        for step in steps:
-            images.apply(step)
+        images.apply_all(steps)
         return images.report(steps)
 
 
@@ -227,31 +226,25 @@ def main() -> None:
         "username": {"type": "str", "required": True},
         "password": {"type": "str", "required": True, "no_log": True},
     }
-    module = AnsibleModule(
-        argument_spec={
-            "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "pull"},
-            "choice_file": {"type": "path", "default": "/etc/jupyterhub-deploy/image-source"},
-            "proofs_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-proofs.json"},
-            "hub": {"type": "str", "default": "jupyterhub"},
-            "keep": {"type": "int", "default": -1},
-            "record_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/images.json"},
-            "images": {"type": "list", "elements": "dict", "required": True, "options": image},
-            "notebooks": {"type": "list", "elements": "str", "default": []},
-            "pull_policy": {"type": "str", "choices": ["missing", "always", "never"], "default": "missing"},
-            "registry_logins": {"type": "list", "elements": "dict", "default": [], "options": login},
-            "ca_bundle": {"type": "path", "default": "/etc/ssl/certs/ca-certificates.crt"},
-            "build_args": {"type": "dict", "default": {}},
-            "hub_version": {"type": "str", "required": True},
-            "notebook_dir": {"type": "str", "default": "/home/jovyan/work"},
-            "archive": {"type": "path"},
-            "progress_file": {"type": "path"},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        module.exit_json(**run(module))
-    except DeployError as error:
-        module.fail_json(msg=str(error))
+    spec: dict[str, Any] = {
+        "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "pull"},
+        "choice_file": {"type": "path", "default": "/etc/jupyterhub-deploy/image-source"},
+        "proofs_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-proofs.json"},
+        "hub": {"type": "str", "default": "jupyterhub"},
+        "keep": {"type": "int", "default": -1},
+        "record_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/images.json"},
+        "images": {"type": "list", "elements": "dict", "required": True, "options": image},
+        "notebooks": {"type": "list", "elements": "str", "default": []},
+        "pull_policy": {"type": "str", "choices": ["missing", "always", "never"], "default": "missing"},
+        "registry_logins": {"type": "list", "elements": "dict", "default": [], "options": login},
+        "ca_bundle": {"type": "path", "default": "/etc/ssl/certs/ca-certificates.crt"},
+        "build_args": {"type": "dict", "default": {}},
+        "hub_version": {"type": "str", "required": True},
+        "notebook_dir": {"type": "str", "default": "/home/jovyan/work"},
+        "archive": {"type": "path"},
+        "progress_file": {"type": "path"},
+    }
+    run_module(spec, run, "pulling and building images")
 
 
 if __name__ == "__main__":

@@ -100,9 +100,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_NOTEBOOK_IMAGE_ID
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, docker_errors, inspect_image
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import prune
 from ansible.module_utils.jupyterhub_deploy.images.lock import alone_now
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 # How the engine writes that an image has no name.
 NAMELESS = ("<none>:<none>", "<none>@<none>")
@@ -260,19 +260,13 @@ def main() -> None:
         "name": {"type": "str", "required": True},
         "id": {"type": "str"},
     }
-    module = AnsibleModule(
-        argument_spec={
-            "hub": {"type": "str", "required": True},
-            "images": {"type": "list", "elements": "dict", "required": True, "options": image},
-            "keep": {"type": "int", "default": 2},
-            "record_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/images.json"},
-        },
-        supports_check_mode=True,
-    )
-    try:
-        module.exit_json(**run(module))
-    except DeployError as error:
-        module.fail_json(msg=str(error))
+    spec: dict[str, Any] = {
+        "hub": {"type": "str", "required": True},
+        "images": {"type": "list", "elements": "dict", "required": True, "options": image},
+        "keep": {"type": "int", "default": 2},
+        "record_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/images.json"},
+    }
+    run_module(spec, run, "removing old images")
 
 
 if __name__ == "__main__":

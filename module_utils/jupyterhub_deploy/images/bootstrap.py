@@ -5,19 +5,26 @@ from __future__ import annotations
 import glob
 import os
 import re
+import select
 import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images.parallel import check
 from ansible.module_utils.jupyterhub_deploy.images.plan import LABEL, Image
 from ansible.module_utils.jupyterhub_deploy.images.reference import parse
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 # What a server in a container never reads; together 40 MB of a minimal system. Copyright files stay.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
+
+# How often to check whether another step has failed (seconds), and the most that is sent to Docker at once (bytes).
+STOP_INTERVAL = 0.5
+BLOCK = 1024 * 1024
 
 SOURCE_LINE = re.compile(
     r"^\s*deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+?)\s*(?:#.*)?$"
@@ -111,10 +118,11 @@ def command(suite: str, packages: str, sources_file: str, extra: list[str]) -> l
     ]  # fmt: skip
 
 
-def bootstrap(client: Any, image: Image, progress: Reporter) -> str:
+def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Event) -> str:
     """Make the base image and return its id.
 
     :param image: its args are ``suite`` (code name) and ``packages`` (comma-separated).
+    :param stop: set when another step has failed.
     :raises DeployError: when mmdebstrap is missing or fails.
     """
     suite = image.args["suite"]
@@ -143,7 +151,7 @@ def bootstrap(client: Any, image: Image, progress: Reporter) -> str:
             listener = threading.Thread(target=_listen, args=(process.stderr, said, image.purpose, progress))
             listener.start()
             client.import_image_from_stream(
-                process.stdout, repository=reference.remote, tag=reference.tag,
+                _read(process, stop), repository=reference.remote, tag=reference.tag,
                 changes=[f"LABEL {LABEL}={image.digest}", "ENV LANG=C.UTF-8", 'CMD ["/bin/bash"]'],
             )  # fmt: skip
             listener.join()
@@ -153,6 +161,22 @@ def bootstrap(client: Any, image: Image, progress: Reporter) -> str:
             f"mmdebstrap could not make {image.name}: {' / '.join(said[-5:])}; check this host's apt sources"
         )
     return str(client.inspect_image(image.name)["Id"])
+
+
+def _read(process: subprocess.Popen[bytes], stop: threading.Event) -> Iterator[bytes]:
+    """Yield the output of mmdebstrap, and stop it when another step has failed."""
+    output: Any = process.stdout
+    try:
+        while True:
+            check(stop)
+            if select.select([output], [], [], STOP_INTERVAL)[0]:
+                block = output.read1(BLOCK)
+                if not block:
+                    return
+                yield block
+    except BaseException:
+        process.terminate()
+        raise
 
 
 def _listen(stream: Any, said: list[str], purpose: str, progress: Reporter) -> None:

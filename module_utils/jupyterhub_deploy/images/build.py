@@ -7,10 +7,12 @@ import io
 import os
 import re
 import tarfile
+import threading
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images.parallel import check
 from ansible.module_utils.jupyterhub_deploy.images.plan import LABEL, Image
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
@@ -115,13 +117,22 @@ def context(archive: str, folder: str, ca_bundle: str) -> io.BytesIO:
     return target
 
 
-def build(client: Any, image: Image, base: str, fileobj: io.BytesIO, args: dict[str, str], progress: Reporter) -> str:
+def build(
+    client: Any,
+    image: Image,
+    base: str,
+    fileobj: io.BytesIO,
+    args: dict[str, str],
+    progress: Reporter,
+    stop: threading.Event,
+) -> str:
     """Build an image and return its id.
 
     The classic builder, because it is in every engine from 20.10 to 29; BuildKit needs a client-side plugin.
 
     :param base: name of the image to build on.
     :param args: build arguments that do not decide what is built: mirrors and proxies.
+    :param stop: set when another step has failed.
     :raises DeployError: with the builder's last words.
     """
     said: list[str] = []
@@ -131,6 +142,7 @@ def build(client: Any, image: Image, base: str, fileobj: io.BytesIO, args: dict[
             fileobj=fileobj, custom_context=True, tag=image.name, rm=True, forcerm=True, decode=True,
             buildargs={**args, **image.args, "BASE": base}, labels={LABEL: image.digest}, use_config_proxy=True,
         ):  # fmt: skip
+            check(stop)
             if "error" in event:
                 raise DeployError(_failure(image, step, [*said, str(event["error"])]))
             for line in str(event.get("stream", "")).splitlines():

@@ -7,12 +7,13 @@ do one kind of step each.
 from __future__ import annotations
 
 import os
+import threading
 import time
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_image
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.images import bootstrap, prune, pull, registry, smoke_test
+from ansible.module_utils.jupyterhub_deploy.images import bootstrap, parallel, prune, pull, registry, smoke_test
 from ansible.module_utils.jupyterhub_deploy.images import build as image_build
 from ansible.module_utils.jupyterhub_deploy.images.plan import (
     BOOTSTRAP,
@@ -37,11 +38,12 @@ from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 class HubImages:
     """The images of one hub on this host."""
 
-    def __init__(self, client: Any, params: dict[str, Any], check_mode: bool = False) -> None:
-        self.client = client
+    def __init__(self, connect: Callable[[], Any], params: dict[str, Any], check_mode: bool = False) -> None:
+        self.connect = connect
+        self.client = connect()
+        self.lock = threading.Lock()  # for the files that steps read, change and write
         self.check_mode = check_mode
         self.params = params
-        self.progress = Reporter(params["progress_file"])
         self.choice = self.choose()
         self.images: list[Image] = resolve(params["images"], self.choice["source"])
         self.images += [Image("extra", name, PULL, "", {}) for name in params["notebooks"]]
@@ -50,9 +52,13 @@ class HubImages:
         self.before = {image.name: found for image in self.images if (found := self.look(image.name))}
         self.proofs = smoke_test.load(params["proofs_file"])
 
-    def look(self, name: str) -> Present | None:
-        """Return what the host has under a name."""
-        found = inspect_image(self.client, name) if self.client else None
+    def look(self, name: str, client: Any = None) -> Present | None:
+        """Return what the host has under a name.
+
+        :param client: of the thread that asks, when it is not the main one.
+        """
+        client = client or self.client
+        found = inspect_image(client, name) if client else None
         if not found:
             return None
         labels = (found.get("Config") or {}).get("Labels") or {}
@@ -118,60 +124,72 @@ class HubImages:
             steps.append(Step(REMEMBER, "choice", self.params["choice_file"], self.choice["reason"]))
         return steps
 
-    def apply(self, step: Step) -> None:
+    def apply_all(self, steps: list[Step]) -> None:
+        """Carry out all steps, in parallel where none needs the other.
+
+        :raises DeployError: of the step that failed first.
+        """
+        parallel.run(steps, self.apply)
+
+    def apply(self, step: Step, stop: threading.Event) -> None:
         """Carry out one step.
 
+        :param stop: set when another step has failed.
         :raises DeployError: with what, which image, and what next.
         """
         image = next((image for image in self.images if image.name == step.name), None)
         began = time.monotonic()
+        # Each step has its own connection, which threads must not share, and its own pace of reporting.
+        client, progress = self.connect(), Reporter(self.params["progress_file"])
         if step.action == REMEMBER:
             self.remember()
         elif step.action == PULL:
-            pull.pull(self.client, step.name, self.params["registry_logins"], self.progress)
-            self.record(image)
-            self.progress.say(f"pull {step.name}: done in {time.monotonic() - began:.0f} s")
+            pull.pull(client, step.name, self.params["registry_logins"], progress, stop)
+            self.record(client, image)
+            progress.say(f"pull {step.name}: done in {time.monotonic() - began:.0f} s")
         elif image and step.action == PROVE:
-            self.prove(image)
+            self.prove(client, image, progress)
         elif image:
             if step.action == BOOTSTRAP:
-                bootstrap.bootstrap(self.client, image, self.progress)
+                bootstrap.bootstrap(client, image, progress, stop)
             else:
                 base = next(other.name for other in self.images if other.purpose == "base")
-                self.build(image, base)
-            self.record(image)
-            self.progress.say(f"{image.purpose} image: done in {time.monotonic() - began:.0f} s")
+                self.build(client, image, base, progress, stop)
+            self.record(client, image)
+            progress.say(f"{image.purpose} image: done in {time.monotonic() - began:.0f} s")
 
-    def build(self, image: Image, base: str) -> None:
+    def build(self, client: Any, image: Image, base: str, progress: Reporter, stop: threading.Event) -> None:
         """Build one image from its context in the archive."""
         if not self.params["archive"]:
             raise DeployError(f"image {image.name} has to be built, but no context came along; use the action plugin")
         context = image_build.context(self.params["archive"], image.purpose, self.params["ca_bundle"])
         args = {**image_build.read_mirrors(), **{key: str(value) for key, value in self.params["build_args"].items()}}
-        image_build.build(self.client, image, base, context, args, self.progress)
+        image_build.build(client, image, base, context, args, progress, stop)
 
-    def prove(self, image: Image) -> None:
+    def prove(self, client: Any, image: Image, progress: Reporter) -> None:
         """Run an image once, judge what it says, and remember it."""
-        found = self.look(image.name)
+        found = self.look(image.name, client)
         if not found:
             raise DeployError(f"image {image.name} disappeared from this host; is something removing images there?")
-        self.progress.say(f"{image.purpose} image: try {image.name}")
-        proof = smoke_test.run(self.client, image.name, found.id, self.params["notebook_dir"])
+        progress.say(f"{image.purpose} image: try {image.name}")
+        proof = smoke_test.run(client, image.name, found.id, self.params["notebook_dir"])
         smoke_test.judge(image.name, proof, self.params["hub_version"], self.params["notebook_dir"])
-        self.proofs[smoke_test.key(found.id, self.params["notebook_dir"])] = proof
-        smoke_test.save(self.params["proofs_file"], self.proofs)
+        with self.lock:
+            self.proofs[smoke_test.key(found.id, self.params["notebook_dir"])] = proof
+            smoke_test.save(self.params["proofs_file"], self.proofs)
 
-    def record(self, image: Image | None) -> None:
+    def record(self, client: Any, image: Image | None) -> None:
         """Remember that an image, and the first stage of its build, is here because of us."""
         path, hub = self.params["record_file"], self.params["hub"]
-        found = self.look(image.name) if image else None
+        found = self.look(image.name, client) if image else None
         if not image or not found:
             return
-        record = prune.brought(prune.load(path), hub, image.purpose, found.id, image.name)
-        stage = image_build.newest_stage(self.client, image.purpose) if image.how == BUILD else None
-        if stage:
-            record = prune.brought(record, hub, prune.STAGE + image.purpose, stage)
-        prune.save(path, record)
+        stage = image_build.newest_stage(client, image.purpose) if image.how == BUILD else None
+        with self.lock:
+            record = prune.brought(prune.load(path), hub, image.purpose, found.id, image.name)
+            if stage:
+                record = prune.brought(record, hub, prune.STAGE + image.purpose, stage)
+            prune.save(path, record)
 
     def remember(self) -> None:
         """Keep what ``auto`` chose."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_image
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images.parallel import check
 from ansible.module_utils.jupyterhub_deploy.images.reference import login_for, parse
 from ansible.module_utils.jupyterhub_deploy.images.registry import classify, explain, failure
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
@@ -35,11 +37,12 @@ class Layers:
         return "unpacking" if done == total else f"{done}/{total} MB"
 
 
-def pull(client: Any, name: str, logins: list[dict[str, Any]], progress: Reporter) -> str:
+def pull(client: Any, name: str, logins: list[dict[str, Any]], progress: Reporter, stop: threading.Event) -> str:
     """Pull an image and return its id.
 
     The login goes with this one request: nothing is written to ``~/.docker/config.json``.
 
+    :param stop: set when another step has failed.
     :raises DeployError: with the reason in the operator's words.
     """
     reference = parse(name)
@@ -48,6 +51,7 @@ def pull(client: Any, name: str, logins: list[dict[str, Any]], progress: Reporte
     progress.say(f"pull {name}: {layers.line()}")
     try:
         for event in client.pull(reference.remote, tag=reference.version, stream=True, decode=True, auth_config=login):
+            check(stop)
             if "error" in event:
                 text = str(event["error"])
                 raise DeployError(explain(classify(None, text), name, reference, login, text))

@@ -1,0 +1,71 @@
+"""Running the steps for a hub's images in parallel, each as soon as the steps that it needs are done."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Callable
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, BUILD, PROVE, PULL, REMEMBER, Step
+
+# At most so many at the same time: builds and pulls wait for the network and the disk most of the time.
+LIMIT = 4
+
+
+class StoppedError(Exception):
+    """A step ended early because another one had failed."""
+
+
+def check(stop: threading.Event) -> None:
+    """End the step that calls this when another one has failed.
+
+    :raises StoppedError: another step has failed.
+    """
+    if stop.is_set():
+        raise StoppedError
+
+
+def needs(step: Step, steps: Sequence[Step]) -> set[Step]:
+    """Return the steps that must be done before another one."""
+    if step.action == BUILD:
+        return {other for other in steps if other.purpose == "base" and other.action in (BOOTSTRAP, PULL)}
+    if step.action == PROVE:
+        return {other for other in steps if other.name == step.name and other.action in (BUILD, PULL)}
+    if step.action == REMEMBER:
+        return set(steps) - {step}
+    return set()
+
+
+def run(steps: Sequence[Step], apply: Callable[[Step, threading.Event], None], limit: int = LIMIT) -> None:
+    """Run all steps, in parallel where none needs the other.
+
+    When one fails, no other is started, and those that run end at their next :func:`check`.
+
+    :param apply: runs one step; it gets the event that is set when another step has failed.
+    :raises DeployError: of the step that failed first.
+    """
+    stop = threading.Event()
+    waiting, done = list(steps), set[Step]()
+    running: dict[Future[None], Step] = {}
+    errors: list[BaseException] = []
+    with ThreadPoolExecutor(max_workers=limit) as pool:
+        while True:
+            ready = [] if stop.is_set() else [step for step in waiting if needs(step, steps) <= done]
+            for step in ready:
+                waiting.remove(step)
+                running[pool.submit(apply, step, stop)] = step
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                step, error = running.pop(future), future.exception()
+                if error is None:
+                    done.add(step)
+                else:
+                    stop.set()
+                    errors.append(error)
+    errors = [error for error in errors if not isinstance(error, StoppedError)]
+    # A bug of ours goes first: it needs its traceback.
+    for error in sorted(errors, key=lambda error: isinstance(error, DeployError)):
+        raise error
