@@ -56,7 +56,7 @@ class Accounts:
             answer: dict[str, Any] = json.loads(out.strip().rpartition("\n")[2])
         except ValueError:
             last = err.strip().rpartition("\n")[2]
-            if re.search(r"No module named '?jupyterhub_deploy_hub", last):
+            if re.search(r"No module named '?jupyterhub_deploy_hub(\.accounts)?'?$", last):
                 raise DeployError(
                     f"the image of hub {self.hub} has no {PROGRAM}: an earlier version of this deployment made it. Run "
                     "site.yml, which replaces the hub, then run the same again; if jupyterhub_hub_image sets an image, "
