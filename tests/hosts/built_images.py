@@ -57,7 +57,14 @@ def built_images(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Call
     @functools.cache
     def build(version: str) -> dict[str, Any]:
         result = directory / f"{version}.json"
-        command = ["ansible-playbook", "tests/images.yml", "-e", f"version={version} result={result}"]
+        command = [
+            "ansible-playbook",
+            "-i",
+            "localhost,",
+            "tests/images.yml",
+            "-e",
+            f"version={version} result={result}",
+        ]
         subprocess.run(command, cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
         images: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
         return images
