@@ -42,6 +42,7 @@ class Host:
         self.name = name
         self.kind = kind
         self.container = PREFIX + name
+        self.volume = f"{self.container}-docker"
         self.state = STATE / name
 
     @classmethod
@@ -60,13 +61,13 @@ class Host:
         docker(
             "run", "--detach", "--name", host.container, "--hostname", host.name,
             "--label", f"{LABEL}=host", "--label", f"{LABEL}.kind={kind}",
-            "--label", f"{LABEL}.owner={_identity(owner) if owner else ''}",
+            "--label", f"{LABEL}.owner={identity(owner) if owner else ''}",
             # What an engine inside needs; see host-init for the rest. Never --privileged: not every machine may.
             # SYS_PTRACE: `docker exec` into a container whose processes are not root's.
             "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE",
             "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns", "private",
             "--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777",
-            "--volume", f"{host.container}-docker:/var/lib/docker",
+            "--volume", f"{host.volume}:/var/lib/docker",
             "--volume", "/etc/resolv.conf:/etc/resolv.conf:ro",
             *(["--init"] if KINDS[kind].init == "bare" else []),
             image,
@@ -216,8 +217,7 @@ class Host:
     def destroy(self) -> None:
         """Remove the host with everything on it; fine when there is none."""
         subprocess.run(["docker", "rm", "--force", "--volumes", self.container], check=False, capture_output=True)
-        volume = f"{self.container}-docker"
-        subprocess.run(["docker", "volume", "rm", "--force", volume], check=False, capture_output=True)
+        subprocess.run(["docker", "volume", "rm", "--force", self.volume], check=False, capture_output=True)
         shutil.rmtree(self.state, ignore_errors=True)
 
     def _make_key(self) -> None:
@@ -236,16 +236,16 @@ class Host:
         (self.state / "known_hosts").write_text(f"{self.address} {server_key}\n", encoding="utf-8")
 
 
-def _identity(pid: int) -> str:
-    """Return what tells a process from any other, earlier or later: its number and its start time."""
+def identity(pid: int) -> str:
+    """Return what identifies a process, also among earlier and later ones: its number and its start time."""
     start = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
     return f"{pid}-{start}"
 
 
-def _is_gone(identity: str) -> bool:
-    pid = identity.partition("-")[0]
+def _is_gone(owner: str) -> bool:
+    pid = owner.partition("-")[0]
     try:
-        return _identity(int(pid)) != identity
+        return identity(int(pid)) != owner
     except (OSError, ValueError):
         return True
 

@@ -1,0 +1,53 @@
+"""Another hub's server, volume and ports beside all tests: none depends on them, and none changes them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+
+import docker
+import pytest
+
+from hosts.hosts import LABEL, Host, identity
+from support.factories import images
+
+#: Those of the proxy, its API and the hub.
+PORTS = (8000, 8001, 8081)
+LABELS = {"org.jupyterhub.deploy.hub": "jupyterhub", "org.jupyterhub.deploy.user": "alice"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def another_hub(engine: None) -> Iterator[None]:
+    """Run a container with the labels of alice's server at the default hub, and listen on a hub's ports."""
+    decoy = Host(f"decoy-{secrets.token_hex(3)}", "")
+    image = f"{decoy.container}:1"
+    api = docker.APIClient()
+    images.make(api, image, {})
+    try:
+        api.create_volume(decoy.volume, labels=LABELS)
+        container = api.create_container(
+            image, ["sh", "-c", "read line"], name=decoy.container, stdin_open=True,
+            # The owner's label: a later session removes what a killed one left.
+            labels={**LABELS, LABEL: "decoy", f"{LABEL}.owner": identity(os.getpid())},
+            host_config=api.create_host_config(binds=[f"{decoy.volume}:/home/jovyan/work"]),
+        )["Id"]  # fmt: skip
+        api.start(container)
+
+        def state() -> tuple[object, ...]:
+            found = api.inspect_container(container)
+            return found["Name"], found["State"], found["Mounts"], api.inspect_volume(decoy.volume)
+
+        before = state()
+        with contextlib.ExitStack() as listeners:
+            for port in PORTS:
+                with contextlib.suppress(OSError):  # a real hub has it, or another process of the tests
+                    listeners.enter_context(socket.create_server(("0.0.0.0", port)))
+            yield
+        assert state() == before, "a test changed a container or volume of another hub"
+    finally:
+        decoy.destroy()
+        with contextlib.suppress(docker.errors.ImageNotFound):
+            api.remove_image(image, force=True)
