@@ -193,22 +193,29 @@ removed:
   returned: always
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import job, plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do the work of the module.
+
+    :raises DeployError: some backups failed, or none could be started.
+    """
+    result = job.run(module.params, module.check_mode)
+    problem = plan.failure(result["results"])
+    if problem:
+        raise DeployError(problem, result)
+    return result
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(argument_spec={**job.ARGUMENTS, "progress_file": {"type": "path"}}, supports_check_mode=True)
-    try:
-        result = job.run(module.params, module.check_mode)
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    problem = plan.failure(result["results"])
-    if problem:
-        module.fail_json(msg=problem, **result)
-    module.exit_json(**result)
+    run_module({**job.ARGUMENTS, "progress_file": {"type": "path"}}, run, doing="backing up volumes")
 
 
 if __name__ == "__main__":

@@ -109,40 +109,33 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.copy import fetch, push
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "state": {"type": "str", "choices": ["pushed", "offered", "wanted", "accepted"], "default": "pushed"},
+    "directory": {"type": "path", "required": True},
+    **push.ARGUMENTS,
+    "offered": {"type": "list", "elements": "dict", "default": []},
+    "progress_file": {"type": "path"},
+}
 
-def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Do what is asked for; return the module's result."""
-    directory = params["directory"]
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do the work of the module."""
+    params, directory = module.params, module.params["directory"]
     if params["state"] == "pushed":
-        return push.push(directory, params, check_mode, Reporter(params["progress_file"]))
+        return push.push(directory, params, module.check_mode, Reporter(params["progress_file"]))
     if params["state"] == "offered":
         return {"changed": False, "offered": fetch.offered(directory)}
     if params["state"] == "wanted":
-        return fetch.wanted(directory, params["offered"], check_mode)
+        return fetch.wanted(directory, params["offered"], module.check_mode)
     return fetch.accepted(directory)
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
-            "state": {"type": "str", "choices": ["pushed", "offered", "wanted", "accepted"], "default": "pushed"},
-            "directory": {"type": "path", "required": True},
-            **push.ARGUMENTS,
-            "offered": {"type": "list", "elements": "dict", "default": []},
-            "progress_file": {"type": "path"},
-        },
-        required_if=[("state", "pushed", ("to", "host_key"))],
-        supports_check_mode=True,
-    )
-    try:
-        result = run(module.params, module.check_mode)
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    run_module(ARGUMENTS, run, doing="copying backups", required_if=[("state", "pushed", ("to", "host_key"))])
 
 
 if __name__ == "__main__":

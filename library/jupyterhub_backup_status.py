@@ -88,24 +88,25 @@ schedule:
 """
 
 from datetime import datetime, timezone
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import status as backup_status
+
+ARGUMENTS = {"name": {"type": "str", "required": True}, "directory": {"type": "path", "required": True}}
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do the work of the module."""
+    now = datetime.now(timezone.utc)
+    status = backup_status.observe(module.params["name"], module.params["directory"], now)
+    return {"text": backup_status.text(status, now), **status}
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={"name": {"type": "str", "required": True}, "directory": {"type": "path", "required": True}},
-        supports_check_mode=True,
-    )
-    now = datetime.now(timezone.utc)
-    try:
-        status = backup_status.observe(module.params["name"], module.params["directory"], now)
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, text=backup_status.text(status, now), **status)
+    run_module(ARGUMENTS, run, doing="reading the status of backups")
 
 
 if __name__ == "__main__":

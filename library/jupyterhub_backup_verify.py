@@ -90,24 +90,29 @@ totals:
   sample: {"good": 40, "bad": 0, "read": 40, "size": 12000000}
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import verify
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do the work of the module.
+
+    :raises DeployError: a backup is damaged, or cannot be read.
+    """
+    result = verify.run(module.params, module.check_mode)
+    problem = verify.failure(result)
+    if problem:
+        raise DeployError(problem, result)
+    return result
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={**verify.ARGUMENTS, "progress_file": {"type": "path"}}, supports_check_mode=True
-    )
-    try:
-        result = verify.run(module.params, module.check_mode)
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    problem = verify.failure(result)
-    if problem:
-        module.fail_json(msg=problem, **result)
-    module.exit_json(**result)
+    run_module({**verify.ARGUMENTS, "progress_file": {"type": "path"}}, run, doing="verifying backups")
 
 
 if __name__ == "__main__":

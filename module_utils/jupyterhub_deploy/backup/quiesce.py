@@ -1,4 +1,4 @@
-"""How a volume is brought to rest while it is read: not at all, by pausing, or by stopping the servers that use it."""
+"""Quiesce a volume while it is read: pause the containers that use it, or stop the servers that use it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from ansible.module_utils.jupyterhub_deploy.servers import policy, stop
 LIVE, PAUSED, STOPPED = "live", "paused", "stopped"
 
 
-class Rest:
-    """One volume's rest: a context, and afterwards what it came to.
+class QuiescedVolume:
+    """A volume while it is read. This one is not quiesced: containers keep writing to it.
 
-    A volume that cannot be brought to rest is read all the same, and is said to have been live: some backup is better
-    than none.
+    A volume that cannot be quiesced is backed up nevertheless, as live: some backup is better than none.
 
     Attributes:
-        consistency: what the manifest says.
-        paused, stopped: names of containers that were.
-        running: sentences on those that went on.
+        consistency: for the manifest.
+        paused, stopped: names of the containers that were paused or stopped.
+        running: why other containers continued to run, by their names.
     """
 
     consistency = LIVE
@@ -33,26 +32,26 @@ class Rest:
     def __init__(self) -> None:
         self.paused: list[str] = []
         self.stopped: list[str] = []
-        self.running: list[str] = []
+        self.running: dict[str, str] = {}
 
-    def __enter__(self) -> Rest:
+    def __enter__(self) -> QuiescedVolume:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave everything as it is."""
+        """Change nothing."""
 
-    def told(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         """Return its part of the result of a backup."""
         return {
             "consistency": self.consistency,
             "paused": self.paused,
             "stopped": self.stopped,
-            "not_at_rest": self.running,
+            "not_at_rest": [f"{name} {reason}" for name, reason in self.running.items()],
         }
 
 
-class _Watched(Rest):
-    """A rest during which no container may run that uses the volume."""
+class _IdleVolume(QuiescedVolume):
+    """A volume that no running container may use while it is read."""
 
     aim = LIVE
 
@@ -67,16 +66,14 @@ class _Watched(Rest):
         ours = helper_container.LABEL  # holds a volume for us, and writes nothing
         return [one for one in found if one["State"] != "paused" and ours not in (one["Labels"] or {})]
 
-    def judge(self) -> None:
-        """Say what it came to, at the end, before anything runs again."""
+    def record_outcome(self) -> None:
+        """Record which containers ran after all. Called before any of them is unpaused."""
         for one in self.running_now():
-            name = name_of(one)
-            if not any(said.startswith(f"{name} ") for said in self.running):
-                self.running.append(f"{name} began to run, or went on, while the volume was read")
+            self.running.setdefault(name_of(one), "started, or continued to run, while the volume was read")
         self.consistency = LIVE if self.running else self.aim
 
 
-class PausedRest(_Watched):
+class PausedVolume(_IdleVolume):
     """Pauses the containers that use the volume."""
 
     aim = PAUSED
@@ -86,25 +83,25 @@ class PausedRest(_Watched):
         self.pauses = pauses
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> Rest:
+    def __enter__(self) -> QuiescedVolume:
         for one in self.running_now():
             name = name_of(one)
             try:
                 self._stack.enter_context(self.pauses.paused(one["Id"]))
                 self.paused.append(name)
             except DeployError as error:
-                self.running.append(f"{name} was not paused: {error}")
+                self.running[name] = f"was not paused: {error}"
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._stack:  # whatever the engine answers
-            self.judge()
+        with self._stack:  # unpauses even if Docker reports an error here
+            self.record_outcome()
 
 
-class StoppedRest(_Watched):
-    """Has the hub stop the servers that use the volume. They stay stopped: their users start them again.
+class StoppedVolume(_IdleVolume):
+    """Stops the servers that use the volume, through the hub. They stay stopped until their users start them.
 
-    A server that computes is left alone: what it computes would be lost, and nobody is there to be asked.
+    Servers that are computing are not stopped: their results would be lost.
     """
 
     aim = STOPPED
@@ -113,13 +110,13 @@ class StoppedRest(_Watched):
         super().__init__(client, volume)
         self.hub, self.token_file, self.timeout = hub, token_file, timeout
 
-    def __enter__(self) -> Rest:
+    def __enter__(self) -> QuiescedVolume:
         names = [name_of(one) for one in self.running_now()]
         if names:
             try:
                 self._stop(names)
             except DeployError as error:
-                self.running += [f"{name} was not stopped: {error}" for name in names if name not in self.stopped]
+                self.running.update({name: f"was not stopped: {error}" for name in names if name not in self.stopped})
         return self
 
     def _stop(self, names: list[str]) -> None:
@@ -127,7 +124,7 @@ class StoppedRest(_Watched):
         known = {one["container"]: one for one in stop.observe(self.client, api, self.hub, set())}
         for name in names:
             if name not in known:
-                self.running.append(f"{name} was not stopped: it is no server that the hub knows")
+                self.running[name] = "was not stopped: the hub does not know it as a server"
                 continue
             server, stops, reason = stop.recheck(self.client, api, known[name], "stop", 0)
             if stops:
@@ -135,21 +132,21 @@ class StoppedRest(_Watched):
                 stops = cores <= policy.COMPUTING_CORES
                 reason = f"it computes: {cores:.0%} of a processor core"
             if not stops:
-                self.running.append(f"{name} was not stopped: {reason}")
+                self.running[name] = f"was not stopped: {reason}"
                 continue
             stop.stop(api, server, self.timeout)
             self.stopped.append(name)
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(docker_errors.NotFound):
-            self.judge()
+            self.record_outcome()
 
 
 class Consistency:
-    """What is asked for of all volumes of a run.
+    """The consistency of all volumes of a run.
 
     :param mode: ``live``, ``paused`` or ``stopped``.
-    :param data_volume: the hub's own, which stays live: a hub that is paused or stopped lets nobody in.
+    :param data_volume: the hub's own, which stays live: users cannot sign in to a hub that is paused or stopped.
     :param directory: of the backups.
     :param token_file: of the hub's secret ``api_token``.
     :param timeout: seconds that one server gets to stop.
@@ -162,10 +159,10 @@ class Consistency:
         self.token_file, self.timeout = token_file, timeout
         self.pauses = Pauses(client, directory)
 
-    def rest(self, volume: Volume) -> Rest:
-        """Return the rest of one volume."""
+    def quiesce(self, volume: Volume) -> QuiescedVolume:
+        """Return the context in which one volume is read."""
         if self.mode == PAUSED and volume.name != self.data_volume:
-            return PausedRest(self.client, volume, self.pauses)
+            return PausedVolume(self.client, volume, self.pauses)
         if self.mode == STOPPED and volume.name != self.data_volume:
-            return StoppedRest(self.client, volume, self.hub, self.token_file, self.timeout)
-        return Rest()
+            return StoppedVolume(self.client, volume, self.hub, self.token_file, self.timeout)
+        return QuiescedVolume()

@@ -13,7 +13,7 @@ from ansible.module_utils.jupyterhub_deploy.backup import archive, encryption, h
 from ansible.module_utils.jupyterhub_deploy.backup import scan as backup_scan
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import HubState, content_digest
 from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
-from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, Rest
+from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, QuiescedVolume
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
@@ -142,7 +142,7 @@ class Runner:
         if self.check_mode:
             return {"action": "back up", "user": volume.user, "content_size": scan.size}
         draft = store.Draft(self.directory, name, self.compression, self.encryption)
-        return self.write(draft, source, digest, about, self.consistency.rest(volume))
+        return self.write(draft, source, digest, about, self.consistency.quiesce(volume))
 
     def settled(self, source: str) -> int:
         """Return since when every write to a directory's file system shows. Each is brought to rest once in a run."""
@@ -167,11 +167,13 @@ class Runner:
         self.progress.update(f"{name}: unchanged since {same.stem}")
         return {"action": "unchanged", "user": user, "backup": same.archive_path}
 
-    def write(self, draft: store.Draft, source: str, scan: str | None, about: dict[str, Any], rest: Rest) -> Result:
+    def write(
+        self, draft: store.Draft, source: str, scan: str | None, about: dict[str, Any], volume: QuiescedVolume
+    ) -> Result:
         """Write a backup, whole or not at all."""
         began = time.monotonic()
         try:
-            packed = archive.pack(source, draft.archive_partial, self.compression, self.recipients, rest)
+            packed = archive.pack(source, draft.archive_partial, self.compression, self.recipients, volume)
             seconds = round(time.monotonic() - began, 3)
             manifest = store.Manifest(
                 **about,
@@ -185,7 +187,7 @@ class Runner:
                 members=packed.members,
                 changed=encryption.counted(packed.changed) if self.recipients else packed.changed,
                 seconds=seconds,
-                consistency=rest.consistency,
+                consistency=volume.consistency,
                 scan=scan,
                 versions=self.versions(),
                 encryption=self.encryption,
@@ -202,8 +204,8 @@ class Runner:
             raise
         name = manifest.folder
         changed = f", {len(packed.changed)} changed meanwhile" if packed.changed else ""
-        changed += f", stopped {', '.join(rest.stopped)}" if rest.stopped else ""
-        changed += ", not at rest" if rest.running else ""
+        changed += f", stopped {', '.join(volume.stopped)}" if volume.stopped else ""
+        changed += ", not quiesced" if volume.running else ""
         changed += ", has paths too long to be restored" if packed.unrestorable else ""
         size, content = plan.human(packed.size), plan.human(packed.content_size)
         self.progress.say(f"{name}: {content} in {packed.members} entries, stored as {size}, {seconds:.1f} s{changed}")
@@ -218,7 +220,7 @@ class Runner:
             "sockets": packed.sockets,
             "unrestorable": packed.unrestorable,
             "seconds": seconds,
-            **rest.told(),
+            **volume.result(),
         }
 
     def versions(self) -> dict[str, str]:
@@ -247,6 +249,6 @@ class Runner:
             same = None if self.force else plan.unchanged(digest, self.existing(store.HUB_FOLDER))
             if same:
                 return self.skipped(store.HUB_FOLDER, same, None)
-            return self.write(draft, staging, digest, about, Rest())
+            return self.write(draft, staging, digest, about, QuiescedVolume())
         finally:
             store.remove([path for path in (staging,) if os.path.exists(path)])

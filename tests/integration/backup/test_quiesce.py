@@ -143,7 +143,7 @@ def test_a_container_that_runs_meanwhile_makes_it_live(
     result = site.one()
 
     assert result["consistency"] == "live"
-    assert result["not_at_rest"] == [f"{site.hub}-late began to run, or went on, while the volume was read"]
+    assert result["not_at_rest"] == [f"{site.hub}-late started, or continued to run, while the volume was read"]
 
 
 def test_a_backup_that_fails_unpauses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +297,7 @@ def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, mo
     assert result["consistency"] == "live"
     assert result["not_at_rest"] == [
         f"{site.hub}-busy was not stopped: it computes: 90% of a processor core",
-        f"{site.hub}-stranger was not stopped: it is no server that the hub knows",
+        f"{site.hub}-stranger was not stopped: the hub does not know it as a server",
     ]
     for name in ("busy", "stranger"):
         site.engine.kill(identities[name])
