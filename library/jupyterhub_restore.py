@@ -173,6 +173,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import VOLUME
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import volumes
@@ -189,7 +190,7 @@ def listed(params: dict[str, Any], directory: str) -> dict[str, Any]:
             manifest = one.manifest
             asked = not (params["users"] or params["volumes"])
             asked = asked or any(map(manifest.is_of, params["users"])) or manifest.volume in params["volumes"]
-            if manifest.kind == store.VOLUME and asked and params["backup"] in (None, one.stem):
+            if manifest.kind == VOLUME and asked and params["backup"] in (None, one.stem):
                 backups.append(volumes.describe(one, params["verify"]))
     return {"changed": False, "backups": backups, "faults": faults}
 

@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup.store import ENDINGS, HUB, HUB_FOLDER, Backup, Manifest, stem_of
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import ENDINGS, HUB, HUB_FOLDER, Manifest
+from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, stem_of
 
 COMPRESS = {"zstd": ["zstd", "-q"], "gzip": ["gzip"], "none": ["cat"]}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup.store import HUB_FOLDER, VOLUME_NAME, Backup
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER, VOLUME_NAME
+from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
 
 

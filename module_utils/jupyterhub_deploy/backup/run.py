@@ -12,6 +12,7 @@ from typing import Any, Callable
 from ansible.module_utils.jupyterhub_deploy.backup import archive, encryption, helper_container, pause, plan, store
 from ansible.module_utils.jupyterhub_deploy.backup import scan as backup_scan
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import HubState, content_digest
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB, HUB_FOLDER, VOLUME, Manifest
 from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, QuiescedVolume
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
@@ -81,7 +82,7 @@ class Runner:
         """Back up what is asked for, several at once; return one result for each, also for those that failed."""
         jobs: list[tuple[str, Callable[[], Result]]] = []
         if hub_state:
-            jobs.append((store.HUB_FOLDER, self.hub_state))
+            jobs.append((HUB_FOLDER, self.hub_state))
         for name, volume in self.volumes(names).items():
             jobs.append((name, lambda name=name, volume=volume: self.volume(name, volume)))  # type: ignore[misc]
         if self.recipients:
@@ -128,7 +129,7 @@ class Runner:
         """Back up one volume from a directory on the host, as :meth:`volume`."""
         scan = backup_scan.scan(source, self.settled(source))
         about = {
-            "kind": store.VOLUME,
+            "kind": VOLUME,
             "volume": name,
             "user": volume.user,
             "driver": volume.driver,
@@ -175,7 +176,7 @@ class Runner:
         try:
             packed = archive.pack(source, draft.archive_partial, self.compression, self.recipients, volume)
             seconds = round(time.monotonic() - began, 3)
-            manifest = store.Manifest(
+            manifest = Manifest(
                 **about,
                 hub=self.hub,
                 created=store.time_of(draft.stem).isoformat(),
@@ -235,20 +236,20 @@ class Runner:
         """Back up the database, the secrets, the configuration in use and what runs."""
         if self.check_mode:
             return {"action": "back up", "user": None}
-        draft = store.Draft(self.directory, store.HUB_FOLDER, self.compression, self.encryption)
+        draft = store.Draft(self.directory, HUB_FOLDER, self.compression, self.encryption)
         staging = draft.partial("staging")
         if self.recipients:
             staging = self.plain_staging
             os.makedirs(STAGING, exist_ok=True)
-        about: dict[str, Any] = {"kind": store.HUB, "volume": None, "user": None, "driver": None}
+        about: dict[str, Any] = {"kind": HUB, "volume": None, "user": None, "driver": None}
         about.update(labels={}, options={})
         try:
             os.mkdir(staging, 0o700)
             self.state.stage(self.on_host().get(self.state.data_volume), staging)
             digest = self.sealed(content_digest(staging))
-            same = None if self.force else plan.unchanged(digest, self.existing(store.HUB_FOLDER))
+            same = None if self.force else plan.unchanged(digest, self.existing(HUB_FOLDER))
             if same:
-                return self.skipped(store.HUB_FOLDER, same, None)
+                return self.skipped(HUB_FOLDER, same, None)
             return self.write(draft, staging, digest, about, QuiescedVolume())
         finally:
             store.remove([path for path in (staging,) if os.path.exists(path)])

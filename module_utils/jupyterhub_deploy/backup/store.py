@@ -15,174 +15,24 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Callable, NamedTuple
+from typing import NamedTuple
 
-from ansible.module_utils.jupyterhub_deploy.docker.volumes import is_of
+from ansible.module_utils.jupyterhub_deploy import files
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import EVERY_ENDING, VOLUME_NAME, Manifest, ending
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-
-FORMAT = 1
-HUB_FOLDER = "hub"
-VOLUME, HUB = "volume", "hub"  # kinds
-ENDINGS = {"zstd": ".tar.zst", "gzip": ".tar.gz", "none": ".tar"}
-ENCRYPTIONS = {"none": "", "age": ".age"}  # with what they add to an archive's name
-CONSISTENCIES = ("live", "paused", "stopped")
 
 STEM = re.compile(r"\d{8}T\d{6}Z")
 PARTIAL = re.compile(r"\.(\d{8}T\d{6}Z)\.[a-z]+\.partial")
-# What the Docker engine accepts as a name. No name that leads out of a directory is among them.
-VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
-
 VERIFIED = ".verified"
 LOCK = ".lock"
-
-
-def ending(compression: str, encryption: str) -> str:
-    """Return how an archive's name ends."""
-    return ENDINGS[compression] + ENCRYPTIONS[encryption]
-
-
-EVERY_ENDING = [ending(compression, encryption) for compression in ENDINGS for encryption in ENCRYPTIONS]
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What is known of one backup. The names are those in the JSON file."""
-
-    kind: str
-    hub: str
-    volume: str | None  # None for the hub's own state
-    user: str | None
-    created: str  # ISO 8601, UTC
-    archive: str  # file name
-    compression: str
-    sha256: str  # of the archive's file
-    size: int  # bytes of the archive's file
-    content_size: int  # bytes of the tar stream in it
-    members: int  # in the tar stream, `./` included
-    changed: list[str]  # what changed, grew, shrank or vanished while it was read; escaped as GNU tar prints names
-    seconds: float
-    driver: str | None
-    labels: dict[str, str]
-    options: dict[str, str]
-    consistency: str
-    scan: str | None
-    versions: dict[str, str]
-    encryption: str = "none"
-    recipients: list[str] = field(default_factory=list)  # the public keys that it is encrypted for
-    sockets: list[str] = field(default_factory=list)  # left out; escaped as GNU tar prints names
-    unrestorable: list[str] = field(default_factory=list)  # in the archive, but their paths are too long to extract
-    format: int = FORMAT
-
-    @property
-    def folder(self) -> str:
-        """Name of the folder that this backup belongs in."""
-        return HUB_FOLDER if self.kind == HUB else str(self.volume)
-
-    def is_of(self, user: str) -> bool:
-        """Tell whether it is of a user's volume."""
-        return is_of(user, self.hub, self.volume, self.user)
-
-    def to_json(self) -> str:
-        """Return the manifest's text."""
-        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
-
-    @staticmethod
-    def from_json(text: str | bytes, path: str) -> Manifest:
-        """Return what a manifest's text says.
-
-        :param path: where the text comes from; named in errors, and the archive's name has to fit to it.
-        :raises DeployError: when it is no manifest of ours, saying why.
-        """
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DeployError(f"manifest {path} is not JSON: {error}") from error
-        if isinstance(found, dict):
-            found = {**ABSENT, **found}
-        wrong = _wrong(found, path)
-        if wrong:
-            raise DeployError(f"manifest {path} is not valid: {wrong}")
-        return Manifest(**{one.name: found[one.name] for one in fields(Manifest)})
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, dict) and all(_text(item) for pair in value.items() for item in pair)
-
-
-def _optional(value: Any) -> bool:
-    return value is None or _text(value)
-
-
-def _list(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_text, value))
-
-
-# Each field of a manifest: whether a value fits, and what would have fitted.
-CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "kind": (lambda value: value in (VOLUME, HUB), "volume or hub"),
-    "hub": (_text, "a text"),
-    "volume": (_optional, "a text or null"),
-    "user": (_optional, "a text or null"),
-    "created": (_text, "a text"),
-    "archive": (_text, "a text"),
-    "compression": (lambda value: _text(value) and value in ENDINGS, f"one of {', '.join(ENDINGS)}"),
-    "sha256": (lambda value: _text(value) and bool(re.fullmatch(r"[0-9a-f]{64}", value)), "64 hexadecimal digits"),
-    "size": (_count, "a number of bytes"),
-    "content_size": (_count, "a number of bytes"),
-    "members": (_count, "a number"),
-    "changed": (_list, "a list of texts"),
-    "seconds": (lambda value: isinstance(value, (int, float)) and not isinstance(value, bool), "a number"),
-    "driver": (_optional, "a text or null"),
-    "labels": (_texts, "texts by name"),
-    "options": (_texts, "texts by name"),
-    "consistency": (lambda value: value in CONSISTENCIES, f"one of {', '.join(CONSISTENCIES)}"),
-    "scan": (_optional, "a text or null"),
-    "versions": (_texts, "texts by name"),
-    "encryption": (lambda value: _text(value) and value in ENCRYPTIONS, f"one of {', '.join(ENCRYPTIONS)}"),
-    "recipients": (_list, "a list of texts"),
-    "sockets": (_list, "a list of texts"),
-    "unrestorable": (_list, "a list of texts"),
-}
-# What earlier manifests do not say, and what that means.
-ABSENT: dict[str, Any] = {"encryption": "none", "recipients": [], "sockets": [], "unrestorable": []}
-
-
-def _wrong(found: Any, path: str) -> str | None:
-    """Return what is wrong with a manifest, ``None`` when nothing is."""
-    if not isinstance(found, dict):
-        return "it is no object"
-    if found.get("format") != FORMAT:
-        return f"format is {found.get('format')!r}; this version of the deployment reads format {FORMAT}"
-    for name, (fits, what) in CHECKS.items():
-        if name not in found:
-            return f"{name} is missing"
-        if not fits(found[name]):
-            return f"{name} is {found[name]!r} instead of {what}"
-    stem = os.path.basename(path)[: -len(".json")]
-    archive = stem + ending(found["compression"], found["encryption"])
-    if found["archive"] != archive:
-        return f"archive is {found['archive']!r} instead of {archive}"
-    volume = found["volume"]
-    if found["kind"] == VOLUME and (volume == HUB_FOLDER or not VOLUME_NAME.fullmatch(volume or "")):
-        return f"volume is {volume!r}, which is no volume's name"
-    return None
 
 
 @dataclass(frozen=True)
@@ -338,15 +188,6 @@ def ensure_folder(path: str) -> None:
         raise DeployError(f"directory {path} for backups cannot be made: {error}") from error
 
 
-def sync_folder(path: str) -> None:
-    """Have the names in a directory on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def sync_filesystem(path: str) -> None:
     """Have everything on the disk that was written to the file system of a directory so far.
 
@@ -394,13 +235,13 @@ class Draft:
             file.write(manifest.to_json())
             file.flush()
             os.fsync(file.fileno())
-        sync_folder(os.path.dirname(self.path))  # where the folder itself may be new
+        files.sync_directory(os.path.dirname(self.path))  # where the folder itself may be new
         # The partial manifest has to be there before the archive gets its name: it tells clean() whose archive it is.
-        sync_folder(self.path)
+        files.sync_directory(self.path)
         os.rename(self.archive_partial, os.path.join(self.path, self.archive))
-        sync_folder(self.path)
+        files.sync_directory(self.path)
         os.rename(self.manifest_partial, os.path.join(self.path, f"{self.stem}.json"))
-        sync_folder(self.path)
+        files.sync_directory(self.path)
 
     def discard(self) -> None:
         """Remove what there is of a backup that was not finished."""
@@ -448,6 +289,6 @@ def forget(backup: Backup) -> None:
     path = os.path.dirname(backup.manifest_path)
     partial = os.path.join(path, f".{backup.stem}.manifest.partial")
     os.rename(backup.manifest_path, partial)
-    sync_folder(path)
+    files.sync_directory(path)
     verified = os.path.join(path, backup.stem + VERIFIED)
     remove([backup.archive_path, *([verified] if os.path.lexists(verified) else []), partial])

@@ -12,7 +12,9 @@ import re
 import shutil
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.backup import reader, store
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import EVERY_ENDING, VOLUME_NAME
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.copy.push import name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -20,7 +22,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 INCOMING = ".incoming"
 LIST = ".fetch-list"
 # What a host may offer. The list comes from a machine that may have been taken over, and becomes paths here.
-NAME = re.compile(rf"({store.VOLUME_NAME.pattern})/({store.STEM.pattern})\.json")
+NAME = re.compile(rf"({VOLUME_NAME.pattern})/({store.STEM.pattern})\.json")
 
 
 def offered(directory: str) -> list[dict[str, Any]]:
@@ -40,7 +42,7 @@ def wanted(directory: str, offers: list[dict[str, Any]], check_mode: bool) -> di
     """
     for offer in offers:
         found = NAME.fullmatch(offer["name"])
-        endings = [f"{found[1]}/{found[2]}{ending}" for ending in store.EVERY_ENDING] if found else []
+        endings = [f"{found[1]}/{found[2]}{ending}" for ending in EVERY_ENDING] if found else []
         if offer["archive"] not in endings:
             raise DeployError(
                 f"the host offers {offer['name']!r} with {offer['archive']!r}, which is no backup's name; "
@@ -123,5 +125,5 @@ def _accept(directory: str, backup: Backup) -> None:
     for path in (backup.archive_path, backup.manifest_path):
         os.chmod(path, 0o600)
         os.rename(path, os.path.join(folder, os.path.basename(path)))
-        store.sync_folder(folder)
-    store.sync_folder(directory)
+        files.sync_directory(folder)
+    files.sync_directory(directory)

@@ -29,8 +29,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import DATABASE
-from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of, sync_folder
+from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import sync_directory
 from ansible.module_utils.jupyterhub_deploy.hub import secrets
 from ansible.module_utils.jupyterhub_deploy.restore import swap
 
@@ -132,8 +133,8 @@ def put_in_place(places: Places) -> None:
         for path in _journals(places.database):
             path.unlink()
         os.replace(places.new_database, places.database)
-        sync_folder(str(places.data))
-        sync_folder(str(places.staging))
+        sync_directory(str(places.data))
+        sync_directory(str(places.staging))
     except OSError as error:
         raise DeployError(
             f"the hub's state in {places.data} and {places.config} cannot be replaced: {error}"
@@ -156,7 +157,7 @@ def keep(places: Places, keep_old: bool) -> str | None:
             number += 1
             path = places.home / f"{name}-{number}"
         os.rename(places.old, path)
-        sync_folder(str(places.home))
+        sync_directory(str(places.home))
         kept = str(path)
     _clear(places)
     return kept
@@ -197,7 +198,7 @@ def recover(places: Places) -> str | None:
             os.rename(places.aside, places.new_secrets)
     if _inode(places.secrets) == found[SECRETS]:
         _exchange_secrets(places)
-    sync_folder(str(places.data))
+    sync_directory(str(places.data))
     _clear(places)
     return None
 
@@ -222,7 +223,7 @@ def _exchange_secrets(places: Places) -> None:
         os.rename(places.secrets, places.aside)
         os.rename(places.new_secrets, places.secrets)
         os.rename(places.aside, places.new_secrets)
-    sync_folder(str(places.config))
+    sync_directory(str(places.config))
 
 
 def _journals(database: Path) -> list[Path]:
@@ -244,7 +245,7 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.rename(partial, path)
-    sync_folder(str(path.parent))
+    sync_directory(str(path.parent))
 
 
 def _read_mark(places: Places) -> dict[str, int] | None:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 
 from ansible.module_utils.jupyterhub_deploy.backup import store
-from ansible.module_utils.jupyterhub_deploy.backup.store import HUB_FOLDER, Backup, Fault
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
+from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, Fault
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 

@@ -29,9 +29,10 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 
 from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
-from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of, sync_filesystem, sync_folder
+from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of, sync_filesystem
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import shown
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import sync_directory
 
 DATA, STAGING, DISCARDED, NEW, OLD, KEPT = "_data", ".restoring", ".discarded", "new", "old", "before-"
 
@@ -106,8 +107,8 @@ def swap(home: str) -> None:
         mark(staging, os.stat(tree).st_ino)
         if not exchange(tree, data):
             _two_renames(staging, tree, data)
-        sync_folder(home)
-        sync_folder(staging)
+        sync_directory(home)
+        sync_directory(staging)
     except OSError as error:
         raise DeployError(f"{tree} cannot take the place of {data}: {error.strerror}") from error
 
@@ -156,7 +157,7 @@ def mark(staging: str, inode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.rename(f"{path}.partial", path)
-    sync_folder(staging)
+    sync_directory(staging)
 
 
 def _read_mark(staging: str) -> int | None:
@@ -186,7 +187,7 @@ def _keep(home: str) -> str:
     os.rename(staging, kept)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(kept, NEW))
-    sync_folder(home)
+    sync_directory(home)
     return os.path.join(kept, DATA)
 
 

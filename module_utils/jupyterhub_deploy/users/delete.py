@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from ansible.module_utils.jupyterhub_deploy import files, processes, text
 from ansible.module_utils.jupyterhub_deploy.backup import plan, scan, store, verify
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
 from ansible.module_utils.jupyterhub_deploy.docker.client import (
     docker_errors,
     environment_of,
@@ -82,7 +83,7 @@ class Removal:
         found = []
         for folder in store.folders(self.directory):
             backups = store.backups_in(self.directory, folder)
-            if folder not in (store.HUB_FOLDER, DELETED) and backups:
+            if folder not in (HUB_FOLDER, DELETED) and backups:
                 newest = backups[-1].manifest
                 if newest.hub == self.hub and newest.is_of(self.user):
                     found.append(folder)

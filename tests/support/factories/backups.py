@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup.store import ENDINGS, Backup, load
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import ENDINGS
+from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, load
 
 TAR = ["tar", "--create", "--format=posix", "--sparse", "--xattrs", "--acls", "--numeric-owner", "-b", "2048"]
 COMPRESS = {"zstd": ["zstd", "-q", "--stdout"], "gzip": ["gzip", "--stdout"]}

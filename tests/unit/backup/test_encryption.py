@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import Manifest
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 from support import backup_data
@@ -86,7 +87,7 @@ def test_names_become_a_number() -> None:
 def test_earlier_manifests_are_of_plain_archives() -> None:
     text = backup_data.manifest(store.time_of("20261123T014440Z")).to_json()
     older = "".join(line for line in text.splitlines(True) if '"encryption"' not in line and '"recipients"' not in line)
-    manifest = store.Manifest.from_json(older, "/b/20261123T014440Z.json")
+    manifest = Manifest.from_json(older, "/b/20261123T014440Z.json")
 
     assert (manifest.encryption, manifest.recipients) == ("none", [])
 
