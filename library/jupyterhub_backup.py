@@ -157,7 +157,7 @@ results:
   contains:
     name: {description: 'Name of the volume, or V(hub).', type: str}
     user: {description: Whose volume it is; none when it does not say so., type: str}
-    action: {description: 'V(back up), V(unchanged) or V(failed).', type: str}
+    action: {description: 'V(backed_up) (in check mode, would be), V(unchanged) or V(failed).', type: str}
     backup: {description: The archive that holds it now., type: str}
     size: {description: Bytes of the archive., type: int}
     content_size: {description: Bytes before compression., type: int}
@@ -196,7 +196,7 @@ removed:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.backup import job, plan
+from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
@@ -206,8 +206,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
     :raises DeployError: some backups failed, or none could be started.
     """
-    result = job.run(module.params, module.check_mode)
-    problem = plan.failure(result["results"])
+    result = backup_run.run(module.params, module.check_mode)
+    problem = backup_run.failure(result["results"])
     if problem:
         raise DeployError(problem, result)
     return result
@@ -215,7 +215,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    run_module({**job.ARGUMENTS, "progress_file": {"type": "path"}}, run, doing="backing up volumes")
+    run_module({**backup_run.ARGUMENTS, "progress_file": {"type": "path"}}, run, doing="backing up volumes")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ cron_runs:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.backup import job
+from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
 from ansible.module_utils.jupyterhub_deploy.copy import push
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import cli, install
@@ -103,7 +103,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "schedule": {"type": "str", "required": True},
     "late_hours": {"type": "float", "default": 26},
     "metrics_dir": {"type": "path", "default": "/var/lib/jupyterhub-deploy/metrics"},
-    "backup": {"type": "dict", "required": True, "options": job.ARGUMENTS},
+    "backup": {"type": "dict", "required": True, "options": backup_run.ARGUMENTS},
     "push": {"type": "dict", "options": push.ARGUMENTS, "no_log": False},
 }
 

@@ -61,10 +61,10 @@ messages:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.backup.plan import human
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import replaced_data
+from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             replaced_data.remove(one)
         done = ("would be removed: " if module.check_mode else "removed: ") if removes else "kept by a restore: "
         described.append({"volume": one.volume, "user": one.user, "path": one.path, "size": size})
-        messages.append(f"{done}{one.path}, {human(size)}")
+        messages.append(f"{done}{one.path}, {human_size(size)}")
     return {"changed": bool(found) and removes, "old_data": described, "messages": messages}
 
 

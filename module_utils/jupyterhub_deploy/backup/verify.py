@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup import plan, reader, store
+from ansible.module_utils.jupyterhub_deploy.backup import reader, store
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
+from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 ALL, NEWEST = "all", "newest"
 
@@ -194,7 +195,7 @@ def _one(backup: Backup, recent: datetime, check_mode: bool, progress: Reporter)
                 remember(backup, found)
         except OSError as error:
             raise DeployError(f"what was found of {backup.archive_path} cannot be written down: {error}") from error
-        size = plan.human(backup.manifest.size)
+        size = human_size(backup.manifest.size)
         verdict = f"good, {size} read" if found.good else f"NOT GOOD: {found.fault}"
         progress.say(f"{backup.manifest.folder}: {backup.stem} is {verdict}")
     assert found  # noqa: S101  (for mypy)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup import plan, reader, store
+from ansible.module_utils.jupyterhub_deploy.backup import reader, store
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
 from ansible.module_utils.jupyterhub_deploy.copy.rsync import Remote, Target
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
+from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 LOCK = ".push-lock"
 # Backups that go over before their manifests do. Few, so that what was sent soon counts; not one, as each time costs
@@ -84,7 +85,7 @@ def push(
                     result["copied"].append(name_of(one))
                     result["size"] += one.manifest.size
                 done = min(start + BATCH, len(missing))
-                progress.say(f"{done} of {len(missing)} backups are at {target.host}, {plan.human(result['size'])}")
+                progress.say(f"{done} of {len(missing)} backups are at {target.host}, {human_size(result['size'])}")
     return result
 
 

@@ -16,13 +16,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup import job, plan, store
+from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
+from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verify
 from ansible.module_utils.jupyterhub_deploy.copy import push
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.schedule import report
+from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 # A backup that was found good is read again after so many days: disks forget.
 AGAIN_AFTER_DAYS = 30
@@ -95,9 +97,9 @@ def run(settings: dict[str, Any]) -> int:
     ]
     try:
         with _problem() as backing_up:
-            result = job.run({**settings["backup"], "progress_file": "-"}, check_mode=False)
+            result = backup_run.run({**settings["backup"], "progress_file": "-"}, check_mode=False)
             totals = result["totals"]
-            backing_up.append(plan.failure(result["results"]))
+            backing_up.append(backup_run.failure(result["results"]))
         with _problem() as verifying:
             if totals:  # else there may be none, or the directory is not to be had
                 verifying.append(verified(settings, [], backup_verify.NEWEST, AGAIN_AFTER_DAYS))
@@ -169,7 +171,7 @@ def listed(settings: dict[str, Any]) -> None:
     for one in every:
         known = backup_verify.known(one)
         state = backup_verify.words(known.good, known.fault) if known else backup_verify.words(None, None)
-        print(f"{one.manifest.folder:{width}}  {one.stem}  {plan.human(one.manifest.size):>9}  {state}")
+        print(f"{one.manifest.folder:{width}}  {one.stem}  {human_size(one.manifest.size):>9}  {state}")
 
 
 def ended(error: str | None) -> int:

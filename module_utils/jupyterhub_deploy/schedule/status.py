@@ -6,11 +6,11 @@ import os
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup import plan
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.schedule import report
 from ansible.module_utils.jupyterhub_deploy.schedule.report import Folder, Record
 from ansible.module_utils.jupyterhub_deploy.servers.policy import span
+from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 
 def observe(hub: str, directory: str, now: datetime) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def text(status: dict[str, Any], now: datetime) -> str:
     elif status["archives"]:
         count = len([volume for volume in status["volumes"] if volume["newest"]])
         lines.append(
-            f"backups: {status['archives']} in {status['directory']}, {plan.human(status['size'])}, of {count} "
+            f"backups: {status['archives']} in {status['directory']}, {human_size(status['size'])}, of {count} "
             f"volumes (the hub's own state is one); the newest was made {span(status['newest_age_seconds'])} ago"
         )
         unread = sum(volume["newest"] is not None and volume["good"] is None for volume in status["volumes"])

@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.jupyterhub_deploy import files, processes, text
-from ansible.module_utils.jupyterhub_deploy.backup import plan, scan, store, verify
+from ansible.module_utils.jupyterhub_deploy.backup import scan, store, verify
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
+from ansible.module_utils.jupyterhub_deploy.backup.runner import unchanged
 from ansible.module_utils.jupyterhub_deploy.docker.client import (
     docker_errors,
     environment_of,
@@ -150,7 +151,7 @@ class Removal:
         :raises DeployError: it does not; nothing was deleted.
         """
         backups = store.backups_in(self.directory, volume.name)
-        newest = plan.unchanged(scan.scan(volume.mountpoint).digest, backups)
+        newest = unchanged(scan.scan(volume.mountpoint).digest, backups)
         if not newest:
             raise DeployError(
                 f"no backup in {os.path.join(self.directory, volume.name)} has all that is in volume {volume.name} "

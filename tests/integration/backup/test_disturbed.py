@@ -82,7 +82,7 @@ def test_a_file_that_changes_while_it_is_read_is_named_and_the_backup_is_good(
 
     (result,) = site.run(hub_state=False, compression="none")["results"]
 
-    assert result["action"] == "back up"
+    assert result["action"] == "backed_up"
     assert "./file" in result["changed_files"]
     (backup,) = site.backups(ALICE)
     assert backup.manifest.changed == result["changed_files"]
@@ -92,7 +92,7 @@ def test_a_file_that_changes_while_it_is_read_is_named_and_the_backup_is_good(
     assert len(back) == len(content)  # as large as it was when tar began with it
     assert back[: 8 * MEGABYTE] == content[: 8 * MEGABYTE]
     assert disturb is cut_off or back == content
-    assert actions(site.run(hub_state=False)) == {ALICE: "back up"}
+    assert actions(site.run(hub_state=False)) == {ALICE: "backed_up"}
 
 
 def test_files_that_vanish_before_they_are_read_are_named_and_the_backup_is_good(
@@ -167,7 +167,7 @@ def test_a_second_run_at_the_same_time_is_refused_and_the_first_goes_on(
         f"another run (process {os.getpid()}) is using the backups in {site.directory}; wait until it has ended, then "
         "try again"
     )
-    assert set(actions(result).values()) == {"back up"}
+    assert set(actions(result).values()) == {"backed_up"}
     for folder in (ALICE, "hub"):
         (backup,) = site.backups(folder)
         assert verify.read(backup).good

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import encryption, run, store, verify
+from ansible.module_utils.jupyterhub_deploy.backup import encryption, runner, store, verify
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
 import jupyterhub_backup
@@ -45,7 +45,7 @@ class Site:
         self.volume = f"{self.hub}-user-alice"
         self.directory = folder / "backups"
         self.config = folder / "config"
-        self.staging = Path(run.STAGING, f"staging-{self.hub}")
+        self.staging = Path(runner.STAGING, f"staging-{self.hub}")
         (self.config / "secrets").mkdir(parents=True)
         (self.config / "secrets" / f"{MARK}_secret").write_text(MARK * 3, encoding="utf-8")
         self.data = Path(self._make(self.volume, {LABEL_HUB: self.hub, LABEL_USER: "alice"}))
@@ -119,7 +119,7 @@ def test_who_has_the_key_gets_everything_back_and_nobody_else_reads_anything(
     expected = tree.describe(site.data)
     time.sleep(2.1)  # a scan of what was just made would not be trusted
     both = [keys["mine"], keys["ssh"], keys["locked"]]
-    assert set(site.back_up(*both, compression="none").values()) == {"back up"}
+    assert set(site.back_up(*both, compression="none").values()) == {"backed_up"}
 
     # Without compression, what is in the plain could be seen. Names and secrets neither.
     assert MARK.encode() not in site.told()
@@ -130,7 +130,7 @@ def test_who_has_the_key_gets_everything_back_and_nobody_else_reads_anything(
     assert set(site.back_up(*both, compression="none").values()) == {"unchanged"}
     assert set(site.back_up(*both, compression="none", check=True).values()) == {
         "unchanged",
-        "back up",
+        "backed_up",
     }  # hub: not read
     assert verify.read(backup).good
     (line,) = site.restore(None, state="listed", verify=True)["backups"]
@@ -160,8 +160,9 @@ def test_other_keys_mean_a_new_backup(site: Site, keys: dict[str, Pair]) -> None
     time.sleep(2.1)
     done = [site.back_up(*given) for given in ([], [keys["mine"]], [keys["mine"]], [keys["ssh"], keys["mine"]], [])]
 
-    assert [actions[site.volume] for actions in done] == ["back up", "back up", "unchanged", "back up", "back up"]
-    assert [actions["hub"] for actions in done] == ["back up", "back up", "unchanged", "back up", "back up"]
+    expected = ["backed_up", "backed_up", "unchanged", "backed_up", "backed_up"]
+    assert [actions[site.volume] for actions in done] == expected
+    assert [actions["hub"] for actions in done] == expected
     assert [one.manifest.encryption for one in site.backups()] == ["none", "age", "age", "none"]
     assert len(site.backups()[2].manifest.recipients) == 2
 

@@ -82,7 +82,7 @@ def test_a_volume_that_is_mounted_from_elsewhere_is_read_whole_then_left_alone(s
     name = site.volume("bind")
     before = tree.describe(site.source)
     time.sleep(2.1)  # a scan of what was just made would not be trusted
-    assert site.run(check=True)["results"][0]["action"] == "back up"
+    assert site.run(check=True)["results"][0]["action"] == "backed_up"
     assert not site.helpers()
 
     (result,) = site.run()["results"]

@@ -309,6 +309,6 @@ def test_a_hub_that_does_not_answer_does_not_keep_a_volume_from_being_backed_up(
 
     result = site.one(consistency="stopped")
 
-    assert result["action"] == "back up"
+    assert result["action"] == "backed_up"
     assert result["consistency"] == "live"
     assert f"-mine was not stopped: there is no hub container {site.hub} on this host" in result["not_at_rest"][0]

@@ -49,7 +49,7 @@ def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Pat
     time.sleep(2.1)  # a scan of what was just made would not be trusted
     told = site.run(check=True)
     assert not site.directory.exists()
-    assert actions(told) == {"hub": "back up", ALICE: "back up", BOB: "back up"}
+    assert actions(told) == {"hub": "backed_up", ALICE: "backed_up", BOB: "backed_up"}
     assert told["changed"]
 
     progress = tmp_path / "progress"
@@ -79,9 +79,9 @@ def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Pat
     assert set(actions(site.run(exclude=[ALICE, "no-such-volume"]))) == {"hub", BOB}
     assert set(actions(site.run(volumes=[ALICE, BOB], exclude=[BOB], hub_state=False))) == {ALICE}
     (mountpoint / "new").write_bytes(b"x")
-    assert actions(site.run()) == {"hub": "unchanged", ALICE: "back up", BOB: "unchanged"}
+    assert actions(site.run()) == {"hub": "unchanged", ALICE: "backed_up", BOB: "unchanged"}
     forced = site.run(force=True, volumes=[BOB], hub_state=False, compression="none", keep={"last": 1})
-    assert actions(forced) == {BOB: "back up"}
+    assert actions(forced) == {BOB: "backed_up"}
     assert len(forced["removed"]) == 1
     assert [backup.manifest.compression for backup in site.backups(BOB)] == ["none"]
 
@@ -110,8 +110,8 @@ def test_check_mode_writes_nothing_whatever_there_is_to_do(site: Site) -> None:
     encrypted = site.run(check=True, **asked)
 
     assert seen(site.directory, site.config, *volumes) == before
-    assert actions(told) == {"hub": "back up", ALICE: "back up", BOB: "unchanged"}
-    assert set(actions(encrypted).values()) == {"back up"}  # for the first time
+    assert actions(told) == {"hub": "backed_up", ALICE: "backed_up", BOB: "unchanged"}
+    assert set(actions(encrypted).values()) == {"backed_up"}  # for the first time
     assert (told["cleaned"], told["removed"]) == ([], [])
 
 
@@ -125,7 +125,7 @@ def test_what_is_written_through_a_memory_map_is_never_taken_for_backed_up(site:
             time.sleep(2.1)
             site.run(hub_state=False)
             mapped[1] = number + 1  # the page is in memory still: left alone, the kernel would not tell of this write
-            assert actions(site.run(hub_state=False)) == {ALICE: "back up"}
+            assert actions(site.run(hub_state=False)) == {ALICE: "backed_up"}
 
 
 def test_the_hubs_state_is_whole(site: Site, tmp_path: Path) -> None:

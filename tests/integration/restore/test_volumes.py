@@ -167,7 +167,7 @@ def test_a_volume_from_before_this_deployment_is_its_users_by_its_name(site: Sit
     backup: dict[str, Any] = {"name": site.hub, "directory": str(site.directory), "hub_state": False}
     for _ in range(2):
         (made,) = run(jupyterhub_backup, **backup)["results"]
-        assert (made["name"], made["action"]) == (site.name(), "back up")
+        assert (made["name"], made["action"]) == (site.name(), "backed_up")
         assert [one["volume"] for one in site.run(users=["alice"])["backups"]]
         assert [
             one["backup"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import job, store
+from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
+from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.schedule import report
 
 import jupyterhub_backup
@@ -26,7 +27,7 @@ class Client:
 
 
 def test_an_error_of_docker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "connect", Client)
+    monkeypatch.setattr(backup_run, "connect", Client)
     with pytest.raises(modules.ModuleError) as error:
         modules.run(jupyterhub_backup, name="hub", directory=str(tmp_path / "backups"))
     assert str(error.value) == (

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.jupyterhub_deploy.backup import job, store, verify
+from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
+from ansible.module_utils.jupyterhub_deploy.backup import store, verify
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.schedule import cli, host_files, install, report
@@ -141,7 +142,7 @@ def test_a_schedule_sends_backups_where_the_settings_say(place: Place, monkeypat
     assert {"rsync", "openssh-client"} <= set(done["missing"])
 
     sent = []
-    monkeypatch.setattr(cli.job, "run", lambda *args, **more: {"totals": {}, "results": []})
+    monkeypatch.setattr(cli.backup_run, "run", lambda *args, **more: {"totals": {}, "results": []})
     monkeypatch.setattr(cli.push, "push", lambda *args, **more: sent.append(args))
     assert cli.main(["run"]) == 0
     key_file = "/etc/jupyterhub-deploy/push_key"
@@ -166,7 +167,7 @@ def test_a_schedule_is_set_up_once_mended_changed_and_removed(place: Place) -> N
     assert files["usr/local/sbin/jupyterhub-backup"][1] == 0o755
     settings, mode = files[f"etc/jupyterhub-deploy/backup-{HUB}.json"]
     assert mode == 0o600
-    assert set(json.loads(settings)["backup"]) == set(job.ARGUMENTS)
+    assert set(json.loads(settings)["backup"]) == set(backup_run.ARGUMENTS)
     assert not place.module()["changed"]
     assert place.files() == files
 
@@ -234,7 +235,7 @@ def scheduled(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     backups.put_tree(place.backups, tree)
     place.module()
     result = {"totals": {"backed_up": 1, "unchanged": 0, "failed": 0}, "results": []}
-    monkeypatch.setattr(job, "run", lambda params, check_mode: result)
+    monkeypatch.setattr(backup_run, "run", lambda params, check_mode: result)
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     handler = signal.getsignal(signal.SIGTERM)
     yield place
@@ -282,7 +283,7 @@ def test_a_run_that_fails_is_seen_everywhere(
 ) -> None:
     assert cli.main(["run"]) == 0
     before = scheduled.record().last_success
-    monkeypatch.setattr(job, "run", run)
+    monkeypatch.setattr(backup_run, "run", run)
     monkeypatch.setenv("JOURNAL_STREAM", "8:1")
     assert cli.main(["run"]) == 1
     assert capsys.readouterr().err == f"<3>jupyterhub-backup: {text}\n"
@@ -293,7 +294,7 @@ def test_a_run_that_fails_is_seen_everywhere(
 
 
 def test_a_fault_of_our_own_is_seen_too(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "run", raising(KeyError("x")))
+    monkeypatch.setattr(backup_run, "run", raising(KeyError("x")))
     with pytest.raises(KeyError):
         cli.main(["run"])
     assert "a fault of the deployment's own" in str(scheduled.record().error)
@@ -316,13 +317,13 @@ def test_a_directory_that_cannot_be_read_leaves_metrics_all_the_same(
 ) -> None:
     scheduled.backups.rename(scheduled.root / "away")
     scheduled.backups.write_text("")
-    monkeypatch.setattr(job, "run", raising(DeployError("directory for backups cannot be made")))
+    monkeypatch.setattr(backup_run, "run", raising(DeployError("directory for backups cannot be made")))
     assert cli.main(["run"]) == 1
     assert f'last_run_success{{hub="{HUB}"}} 0' in scheduled.metrics()
 
 
 def test_a_run_that_is_killed_has_no_end(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "run", lambda params, check_mode: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(backup_run, "run", lambda params, check_mode: os.kill(os.getpid(), signal.SIGKILL))
     child = os.fork()
     if not child:
         cli.main(["run"])

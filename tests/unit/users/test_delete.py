@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import plan
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.users import delete
 from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
 
 from support.factories.backups import ROOT, joined, member, pax, put
@@ -62,7 +62,7 @@ def test_a_backup_that_a_restore_would_refuse_keeps_the_user(
     parts: list[bytes], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup = put(tmp_path, joined([ROOT, *parts]), 2)
-    monkeypatch.setattr(plan, "unchanged", lambda digest, backups: backups[-1])
+    monkeypatch.setattr(delete, "unchanged", lambda digest, backups: backups[-1])
     made = object.__new__(Removal)
     made.user, made.directory = "bob", str(tmp_path)
     volume = VOLUME._replace(name=str(backup.manifest.volume), mountpoint=str(tmp_path))

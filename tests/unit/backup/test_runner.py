@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import plan
+from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
+from ansible.module_utils.jupyterhub_deploy.backup import runner
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
@@ -22,8 +22,8 @@ def volume(name: str, hub: str | None = None, user: str | None = None, **more: A
 
 
 def test_a_volume_named_like_the_folder_of_the_hub_is_refused() -> None:
-    assert (plan.refusal(volume("hub")) or "").startswith("volume hub has a name that backups use")
-    assert plan.refusal(volume("a1")) is None
+    assert (runner.refusal(volume("hub")) or "").startswith("volume hub has a name that backups use")
+    assert runner.refusal(volume("a1")) is None
 
 
 def test_a_backup_is_skipped_only_when_the_newest_has_the_same_trusted_scan() -> None:
@@ -32,27 +32,20 @@ def test_a_backup_is_skipped_only_when_the_newest_has_the_same_trusted_scan() ->
         return Backup("/b", "x", backup_data.manifest(moment, scan=scan))
 
     old, new = backup(0, "1"), backup(1, "2")
-    assert plan.unchanged("2", [old, new]) is new
-    assert plan.unchanged("1", [old, new]) is None
-    assert plan.unchanged(None, [backup(0, None)]) is None
-    assert plan.unchanged("1", []) is None
+    assert runner.unchanged("2", [old, new]) is new
+    assert runner.unchanged("1", [old, new]) is None
+    assert runner.unchanged(None, [backup(0, None)]) is None
+    assert runner.unchanged("1", []) is None
 
 
 def test_a_run_with_failures_names_each() -> None:
     results: list[dict[str, Any]] = [
-        {"name": "a", "action": "back up", "size": 3, "content_size": 9},
+        {"name": "a", "action": "backed_up", "size": 3, "content_size": 9},
         {"name": "b", "action": "failed", "error": "disk full"},
         {"name": "c", "action": "failed", "error": "vanished"},
         {"name": "d", "action": "unchanged"},
     ]
 
-    assert plan.failure(results) == ("2 of 4 backups failed, 2 are up to date: b: disk full; c: vanished")
-    assert plan.failure(results[:1]) is None
-    assert plan.totals(results) == {"backed_up": 1, "unchanged": 1, "failed": 2, "size": 3, "content_size": 9}
-
-
-@pytest.mark.parametrize(
-    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (10**16, "10000.0 TB")]
-)
-def test_sizes_are_for_people(size: int, text: str) -> None:
-    assert plan.human(size) == text
+    assert backup_run.failure(results) == ("2 of 4 backups failed, 2 are up to date: b: disk full; c: vanished")
+    assert backup_run.failure(results[:1]) is None
+    assert backup_run.sums(results) == {"backed_up": 1, "unchanged": 1, "failed": 2, "size": 3, "content_size": 9}
