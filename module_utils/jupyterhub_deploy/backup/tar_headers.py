@@ -7,7 +7,7 @@ other reader takes otherwise.
 from __future__ import annotations
 
 import re
-from typing import IO
+from typing import IO, Callable
 
 from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -87,13 +87,17 @@ class Reader:
         return self._read(BLOCK)
 
     def data(self, size: int) -> bytes:
-        """Return the content of a member. What fills its last block is dropped."""
-        return self._read(_whole_blocks(size))[:size]
+        """Return the content of a member, with what fills its last block."""
+        return self._read(_whole_blocks(size))
 
-    def skip(self, size: int) -> None:
+    def copy(self, size: int, write: Callable[[bytes], object] | None) -> None:
+        """Read the content of a member, and write it, blocks included."""
         left = _whole_blocks(size)
         while left:
-            left -= len(self._read(min(left, CHUNK)))
+            data = self._read(min(left, CHUNK))
+            left -= len(data)
+            if write:
+                write(data)
 
     def finish(self) -> None:
         """Read what follows the first zero block: another one, then nothing but zeros to the end."""
@@ -112,7 +116,7 @@ def _whole_blocks(size: int) -> int:
 
 def refused(path: str, count: int, why: str, name: bytes | None = None) -> DeployError:
     which = f"member {count + 1}" if name is None else f"member {shown(name)}"
-    return DeployError(f"{which} of archive {path} is refused: {why}; nothing was restored, choose another backup")
+    return DeployError(f"{which} of archive {path} is refused: {why}; choose another backup")
 
 
 def check_header(header: bytes, path: str, count: int) -> None:
@@ -144,13 +148,13 @@ def text_in(header: bytes, start: int, end: int) -> bytes:
     return header[start:end].partition(b"\0")[0]
 
 
-def pax(reader: Reader, header: bytes, path: str, count: int) -> dict[bytes, bytes]:
-    """Return what an extended header says, each thing once."""
+def pax(reader: Reader, header: bytes, path: str, count: int) -> tuple[dict[bytes, bytes], bytes]:
+    """Return the records of an extended header, each key once, and its blocks."""
     size = octal(header, 124, 136, path, count, "size")
     if size > LARGEST_PAX:
         raise refused(path, count, f"its extended header is larger than {LARGEST_PAX} bytes")
-    data, found = reader.data(size), {}
-    position = 0
+    blocks = reader.data(size)
+    data, found, position = blocks[:size], {}, 0
     while position < size:
         length = _LENGTH.match(data, position)
         end = position + int(length[1]) if length else 0
@@ -166,4 +170,4 @@ def pax(reader: Reader, header: bytes, path: str, count: int) -> dict[bytes, byt
             raise refused(path, count, f"in its extended header {shown(key)} is {shown(value)}")
         found[key] = value
         position = end
-    return found
+    return found, blocks

@@ -1,20 +1,21 @@
-"""What an archive may hold to be restored: each of its members judged, in their order.
+"""Validate the members of an archive, in their order.
 
 GNU tar writes a directory, then all that is in it, then goes on. So the members may come in no other order, and it
 takes a stack of directories, not a list of all names, to know that each member's parent is a directory of this archive:
 a member that would be written through a symlink has no such parent, and a name that comes twice is seen.
 
-Memory: eight bytes for each member, plus the names in one directory and those above it, plus all hard links.
+Memory: eight bytes for each member, plus digests of the names in one directory and in those above it.
 """
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Callable
 
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import (
     DIRECTORY,
@@ -38,6 +39,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import (
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 LONGEST_PART = 255
+RUN = 1 << 15
 MEMBERS = (FILE, LINK, SYMLINK, DIRECTORY, FIFO)
 DEVICES = {b"3": "a character device", b"4": "a block device"}
 
@@ -53,55 +55,82 @@ class Content:
     files: int  # all others; a hard link counts as a file of its own
     links: int  # how many members are hard links, whatever to
     size: int  # bytes of all files, holes included, each file once however many names it has
-    # Of what no tar can extract: names, as far as they are not below one another, how many members, and their places.
+    # What no tar can extract: names, as far as they are not below one another, and how many members.
     left_out: tuple[str, ...] = ()
     left_out_entries: int = 0
-    gaps: tuple[tuple[int, int], ...] = ()  # first byte in the tar stream, and the one behind the last
 
 
-def judge(tar: IO[bytes], path: str, members: int, content_size: int) -> Content:
-    """Judge a tar stream.
+def validate_members(
+    tar: IO[bytes], path: str, members: int, content_size: int, write: Callable[[bytes], object] | None = None
+) -> Content:
+    """Validate a tar stream.
 
     :param path: the archive's, for messages.
     :param members: how many there have to be.
-    :param content_size: bytes that the stream has to have.
+    :param content_size: bytes that the stream has to have; not one more is read or written.
+    :param write: gets the stream without the members that are left out. A header is written after its validation.
     :raises DeployError: it cannot be restored.
     """
     reader = Reader(tar, path, content_size)
-    judged = Members(path)
+    seen = Members(path, members)
     extended: dict[bytes, bytes] | None = None
-    begin = 0  # of the member, its extended header included
+    pending = b""  # the extended header, which is validated together with the member that it belongs to
     while True:
-        if extended is None:
-            begin = reader.done
         header = reader.block()
         if header == ZEROS:
             break
         kind = header[156:157]
-        check_header(header, path, judged.count)
+        check_header(header, path, seen.count)
         if kind == PAX:
             if extended is not None:
-                raise refused(path, judged.count, "it has two extended headers")
-            extended = pax(reader, header, path, judged.count)
+                raise refused(path, seen.count, "it has two extended headers")
+            extended, blocks = pax(reader, header, path, seen.count)
+            pending = header + blocks
             continue
-        left_out = judged.left_out_entries
-        reader.skip(judged.add(header, extended or {}))
-        if judged.left_out_entries > left_out:
-            judged.add_gap(begin, reader.done)
-        extended = None
+        left_out = seen.left_out_entries
+        size = seen.add(header, extended or {})
+        into = write if seen.left_out_entries == left_out else None
+        if into:
+            into(pending + header)
+        reader.copy(size, into)
+        extended, pending = None, b""
     if extended is not None:
-        raise refused(path, judged.count, "it has an extended header and nothing else")
+        raise refused(path, seen.count, "it has an extended header and nothing else")
     reader.finish()
-    content = judged.content()
-    if judged.count != members:
-        raise DeployError(f"archive {path} has {judged.count} members, not {members} as its manifest says")
-    return content
+    if seen.count != members:
+        raise DeployError(f"archive {path} has {seen.count} members, not {members} as its manifest says")
+    if write:
+        write(ZEROS * 2)
+    return seen.content()
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
     """Return the first of some names for a message, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+class _Digests:
+    """A set of many numbers, in little memory: sorted runs of eight bytes each, and the latest in a Python set."""
+
+    def __init__(self) -> None:
+        self._runs: list[array[int]] = []
+        self._latest: set[int] = set()
+
+    def add(self, digest: int) -> None:
+        self._latest.add(digest)
+        if len(self._latest) == RUN:
+            self._runs.append(array("Q", sorted(self._latest)))
+            self._latest = set()
+
+    def __contains__(self, digest: int) -> bool:
+        if digest in self._latest:
+            return True
+        for run in self._runs:
+            place = bisect.bisect_left(run, digest)
+            if place < len(run) and run[place] == digest:
+                return True
+        return False
 
 
 class _Folder:
@@ -113,21 +142,19 @@ class _Folder:
 
 
 class Members:
-    """What there was so far, and whether the next member may follow."""
+    """The members so far, and whether the next one may follow them."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, most: int) -> None:
+        self.path, self.most = path, most
         self.count = self.directories = self.symlinks = self.fifos = self.links = self.size = 0
         self.folders: list[_Folder] = []
-        self.names = array("Q")  # digests of all members that are no directories, in their order
-        self.wanted: dict[int, tuple[int, bytes, bytes]] = {}  # hard links: digest of the target → place, name, target
+        self.names = _Digests()  # of all members that are not directories
         self.left_out: list[bytes] = []
         self.left_out_entries = 0
-        self.gaps: list[tuple[int, int]] = []
-        self.key = os.urandom(16)  # so that nobody can look for two names with one digest
+        self.key = os.urandom(16)  # so that nobody can prepare two names with one digest
 
     def add(self, header: bytes, extended: dict[bytes, bytes]) -> int:
-        """Judge a member; return how many bytes of content follow."""
+        """Validate a member; return how many bytes of content follow."""
         kind = header[156:157]
         name = extended.get(b"GNU.sparse.name") or extended.get(b"path") or self._header_name(header)
         self._check_kind(kind, name)
@@ -146,6 +173,8 @@ class Members:
         elif b"linkpath" in extended or header[157:158] != b"\0":
             raise self._refuse(name, "it has a link's target and is no link")
         self._place(name, kind, parts)
+        if self.count == self.most:
+            raise DeployError(f"archive {self.path} has more than the {self.most} members that its manifest says")
         self.count += 1
         if too_long:
             self._leave_out(name)
@@ -158,16 +187,7 @@ class Members:
         return size
 
     def content(self) -> Content:
-        """Return what there was, once all was read.
-
-        :raises DeployError: a hard link's target was not before it.
-        """
-        # Only at the end, and in one walk: a place to look up each name would take many times the memory.
-        for place, digest in enumerate(self.names):
-            if self.wanted and digest in self.wanted and place < self.wanted[digest][0]:
-                del self.wanted[digest]
-        for _, name, target in self.wanted.values():
-            raise self._refuse(name, f"it is a hard link to {shown(target)}, which is not in the archive before it")
+        """Return what the archive holds, once all was read."""
         entries = self.count - self.left_out_entries
         others = entries - self.directories - self.symlinks - self.fifos
         return Content(
@@ -180,14 +200,7 @@ class Members:
             self.size,
             tuple(map(shown, self.left_out)),
             self.left_out_entries,
-            tuple(self.gaps),
         )
-
-    def add_gap(self, begin: int, end: int) -> None:
-        """Note the place of a member that is left out."""
-        if self.gaps and self.gaps[-1][1] == begin:
-            begin = self.gaps.pop()[0]
-        self.gaps.append((begin, end))
 
     def _leave_out(self, name: bytes) -> None:
         self.left_out_entries += 1
@@ -241,9 +254,8 @@ class Members:
                 self._check_name(target, FILE)
             except DeployError:
                 raise self._refuse(name, f"it is a hard link to {shown(target)}, outside of the volume") from None
-            # If several links want one target, the first of them decides.
-            if not too_long:
-                self.wanted.setdefault(self._digest(target), (len(self.names), name, target))
+            if not too_long and self._digest(target) not in self.names:
+                raise self._refuse(name, f"it is a hard link to {shown(target)}, which is not in the archive before it")
 
     def _place(self, name: bytes, kind: bytes, parts: list[bytes]) -> None:
         """Find the directory that a member is in, and note that it is there."""
@@ -266,4 +278,4 @@ class Members:
         if kind == DIRECTORY:
             self.folders.append(_Folder(name))
         else:
-            self.names.append(self._digest(name))
+            self.names.add(self._digest(name))

@@ -87,7 +87,7 @@ def read(backup: Backup) -> Verified:
             if encrypted:
                 reader.check_sum(archive, backup)
             else:
-                reader.check(archive, backup)
+                reader.validate(archive, backup)
         except DeployError as error:
             if isinstance(error.__cause__, FileNotFoundError):  # says nothing of the backup
                 raise

@@ -1,4 +1,4 @@
-"""Extract an archive that was judged beside a volume's data, and see that all of it has arrived."""
+"""Validate and extract an archive beside a volume's data, and compare the result with what the archive holds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import os
 import stat
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import IO
 
-from ansible.module_utils.jupyterhub_deploy.backup import reader
-from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK, ENVIRONMENT
+from ansible.module_utils.jupyterhub_deploy.backup import programs, reader
+from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import shown
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content
@@ -44,100 +44,86 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 REPORTED = 10  # lines of tar's errors
 
 
-def check_space(home: str, content: Content, content_size: int, reserve: int = RESERVE) -> None:
-    """Make sure that the new tree fits beside the old one.
+def check_space(home: str, backup: Backup, reserve: int = RESERVE) -> None:
+    """Check that the new tree fits beside the old one. The archive's validation accepts no more than its manifest says.
 
-    :param content_size: bytes of the tar stream; more than the content of all files without their holes.
     :param reserve: bytes that have to be left.
     :raises DeployError: it does not fit.
     """
-    found = os.statvfs(home)
-    needed, free = content_size + content.entries * BLOCK_OF_DISK + reserve, found.f_bavail * found.f_frsize
+    found, manifest = os.statvfs(home), backup.manifest
+    # The stream is larger than the content of all files without their holes.
+    needed = manifest.content_size + manifest.members * BLOCK_OF_DISK + reserve
+    free = found.f_bavail * found.f_frsize
     if needed > free:
         raise DeployError(
             f"the file system of {home} has {free / 1e6:.0f} MB free, and {needed / 1e6:.0f} MB are needed to restore "
             "beside the old data; make room, then try again"
         )
-    # A file system that makes inodes as it needs them says that it has none at all.
-    if found.f_files and content.entries > found.f_favail:
+    # A file system that makes inodes as it needs them reports that it has none at all.
+    if found.f_files and manifest.members > found.f_favail:
         raise DeployError(
-            f"the file system of {home} can take {found.f_favail} more files and directories, and {content.entries} "
+            f"the file system of {home} can take {found.f_favail} more files and directories, and {manifest.members} "
             "are to be restored; make room, then try again"
         )
 
 
-def extract(
-    descriptor: int, backup: Backup, home: str, lock: int | None = None, gaps: Sequence[tuple[int, int]] = ()
-) -> list[str]:
-    """Extract an archive that was checked to a fresh staging directory; return what GNU tar warned of.
+class _TarEndedError(Exception):
+    """tar does not read its input any more."""
 
-    The bytes go through this process: when it is killed, tar's input ends, and so does tar.
 
-    :param descriptor: of the archive, as it was checked.
-    :param lock: descriptor of the volume's lock, which is not free before tar has ended.
-    :param gaps: of the archive's :class:`restore_members.Content`; what is there is left out.
-    :raises DeployError: tar failed, or is missing.
+def extract(descriptor: int, backup: Backup, home: str, lock: int | None = None) -> Content:
+    """Validate an archive and extract it to a new staging directory, in one pass; return what it holds.
+
+    The bytes go through this process: when it is killed, tar's input ends, and so does tar. tar gets the header of a
+    member only after its validation. When this raises an error, discard the staging directory.
+
+    :param descriptor: of the archive.
+    :param lock: descriptor of the volume's lock, which tar holds until it ends.
+    :raises DeployError: the archive cannot be restored, tar failed or warned, or is missing.
     """
     tree = make_staging(home)
-    try:
-        tar = subprocess.Popen(
-            [*EXTRACT, f"--directory={tree}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
-            pass_fds=() if lock is None else (lock,),
-        )
-    except FileNotFoundError as error:
-        raise DeployError("program tar is missing on this host; install the package tar") from error
+    tar = programs.start(
+        [*EXTRACT, f"--directory={tree}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=() if lock is None else (lock,),
+        bufsize=CHUNK,
+    )
     assert tar.stdin  # noqa: S101  (for mypy)
     assert tar.stderr  # noqa: S101
-    lines = _Lines(tar.stderr)
+    into, lines, content = tar.stdin, _Lines(tar.stderr), None
+
+    def write(data: bytes) -> None:
+        try:
+            into.write(data)
+        except BrokenPipeError as error:  # tar says why, and its exit status decides
+            raise _TarEndedError from error
+
     try:
-        with reader.stream(descriptor, backup) as content, contextlib.suppress(BrokenPipeError):
-            _pump(_without(content, gaps), tar.stdin)
+        with contextlib.suppress(_TarEndedError):
+            content = reader.validate(descriptor, backup, write)
     except BaseException:
         tar.kill()
         raise
     finally:
         with contextlib.suppress(BrokenPipeError):
-            tar.stdin.close()
+            into.close()
         code = tar.wait()
         lines.wait()
         tar.stderr.close()
-    if code:
-        said = "; ".join(lines.first) or "it said nothing"
+    if code or content is None:
+        messages = "; ".join(lines.first) or "no error message"
         how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         found = os.statvfs(tree)
         raise DeployError(
-            f"tar {how} while it extracted {backup.archive_path} to {tree}: {said}; "
-            f"{found.f_bavail * found.f_frsize / 1e6:.0f} MB are free there; the volume's data were left alone"
+            f"tar {how} while it extracted {backup.archive_path} to {tree}: {messages}; "
+            f"{found.f_bavail * found.f_frsize / 1e6:.0f} MB are free there; the volume keeps its data"
         )
-    return list(lines.first)
-
-
-def _without(content: IO[bytes], gaps: Sequence[tuple[int, int]]) -> Iterator[bytes]:
-    """Yield a stream to its end in pieces, without what lies in gaps."""
-    place = 0
-    for begin, end in gaps:
-        for until, wanted in ((begin, True), (end, False)):
-            while place < until and (chunk := content.read(min(CHUNK, until - place))):
-                place += len(chunk)
-                if wanted:
-                    yield chunk
-    while chunk := content.read(CHUNK):
-        yield chunk
-
-
-def _pump(pieces: Iterator[bytes], into: IO[bytes]) -> None:
-    """Hand on a stream to its end, also when nobody takes it any more: the other program has to end by itself."""
-    taken = True
-    for chunk in pieces:
-        if taken:
-            try:
-                into.write(chunk)
-            except BrokenPipeError:  # tar says why, and its exit code decides
-                taken = False
+    if lines.first:
+        # tar only warns when it cannot set an attribute or an access list; data are lost all the same.
+        raise DeployError(f"tar could not restore all of {backup.archive_path}: {'; '.join(lines.first)}")
+    return content
 
 
 class _Lines:
@@ -200,7 +186,7 @@ def compare(home: str, content: Content) -> None:
     for what, (found_number, least, most) in expected.items():
         if not least <= found_number <= most:
             raise DeployError(
-                f"tar restored {found_number} {what} to {tree} instead of {least}; the volume's data were left alone"
+                f"tar restored {found_number} {what} to {tree} instead of {least}; the volume keeps its data"
             )
 
 

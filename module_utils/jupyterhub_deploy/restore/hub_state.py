@@ -46,7 +46,8 @@ class Restore:
         home = self.home()
         self.refuse(home)
         with reader.opened(backup) as archive:
-            content = reader.check(archive, backup)
+            # It is small: validate all of it before anything is created or written.
+            reader.validate(archive, backup)
             result: dict[str, Any] = {"backup": backup.stem, "old_state": None, "stopped_servers": []}
             if self.check_mode:
                 self.said.append(f"the hub's state would be restored from backup {backup.stem}")
@@ -58,10 +59,8 @@ class Restore:
             with swap.locked(str(home)) as lock:
                 self.recover(places)
                 try:
-                    extract.check_space(str(home), content, backup.manifest.content_size)
-                    warnings = extract.extract(archive, backup, str(home), lock)
-                    if warnings:
-                        raise DeployError(f"tar could not restore all of {backup.archive_path}: {'; '.join(warnings)}")
+                    extract.check_space(str(home), backup)
+                    content = extract.extract(archive, backup, str(home), lock)
                     extract.compare(str(home), content)
                     hub_files.prove(places, backup.archive_path)
                     self.prove_schema(places, backup)

@@ -189,14 +189,14 @@ def restore(host: Host, job: Job, params: dict[str, Any], check_mode: bool) -> d
             next_step = "it is no server that the hub could stop, so stop it yourself"
         host.refuse_use(job, home, next_step)
     with reader.opened(job.backup) as archive:
-        content = reader.check(archive, job.backup)
+        extract.check_space(home or host.volumes_root(), job.backup)
         kept, interrupted = None, None
         if check_mode:
-            extract.check_space(home or host.volumes_root(), content, job.backup.manifest.content_size)
+            content = reader.validate(archive, job.backup)
         elif home is None:
-            kept, interrupted = _to_new_volume(host, job, archive, content)
+            content, _, interrupted = _to_new_volume(host, job, archive)
         else:
-            kept, interrupted = _to_volume(host, job, home, archive, content, params["keep_old"])
+            content, kept, interrupted = _to_volume(host, job, home, archive, params["keep_old"])
     return {
         "volume": job.volume,
         "user": job.user,
@@ -211,33 +211,26 @@ def restore(host: Host, job: Job, params: dict[str, Any], check_mode: bool) -> d
     }
 
 
-def _to_new_volume(host: Host, job: Job, archive: int, content: Content) -> tuple[None, str | None]:
-    extract.check_space(host.volumes_root(), content, job.backup.manifest.content_size)
+def _to_new_volume(host: Host, job: Job, archive: int) -> tuple[Content, str | None, str | None]:
     host.create(job)
     try:
         home = host.home(job)
         if home is None:
             raise DeployError(f"volume {job.volume} was removed while it was restored; try again")
-        _, interrupted = _to_volume(host, job, home, archive, content, keep_old=False)
+        return _to_volume(host, job, home, archive, keep_old=False)
     except BaseException:
         with contextlib.suppress(docker_errors.APIError):  # somebody uses it already; it is empty and labelled
             host.client.remove_volume(job.volume)
         raise
-    return None, interrupted
 
 
-def _to_volume(
-    host: Host, job: Job, home: str, archive: int, content: Content, keep_old: bool
-) -> tuple[str | None, str | None]:
-    """Return where the old data are, and where those are that an earlier, killed run had replaced."""
+def _to_volume(host: Host, job: Job, home: str, archive: int, keep_old: bool) -> tuple[Content, str | None, str | None]:
+    """Return what was restored, the path of the old data, and of those that an earlier, killed run had replaced."""
     with swap.locked(home) as lock:
         interrupted = swap.recover(home)
         try:
-            extract.check_space(home, content, job.backup.manifest.content_size)
-            warnings = extract.extract(archive, job.backup, home, lock, content.gaps)
-            if warnings:
-                # tar calls it a warning when an attribute or an ACL cannot be set; it is a loss all the same.
-                raise DeployError(f"tar could not restore all of {job.backup.archive_path}: {'; '.join(warnings)}")
+            extract.check_space(home, job.backup)
+            content = extract.extract(archive, job.backup, home, lock)
             extract.compare(home, content)
             host.refuse_use(job, home, "it was started meanwhile; stop it and try again")
             swap.swap(home)
@@ -246,7 +239,7 @@ def _to_volume(
             except BaseException:
                 swap.swap_back(home)
                 raise
-            return swap.finish(home, keep_old), interrupted
+            return content, swap.finish(home, keep_old), interrupted
         except BaseException:
             swap.recover(home)
             raise

@@ -8,13 +8,13 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import reader
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
-from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import extract, swap
 
@@ -36,10 +36,9 @@ def restore(backup: Backup, home: Path, keep_old: bool = True) -> str | None:
     """Do all steps, as the module does."""
     with reader.opened(backup) as archive, swap.locked(str(home)) as lock:
         swap.recover(str(home))
-        content = reader.check(archive, backup)
-        extract.check_space(str(home), content, backup.manifest.content_size)
+        extract.check_space(str(home), backup)
         try:
-            extract.extract(archive, backup, str(home), lock)
+            content = extract.extract(archive, backup, str(home), lock)
             extract.compare(str(home), content)
             swap.swap(str(home))
         except BaseException:
@@ -170,18 +169,21 @@ def test_a_second_restore_of_the_same_volume_is_refused(home: Path) -> None:
         pass
 
 
-def test_space_and_inodes_are_counted_before(home: Path) -> None:
+def test_space_and_inodes_are_counted_before(home: Path, tmp_path: Path) -> None:
     free = os.statvfs(home)
-    one = Content(1, 1, 0, 0, 0, 0, 0)
+    one = put(tmp_path, joined([ROOT]), 1)
 
-    extract.check_space(str(home), one, 10_000)
+    def sized(content_size: int, members: int = 1) -> Backup:
+        return replace(one, manifest=replace(one.manifest, content_size=content_size, members=members))
+
+    extract.check_space(str(home), one)
     with pytest.raises(DeployError, match="MB free, and"):
-        extract.check_space(str(home), one, free.f_bavail * free.f_frsize)
+        extract.check_space(str(home), sized(free.f_bavail * free.f_frsize))
     with pytest.raises(DeployError, match="MB free, and"):
-        extract.check_space(str(home), one, 0, reserve=free.f_bavail * free.f_frsize + 1)
+        extract.check_space(str(home), one, reserve=free.f_bavail * free.f_frsize + 1)
     if free.f_files:
         with pytest.raises(DeployError, match="more files and directories"):
-            extract.check_space(str(home), Content(free.f_favail + 1, 1, 0, 0, 0, 0, 0), -(free.f_favail + 1) * 4096)
+            extract.check_space(str(home), sized(-(free.f_favail + 1) * 4096, free.f_favail + 1))
 
 
 @pytest.fixture
@@ -257,7 +259,7 @@ def killed_after(step: int, work: Callable[[], object]) -> bool:
 
         for name in STEPS:
             setattr(os, name, counted(getattr(os, name)))
-        for module, name in ((swap, "exchange"), (swap, "_remove"), (extract, "_pump")):
+        for module, name in ((swap, "exchange"), (swap, "_remove"), (reader, "validate")):
             setattr(module, name, counted(getattr(module, name)))
         subprocess.Popen = counted(subprocess.Popen)  # type: ignore[assignment,misc]
         try:

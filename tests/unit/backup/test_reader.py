@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import reader, tar_headers, tar_members
-from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
+from ansible.module_utils.jupyterhub_deploy.backup import reader, tar_headers
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import LONGEST_NAME
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -35,7 +36,7 @@ FILE = member(b"./a", b"text")
 def check(directory: Path, content: bytes, members: int, **more: Any) -> Content:
     backup = put(directory, content, members, **more)
     with reader.opened(backup) as archive:
-        return reader.check(archive, backup)
+        return reader.validate(archive, backup)
 
 
 def test_what_tar_writes_of_every_sort_of_file_is_accepted(tmp_path: Path) -> None:
@@ -59,7 +60,7 @@ def test_what_tar_writes_of_every_sort_of_file_is_accepted(tmp_path: Path) -> No
     for compression in ("none", "gzip", "zstd"):
         backup = put_tree(tmp_path / compression, tree, compression=compression)
         with reader.opened(backup) as archive:
-            found = reader.check(archive, backup)
+            found = reader.validate(archive, backup)
 
         assert found == Content(
             entries=12, directories=3, symlinks=1 + 1, fifos=1, files=5 + 1, links=2, size=1000 + (1 << 20)
@@ -77,7 +78,7 @@ def test_a_deep_path_and_many_names_are_accepted(tmp_path: Path) -> None:
 
     backup = put(tmp_path / "b", tar_of(tree), 701)
     with reader.opened(backup) as archive:
-        assert reader.check(archive, backup).directories == 401
+        assert reader.validate(archive, backup).directories == 401
 
 
 # Each: the members, and what the refusal says. All have a fitting manifest.
@@ -192,6 +193,22 @@ def test_a_hostile_member_is_refused(case: str, tmp_path: Path) -> None:
         check(tmp_path, joined(parts), 3)
 
 
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_is_written_before_a_refusal_is_acceptable_itself(case: str, tmp_path: Path) -> None:
+    parts, _ = HOSTILE[case]
+    written: list[bytes] = []
+    backup = put(tmp_path / "hostile", joined(parts), 3)
+
+    with reader.opened(backup) as archive, pytest.raises(DeployError):
+        reader.validate(archive, backup, written.append)
+
+    tar = b"".join(written)
+    assert joined(parts).startswith(tar)
+    if tar:
+        names = subprocess.run(["tar", "--list"], input=tar + END, check=True, capture_output=True).stdout
+        assert check(tmp_path / "written", tar + END, names.count(b"\n")).entries > 0
+
+
 @pytest.mark.parametrize(
     "field", [{"size": b"\x80" + bytes(11)}, {"size": b"          4\0"}, {"mode": b"-000644\0"}, {"uid": b"\xff" * 8}]
 )
@@ -290,12 +307,12 @@ def test_paths_too_long_to_be_extracted_are_left_out_by_name_and_place(tmp_path:
     assert (found.entries, found.directories, found.files, found.size) == (23, 21, 2, 8)
     assert found.left_out_entries == 4
     assert [name[:3] for name in found.left_out] == ["./d", "./d", "./l"]
-    sizes = [len(part) for part in parts]
-    assert found.gaps == (
-        (sum(sizes[:22]), sum(sizes[:25])),
-        (sum(sizes[:26]), sum(sizes)),
-    )
-    with pytest.raises(DeployError, match=f"has {len(parts)} members, not 3"):
+    written: list[bytes] = []
+    backup = put(tmp_path / "written", joined(parts), len(parts))
+    with reader.opened(backup) as archive:
+        reader.validate(archive, backup, written.append)
+    assert b"".join(written) == joined(parts[:22] + parts[25:26])
+    with pytest.raises(DeployError, match="has more than the 3 members"):
         check(tmp_path, joined(parts), 3)
 
 
@@ -312,11 +329,6 @@ def test_a_flipped_bit_is_found_wherever_it_is(compression: str, tmp_path: Path)
             check(tmp_path, joined([ROOT, FILE]), 2, compression=compression, damage=flip)
 
 
-def judge(archive: int, backup: Backup) -> None:
-    with reader.stream(archive, backup) as tar:
-        tar_members.judge(tar, "x", backup.manifest.members, backup.manifest.content_size)
-
-
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_what_cannot_be_decompressed_is_refused(compression: str, tmp_path: Path) -> None:
     content = joined([ROOT, FILE])
@@ -325,10 +337,11 @@ def test_what_cannot_be_decompressed_is_refused(compression: str, tmp_path: Path
     backup = put(tmp_path, content, 2, compression=compression)
     damaged = good[:-2] + bytes([good[-2] ^ 1, good[-1]])
     Path(backup.archive_path).write_bytes(damaged)
+    # Its checksum is right: this archive has a manifest made for it.
+    manifest = replace(backup.manifest, sha256=hashlib.sha256(damaged).hexdigest(), size=len(damaged))
 
-    # Its checksum fits: this is somebody's archive with a manifest made for it.
     with reader.opened(backup) as archive, pytest.raises(DeployError, match=r"decompressed|not whole"):
-        judge(archive, backup)
+        reader.validate(archive, replace(backup, manifest=manifest))
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:

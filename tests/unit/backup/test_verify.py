@@ -252,7 +252,7 @@ def test_of_an_encrypted_backup_the_checksum_alone_is_compared(
     plain = newest(shelf)
     backup = replace(plain, manifest=replace(plain.manifest, encryption="age", archive=f"{plain.manifest.archive}.age"))
     os.rename(plain.archive_path, backup.archive_path)
-    monkeypatch.setattr(reader, "check", lambda *args: pytest.fail("it cannot be read here"))
+    monkeypatch.setattr(reader, "validate", lambda *args: pytest.fail("it cannot be read here"))
     found = backup_verify.read(backup)
     assert (found.good, found.members_read) == (True, False)
     damage(backup)
