@@ -117,7 +117,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import hub_state
 from ansible.module_utils.jupyterhub_deploy.restore.select import select_hub_state
 
@@ -127,15 +127,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     params = module.params
     # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
     locked = contextlib.nullcontext() if module.check_mode else store.lock(params["directory"], shared=True)
-    with locked:
+    with encryption.unlocked(params["identity"]), locked:
         backup = select_hub_state(params["directory"], params["name"], params["backup"])
         return hub_state.Restore(connect(), params, module.check_mode).run(backup)
 
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
+    run_module(
+        {
             "name": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["restored", "recovered"], "default": "restored"},
@@ -148,16 +148,9 @@ def main() -> None:
             "identity": {"type": "str", "no_log": True},
             "identity_file": {"type": "path", "no_log": False},
         },
-        supports_check_mode=True,
+        run,
+        doing="restoring the hub's state",
     )
-    try:
-        with encryption.unlocked(module.params["identity"]):
-            result = run(module)
-        module.exit_json(**result)
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    except DOCKER_ERRORS as error:
-        module.fail_json(msg=f"the engine failed while the hub's state was restored, run the same again: {error}")
 
 
 if __name__ == "__main__":

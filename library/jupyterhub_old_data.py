@@ -62,7 +62,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import replaced_data
 from ansible.module_utils.jupyterhub_deploy.text import human_size
 
@@ -86,18 +86,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
+    run_module(
+        {
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["listed", "absent"], "default": "listed"},
             "users": {"type": "list", "elements": "str", "default": []},
         },
-        supports_check_mode=True,
+        run,
+        doing="listing or removing replaced data",
     )
-    try:
-        module.exit_json(**run(module))
-    except DeployError as error:
-        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

@@ -176,6 +176,7 @@ from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import VOLUME
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import volumes
 from ansible.module_utils.jupyterhub_deploy.restore.select import select_volumes
 
@@ -236,10 +237,25 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
     }
 
 
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """List or restore; return the module's result."""
+    params = module.params
+    with encryption.unlocked(params["identity"]):
+        if params["state"] == "listed":
+            return listed(params, params["directory"])
+        result = restored(params, params["directory"], module.check_mode)
+    failed = result["failed_volumes"]
+    if failed:
+        reasons = "; ".join(one["message"] for one in failed)
+        total = len(failed) + len(result["restored"])
+        raise DeployError(f"{len(failed)} of {total} volumes could not be restored: {reasons}", result)
+    return result
+
+
 def main() -> None:
     """Entry point."""
-    module = AnsibleModule(
-        argument_spec={
+    run_module(
+        {
             "name": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["listed", "restored"], "default": "listed"},
@@ -257,24 +273,10 @@ def main() -> None:
             "identity": {"type": "str", "no_log": True},
             "identity_file": {"type": "path", "no_log": False},
         },
+        run,
+        doing="restoring volumes",
         required_if=[("stop_servers", True, ("token_file",))],
-        supports_check_mode=True,
     )
-    params = module.params
-    directory = params["directory"]
-    try:
-        with encryption.unlocked(params["identity"]):
-            if params["state"] == "listed":
-                module.exit_json(**listed(params, directory))
-            result = restored(params, directory, module.check_mode)
-    except DeployError as error:
-        module.fail_json(msg=str(error))
-    failed = result["failed_volumes"]
-    if failed:
-        said = "; ".join(one["message"] for one in failed)
-        total = len(failed) + len(result["restored"])
-        module.fail_json(msg=f"{len(failed)} of {total} volumes could not be restored: {said}", **result)
-    module.exit_json(**result)
 
 
 if __name__ == "__main__":
