@@ -9,7 +9,7 @@ short_description: Restore a hub's database and secrets from a backup
 description:
   - Takes the newest backup of the hub's own state, or a named one, and puts database and secrets in the place of what
     there is. Users' volumes are the module C(jupyterhub_restore)'s.
-  - Before anything is touched, the archive's checksum and members are judged, the database is checked by SQLite, and
+  - Before anything is touched, the archive's checksum and members are validated, SQLite checks the database, and
     the hub image that is to use it is asked whether its schema is not a newer JupyterHub's.
   - The hub is stopped for it and started again. When it does not answer then, it gets its old state back.
   - Refuses while users' servers run. The hub that is restored may not know them.
@@ -67,7 +67,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Reads and judges the archive, and writes nothing. The database itself is not looked at.
+    description: Reads and validates the archive, and writes nothing. The database itself is not checked.
   diff_mode:
     support: none
   idempotent:

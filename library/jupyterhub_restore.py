@@ -8,8 +8,9 @@ module: jupyterhub_restore
 short_description: Restore users' volumes from backups, or list what can be restored
 description:
   - Takes the newest backup of each volume, or a named one, and puts its data in the volume's place in one step.
-  - Before anything is written, the archive's checksum and each of its members are judged. What could write outside of
-    the volume, a device, or an archive that is not whole is refused, and the volume stays as it is.
+  - Each member of the archive is validated before C(tar) gets it, and the checksum at the end, while the data are
+    extracted beside the volume's own. A member that could write outside of the volume, a device, or an archive that is
+    not whole is refused; then the new data are discarded, and the volume keeps its own.
   - Refuses a volume that a container uses, a volume of somebody else, and one with a driver other than C(local) or
     with driver options.
   - One volume's failure does not stop the others; the module fails at the end and names all that failed.
@@ -73,8 +74,8 @@ options:
     default: 2
   verify:
     description:
-      - For O(state=listed), read each archive and judge it as before a restore. Of an encrypted one without O(identity)
-        the checksum alone; C(not_verified) says so.
+      - For O(state=listed), read each archive and validate it as a restore does. Of an encrypted one without
+        O(identity) only the checksum; C(not_verified) says so.
     type: bool
     default: false
   identity:
@@ -88,7 +89,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Reads and judges the archives, and writes nothing.
+    description: Reads and validates the archives, and writes nothing.
   diff_mode:
     support: none
   idempotent:
@@ -222,7 +223,7 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
             except expected as error:  # the others have their turn all the same
                 return str(error)
 
-        # One is judged while another is extracted.
+        # One waits for the disk while another is validated.
         with ThreadPoolExecutor(max_workers=params["parallel"]) as pool:
             for job, result in zip(jobs, pool.map(one, jobs)):
                 if isinstance(result, str):
