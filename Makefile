@@ -50,6 +50,7 @@ check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
 	ruff format --check .
 	mypy
 	ansible-lint --offline
+	python tools/language.py
 	mkdocs build --strict
 	pytest tests/unit $(ARGS)
 

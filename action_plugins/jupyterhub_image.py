@@ -13,7 +13,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.loader import action_loader
 
-# What an editor or an interpreter leaves behind is no part of an image.
+# What an editor or an interpreter leaves behind is not part of an image.
 LEFT_OUT = ("__pycache__", ".mypy_cache", ".ruff_cache")
 LEFT_OUT_ENDS = (".pyc", "~", ".swp")
 
@@ -24,7 +24,7 @@ def context_files(folder: str) -> dict[str, tuple[bool, bytes]]:
     :raises AnsibleActionFail: when there is no Dockerfile.
     """
     if not os.path.isfile(os.path.join(folder, "Dockerfile")):
-        raise AnsibleActionFail(f"{folder} is no build context: there is no Dockerfile in it")
+        raise AnsibleActionFail(f"{folder} is not a build context: it has no Dockerfile")
     files = {}
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in LEFT_OUT)
@@ -37,7 +37,7 @@ def context_files(folder: str) -> dict[str, tuple[bool, bytes]]:
 
 
 def context_digest(files: dict[str, tuple[bool, bytes]]) -> str:
-    """Return a sha256 over names, contents and the executable bit: owner and time are those of whoever cloned."""
+    """Return a sha256 over names, contents and the executable bit: owner and time depend on who cloned."""
     total = hashlib.sha256()
     for path, (executable, content) in sorted(files.items()):
         total.update(f"{path}\0{executable}\0{hashlib.sha256(content).hexdigest()}\n".encode())

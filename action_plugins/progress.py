@@ -8,7 +8,7 @@ A module reports by ``ansible.module_utils.jupyterhub_deploy.progress.Reporter``
     class ActionModule(action_loader.get("progress", class_only=True)):
         \"\"\"Show the progress of the module of the same name.\"\"\"
 
-What is put on the target lies in one temporary folder; that and the job's status file are removed in the end.
+What is put on the target is in one temporary folder; that and the job's status file are removed in the end.
 """
 
 from __future__ import annotations

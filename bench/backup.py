@@ -319,7 +319,7 @@ def measure(way: Way, scratch: Path) -> tuple[dict[str, Cost], float]:
     for step in STEPS:
         if step == "one file changed":
             way.volumes.change_one_file()
-        time.sleep(3)  # what has changed within two seconds is looked at anew by us
+        time.sleep(3)  # what has changed within two seconds is read again by us
         os.sync()
         measured = Measured()
         if step == "restore":
@@ -377,7 +377,7 @@ def steps_table(seen: Seen) -> str:
     for name, runs in seen.items():
         times = [f"{median(seen, name, step, 'seconds'):.1f}" for step in STEPS]
         size = statistics.median(megabytes for _, megabytes in runs)
-        shown = "-" if name == Faq.name else f"{peak(seen, name):.0f}"  # its tar is no child of what is measured
+        shown = "-" if name == Faq.name else f"{peak(seen, name):.0f}"  # its tar is not a child of what is measured
         cpu = [f"{median(seen, name, step, 'cpu'):.1f}" for step in ("first", "unchanged")]
         rows.append([name, *times, *cpu, f"{size:.0f}", shown])
     costs = ["CPU, first (s)", "CPU, unchanged (s)", "stored (MB)", "memory (MiB)"]

@@ -70,5 +70,5 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
-    """Have tests that run in several processes divided like that."""
+    """Divide the tests between processes."""
     return ByFile(config, log)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,31 @@ EXCLUDED = (
     "tests/unit/test_language.py",
 )
 """Beginnings of paths that are not checked, relative to the root."""
+
+PENDING = (
+    "bench/README.md",
+    "docs/reference/modules.md",  # generated from library/
+    "library/",
+    "module_utils/jupyterhub_deploy/backup/",
+    "module_utils/jupyterhub_deploy/copy/",
+    "module_utils/jupyterhub_deploy/docker/",
+    "module_utils/jupyterhub_deploy/images/",
+    "module_utils/jupyterhub_deploy/restore/",
+    "module_utils/jupyterhub_deploy/schedule/",
+    "roles/jupyterhub_images/vars/",
+    "tests/integration/",
+    "tests/support/",
+    "tests/unit/backup/",
+    "tests/unit/copy/",
+    "tests/unit/docker/",
+    "tests/unit/images/",
+    "tests/unit/restore/",
+    "tests/unit/schedule/",
+)
+"""Beginnings of paths that still have findings. Remove an entry when it is clean; add none.
+
+They are skipped only when all files are checked: name them to see their findings.
+"""
 
 GAP = r"(?:[ \t]+|[ \t]*\n[ \t]*(?:[#>*-][ \t]+)?)"
 """Between two words: spaces, or the end of a line and the next line's comment sign."""
@@ -63,7 +88,7 @@ PHRASES = (
     Phrase(r"(?:stands?|standing)(?: |_)by", '"waits as standby"'),
     Phrase(r"(?:have|has|having) (?:it|them) (?:[a-z]+ed|done|made|put|read|run|sent|built)", "an active verb"),
     Phrase(r"what (?:came|comes|becomes|became) of (?:it|them)", '"the result"'),
-    Phrase(r"(?:lies|lie) (?:in|at|on|below|beside|under)", '"is in", "is stored in"'),
+    Phrase(r"(?P<fine>for )?(?:lies|lie) (?:in|at|on|below|beside|under)", '"is in", "is stored in"'),
     Phrase(r"stands (?:in|at|on|under|below|beside|before|there)", '"is in", "is at"'),
     Phrase(r"(?:nobody|nothing|no one) notices", "what is not interrupted or changed"),
     Phrase(r"(?:care|cares|cared|caring) for", '"manage", "handle" or "sync"'),
@@ -106,13 +131,14 @@ def findings(text: str, path: str) -> list[Finding]:
     return sorted(found, key=lambda finding: finding.line)
 
 
-def tracked_files(root: Path, names: Iterable[str] = ()) -> Iterator[Path]:
+def tracked_files(root: Path, names: Sequence[str] = ()) -> Iterator[Path]:
     """Yield the files that Git tracks below a checkout, or those of them that the names include."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--", *names], cwd=root, check=True, capture_output=True, text=True
     ).stdout
     for name in sorted(set(listed.split("\0")) - {""}):
-        if not name.startswith(EXCLUDED) and (root / name).is_file():
+        skipped = name.startswith(EXCLUDED) or (not names and name.startswith(PENDING))
+        if not skipped and (root / name).is_file():
             yield root / name
 
 

@@ -57,7 +57,7 @@ def test_signing_up_as_admin_gains_nothing(site: Site, person: Page) -> None:
     assert hub.login_error() != ""
     person.goto(f"{site.url}/hub/home")
     expect(person.locator("#username_input")).to_be_visible()
-    # ... and whoever knows the real password still gets in.
+    # ... and the real password still works.
     hub.sign_in(site.admin, site.password)
     assert hub.login_error() == ""
 

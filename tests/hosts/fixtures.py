@@ -60,7 +60,7 @@ class BareSite(NamedTuple):
     """The hub that ``make site`` made on a bare machine.
 
     Attributes:
-        host: the machine; the project lies in ``project`` there.
+        host: the machine; the project is in ``project`` there.
         project: directory of the clone on the host.
         url: the hub's public address as this machine reaches it, without a trailing slash.
         admin: name of the admin account.
@@ -89,7 +89,7 @@ def bare_site_name() -> str:
 
 @pytest.fixture(scope="session")
 def bare_site(make_host: MakeHost, tmp_path_factory: pytest.TempPathFactory) -> BareSite:
-    """Type ``make site`` in a clone on a bare machine, as a newcomer would, and return what came of it."""
+    """Type ``make site`` in a clone on a bare machine, as a newcomer would, and return the result."""
     host = make_host("bare", bare_site_name())
     project = host.copy_project()
     log = Path(tmp_path_factory.mktemp("bare"), "make-site.log")

@@ -31,7 +31,7 @@ class HubSession(requests.Session):
         return self.post(f"{self.url}{page}", data={"_xsrf": token, **fields}, timeout=60)
 
     def sign_up(self, name: str, password: str) -> requests.Response:
-        """Send the sign-up form; the answer's page says what became of it."""
+        """Send the sign-up form; the answer's page shows the result."""
         return self._post("/hub/signup", username=name, signup_password=password,
                           signup_password_confirmation=password)  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What a user with a running notebook notices of something that is done to the hub, measured from outside.
 
 ``Notebook`` is the user's side: a server, a kernel that holds a variable and its open web socket, by the login cookie.
-``Poll`` asks while something happens, and ``Report`` says what came of it::
+``Poll`` asks while something happens, and ``Report`` has the result::
 
     notebook = Notebook(session, "alice")
     with Poll(notebook) as poll:
@@ -239,7 +239,7 @@ class Notebook:
         return "" if page.status_code == 200 else f"/hub/home: {page.status_code} {page.headers.get('Location', '')}"
 
     def is_running(self) -> bool:
-        """Tell whether the hub knows the server as ready."""
+        """Return whether the hub knows the server as ready."""
         try:
             found = self.session.me() or {}
         except requests.RequestException:
@@ -263,7 +263,7 @@ class Poll:
     """Asks notebook and hub on a fixed schedule while the ``with`` block runs, whatever became of earlier requests.
 
     Attributes:
-        report: what came of it, once the block has ended.
+        report: the result, once the block has ended.
         answers: each request to the notebook.
         hub_answers: each health check of the hub.
     """

@@ -22,7 +22,7 @@ input()
 
 @contextmanager
 def held(path: Path, kind: int) -> Iterator[subprocess.Popen[str]]:
-    """Have another process hold a lock."""
+    """Hold a lock in another process."""
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path), str(kind)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -65,6 +65,7 @@ def test_phrase_is_rejected(text: str) -> None:
         "- name: Saying nothing",
         "looks = line.strip()",
         "the hub relies on it; underlies; a care label",
+        "for lie in lies:",
     ],
 )
 def test_plain_english_passes(text: str) -> None:
@@ -103,6 +104,13 @@ def test_tracked_text_files_are_checked(checkout: Path, capsys: pytest.CaptureFi
 def test_only_named_files_are_checked(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert language.main(["docs"], checkout) == 1
     assert capsys.readouterr().out == 'docs/b.md:1: "judge": write "check" or "validate"\n'
+
+
+def test_a_pending_file_is_checked_only_by_name(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(language, "PENDING", ("a.md", "docs/"))
+
+    assert language.main([], checkout) == 0
+    assert language.main(["docs"], checkout) == 1
 
 
 def test_a_clean_checkout_passes(checkout: Path) -> None:

@@ -132,7 +132,7 @@ def unlocked(identity: str | None) -> Iterator[None]:
 
 
 def have_identity() -> bool:
-    """Tell whether there is a private key to read archives with."""
+    """Return whether there is a private key to read archives with."""
     return bool(_identities)
 
 
@@ -141,7 +141,7 @@ def decrypting(archive: str, keys: Sequence[str], source: int, errors: IO[bytes]
     """Start the program that decrypts an archive.
 
     :param archive: its path, for messages.
-    :param keys: for whom it was encrypted.
+    :param keys: the public keys that it was encrypted for.
     :param source: descriptor of the archive, at its begin.
     :raises DeployError: there is no private key, or age is missing.
     """

@@ -48,7 +48,7 @@ def removable(moments: Iterable[datetime], keep: Mapping[str, int], good: Callab
     for moment in reversed(moments):
         if good(moment):
             return [other for other in moments if other not in stay and other != moment]
-    return []  # none is good: whoever mends this wants to have them all
+    return []  # none is good: all may be needed for a repair
 
 
 def prune(directory: str, folder: str, keep: Mapping[str, int]) -> list[str]:

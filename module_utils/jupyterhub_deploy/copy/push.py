@@ -1,7 +1,7 @@
 """Push backups to another machine: what is missing there, whole and compared, and the manifests last.
 
 The other machine's directory can be used as a directory of backups: the same folders and files. An archive may be there
-without its manifest, when a run was cut short; that is no backup, and the next run goes on with it. What is removed
+without its manifest, when a run was cut short; that is not a backup, and the next run goes on with it. What is removed
 here is not removed there.
 """
 

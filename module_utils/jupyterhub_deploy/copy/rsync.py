@@ -22,7 +22,7 @@ TARGET = re.compile(r"([A-Za-z_][\w.-]*)@(\[[0-9A-Fa-f:.]+\]|[\w.-]+):([\w./~+,=
 HOST_KEY = re.compile(r"(?:\S+ )?((?:ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+=*)(?: .*)?")
 # The name under which ssh looks for the host key, whatever the address and the port are.
 ALIAS = "backups"
-VANISHED = 24  # rsync's exit status when files were removed meanwhile; whoever sends looks what is still there
+VANISHED = 24  # rsync's exit status when files were removed meanwhile; the sender checks what is still there
 # rsync's exit status when a file could not be written. Its reason ("No space left on device") is lost now and then: the
 # other side may end before its last words are through.
 FILE_IO = 11
@@ -151,7 +151,7 @@ class Remote:
 
 @contextlib.contextmanager
 def reached(directory: str, target: Target, host_key: str, key_file: str, port: int, public: str) -> Iterator[Remote]:
-    """Give the other machine, for as long as its host key lies in a file.
+    """Give the other machine, for as long as its host key is in a file.
 
     :param directory: of the backups on this host.
     :param public: the public half of the key, for the message when it is refused.

@@ -42,7 +42,7 @@ CONTAINERD_PID_FILE = "/var/run/docker/containerd/containerd.pid"
 
 
 def validate(dockerd: str, version: str, options: daemon_json.Options) -> None:
-    """Have an engine's program judge the options, where it can.
+    """Validate the options with dockerd, where it supports that.
 
     :raises DeployError: with the program's own words.
     """
@@ -89,7 +89,7 @@ def write_record(record: daemon_plan.Record) -> None:
 
 
 def enable() -> None:
-    """Have systemd start the engine at boot.
+    """Make systemd start Docker at boot.
 
     :raises DeployError: with what systemctl said.
     """
@@ -147,7 +147,7 @@ def _restart(seen: dict[str, Any], timeout: int, arguments: Sequence[str]) -> No
 
 
 def _systemctl(verb: str, timeout: int) -> None:
-    # Several restarts within a minute are no crash loop here, but systemd would take them for one.
+    # Several restarts within a minute are not a crash loop here, but systemd would take them for one.
     _run(["systemctl", "reset-failed", "docker.service", "docker.socket"])
     _must(["systemctl", verb, "docker.service"], "systemd", timeout)
 

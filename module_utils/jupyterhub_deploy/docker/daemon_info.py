@@ -215,7 +215,7 @@ def sdk() -> dict[str, Any]:
     """Return whether the Python that runs this can import the docker SDK, of which version, and which Python it is.
 
     The packages are looked up and not imported, which would take a quarter of a second. A directory called ``docker``
-    without code is no SDK.
+    without code is not an SDK.
     """
     needed = ("docker", "requests")
     found = all((spec := importlib.util.find_spec(name)) is not None and spec.origin is not None for name in needed)

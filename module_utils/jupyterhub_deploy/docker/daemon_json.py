@@ -1,4 +1,4 @@
-"""What stands in ``daemon.json``: how options are merged, checked and compared. Pure functions, no I/O.
+"""The contents of ``daemon.json``: how options are merged, checked and compared. Pure functions, no I/O.
 
 Three people may write that file: its first owner (an operator, a package, another tool), this role by its defaults,
 and the operator through the role's settings. Nothing that somebody else wrote is dropped silently:
@@ -32,7 +32,7 @@ ADDITIVE_LISTS = frozenset({"insecure-registries", "registry-mirrors"})
 # engine would refuse to create containers.
 ROTATING_LOG_DRIVERS = frozenset({"json-file", "local"})
 
-# What Docker reads anew on SIGHUP (dockerd's reference, "Configuration reload behavior", the same from 20.10 to 28).
+# What Docker reloads on SIGHUP (dockerd's reference, "Configuration reload behavior", the same from 20.10 to 28).
 # It only looks at what the file names: an option that was taken out keeps its old value until a restart.
 RELOADABLE = frozenset(
     {
@@ -244,7 +244,7 @@ def _merge(current: Options, applied: Options, defaults: Options, wanted: Option
         default, want = defaults.get(key, _ABSENT), wanted.get(key, _ABSENT)
         foreign = now is not _ABSENT and now != before
         if any(isinstance(want, kind) and not isinstance(now, kind) for kind in (Mapping, list)) and now is not _ABSENT:
-            # What stands there is of another kind than the operator's: it goes, and the defaults join in as at first.
+            # The value is of another kind than the operator's: it goes, and the defaults join in as at first.
             if foreign:
                 merged.replaced.append(f"{prefix}{key}")
             now, before, foreign = _ABSENT, _ABSENT, False
@@ -364,7 +364,7 @@ def without_flagged(defaults: Options, arguments: Sequence[str]) -> dict[str, An
 
 
 def conflicts(options: Options, arguments: Sequence[str]) -> list[str]:
-    """Return what stands in the file and on the command line as well, a sentence each; dockerd would not start."""
+    """Return what is in the file and on the command line as well, a sentence each; dockerd would not start."""
     flagged = options_in_flags(arguments)
     return [
         f"{name} cannot stand in daemon.json while dockerd is started with {flagged[name]}"

@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     action: str
     """``none``, ``start``, ``reload`` or ``restart`` the engine."""
     enable: bool
-    """Have the service manager start the engine at boot."""
+    """Make the service manager start Docker at boot."""
     options: dict[str, Any]
     """What ``daemon.json`` holds afterwards."""
     applied: dict[str, Any]
@@ -200,7 +200,7 @@ def _merge(
     defaults = daemon_json.without_flagged(defaults, arguments)
     merged = daemon_json.merge(current, record.applied, defaults, wanted)
     if merged.options == current:
-        # Nothing would be written: what stands in a file that the engine already took is not ours to judge.
+        # Nothing would be written: a file that Docker has accepted is not checked again.
         return merged
     mistakes = [*daemon_json.problems(merged.options), *daemon_json.conflicts(merged.options, arguments)]
     if mistakes:

@@ -86,7 +86,7 @@ def load(path: str) -> Record:
 
 
 def _sound(record: Any) -> bool:
-    """Tell whether a record has the shape that this version writes."""
+    """Return whether a record has the shape that this version writes."""
 
     def lists(value: Any) -> bool:
         return isinstance(value, dict) and all(
@@ -184,7 +184,7 @@ def _newest(kind: str, ids: list[str], keep: int) -> list[str]:
 
 
 def due(record: Record, hub: str, current: dict[str, list[str]], keep: int) -> bool:
-    """Tell whether there may be anything to note or to remove: when not, nobody needs to ask the engine."""
+    """Return whether there may be anything to note or to remove: when not, nobody needs to ask the engine."""
     after = noted(record, hub, current, keep)
     return after != record or any(
         len(_newest(kind, ids, keep)) < len(ids) for kind, ids in _earlier(after, hub).items()
@@ -258,7 +258,7 @@ def _words(kind: str, keep: int, hub: str) -> str:
 
 
 def _built_on(other: str, image_id: str, present: dict[str, Found], record: Record) -> bool:
-    """Tell whether an image is built on another.
+    """Return whether an image is built on another.
 
     The engine knows that of what was built here by its classic builder. Of what others built with BuildKit it does not:
     there the layers tell. What we pulled may have the layers of what we pulled before, and needs nothing of it.

@@ -175,7 +175,7 @@ def listed(settings: dict[str, Any]) -> None:
 
 
 def ended(error: str | None) -> int:
-    """Say what went wrong, and return the exit status."""
+    """Print what went wrong, and return the exit status."""
     if not error:
         return 0
     # The journal takes the number for the priority "error": `journalctl -p err` shows the line.

@@ -92,7 +92,7 @@ def read_record(hub: str) -> Record | None:
 
 
 def write_record(hub: str, record: Record) -> None:
-    """Have it remembered."""
+    """Write the run record."""
     write(record_path(hub), json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", 0o600)
 
 

@@ -120,7 +120,7 @@ def test_what_is_written_through_a_memory_map_is_never_taken_for_backed_up(site:
     array.write_bytes(bytes(4096))
     os.sync()
     with array.open("r+b") as file, mmap.mmap(file.fileno(), 4096) as mapped:
-        for number in range(4):  # whoever else has the kernel write back just then spoils one of them
+        for number in range(4):  # a write-back by another process spoils one of them
             mapped[0] = number + 1
             time.sleep(2.1)
             site.run(hub_state=False)

@@ -232,7 +232,7 @@ def test_a_connection_that_breaks_leaves_no_half_backup_and_the_next_run_goes_on
 
 
 def test_backups_are_fetched_over_the_connection_of_ansible(nas: Host, tmp_path: Path) -> None:
-    """The host has them as root alone can read them; Ansible comes as ops and becomes root."""
+    """The host has them as only root can read them; Ansible comes as ops and becomes root."""
     source, copies = tmp_path / "source", tmp_path / "copies"
     first = backup_data.write(source, NIGHT, tarball(3 << 20))
     backup_data.write(source, NIGHT, b"", volume=None)

@@ -62,7 +62,7 @@ class Shop:
 
     @contextlib.contextmanager
     def container(self, image_id: str, **options: Any) -> Iterator[str]:
-        """Have a container of an image that was never started."""
+        """Create a container of an image that was never started."""
         name = f"{PREFIX}-container"
         made = self.engine.create_container(image_id, ["sh"], name=name, **options)["Id"]
         try:
@@ -79,7 +79,7 @@ class Shop:
 
 @pytest.fixture
 def shop(engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    # Its own, or whoever gets images on this machine meanwhile would have a say.
+    # Its own, or other users of this machine's images would interfere.
     monkeypatch.setattr(lock, "LOCK", str(tmp_path / "lock"))
     made = Shop(tmp_path)
     made.forget()

@@ -19,7 +19,7 @@ NAME = "jhd-test-proof:1"
 
 
 class Bench:
-    """An engine with one image to judge."""
+    """A Docker client with one image to check."""
 
     def __init__(self, folder: Path) -> None:
         self.engine = docker.APIClient(version="auto")

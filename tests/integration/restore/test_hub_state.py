@@ -64,7 +64,7 @@ class Hub:
         return {path.name: path.read_text() for path in Path(self.site.config_dir, "secrets").iterdir()}
 
     def left(self) -> list[str]:
-        """Return what lies beside the data and the secrets."""
+        """Return what is beside the data and the secrets."""
         beside = {path.name for path in self.data.parent.iterdir()} | {
             path.name for path in Path(self.site.config_dir).iterdir()
         }
@@ -183,7 +183,7 @@ def test_the_notebook_of_a_restored_volume_runs_in_the_spawned_server(hub: Hub) 
         hub.users["alice"].stop("alice")
 
 
-def test_whom_the_restored_hub_does_not_know_can_come_anew(hub: Hub) -> None:
+def test_a_user_that_the_restored_hub_does_not_know_can_sign_up_again(hub: Hub) -> None:
     carol = hub.join("carol")
     carol.spawn("carol")
     carol.stop("carol")

@@ -54,7 +54,7 @@ gpg --armor --export > /srv/docker/gpg
 
 
 def is_of_the_first_pool(bridge: str) -> bool:
-    """Tell whether a network is of the role's first pool; which one, depends on this machine's own engine."""
+    """Return whether a network is of the role's first pool; which one, depends on this machine's own engine."""
     network = ipaddress.IPv4Network(bridge)
     return network.prefixlen == 22 and network.subnet_of(ipaddress.IPv4Network("198.18.0.0/16"))
 
@@ -332,7 +332,7 @@ class TestServer:
 
         assert "colour-of-the-whale" in run.output
         assert server.options() == options
-        if server.host.kind == "debian13":  # Docker 23.0 and newer judge a file without starting
+        if server.host.kind == "debian13":  # Docker 23.0 and newer check a file without starting
             assert "the engine refuses these options, nothing was changed" in run.output
             assert server.engine_pid() == before
 

@@ -1,6 +1,6 @@
 """The same over SSH on Debian 12 and 13, with the images from a private registry: Molecule's whole sequence.
 
-Its servers are then used once more: their engines start anew, then the servers themselves, and they back themselves up.
+Its servers are then used once more: their Docker restarts, then the servers themselves, and they back themselves up.
 """
 
 from __future__ import annotations

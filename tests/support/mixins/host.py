@@ -1,4 +1,4 @@
-"""What a site keeps to while its engine or its whole host starts anew; a test class takes it over by inheriting.
+"""What a site keeps to while its engine or its whole host restarts; a test class takes it over by inheriting.
 
 A class that inherits gives a fixture ``site``, of class scope, and says in ``power_cut`` how its host goes down.
 """

@@ -25,7 +25,7 @@ class TestMerge:
         assert made.ours == {"live-restore": True}
         assert made.replaced == []
 
-    def test_the_operator_wins_and_is_told_over_whom(self):
+    def test_the_operator_wins_and_is_told_what_is_replaced(self):
         made = merge(current={"debug": True, "mtu": 1400}, defaults={"debug": False}, wanted={"debug": False})
 
         assert made.options == {"debug": False, "mtu": 1400}
@@ -110,7 +110,7 @@ LEAVES = st.one_of(st.booleans(), st.integers(2, 3), st.lists(st.sampled_from("x
 OPTIONS = st.dictionaries(NAMES, st.one_of(LEAVES, st.dictionaries(NAMES, LEAVES, min_size=1, max_size=2)), max_size=4)
 
 
-# A busy machine is slow at times, which is no fault of what is tested.
+# A busy machine is slow at times, which is not a fault of what is tested.
 AT_LEISURE = settings(deadline=None)
 
 

@@ -1,4 +1,4 @@
-"""Judging an image by what it says of itself."""
+"""Checking an image by its own description."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Hub:
         return user, cookie.read_text().strip() if cookie.exists() else None
 
     def left(self) -> list[str]:
-        """Return what lies beside data and secrets."""
+        """Return what is beside data and secrets."""
         return sorted({*os.listdir(self.places.home), *os.listdir(self.places.config)} - {"_data", "secrets"})
 
     def replace(self) -> str | None:

@@ -46,7 +46,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"said")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 def test_only_a_200_is_a_good_answer():

@@ -2,7 +2,7 @@
 # Start configurable-http-proxy as an unprivileged user whose API only the control network can reach.
 #
 # PROXY_API_HOST        a name of this container on the control network (jupyterhub-proxy-api); the API, port 8001, listens on that address only
-# PROXY_TOKEN_FILE      the token that the hub shows to the API (/etc/jupyterhub/secrets/proxy_token), readable by root alone
+# PROXY_TOKEN_FILE      the token that the hub shows to the API (/etc/jupyterhub/secrets/proxy_token), readable only by root
 # PROXY_DEFAULT_TARGET  where requests without a route go, for example http://jupyterhub:8081 (nowhere)
 # PROXY_LOG_LEVEL       debug, info, warn or error (info)
 set -eu
