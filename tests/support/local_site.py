@@ -88,7 +88,9 @@ class LocalSite:
         inventory = json.dumps({"jupyterhub": {"hosts": {self.name: host}}})
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "hosts.yml").write_text(inventory, encoding="utf-8")
-            return _play([playbook, "-i", directory, *(["--check"] if check else []), *arguments], fails)
+            # The role `docker` would set this machine's Docker to its defaults, whatever another hub on it needs.
+            options = ["-i", directory, "--skip-tags", "docker", *(["--check"] if check else [])]
+            return _play([playbook, *options, *arguments], fails)
 
     @property
     def admin_password(self) -> str:
