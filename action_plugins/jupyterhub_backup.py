@@ -1,4 +1,4 @@
-"""Action plugin of the module ``jupyterhub_backup``: shows a line for each volume while it works."""
+"""Action plugin of the module ``jupyterhub_backup``: shows a line for each volume during the run."""
 
 from __future__ import annotations
 

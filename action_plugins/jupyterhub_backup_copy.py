@@ -1,4 +1,4 @@
-"""Action plugin of the module ``jupyterhub_backup_copy``: shows how far it is while it sends."""
+"""Action plugin of the module ``jupyterhub_backup_copy``: shows the progress of a push."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ansible.plugins.loader import action_loader
 
 
 class ActionModule(action_loader.get("progress", class_only=True)):  # type: ignore[misc]
-    """Show the progress of a push; the steps of a fetch are over at once."""
+    """Show the progress of a push; the steps of a fetch are short."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Entry point."""

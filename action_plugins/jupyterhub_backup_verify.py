@@ -1,4 +1,4 @@
-"""Action plugin of the module ``jupyterhub_backup_verify``: shows a line for each backup while it works."""
+"""Action plugin of the module ``jupyterhub_backup_verify``: shows a line for each backup during the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Action plugin of the module ``jupyterhub_hub_state``: hands the private key over without a file on the target."""
+"""Action plugin of the module ``jupyterhub_hub_state``: passes the private key without a file on the target."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Action plugin of the module ``jupyterhub_restore``: hands the private key over without a file on the target."""
+"""Action plugin of the module ``jupyterhub_restore``: passes the private key without a file on the target."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Base of action plugins whose module takes minutes: runs it as a job on the target and shows its lines meanwhile.
+"""Base of action plugins for long-running modules: runs the module as a job on the target and shows its progress.
 
-A module reports by ``ansible.module_utils.jupyterhub_deploy.progress.Reporter`` to the file in its option
-``progress_file``. A plugin of the module's name makes use of this one like this::
+A module reports with ``ansible.module_utils.jupyterhub_deploy.progress.Reporter`` to the file in its option
+``progress_file``. A plugin with the module's name uses this one like this::
 
     from ansible.plugins.loader import action_loader
 
     class ActionModule(action_loader.get("progress", class_only=True)):
         \"\"\"Show the progress of the module of the same name.\"\"\"
 
-What is put on the target is in one temporary folder; that and the job's status file are removed in the end.
+All files on the target are in one temporary folder; it and the job's status file are removed at the end.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-# Seconds between two looks at the target. A look costs a round trip and a `tail`, nothing else.
+# Seconds between two polls of the target. A poll costs only a round trip and a `tail`.
 INTERVAL = 2.0
 
-# After so many seconds without a new line, the last one is shown again with its age: still alive.
+# After this many seconds without a new line, the last one is shown again with its age.
 HEARTBEAT = 15.0
 
-# Seconds after which a job is given up. A build on a slow machine behind a slow line is what takes longest.
+# Seconds until a job times out. The longest job is a build on a slow machine with a slow network.
 TIME_LIMIT = 3 * 3600
 
-# What the status file of a job says until its module has ended.
+# In the status file of a job until its module has ended.
 UNFINISHED = '"finished": (false|0)'
 
-# After so many looks Ansible's own module is asked for the status: it notices what a look does not.
+# After this many polls Ansible's own module checks the status, which detects failures that a poll does not.
 PATIENCE = 30
 
-# What a job's status says beside the module's result.
+# Keys of a job's status that are not in the module's result.
 JOB_KEYS = ("started", "finished", "ansible_job_id", "results_file")
 
 
 class Feed:
-    """Turns what has been read from a progress file into lines to show."""
+    """Turns data from a progress file into lines to show."""
 
     def __init__(self, now: float) -> None:
         self.offset = 0
@@ -52,9 +52,9 @@ class Feed:
         self.shown = now
 
     def take(self, data: bytes, now: float) -> list[str]:
-        """Return the lines to show, given the bytes that came since the last time.
+        """Return the lines to show for the bytes that were added since the last call.
 
-        Of many at once only the last few are worth a line; of none, a heartbeat is.
+        Without new lines, this is the last line with its age, at most every :data:`HEARTBEAT` seconds.
         """
         self.offset += len(data)
         *complete, self.rest = (self.rest + data).split(b"\n")
@@ -69,13 +69,13 @@ class Feed:
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Run the module that the task names, with progress; in check mode run it as any other."""
+    """Run the module that the task names, with progress; in check mode, run it like any other module."""
 
     _supports_check_mode = True
     _supports_async = False
 
     def prepare(self, args: dict[str, Any], folder: str | None) -> dict[str, Any]:
-        """Return the module's arguments; put on the target what it needs.
+        """Return the module's arguments; copy the files that it needs to the target.
 
         :param folder: a temporary folder on the target, ``None`` in check mode.
         """
@@ -91,17 +91,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         folder = self._make_tmp_path()
         progress_file = self._connection._shell.join_path(folder, "progress")
         args = {**self.prepare(args, folder), "progress_file": progress_file}
-        # A job removes the folder that it was started from, so it must not be this one: unread lines would go with it.
+        # A job removes the folder that it was started from, so it must not be this one: unread lines would be lost.
         self._connection._shell.tmpdir = None
         job = self._start(args, task_vars)
-        # From here on, and to be removed by Ansible when this plugin is done; starting a job switches that off.
+        # Ansible removes this folder when the plugin ends; starting a job disables that.
         self._connection._shell.tmpdir = folder
         self._cleanup_remote_tmp = True
         result.update(self._follow(job, progress_file, task_vars))
         return result
 
     def _start(self, args: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        """Start the module as a job and return what Ansible knows of it."""
+        """Start the module as a job and return the job's status."""
         self._task.async_val = TIME_LIMIT
         try:
             return dict(self._execute_module(module_args=args, task_vars=task_vars, wrap_async=True))
@@ -118,20 +118,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         file = shlex.quote(progress_file)
         hosts = (task_vars or {}).get("ansible_play_hosts") or []
         who = f"[{(task_vars or {})['inventory_hostname']}] " if len(hosts) > 1 else ""
-        feed, deadline, patience = Feed(time.monotonic()), time.monotonic() + TIME_LIMIT + 60, PATIENCE
+        feed, deadline, polls_left = Feed(time.monotonic()), time.monotonic() + TIME_LIMIT + 60, PATIENCE
         while True:
             time.sleep(INTERVAL)
-            # In this order: what was written before the job ended is read after it was seen to have ended.
-            look = f"{running}; ended=$?; if test -e {file}; then tail -c +{feed.offset + 1} {file}; fi; exit $ended"
-            seen = self._low_level_execute_command(look)
-            # Over SSH with sudo there is a terminal in between, and it ends lines in its own way.
+            # In this order: after the job has ended, all lines that it wrote are read.
+            poll = f"{running}; ended=$?; if test -e {file}; then tail -c +{feed.offset + 1} {file}; fi; exit $ended"
+            seen = self._low_level_execute_command(poll)
+            # Over SSH with sudo, a terminal in between changes the line endings.
             text = seen["stdout"].replace("\r\n", "\n")
             for line in feed.take(text.encode(), time.monotonic()):
                 Display().display(f"    {who}{line}")
-            patience -= 1
-            if seen["rc"] == 0 and patience > 0:
+            polls_left -= 1
+            if seen["rc"] == 0 and polls_left > 0:
                 continue
-            patience = PATIENCE
+            polls_left = PATIENCE
             status = self._execute_module(status_module, {**where, "mode": "status"}, task_vars=task_vars)
             if status.get("finished") or status.get("failed"):
                 break

@@ -7,15 +7,15 @@ DOCUMENTATION = r"""
 module: jupyterhub_backup
 short_description: Back up the volumes of a hub's users, and the hub's own state
 description:
-  - Writes each volume to an archive of its own that plain C(tar) can extract, with a manifest beside it. A backup that
-    is not finished is never seen as one, whatever ends the run; what such a run left is removed by the next.
-  - A volume whose newest backup holds all that is in it is skipped. To find out, its files are listed, not read.
+  - Writes each volume to its own archive, which plain C(tar) can extract, with a manifest beside it. An interrupted run
+    leaves no incomplete backup; the next run removes its remaining files.
+  - Skips a volume that has not changed since its newest backup. To detect changes, files are listed, not read.
   - The hub's own state is its database (copied while the hub runs), its secrets, its configuration and the ids of its
     images.
-  - When the backup of one volume fails, the others are made nevertheless. The module fails in the end and names it.
-  - Volumes that only a container can read (another driver, options of the driver) are read through a container that
-    holds them meanwhile, from the image of the hub.
-  - Files that change while they are read are part of the archive as far as they could be read, and are named.
+  - If the backup of a volume fails, the module continues with the others, and fails at the end with its name.
+  - Volumes that only a container can read (another driver, driver options) are read through a temporary container with
+    the image of the hub.
+  - Files that change while they are read are archived as far as they could be read, and are listed in the result.
 author: jupyterhub-deploy-ansible contributors
 options:
   name:
@@ -23,21 +23,21 @@ options:
     type: str
     required: true
   directory:
-    description: Directory of this hub's backups on the host. It is made, and is root's alone.
+    description: Directory of this hub's backups on the host. The module creates it; only root can read it.
     type: path
     required: true
   volumes:
-    description: Names of the only volumes to back up. When empty, those of all users of the hub.
+    description: Names of the volumes to back up. When empty, those of all users of the hub.
     type: list
     elements: str
     default: []
   exclude:
-    description: Names of volumes that are not backed up, also when O(volumes) has them.
+    description: Names of volumes that are not backed up, even if O(volumes) includes them.
     type: list
     elements: str
     default: []
   hub_state:
-    description: Whether the hub's own state is backed up, too.
+    description: Whether to back up the hub's own state, too.
     type: bool
     default: true
   compression:
@@ -47,18 +47,19 @@ options:
     default: zstd
   recipients:
     description:
-      - Public keys, C(age)'s own (C(age1…)) or SSH keys (C(ssh-ed25519), C(ssh-rsa)), that archives are encrypted for.
-        Whoever has the private key of one of them can read them; the host cannot. Plain when empty.
-      - A new list means a new backup of everything; older ones stay as they are.
+      - Public keys of C(age) (C(age1…)) or SSH (C(ssh-ed25519), C(ssh-rsa)) for which archives are encrypted. Anyone
+        who has the private key of one of them can read the archives; the host cannot. When empty, archives are not
+        encrypted.
+      - When the list changes, the next run backs up everything again; older backups stay as they are.
     type: list
     elements: str
     default: []
   consistency:
     description:
       - What happens to the containers that use a volume while it is read.
-      - V(live) leaves them alone. V(paused) pauses them, for just as long as C(tar) runs. V(stopped) has the hub stop
-        the servers among them, but not one that computes; they are not started again.
-      - A volume that could not be brought to rest is backed up all the same, and its manifest says V(live).
+      - V(live) does nothing. V(paused) pauses them while C(tar) runs. V(stopped) stops the servers among them through
+        the hub, except busy ones; they are not started again.
+      - A volume whose containers could not be paused or stopped is backed up as V(live), and its manifest says so.
       - The volume with the hub's database is always read V(live). The database itself is copied as a whole.
     type: str
     choices: [live, paused, stopped]
@@ -69,38 +70,38 @@ options:
     type: path
     default: ""
   stop_timeout:
-    description: Seconds that one server gets to stop.
+    description: Seconds to wait until a server has stopped.
     type: int
     default: 60
   force:
-    description: Whether to make a backup also of what has not changed since its newest one.
+    description: Whether to back up volumes that have not changed, too.
     type: bool
     default: false
   parallel:
-    description: How many backups are made at the same time.
+    description: Number of backups to run at the same time.
     type: int
     default: 2
   keep:
     description:
-      - Which backups stay after a run, of each volume and of the hub's state. Without it, all of them.
-      - One that any of the rules keeps stays. The newest one stays always, and so does the newest one whose archive was
-        read again and found to be good.
+      - Which backups of each volume and of the hub's state to keep after a run. By default, all of them.
+      - A backup stays if one of the rules keeps it. The newest backup always stays, and so does the newest one that was
+        verified as good.
     type: dict
     suboptions:
       last:
-        description: So many of the newest.
+        description: Keep this many of the newest backups.
         type: int
         default: 0
       daily:
-        description: The newest of each of so many days (UTC) that have one.
+        description: Keep the newest backup of each of this many days (UTC) that have one.
         type: int
         default: 0
       weekly:
-        description: The newest of each of so many weeks (from Monday) that have one.
+        description: Keep the newest backup of each of this many weeks (from Monday) that have one.
         type: int
         default: 0
       monthly:
-        description: The newest of each of so many months that have one.
+        description: Keep the newest backup of each of this many months that have one.
         type: int
         default: 0
   config_dir:
@@ -118,8 +119,8 @@ attributes:
   check_mode:
     support: full
     description:
-      - Looks at the volumes and tells what would be backed up; writes nothing. Starts no container and copies no
-        database either, and so takes a volume that needs one, and the hub's own state, for changed.
+      - Reports what would be backed up, and writes nothing. Starts no container and copies no database, and so
+        reports the hub's own state, and volumes that need a container, as changed.
   diff_mode:
     support: none
   idempotent:
@@ -150,31 +151,34 @@ EXAMPLES = r"""
 
 RETURN = r"""
 results:
-  description: One for each volume and for the hub's state, by name; those that failed, too.
+  description: The result for each volume and for the hub's state, including failures.
   type: list
   elements: dict
   returned: always
   contains:
     name: {description: 'Name of the volume, or V(hub).', type: str}
-    user: {description: Whose volume it is; none when it does not say so., type: str}
-    action: {description: 'V(backed_up) (in check mode, would be), V(unchanged) or V(failed).', type: str}
-    backup: {description: The archive that holds it now., type: str}
+    user: {description: The user of the volume; none if its labels do not name one., type: str}
+    action: {description: 'V(backed_up) (in check mode, would be backed up), V(unchanged) or V(failed).', type: str}
+    backup: {description: Path of the newest archive., type: str}
     size: {description: Bytes of the archive., type: int}
     content_size: {description: Bytes before compression., type: int}
     members: {description: Entries in the archive., type: int}
     changed_files: {description: Files that changed while they were read., type: list, elements: str}
-    sockets: {description: Sockets; no archive can hold them., type: list, elements: str}
+    sockets: {description: Sockets, which an archive cannot contain., type: list, elements: str}
     unrestorable:
       description:
         - Files and directories that are in the archive, but whose paths of more than 4064 bytes no C(tar) can extract.
-          A restore leaves them out, and says so.
+          A restore leaves them out and reports them.
       type: list
       elements: str
     seconds: {description: How long it took., type: float}
-    consistency: {description: 'V(live), V(paused) or V(stopped), as it came to be.', type: str}
+    consistency: {description: 'V(live), V(paused) or V(stopped), as achieved.', type: str}
     paused: {description: Containers that were paused., type: list, elements: str}
-    stopped: {description: Containers of servers that were stopped and are stopped still., type: list, elements: str}
-    not_at_rest: {description: 'Why it was not as O(consistency) asks, a sentence each.', type: list, elements: str}
+    stopped: {description: Containers of servers that were stopped., type: list, elements: str}
+    not_at_rest:
+      description: Containers that continued to run despite O(consistency), with the reason.
+      type: list
+      elements: str
     error: {description: Why it failed., type: str}
 totals:
   description: How many were backed up, unchanged and failed, and the sums of their sizes.
@@ -182,12 +186,12 @@ totals:
   returned: always
   sample: {"backed_up": 2, "unchanged": 40, "failed": 0, "size": 12000000, "content_size": 31000000}
 cleaned:
-  description: What a run that was killed had left, and was removed, or unpaused.
+  description: Files and containers of a killed run that were removed, and containers that were unpaused.
   type: list
   elements: str
   returned: always
 removed:
-  description: Archives that O(keep) did not keep, and were removed.
+  description: Archives that were removed according to O(keep).
   type: list
   elements: str
   returned: always
@@ -202,7 +206,7 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Do the work of the module.
+    """Back up.
 
     :raises DeployError: some backups failed, or none could be started.
     """

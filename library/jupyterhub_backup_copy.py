@@ -7,15 +7,15 @@ DOCUMENTATION = r"""
 module: jupyterhub_backup_copy
 short_description: Copy backups to another machine
 description:
-  - V(pushed) sends the backups of this host that another machine does not have by rsync over SSH, compares them there
-    by content, and sends their manifests last. Until then they do not count. What is removed here stays there.
+  - V(pushed) sends the backups that are missing on another machine with rsync over SSH, compares the content of the
+    archives, and sends the manifests last. Backups that are removed here are not removed there.
   - V(offered), V(wanted) and V(accepted) are the steps of fetching to the control machine. The first runs on the host,
-    the other two on the control machine, before and after C(rsync) brings the bytes.
-  - Copies lie as the backups do, and can be restored from as they are.
+    the other two on the control machine, before and after C(rsync) transfers the files.
+  - Copies have the same layout as the backups, so they can be restored directly.
 author: jupyterhub-deploy-ansible contributors
 options:
   state:
-    description: What to do.
+    description: The step to run.
     type: str
     choices: [pushed, offered, wanted, accepted]
     default: pushed
@@ -24,14 +24,14 @@ options:
     type: path
     required: true
   to:
-    description: For V(pushed), where to, as C(user@host:/directory). The directory above it has to be there.
+    description: For V(pushed), the target as C(user@host:/directory). Its parent directory must exist.
     type: str
   host_key:
     description:
-      - For V(pushed), the other machine's public host key. A machine with another key gets nothing.
+      - For V(pushed), the other machine's public host key. Nothing is sent to a machine with another key.
     type: str
   key_file:
-    description: For V(pushed), this host's private key. It is made when it is not there.
+    description: For V(pushed), this host's private key. The module creates it if it is missing.
     type: path
     default: /etc/jupyterhub-deploy/push_key
   port:
@@ -39,7 +39,7 @@ options:
     type: int
     default: 22
   offered:
-    description: For V(wanted), what V(offered) returned as RV(offered).
+    description: For V(wanted), the value RV(offered) that V(offered) returned.
     type: list
     elements: dict
     default: []
@@ -49,7 +49,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Looks what is missing, and copies nothing.
+    description: Reports what is missing, and copies nothing.
   diff_mode:
     support: none
   idempotent:
@@ -68,39 +68,39 @@ EXAMPLES = r"""
 
 RETURN = r"""
 missing:
-  description: Archives that were not there before.
+  description: Archives that were missing before the run.
   type: list
   elements: str
   returned: for O(state=pushed) and O(state=wanted)
   sample: [jupyterhub-user-alice/20261123T014440Z.tar.zst]
 copied:
-  description: Archives that were copied, and are backups there now.
+  description: Archives that were copied.
   type: list
   elements: str
   returned: for O(state=pushed) and O(state=accepted)
 size:
   description: Bytes of RV(copied), for O(state=wanted) of RV(missing).
   type: int
-  returned: but for O(state=offered)
+  returned: except for O(state=offered)
 to:
-  description: Where they were sent.
+  description: The target.
   type: str
   returned: for O(state=pushed)
 public_key:
-  description: The line for the other machine's C(authorized_keys); none in check mode when there is no key yet.
+  description: The line for the other machine's C(authorized_keys); none in check mode if the key does not exist yet.
   type: str
   returned: for O(state=pushed)
 offered:
-  description: The backups that there are.
+  description: The backups on the host.
   type: list
   elements: dict
   returned: for O(state=offered)
 list:
-  description: File with the names that are wanted, for rsync.
+  description: File with the names of the missing files, for rsync.
   type: str
   returned: for O(state=wanted)
 incoming:
-  description: Directory that they have to arrive in.
+  description: Directory into which rsync transfers the files.
   type: str
   returned: for O(state=wanted)
 """
@@ -122,15 +122,15 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Do the work of the module."""
+    """Run the step that the task selects."""
     params, directory = module.params, module.params["directory"]
     if params["state"] == "pushed":
         return push.push(directory, params, module.check_mode, Reporter(params["progress_file"]))
     if params["state"] == "offered":
-        return {"changed": False, "offered": fetch.offered(directory)}
+        return {"changed": False, "offered": fetch.list_backups(directory)}
     if params["state"] == "wanted":
-        return fetch.wanted(directory, params["offered"], module.check_mode)
-    return fetch.accepted(directory)
+        return fetch.plan_fetch(directory, params["offered"], module.check_mode)
+    return fetch.accept_arrived(directory)
 
 
 def main() -> None:

@@ -112,7 +112,7 @@ COMMAND = cli.main
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Do the work of the module."""
+    """Install or remove the schedule."""
     wanted = install.Schedule(**{name: module.params[name] for name in ARGUMENTS})
     return install.run(wanted, module.check_mode)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: jupyterhub_backup_status
-short_description: Tell how the backups of a hub are, and how scheduled runs went
+short_description: Report the state of a hub's backups and of scheduled runs
 description:
-  - Reads only. Works on a host without backups, and says so.
-  - Reads the newest manifest of each volume and no archive, so it is quick.
+  - Only reads. Also works on a host without backups.
+  - Reads only the newest manifest of each volume, so it is fast.
 author: jupyterhub-deploy-ansible contributors
 options:
   name:
@@ -29,7 +29,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Look at the backups
+- name: Read the status of the backups
   jupyterhub_backup_status:
     name: jupyterhub
     directory: /var/backups/jupyterhub
@@ -38,53 +38,53 @@ EXAMPLES = r"""
 
 RETURN = r"""
 text:
-  description: All of it, to be read by people.
+  description: The status as text.
   type: str
   returned: success
 directory:
-  description: Where the backups are.
+  description: Directory of the backups.
   type: str
   returned: success
 fault:
-  description: Why the directory cannot be read; none when it can.
+  description: Why the directory cannot be read; none if it can.
   type: str
   returned: success
 archives:
-  description: How many backups there are.
+  description: Number of backups.
   type: int
   returned: success
 size:
-  description: Bytes of all of them.
+  description: Bytes of all archives.
   type: int
   returned: success
 newest_age_seconds:
-  description: Seconds since the newest was begun; none when there is none.
+  description: Seconds since the newest backup was started; none without backups.
   type: int
   returned: success
 volumes:
-  description: One for each volume that has backups, and one for the hub's own state.
+  description: The backups of each volume, and of the hub's own state.
   type: list
   elements: dict
   returned: success
   contains:
     name: {description: 'Name of the volume, or V(hub).', type: str}
-    user: {description: Whose volume it is., type: str}
-    newest: {description: When its newest backup was begun., type: str}
-    archives: {description: How many backups it has., type: int}
-    size: {description: Bytes of them., type: int}
-    good: {description: Whether the newest is good; none when it was not read again yet., type: bool}
+    user: {description: The user of the volume., type: str}
+    newest: {description: When its newest backup was started., type: str}
+    archives: {description: Number of its backups., type: int}
+    size: {description: Bytes of its archives., type: int}
+    good: {description: Whether the newest is good; none if it was not verified yet., type: bool}
 schedule:
-  description: How scheduled runs are; none without a schedule.
+  description: State of the scheduled runs; none without a schedule.
   type: dict
   returned: success
   contains:
-    calendar: {description: When they are., type: str}
+    calendar: {description: When they run., type: str}
     state: {description: 'V(ok), V(failed), V(running), V(killed), or V(waiting) for the first run.', type: str}
     error: {description: Why the last run failed., type: str}
-    last_run: {description: When the last run ended or, without an end, began., type: str}
-    last_success: {description: When the last good run ended., type: str}
-    late: {description: Whether there was no good run for too long., type: bool}
-    overdue_seconds: {description: For how long there was none, when it is too long., type: int}
+    last_run: {description: When the last run ended or, if it has not ended, started., type: str}
+    last_success: {description: When the last successful run ended., type: str}
+    late: {description: Whether the last successful run was too long ago., type: bool}
+    overdue_seconds: {description: Seconds since the last successful run, if it is late., type: int}
 """
 
 from datetime import datetime, timezone
@@ -98,7 +98,7 @@ ARGUMENTS = {"name": {"type": "str", "required": True}, "directory": {"type": "p
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Do the work of the module."""
+    """Read the status."""
     now = datetime.now(timezone.utc)
     status = backup_status.observe(module.params["name"], module.params["directory"], now)
     return {"text": backup_status.text(status, now), **status}

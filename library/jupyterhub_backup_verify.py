@@ -5,15 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: jupyterhub_backup_verify
-short_description: Read backups again, and remember which of them are good
+short_description: Verify backups, and record the results
 description:
-  - Reads archives from the first to the last byte, compares their checksums with the manifests, and judges every member
-    as a restore would. Nothing is extracted.
-  - What was found is written beside each backup (C(<name>.verified)), and counts until the archive's file changes.
-    The module M(jupyterhub_backup) never removes the newest backup that is good.
-  - Of an encrypted backup the checksum alone is compared; the host cannot read more of it.
-  - The module fails when a backup is not good, or when something lies there that looks like a backup and is none; the
-    others are read nevertheless.
+  - Reads whole archives, compares their checksums with the manifests, and validates every member like a restore.
+    Extracts nothing.
+  - Writes the result beside each backup (C(<name>.verified)). It is valid until the archive changes. The module
+    M(jupyterhub_backup) never removes the newest good backup.
+  - For an encrypted backup, only the checksum is compared, because the host cannot read the content.
+  - Fails if a backup is not good, or a manifest has no valid backup, after it has verified the others.
 author: jupyterhub-deploy-ansible contributors
 options:
   directory:
@@ -21,7 +20,7 @@ options:
     type: path
     required: true
   users:
-    description: Whose backups to read. When empty, those of all, and the hub's own.
+    description: Users whose backups to verify. When empty, those of all users and of the hub.
     type: list
     elements: str
     default: []
@@ -30,7 +29,7 @@ options:
     type: str
     default: all
   again_after_days:
-    description: Leave out backups that were found good within so many days. 0 reads all of them again.
+    description: Skip backups that were verified as good within this number of days. With 0, verify all backups again.
     type: int
     default: 0
   progress_file:
@@ -39,23 +38,23 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Reads and judges, and writes nothing down.
+    description: Verifies the backups, and does not record the results.
   diff_mode:
     support: none
   idempotent:
     support: full
-    description: A change is that something else was found than before. The time of reading is written down in any case.
+    description: Reports a change if a result differs from the recorded one. The time is recorded in any case.
 requirements:
-  - GNU tar, and zstd or gzip for what was compressed by them
+  - GNU tar, and zstd or gzip for archives that were compressed with them
 """
 
 EXAMPLES = r"""
-- name: Read the newest backup of every volume again
+- name: Verify the newest backup of every volume
   jupyterhub_backup_verify:
     directory: /var/backups/jupyterhub
     backup: newest
 
-- name: Read all of alice's
+- name: Verify all backups of alice
   jupyterhub_backup_verify:
     directory: /var/backups/jupyterhub
     users: [alice]
@@ -63,28 +62,28 @@ EXAMPLES = r"""
 
 RETURN = r"""
 results:
-  description: One for each backup.
+  description: The result for each backup.
   type: list
   elements: dict
   returned: always
   contains:
     name: {description: 'Name of the volume, or V(hub).', type: str}
-    user: {description: Whose volume it is., type: str}
-    backup: {description: The archive., type: str}
+    user: {description: The user of the volume., type: str}
+    backup: {description: Path of the archive., type: str}
     good: {description: Whether it can be restored., type: bool}
-    fault: {description: Why not., type: str}
-    members_read: {description: Whether its members were read; not when it is encrypted., type: bool}
-    read: {description: Whether it was read now; else it was lately., type: bool}
-    time: {description: When it was read., type: str}
+    fault: {description: Why it cannot be restored., type: str}
+    members_read: {description: Whether its members were validated; false for encrypted backups., type: bool}
+    read: {description: Whether this run verified it; false if a recent result was used., type: bool}
+    time: {description: When it was verified., type: str}
     size: {description: Bytes of the archive., type: int}
     seconds: {description: How long it took., type: float}
 problems:
-  description: What cannot be had, and what looks like a backup and is none.
+  description: Backups that are missing, and manifests without a valid backup.
   type: list
   elements: str
   returned: always
 totals:
-  description: How many are good and bad, how many were read now, and the bytes of those.
+  description: Number of good and bad backups, number of those verified now, and their bytes.
   type: dict
   returned: always
   sample: {"good": 40, "bad": 0, "read": 40, "size": 12000000}
@@ -99,7 +98,7 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Do the work of the module.
+    """Verify backups.
 
     :raises DeployError: a backup is damaged, or cannot be read.
     """

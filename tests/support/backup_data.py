@@ -1,4 +1,4 @@
-"""Backups for tests: made without the code that makes them, so that what reads them is tested apart."""
+"""Backups for tests, created without the code under test, so that reading them is tested separately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COMPRESS = {"zstd": ["zstd", "-q"], "gzip": ["gzip"], "none": ["cat"]}
 
 
 def manifest(moment: datetime, volume: str | None = "jupyterhub-user-alice", **changes: Any) -> Manifest:
-    """Return the manifest of a backup with nothing in it."""
+    """Return the manifest of an empty backup."""
     compression = changes.get("compression", "none")
     whole = Manifest(
         kind="volume" if volume else "hub",

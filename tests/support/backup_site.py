@@ -1,4 +1,4 @@
-"""A hub's volumes on the real engine, and backups of them by the module as a playbook runs it. No hub runs."""
+"""A hub's volumes with the real Docker, and backups of them with the module. No hub runs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABE
 import jupyterhub_backup
 from support import modules
 
-HUB = f"jhd-test-bk-{secrets.token_hex(3)}"  # so that two runs of the tests do not meet
+HUB = f"jhd-test-bk-{secrets.token_hex(3)}"  # unique, so that two test runs can run at the same time
 ALICE, BOB = f"{HUB}-user-alice", f"{HUB}-user-bob"
 
 
 class Site:
-    """Volumes of a hub, and what the module does with them."""
+    """The volumes of a hub, and the module that backs them up."""
 
     def __init__(self, client: Any, folder: Path) -> None:
         self.client = client

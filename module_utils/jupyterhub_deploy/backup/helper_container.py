@@ -1,10 +1,10 @@
-"""Volumes that are there only while a container has them: those of other drivers, and with options of the driver.
+"""Helper containers for volumes that are mounted only while a container uses them: other drivers, driver options.
 
-A helper container holds such a volume, read-only, and does nothing else: no network, no capability, a file system that
-cannot be written to. The host reads the volume through it by the same scan and the same tar as any other.
+A helper container mounts such a volume read-only and does nothing else. It has no network, no capabilities and a
+read-only file system. The host scans and archives the volume through it like any other volume.
 
-The helper waits for the end of its input, which is a connection to this process. So it goes when this process does,
-whatever ends that, and the engine removes it; what the engine could not remove, the next run does.
+The helper waits for the end of its input, which is a connection to this process. So it ends when this process ends or
+is killed, and Docker removes it. The next run removes helpers that Docker could not remove.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployE
 
 LABEL = "org.jupyterhub.deploy.backup-helper"
 MOUNT = "/volume"
-# Programs of the image are not needed but for a shell.
+# Needs only a shell in the image.
 COMMAND = ["/bin/sh", "-c", "read end"]
 
 
-def image(client: Any, hub: str) -> str:
-    """Return an image that is on this host: the hub's own.
+def helper_image(client: Any, hub: str) -> str:
+    """Return the image of the hub's container, which is on this host.
 
-    :raises DeployError: there is none.
+    :raises DeployError: the hub's container or its image does not exist.
     """
     found = inspect_container(client, hub)
     if not found or not inspect_image(client, found["Image"]):
@@ -39,15 +39,15 @@ def image(client: Any, hub: str) -> str:
 
 
 @contextlib.contextmanager
-def opened(client: Any, hub: str, volume: str) -> Iterator[str]:
-    """Hold a volume by a container; give a path on the host to read it by.
+def hold_volume(client: Any, hub: str, volume: str) -> Iterator[str]:
+    """Mount a volume in a helper container; yield a path on the host to read it.
 
-    :raises DeployError: the container cannot be made or does not start, as when what it mounts does not answer.
+    :raises DeployError: the container cannot be created or started, for example when a network mount does not respond.
     """
     with contextlib.ExitStack() as stack:
         try:
             made = client.create_container(
-                image(client, hub),
+                helper_image(client, hub),
                 entrypoint=COMMAND[:1],
                 command=COMMAND[1:],
                 name=f"{hub}-backup-{secrets.token_hex(4)}",
@@ -71,7 +71,7 @@ def opened(client: Any, hub: str, volume: str) -> Iterator[str]:
             pid = client.inspect_container(made)["State"]["Pid"]
             descriptor = os.open(f"/proc/{pid}/root{MOUNT}", os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, descriptor)
-            # While it runs, its number cannot be another's: what was opened is its own.
+            # Its process ID cannot be reused while it runs, so the directory opened is the helper's.
             state = client.inspect_container(made)["State"]
             if not state["Running"] or state["Pid"] != pid:
                 raise DeployError("the container that holds the volume has ended; try again")
@@ -81,15 +81,15 @@ def opened(client: Any, hub: str, volume: str) -> Iterator[str]:
 
 
 def _remove(client: Any, identity: str) -> None:
-    # Its input has ended, so it may be gone or going.
+    # Its input has ended, so Docker may have removed it or be removing it.
     with contextlib.suppress(docker_errors.APIError):
         client.remove_container(identity, force=True)
 
 
 def recover(client: Any, hub: str) -> list[str]:
-    """Remove what killed runs have left; return what was done. The caller holds the lock of the backups."""
+    """Remove the helpers of killed runs; return what was done. The caller holds the lock of the backups."""
     done = []
-    for one in client.containers(all=True, filters={"label": f"{LABEL}={hub}"}):
-        _remove(client, one["Id"])
-        done.append(f"container {one['Names'][0].lstrip('/')}, which held a volume")
+    for container in client.containers(all=True, filters={"label": f"{LABEL}={hub}"}):
+        _remove(client, container["Id"])
+        done.append(f"container {container['Names'][0].lstrip('/')}, which held a volume")
     return done

@@ -1,4 +1,4 @@
-"""The hub's own state: its database, copied while it is in use, its secrets, its configuration and what runs."""
+"""The hub's own state: its database, copied while in use, its secrets, its configuration and its images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 DATABASE = "jupyterhub.sqlite"
-# What the hub's environment tells of the deployment; nothing else of it is kept: there may be secrets in it.
-TOLD = ("DOCKER_NOTEBOOK_IMAGE", "DOCKER_NETWORK_NAME", "DOCKER_NOTEBOOK_DIR", "JUPYTERHUB_ADMIN")
-# Seconds for which the copy of the database waits for a hub that writes without a pause.
-PATIENCE = 120
+# Environment variables of the hub that are kept. The others are not: they may be secrets.
+KEPT_VARIABLES = ("DOCKER_NOTEBOOK_IMAGE", "DOCKER_NETWORK_NAME", "DOCKER_NOTEBOOK_DIR", "JUPYTERHUB_ADMIN")
+# Seconds that the copy of the database waits for a hub that writes continuously.
+DATABASE_TIMEOUT = 120
 
 
 class HubState:
-    """What one hub keeps on its host.
+    """The state of one hub on its host.
 
     :param config_dir: directory of its configuration and secrets.
     :param data_volume: name of the volume with its database.
@@ -40,7 +40,7 @@ class HubState:
         """Copy the hub's state to a directory.
 
         :param data: the volume with the database.
-        :raises DeployError: when a part of it is not there.
+        :raises DeployError: a part of it is missing.
         """
         if not data:
             raise DeployError(f"volume {self.data_volume} with the hub's database does not exist; is the hub deployed?")
@@ -62,41 +62,41 @@ class HubState:
             file.write("\n")
 
     def state(self, container: dict[str, Any] | None, digest: str | None) -> dict[str, Any]:
-        """Return what runs: images with their ids, and what the hub was told of them."""
+        """Return the images in use with their ids, and the settings in the hub's environment."""
         environment = dict(entry.partition("=")[::2] for entry in (container or {}).get("Config", {}).get("Env") or [])
-        told = {name: environment[name] for name in TOLD if name in environment}
+        kept = {name: environment[name] for name in KEPT_VARIABLES if name in environment}
         images: dict[str, Any] = {}
         for purpose, name in (("hub", self.hub), ("proxy", f"{self.hub}-proxy")):
             found = inspect_container(self.client, name)
             if found and ((found["Config"].get("Labels") or {}).get(LABEL_HUB) == self.hub):
                 images[purpose] = {"name": found["Config"]["Image"], "id": found["Image"]}
-        if told.get("DOCKER_NOTEBOOK_IMAGE"):
-            name = told["DOCKER_NOTEBOOK_IMAGE"]
+        if kept.get("DOCKER_NOTEBOOK_IMAGE"):
+            name = kept["DOCKER_NOTEBOOK_IMAGE"]
             images["notebook"] = {"name": name, "id": (inspect_image(self.client, name) or {}).get("Id")}
-        engine = self.client.version()["Version"]
-        return {"hub": self.hub, "config": digest, "environment": told, "images": images, "engine": engine}
+        docker_version = self.client.version()["Version"]
+        return {"hub": self.hub, "config": digest, "environment": kept, "images": images, "engine": docker_version}
 
 
 def copy_database(source: str, target: str) -> None:
-    """Copy a database that is in use, and prove that the copy is whole.
+    """Copy a database that is in use, and check the integrity of the copy.
 
-    :raises DeployError: when it is not there, does not come to rest, or is damaged.
+    :raises DeployError: the database is missing or damaged, or is written to without a pause.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + DATABASE_TIMEOUT
 
-    def waited(status: int, remaining: int, total: int) -> None:
+    def check_deadline(status: int, remaining: int, total: int) -> None:
         if remaining and time.monotonic() > deadline:
             raise DeployError(f"the hub writes to its database {source} without a pause; try again later")
 
     if not os.path.isfile(source):
         raise DeployError(f"the hub's database {source} does not exist; has the hub ever run?")
     try:
-        # Not read-only: a hub that was killed leaves a journal, and only who may write can undo what it began.
+        # Not read-only: a hub that was killed leaves a journal, and rolling it back needs write access.
         before = sqlite3.connect(f"file:{_escaped(source)}?mode=rw", uri=True, timeout=30)
         copy = sqlite3.connect(target)
         os.chmod(target, 0o600)
         try:
-            before.backup(copy, progress=waited)
+            before.backup(copy, progress=check_deadline)
             ((verdict,), *_) = copy.execute("PRAGMA integrity_check").fetchall()
         finally:
             copy.close()

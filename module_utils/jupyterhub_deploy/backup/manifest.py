@@ -19,7 +19,7 @@ ENDINGS = {"zstd": ".tar.zst", "gzip": ".tar.gz", "none": ".tar"}
 ENCRYPTIONS = {"none": "", "age": ".age"}  # with the suffix of the archive's name
 CONSISTENCIES = ("live", "paused", "stopped")
 
-# The names that Docker accepts for volumes. None of them leads out of a directory.
+# The names that Docker accepts for volumes. None of them can point outside of a directory.
 VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -30,7 +30,7 @@ def ending(compression: str, encryption: str) -> str:
 
 EVERY_ENDING = [ending(compression, encryption) for compression in ENDINGS for encryption in ENCRYPTIONS]
 
-# Returns whether a value is valid; and what a valid value is, for messages.
+# A predicate for valid values, and a description of them for messages.
 Check = tuple[Callable[[Any], bool], str]
 
 
@@ -47,14 +47,14 @@ def _one_of(choices: Iterable[str]) -> Check:
     return lambda value: value in valid, f"one of {', '.join(valid)}"
 
 
-# Texts that are restricted more than by their type.
+# Types of text fields whose values are restricted.
 Kind = str
 Compression = str
 Encryption = str
 Consistency = str
 Sha256 = str
 
-# By the annotation of a field.
+# The checks by the annotation of a field.
 CHECKS: dict[str, Check] = {
     "Kind": _one_of((VOLUME, HUB)),
     "Compression": _one_of(ENDINGS),
@@ -78,7 +78,7 @@ CHECKS: dict[str, Check] = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of one backup. The names are those in the JSON file.
+    """The description of one backup. The field names are those in the JSON file.
 
     A field with a default may be missing in the file: earlier versions did not write it.
     """
@@ -114,7 +114,7 @@ class Manifest:
         return HUB_FOLDER if self.kind == HUB else str(self.volume)
 
     def is_of(self, user: str) -> bool:
-        """Return whether it is a backup of a user's volume."""
+        """Return whether this is a backup of a user's volume."""
         return is_of(user, self.hub, self.volume, self.user)
 
     def to_json(self) -> str:
@@ -123,9 +123,9 @@ class Manifest:
 
     @staticmethod
     def from_json(text: str | bytes, path: str) -> Manifest:
-        """Return the manifest in a text.
+        """Return the manifest from its JSON text.
 
-        :param path: the file; named in errors, and the archive's name has to match it.
+        :param path: the file, for messages; the archive's name must match it.
         :raises DeployError: the text is not a valid manifest; the message says why.
         """
         try:

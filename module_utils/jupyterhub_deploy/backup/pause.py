@@ -1,8 +1,8 @@
-"""Pause containers while their volume is read, and leave none paused, whatever ends this process.
+"""Pause containers while their volume is read, and always unpause them, also when this process is killed.
 
-Three things see to it. This process unpauses as soon as tar has ended. A guardian (``backup.pause_watchdog``) does it
-when this process is killed. And a file beside the backups names each container that was paused here, so that the next
-run finds what is left when the guardian was killed, too. No container that somebody else has paused is unpaused.
+This process unpauses them as soon as tar has ended. A watchdog (``backup.pause_watchdog``) does so when this process is
+killed. And a file beside the backups names each container that was paused here, so that the next run can unpause it if
+the watchdog was killed, too. Containers that somebody else has paused stay paused.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MARK = re.compile(r"\.paused-([0-9a-f]{64})-[0-9a-f]{8}")
 
 
 class Pauses:
-    """What this run has paused. Several threads may pause one container: the last of them unpauses it.
+    """The containers that this run has paused. Several threads may pause the same one: the last of them unpauses it.
 
     :param directory: of the backups; the caller holds its lock.
     """
@@ -37,13 +37,13 @@ class Pauses:
         self._lock = threading.Lock()
         self._users: dict[str, int] = {}
         self._marks: dict[str, str] = {}
-        self._guardian: subprocess.Popen[str] | None = None
+        self._watchdog: subprocess.Popen[str] | None = None
 
     @contextlib.contextmanager
     def paused(self, identity: str) -> Iterator[None]:
-        """Have a container paused meanwhile.
+        """Pause a container in this context.
 
-        :param identity: its whole id; it runs.
+        :param identity: its full id; it is running.
         :raises DeployError: it cannot be paused, or cannot be unpaused.
         """
         with self._lock:
@@ -57,60 +57,60 @@ class Pauses:
                 self._users[identity] -= 1
                 if not self._users[identity] and identity in self._marks:
                     unpause(self.client, identity)
-                    self._forget(identity)
+                    self._mark_done(identity)
 
     def close(self) -> None:
-        """Let the guardian go."""
-        if self._guardian and self._guardian.stdin:
+        """End the watchdog."""
+        if self._watchdog and self._watchdog.stdin:
             with contextlib.suppress(BrokenPipeError):
-                self._guardian.stdin.close()
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it still has something to do, and goes on
-                self._guardian.wait(5)
+                self._watchdog.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it still has containers to unpause, and continues
+                self._watchdog.wait(5)
 
     def _pause(self, identity: str) -> None:
         mark = os.path.join(self.directory, f".paused-{identity}-{secrets.token_hex(4)}")
         os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         self._marks[identity] = mark
         try:
-            self._tell(f"pausing {identity} {mark}")
+            self._send(f"pausing {identity} {mark}")
         except DeployError:
-            self._forget(identity)
+            self._mark_done(identity)
             raise
         try:
             self.client.pause(identity)
         except docker_errors.APIError as error:
-            self._forget(identity)
+            self._mark_done(identity)
             found = (inspect_container(self.client, identity) or {}).get("State", {})
             if found.get("Running") and not found.get("Paused"):
                 raise DeployError(f"it cannot be paused: {error}") from error
-            return  # it has ended, or somebody else has paused it: it does not write either way
+            return  # it has ended, or somebody else has paused it: either way it does not write
         try:
-            self._tell(f"paused {identity}")
+            self._send(f"paused {identity}")
         except DeployError:
             unpause(self.client, identity)
-            self._forget(identity)
+            self._mark_done(identity)
             raise
 
-    def _forget(self, identity: str) -> None:
+    def _mark_done(self, identity: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._marks.pop(identity))
-        self._tell(f"done {identity}")
+        self._send(f"done {identity}")
 
-    def _tell(self, line: str) -> None:
-        if not self._guardian:
-            self._guardian = subprocess.Popen(
+    def _send(self, line: str) -> None:
+        if not self._watchdog:
+            self._watchdog = subprocess.Popen(
                 [sys.executable, "-c", inspect.getsource(pause_watchdog)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 text=True,
-                start_new_session=True,  # what is sent to our whole group must not reach it
+                start_new_session=True,  # signals to our process group must not reach it
             )
-        assert self._guardian.stdin  # noqa: S101  (for mypy)
+        assert self._watchdog.stdin  # noqa: S101  (for mypy)
         try:
-            self._guardian.stdin.write(f"{line}\n")
-            self._guardian.stdin.flush()
+            self._watchdog.stdin.write(f"{line}\n")
+            self._watchdog.stdin.flush()
         except BrokenPipeError as error:
             if line.startswith("done "):
                 return
@@ -122,7 +122,7 @@ class Pauses:
 def unpause(client: Any, identity: str) -> str | None:
     """Unpause a container if it is paused; return its name if it was.
 
-    :raises DeployError: the engine does not do it.
+    :raises DeployError: Docker reports an error.
     """
     found = inspect_container(client, identity)
     if not found or not found["State"]["Paused"]:
@@ -140,16 +140,16 @@ def unpause(client: Any, identity: str) -> str | None:
 
 
 def recover(client: Any, directory: str) -> list[str]:
-    """Unpause what a killed run has left paused; return what was done. The caller holds the lock.
+    """Unpause the containers that a killed run has left paused; return what was done. The caller holds the lock.
 
-    :raises DeployError: the engine does not do it.
+    :raises DeployError: Docker reports an error.
     """
     done = []
     for entry in sorted(os.listdir(directory)):
         match = MARK.fullmatch(entry)
         if match:
             name = unpause(client, match[1])
-            with contextlib.suppress(FileNotFoundError):  # the guardian of that run does the same just now
+            with contextlib.suppress(FileNotFoundError):  # the watchdog of that run may remove it at the same time
                 os.unlink(os.path.join(directory, entry))
             if name:
                 done.append(f"container {name}, which it had left paused")

@@ -1,11 +1,11 @@
-"""A process that unpauses containers once the one that paused them is gone.
+"""A process that unpauses containers after the process that paused them has ended.
 
-Its source is handed to an interpreter of its own (``python -c``), so it has nothing but Python and the docker SDK. On
-its standard input it is told ``pausing ID FILE``, ``paused ID`` and ``done ID``. The end of the input, whatever it
-comes from, means that nobody else will unpause what is not done.
+It runs in its own interpreter (``python -c``), so it imports only the standard library and the docker SDK. It reads
+``pausing ID FILE``, ``paused ID`` and ``done ID`` from its standard input. When the input ends, it unpauses the
+containers that are not done.
 
-FILE says that the container was paused by this deployment. The next run removes it when it has unpaused the container
-itself; then somebody else's pause must not be undone.
+FILE exists while the container counts as paused by this deployment. The next run removes it after it has unpaused the
+container; a later pause is somebody else's and must stay.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ import sys
 import time
 from typing import Any
 
-STRAY_SECONDS = 10.0  # in which a call to pause that was just sent may still come to be
-ENGINE_SECONDS = 600.0  # in which an engine that does not answer may come back
+STRAY_SECONDS = 10.0  # in which a request to pause that was already sent may take effect
+DOCKER_SECONDS = 600.0  # in which a Docker that does not respond may recover
 
 
-def listen(lines: Any) -> dict[str, list[str]]:
-    """Return the file and the state of the containers that are not done when the input ends."""
-    told: dict[str, list[str]] = {}
+def read_unfinished(lines: Any) -> dict[str, list[str]]:
+    """Return the file and the state of each container that is not done when the input ends."""
+    pauses: dict[str, list[str]] = {}
     for line in lines:
         word, identity, *file = line.rstrip("\n").split(" ", 2)
         if word == "pausing":
-            told[identity] = [*file, word]
+            pauses[identity] = [*file, word]
         elif word == "paused":
-            told[identity][1] = word
+            pauses[identity][1] = word
         else:
-            told.pop(identity, None)
-    return told
+            pauses.pop(identity, None)
+    return pauses
 
 
-def release(client: Any, identity: str, file: str, state: str) -> bool:
-    """Unpause a container once; return whether there is nothing more to wait for."""
+def unpause(client: Any, identity: str, file: str, state: str) -> bool:
+    """Unpause a container; return whether it is done."""
     if not os.path.exists(file):
         return True
     if not client.inspect_container(identity)["State"]["Paused"]:
@@ -46,23 +46,23 @@ def release(client: Any, identity: str, file: str, state: str) -> bool:
 
 
 def main() -> None:
-    """Wait, then unpause what is left."""
+    """Wait for the end of the input, then unpause the containers that are left."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     import docker
 
-    left = listen(sys.stdin)
+    left = read_unfinished(sys.stdin)
     begin = time.monotonic()
-    while left and time.monotonic() < begin + ENGINE_SECONDS:
+    while left and time.monotonic() < begin + DOCKER_SECONDS:
         stray = time.monotonic() > begin + STRAY_SECONDS
         for identity, (file, state) in list(left.items()):
             try:
                 client = docker.APIClient(version="auto", timeout=30)
-                done = release(client, identity, file, state) or stray
+                done = unpause(client, identity, file, state) or stray
             except docker.errors.NotFound:
                 done = True
             except (docker.errors.DockerException, OSError):
-                continue  # the file stays: the next run tries again, too
+                continue  # the file stays, so that the next run tries again
             if done:
                 del left[identity]
                 with contextlib.suppress(FileNotFoundError):

@@ -19,7 +19,7 @@ LIVE, PAUSED, STOPPED = "live", "paused", "stopped"
 class QuiescedVolume:
     """A volume while it is read. This one is not quiesced: containers keep writing to it.
 
-    A volume that cannot be quiesced is backed up nevertheless, as live: some backup is better than none.
+    A volume that cannot be quiesced is backed up as live: a live backup is better than none.
 
     Attributes:
         consistency: for the manifest.
@@ -41,7 +41,7 @@ class QuiescedVolume:
         """Change nothing."""
 
     def result(self) -> dict[str, Any]:
-        """Return its part of the result of a backup."""
+        """Return the part of a backup's result about quiescing."""
         return {
             "consistency": self.consistency,
             "paused": self.paused,
@@ -63,13 +63,13 @@ class _IdleVolume(QuiescedVolume):
     def running_now(self) -> list[dict[str, Any]]:
         """Return the containers that may write to the volume."""
         found = containers_using(self.client, self.volume.name, self.volume.mountpoint)
-        ours = helper_container.LABEL  # holds a volume for us, and writes nothing
+        ours = helper_container.LABEL  # mounts the volume for us, and writes nothing
         return [one for one in found if one["State"] != "paused" and ours not in (one["Labels"] or {})]
 
     def record_outcome(self) -> None:
-        """Record which containers ran after all. Called before any of them is unpaused."""
-        for one in self.running_now():
-            self.running.setdefault(name_of(one), "started, or continued to run, while the volume was read")
+        """Record which containers ran nevertheless. Called before any of them is unpaused."""
+        for container in self.running_now():
+            self.running.setdefault(name_of(container), "started, or continued to run, while the volume was read")
         self.consistency = LIVE if self.running else self.aim
 
 
@@ -84,10 +84,10 @@ class PausedVolume(_IdleVolume):
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> QuiescedVolume:
-        for one in self.running_now():
-            name = name_of(one)
+        for container in self.running_now():
+            name = name_of(container)
             try:
-                self._stack.enter_context(self.pauses.paused(one["Id"]))
+                self._stack.enter_context(self.pauses.paused(container["Id"]))
                 self.paused.append(name)
             except DeployError as error:
                 self.running[name] = f"was not paused: {error}"
@@ -101,7 +101,7 @@ class PausedVolume(_IdleVolume):
 class StoppedVolume(_IdleVolume):
     """Stops the servers that use the volume, through the hub. They stay stopped until their users start them.
 
-    Servers that are computing are not stopped: their results would be lost.
+    Busy servers are not stopped: their results would be lost.
     """
 
     aim = STOPPED

@@ -1,4 +1,4 @@
-"""Which backups stay. The choice is pure; :func:`prune` carries it out."""
+"""Retention: select the backups to keep (pure functions), and remove the others (:func:`prune`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Callable
 
 from ansible.module_utils.jupyterhub_deploy.backup import store, verify
 
-# What backups each rule counts as one: the same second, day (UTC), week (from Monday), month.
+# The period of a backup by rule: each rule keeps one backup per second, day (UTC), week (from Monday) or month.
 RULES: dict[str, Callable[[datetime], object]] = {
     "last": lambda moment: moment,
     "daily": lambda moment: moment.date(),
@@ -18,10 +18,9 @@ RULES: dict[str, Callable[[datetime], object]] = {
 
 
 def kept(moments: Iterable[datetime], keep: Mapping[str, int]) -> set[datetime]:
-    """Return the backups that the rules keep, by their times; the newest one always.
+    """Return the times of the backups that the rules keep; always includes the newest.
 
-    A rule keeps the newest backup of each of its last periods that have one, so a time without any backup does not use
-    rules up.
+    A rule keeps the newest backup of each of its last periods that have one. Periods without a backup do not count.
 
     :param keep: how many periods each of :data:`RULES` keeps.
     """
@@ -36,10 +35,10 @@ def kept(moments: Iterable[datetime], keep: Mapping[str, int]) -> set[datetime]:
 
 
 def removable(moments: Iterable[datetime], keep: Mapping[str, int], good: Callable[[datetime], bool]) -> list[datetime]:
-    """Return the backups to remove, oldest first; the newest good one is never among them.
+    """Return the backups to remove, oldest first; never includes the newest good one.
 
-    :param good: whether a backup can be read; to find out may take long. Asked of the newest first, until one is good,
-        and not at all when nothing would be removed.
+    :param good: whether a backup can be read, which may take long. Called for the newest first, until one is good,
+        and only when something would be removed.
     """
     moments = sorted(moments)
     stay = kept(moments, keep)
@@ -52,12 +51,12 @@ def removable(moments: Iterable[datetime], keep: Mapping[str, int], good: Callab
 
 
 def prune(directory: str, folder: str, keep: Mapping[str, int]) -> list[str]:
-    """Remove what the rules do not keep, and return the paths of its archives. The caller holds the lock.
+    """Remove the backups that the rules do not keep; return the paths of their archives. The caller holds the lock.
 
-    Only what a manifest of ours names is ever looked at.
+    Only files that one of our manifests names are read or removed.
     """
     backups = {backup.time: backup for backup in store.backups_in(directory, folder)}
     removed = [backups[moment] for moment in removable(backups, keep, lambda moment: verify.is_good(backups[moment]))]
     for backup in removed:
-        store.forget(backup)
+        store.delete(backup)
     return [backup.archive_path for backup in removed]

@@ -1,4 +1,4 @@
-"""Back up a hub: lock, clean up, back up, and remove old backups. For the module and for the schedule."""
+"""Back up a hub: lock, clean up, back up, and remove old backups. Used by the module and by scheduled runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.runner import Runner
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
-# As an AnsibleModule takes it. The schedule on a host keeps values for all of it.
+# The argument spec of the module. The settings file of a schedule has a value for each argument.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "directory": {"type": "path", "required": True},
@@ -33,7 +33,7 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Back up, and return what the module ``jupyterhub_backup`` documents (``RETURN``).
 
     :param params: see :data:`ARGUMENTS`, and ``progress_file``, see :class:`progress.Reporter`.
-    :raises DeployError: nothing could be begun. When single backups fail, the result says so.
+    :raises DeployError: the run could not start. Failures of single backups are in the result.
     """
     if params["parallel"] < 1:
         raise DeployError(f"parallel is {params['parallel']}; at least one backup has to be made at a time")
@@ -62,7 +62,7 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
 
 def sums(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the sums of the results of single backups."""
+    """Return the totals of the results of single backups."""
     return {
         "backed_up": sum(result["action"] == "backed_up" for result in results),
         "unchanged": sum(result["action"] == "unchanged" for result in results),

@@ -1,4 +1,4 @@
-"""Back up volumes and the hub's own state: scan, decide, write, and go on when one fails."""
+"""Back up volumes and the hub's own state: scan, decide, write; a failure does not stop the other backups."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployE
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.text import human_size
 
-# Where the hub's state is collected to be encrypted. In the plain it never comes to where the backups are, which may be
-# another machine's disk; here lie also the volumes that it comes from. (The scheduled run cannot write to /etc.)
+# Where the hub's state is collected before it is encrypted. Unencrypted, it must not reach the backup directory, which
+# may be on another machine's disk. (Scheduled runs cannot write to /etc.)
 STAGING = "/var/lib/jupyterhub-deploy"
 
 Result = dict[str, Any]
 
-# What may go wrong with one backup and says nothing about the next.
+# Errors that fail one backup and do not affect the next.
 FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, sqlite3.Error, *DOCKER_ERRORS)
 
 
@@ -38,10 +38,10 @@ def refusal(volume: Volume) -> str | None:
 
 
 def unchanged(scan: str | None, backups: list[store.Backup]) -> store.Backup | None:
-    """Return the newest backup when it holds what a scan has found, ``None`` when a new one is needed.
+    """Return the newest backup when the scan has not changed since, ``None`` when a new one is needed.
 
-    :param scan: ``None`` when the scan is not to be trusted.
-    :param backups: those that exist, oldest first.
+    :param scan: digest of the scan; ``None`` when it cannot be trusted.
+    :param backups: the existing ones, oldest first.
     """
     newest = backups[-1] if backups else None
     return newest if newest and scan and newest.manifest.scan == scan else None
@@ -74,54 +74,54 @@ class Runner:
         self.check_mode = check_mode
         self.progress = Reporter(params["progress_file"])
         self._versions: dict[str, str] = {}
-        self._settled: dict[int, int] = {}  # by file system
+        self._sync_times: dict[int, int] = {}  # by file system
         self._scan_secret = b""
 
-    def on_host(self) -> dict[str, Volume]:
-        """Return all volumes of this host by name; none where there is no engine yet (check mode on a bare host)."""
+    def list_volumes(self) -> dict[str, Volume]:
+        """Return all volumes of this host by name; none without Docker (check mode on a new host)."""
         if not self.client:
             return {}
         try:
             described = self.client.volumes()["Volumes"] or []
         except DOCKER_ERRORS as error:
-            raise DeployError(f"the Docker engine does not list its volumes: {error}; try again") from error
+            raise DeployError(f"Docker does not list its volumes: {error}; try again") from error
         return {volume.name: volume for volume in map(Volume.of, described)}
 
-    def volumes(self, names: list[str]) -> dict[str, Volume | None]:
-        """Return the volumes to back up by name; ``None`` for one that was asked for and does not exist.
+    def select_volumes(self, names: list[str]) -> dict[str, Volume | None]:
+        """Return the volumes to back up by name, without the excluded ones; ``None`` for a volume that does not exist.
 
-        :param names: the only ones wanted; all of the hub's users when empty. Those to exclude are not among them.
+        :param names: the requested volumes; when empty, those of all of the hub's users.
         """
-        found = self.on_host()
+        found = self.list_volumes()
         wanted = names or [volume.name for volume in users_volumes(self.hub, list(found.values()))]
         return {name: found.get(name) for name in sorted(set(wanted) - self.exclude)}
 
     def run(self, names: list[str], hub_state: bool) -> list[Result]:
-        """Back up what is asked for, several at once; return one result for each, also for those that failed."""
+        """Back up the requested volumes in parallel; return a result for each, also for failures."""
         jobs: list[tuple[str, Callable[[], Result]]] = []
         if hub_state:
-            jobs.append((HUB_FOLDER, self.hub_state))
-        for name, volume in self.volumes(names).items():
-            jobs.append((name, lambda name=name, volume=volume: self.volume(name, volume)))  # type: ignore[misc]
+            jobs.append((HUB_FOLDER, self.back_up_hub_state))
+        for name, volume in self.select_volumes(names).items():
+            jobs.append((name, lambda name=name, volume=volume: self.back_up_volume(name, volume)))  # type: ignore[misc]
         if self.recipients:
             if not self.check_mode:
                 encryption.require(self.recipients)
             self._scan_secret = encryption.scan_secret(self.directory, write=not self.check_mode)
-        # The work is done by tar and the compressor: threads only pass their output on.
+        # tar and the compressor do the work: threads only copy their output.
         try:
             with ThreadPoolExecutor(max_workers=self.parallel) as pool:
-                return list(pool.map(lambda job: self.one(*job), jobs))
+                return list(pool.map(lambda job: self.run_job(*job), jobs))
         finally:
             self.consistency.pauses.close()
 
     def recover(self) -> list[str]:
-        """Put right what a killed run has left elsewhere than among the backups; return what was done."""
+        """Clean up after a killed run outside of the backup directory; return what was done."""
         left = [self.plain_staging] if os.path.lexists(self.plain_staging) else []
         store.remove(left)
         return left + pause.recover(self.client, self.directory) + helper_container.recover(self.client, self.hub)
 
-    def one(self, name: str, job: Callable[[], Result]) -> Result:
-        """Do one backup; turn its failure into a result, so that the others go on."""
+    def run_job(self, name: str, job: Callable[[], Result]) -> Result:
+        """Run one backup; turn its failure into a result, so that the others continue."""
         try:
             result = job()
         except FAILURES as error:
@@ -129,23 +129,23 @@ class Runner:
             self.progress.say(f"{name}: failed: {error}")
         return {"name": name, **result}
 
-    def volume(self, name: str, volume: Volume | None) -> Result:
-        """Back up one volume, unless its newest backup holds all that is in it."""
+    def back_up_volume(self, name: str, volume: Volume | None) -> Result:
+        """Back up one volume, unless its newest backup is up to date."""
         if not volume:
             raise DeployError(f"volume {name} does not exist on this host; `docker volume ls` shows those that do")
         problem = refusal(volume)
         if problem:
             raise DeployError(problem)
         if not needs_container(volume):
-            return self.read(name, volume, volume.mountpoint)
-        if self.check_mode:  # nothing is started, not even to look
+            return self.back_up_directory(name, volume, volume.mountpoint)
+        if self.check_mode:  # check mode starts no helper container
             return {"action": "backed_up", "user": volume.user}
-        with helper_container.opened(self.client, self.hub, name) as source:
-            return self.read(name, volume, source)
+        with helper_container.hold_volume(self.client, self.hub, name) as source:
+            return self.back_up_directory(name, volume, source)
 
-    def read(self, name: str, volume: Volume, source: str) -> Result:
-        """Back up one volume from a directory on the host, as :meth:`volume`."""
-        scan = backup_scan.scan(source, self.settled(source))
+    def back_up_directory(self, name: str, volume: Volume, source: str) -> Result:
+        """Back up one volume from a directory on the host, as :meth:`back_up_volume`."""
+        scan = backup_scan.scan(source, self.sync_time(source))
         about = {
             "kind": VOLUME,
             "volume": name,
@@ -154,42 +154,42 @@ class Runner:
             "labels": volume.labels,
             "options": volume.options,
         }
-        digest = self.sealed(scan.digest)
+        digest = self.manifest_digest(scan.digest)
         same = None if self.force else unchanged(digest, self.existing(name))
         if same:
-            return self.skipped(name, same, volume.user)
+            return self.unchanged_result(name, same, volume.user)
         if self.check_mode:
             return {"action": "backed_up", "user": volume.user, "content_size": scan.size}
         draft = store.Draft(self.directory, name, self.compression, self.encryption)
         return self.write(draft, source, digest, about, self.consistency.quiesce(volume))
 
-    def settled(self, source: str) -> int:
-        """Return since when every write to a directory's file system shows. Each is brought to rest once in a run."""
+    def sync_time(self, source: str) -> int:
+        """Return since when a scan sees every write to a directory's file system. Syncs each one once per run."""
         try:
             device = os.stat(source).st_dev
-            if device not in self._settled:
-                self._settled[device] = backup_scan.settle(source)
+            if device not in self._sync_times:
+                self._sync_times[device] = backup_scan.sync_and_timestamp(source)
         except OSError as error:
             raise DeployError(f"directory {source} cannot be read: {error}") from error
-        return self._settled[device]
+        return self._sync_times[device]
 
-    def sealed(self, digest: str | None) -> str | None:
-        """Return a scan's digest as it stands in a manifest."""
-        return encryption.sealed(digest, self.recipients, self._scan_secret)
+    def manifest_digest(self, digest: str | None) -> str | None:
+        """Return a scan's digest in the form that the manifest stores."""
+        return encryption.keyed_digest(digest, self.recipients, self._scan_secret)
 
     def existing(self, folder: str) -> list[store.Backup]:
-        """Return the backups that are there, oldest first."""
+        """Return the existing backups, oldest first."""
         return store.backups_in(self.directory, folder)
 
-    def skipped(self, name: str, same: store.Backup, user: str | None) -> Result:
-        """Return the result of a backup that is not needed."""
+    def unchanged_result(self, name: str, same: store.Backup, user: str | None) -> Result:
+        """Return the result for a volume whose newest backup is up to date."""
         self.progress.update(f"{name}: unchanged since {same.stem}")
         return {"action": "unchanged", "user": user, "backup": same.archive_path}
 
     def write(
         self, draft: store.Draft, source: str, scan: str | None, about: dict[str, Any], volume: QuiescedVolume
     ) -> Result:
-        """Write a backup, whole or not at all."""
+        """Write a backup, completely or not at all."""
         began = time.monotonic()
         try:
             packed = archive.pack(source, draft.archive_partial, self.compression, self.recipients, volume)
@@ -204,15 +204,15 @@ class Runner:
                 size=packed.size,
                 content_size=packed.content_size,
                 members=packed.members,
-                changed=encryption.counted(packed.changed) if self.recipients else packed.changed,
+                changed=encryption.omit_names(packed.changed) if self.recipients else packed.changed,
                 seconds=seconds,
                 consistency=volume.consistency,
                 scan=scan,
                 versions=self.versions(),
                 encryption=self.encryption,
                 recipients=self.recipients,
-                sockets=encryption.counted(packed.sockets) if self.recipients else packed.sockets,
-                unrestorable=encryption.counted(packed.unrestorable) if self.recipients else packed.unrestorable,
+                sockets=encryption.omit_names(packed.sockets) if self.recipients else packed.sockets,
+                unrestorable=encryption.omit_names(packed.unrestorable) if self.recipients else packed.unrestorable,
             )
             try:
                 draft.commit(manifest)
@@ -246,12 +246,12 @@ class Runner:
         """Return the versions of the programs that write archives."""
         for program in ("tar", self.compression, self.encryption):
             if program not in self._versions and program != "none":
-                said = subprocess.run([program, "--version"], env=ENVIRONMENT, stdout=subprocess.PIPE, check=True)
-                self._versions[program] = said.stdout.decode("utf-8", "replace").splitlines()[0].strip("* ")
+                shown = subprocess.run([program, "--version"], env=ENVIRONMENT, stdout=subprocess.PIPE, check=True)
+                self._versions[program] = shown.stdout.decode("utf-8", "replace").splitlines()[0].strip("* ")
         return dict(self._versions)
 
-    def hub_state(self) -> Result:
-        """Back up the database, the secrets, the configuration in use and what runs."""
+    def back_up_hub_state(self) -> Result:
+        """Back up the hub's database, secrets, configuration in use and image ids."""
         if self.check_mode:
             return {"action": "backed_up", "user": None}
         draft = store.Draft(self.directory, HUB_FOLDER, self.compression, self.encryption)
@@ -263,11 +263,11 @@ class Runner:
         about.update(labels={}, options={})
         try:
             os.mkdir(staging, 0o700)
-            self.state.stage(self.on_host().get(self.state.data_volume), staging)
-            digest = self.sealed(content_digest(staging))
+            self.state.stage(self.list_volumes().get(self.state.data_volume), staging)
+            digest = self.manifest_digest(content_digest(staging))
             same = None if self.force else unchanged(digest, self.existing(HUB_FOLDER))
             if same:
-                return self.skipped(HUB_FOLDER, same, None)
+                return self.unchanged_result(HUB_FOLDER, same, None)
             return self.write(draft, staging, digest, about, QuiescedVolume())
         finally:
             store.remove([path for path in (staging,) if os.path.exists(path)])

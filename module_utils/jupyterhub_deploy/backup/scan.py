@@ -1,11 +1,11 @@
-"""Whether a volume is as it was: a digest over the metadata of everything in it, without reading any content.
+"""Detect changes in a volume with a digest over the metadata of all its files, without reading their content.
 
-The kernel alone sets the time of a change (ctime), so two equal digests mean equal content, as long as no file changed
-in the last moments before the scan: a change right after it could carry the same time. Such a scan is not trusted.
+Only the kernel sets the time of a change (ctime), so two equal digests mean equal content, unless a file changed just
+before the scan: a later change could have the same ctime. Such a scan is not trusted.
 
-Who writes through a memory map (a NumPy array, a database) sets the time with the first write alone, and writes on
-without a trace until the kernel brings the page to the disk, up to half a minute later. So all pages are brought there
-before the scan: the next write to one of them is a first one again.
+A program that writes through a memory map (a NumPy array, a database) updates the ctime only with its first write.
+Later writes leave no trace until the kernel writes the page to the disk, up to half a minute later. So all pages are
+synced before the scan: the next write to one of them updates the ctime again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ansible.module_utils.jupyterhub_deploy.backup.store import sync_filesystem
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
-# Nanoseconds before settle() in which nothing may have changed. File systems keep times as coarse as two seconds.
+# Nanoseconds before the sync in which nothing may have changed. Some file systems store times in steps of two seconds.
 QUIET = 2_000_000_000
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,33 +30,33 @@ _RECORD = struct.Struct("<QQQQqqQQ")
 class Scan(NamedTuple):
     """What a scan found."""
 
-    digest: str | None  # None: something changed just before settle(), or since
-    entries: int  # the volume's own directory included
-    size: int  # bytes that its files say they have
+    digest: str | None  # None: something changed just before the sync, or since
+    entries: int  # including the volume's own directory
+    size: int  # bytes, by the sizes of its files
 
 
 class _Directory(NamedTuple):
-    key: bytes  # stands for the path; as long for a deep directory as for any other
+    key: bytes  # replaces the path; has the same length at any depth
     identity: tuple[int, int]
     pending: list[bytes]  # directories in it that were not visited yet
 
 
 class _Walk:
-    """Goes through a tree with one open directory at a time, whatever its depth, and follows no link.
+    """Walks a tree of any depth with one open directory at a time, and follows no link.
 
-    The tree belongs to somebody who may move and replace things in it meanwhile. So each step starts from the directory
-    that is open, and the way back up is checked: ``..`` of a directory that was moved is another one.
+    The owner of the tree may move and replace files in it during the walk. So each step starts from the open directory,
+    and each step up is checked: a directory that was moved has another ``..``.
     """
 
     def __init__(self) -> None:
-        # A sum of digests, not a digest of a list: the order of a directory does not matter, nothing has to be sorted.
+        # A sum of digests, not a digest of a list: the order of entries does not matter, so nothing has to be sorted.
         self.total = 0
         self.entries = 0
         self.size = 0
         self.newest = 0
 
     def add(self, key: bytes, name: bytes, found: os.stat_result) -> None:
-        """Count one entry."""
+        """Add one entry."""
         record = _RECORD.pack(
             found.st_mode,
             found.st_uid,
@@ -74,7 +74,7 @@ class _Walk:
             self.size += found.st_size
 
     def enter(self, descriptor: int, key: bytes) -> _Directory:
-        """Count what is in an open directory."""
+        """Add the entries of an open directory."""
         found = os.fstat(descriptor)
         pending = []
         with os.scandir(descriptor) as entries:
@@ -87,9 +87,9 @@ class _Walk:
         return _Directory(key, (found.st_dev, found.st_ino), pending)
 
     def walk(self, path: str) -> None:
-        """Count everything below a directory.
+        """Add everything below a directory.
 
-        :raises OSError: when something vanished, was replaced or moved meanwhile.
+        :raises OSError: something was removed, replaced or moved during the walk.
         """
         descriptor = os.open(path, _OPEN)
         try:
@@ -116,28 +116,28 @@ class _Walk:
             os.close(descriptor)
 
 
-def settle(path: str) -> int:
-    """Bring what was written to a file system to its disk; return the moment (ns) since when every write shows.
+def sync_and_timestamp(path: str) -> int:
+    """Sync a file system; return the time (ns) since when every write updates a ctime.
 
     :param path: a directory on it.
-    :raises OSError: there is no such directory, or the disk does not take it.
+    :raises OSError: the directory does not exist, or the disk reports an error.
     """
     moment = time.time_ns()
     sync_filesystem(path)
     return moment
 
 
-def scan(path: str, settled: int | None = None) -> Scan:
+def scan(path: str, synced: int | None = None) -> Scan:
     """Return the digest of a volume.
 
     :param path: the volume's directory on the host.
-    :param settled: what :func:`settle` has returned for its file system, where it was done already: a disk that others
-        write to takes its time.
-    :raises DeployError: when there is no such directory.
+    :param synced: the result of :func:`sync_and_timestamp`, if its file system was synced already: syncing a busy
+        disk is slow.
+    :raises DeployError: the directory cannot be read.
     """
     walk = _Walk()
     try:
-        start = settle(path) if settled is None else settled
+        start = sync_and_timestamp(path) if synced is None else synced
         walk.walk(path)
     except OSError as error:
         if not os.path.isdir(path):

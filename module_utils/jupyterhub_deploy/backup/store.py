@@ -1,12 +1,12 @@
-"""How backups lie on the disk: names, manifests, what counts as a backup, the lock, and the way a file gets there.
+"""The backup directory: file names, what counts as a backup, the lock, and how a backup is written and removed.
 
-``<directory>/<folder>/<stem>.tar.zst`` (with ``.age`` behind it when it is encrypted) and, written last,
-``<stem>.json`` beside it. A folder is named like the volume that it is for; the hub's own state is in the folder
-``hub``. A backup exists if its manifest can be read and the archive that it names is there with the size that it says.
-Nothing else counts, so a killed run leaves nothing half.
+A backup is ``<directory>/<folder>/<stem>.tar.zst`` (``.tar.zst.age`` if encrypted) and, written last, ``<stem>.json``
+beside it. A folder has the name of its volume; the hub's own state is in the folder ``hub``. A backup exists if its
+manifest can be read and the archive that it names has the size in the manifest. So a killed run leaves no incomplete
+backup.
 
-Files of a run that is still going on, or was killed, are ``.<stem>.<something>.partial``. ``<stem>.verified`` says that
-the backup was read again (see ``backup/verify.py``).
+The files of a run in progress, or of a killed one, are ``.<stem>.<something>.partial``. ``<stem>.verified`` is the
+record of the last verification (see ``backup/verify.py``).
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ class Backup:
 
     @property
     def archive_path(self) -> str:
-        """Where its archive is."""
+        """Path of its archive."""
         return os.path.join(self.directory, self.manifest.folder, self.manifest.archive)
 
     @property
     def manifest_path(self) -> str:
-        """Where its manifest is."""
+        """Path of its manifest."""
         return os.path.join(self.directory, self.manifest.folder, f"{self.stem}.json")
 
     @property
     def time(self) -> datetime:
-        """When it was begun (UTC)."""
+        """When it was started (UTC)."""
         return time_of(self.stem)
 
 
 def stem_of(moment: datetime) -> str:
-    """Return the stem of a backup that begins at a moment."""
+    """Return the stem of a backup that starts at a moment."""
     return moment.astimezone(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
 
 
@@ -72,7 +72,7 @@ def time_of(stem: str) -> datetime:
 def load(directory: str, folder: str, stem: str) -> Backup:
     """Return one backup.
 
-    :raises DeployError: when it does not exist, saying which part is missing or wrong.
+    :raises DeployError: it does not exist; the message says which part is missing or wrong.
     """
     path = os.path.join(directory, folder, f"{stem}.json")
     try:
@@ -142,12 +142,12 @@ def every_backup(directory: str) -> dict[str, list[Backup]]:
 
 @contextlib.contextmanager
 def lock(directory: str, shared: bool = False, name: str = LOCK) -> Iterator[None]:
-    """Hold the lock of a directory of backups.
+    """Hold the lock of a backup directory.
 
-    :param shared: for those who only read; they keep each other company and those who write out. Where nobody can
-        write, on a disk that is mounted read-only, they need no lock.
-    :param name: another lock than that of those who write; of those who copy, say.
-    :raises DeployError: when another run holds it. It is not waited for: it may take hours.
+    :param shared: for runs that only read: several of them may hold the lock, and runs that write may not. Not needed,
+        and skipped, on a disk that is mounted read-only.
+    :param name: name of another lock, such as that of runs that copy.
+    :raises DeployError: another run holds it. This does not wait: that run may take hours.
     """
     path = os.path.join(directory, name)
     try:
@@ -166,7 +166,7 @@ def lock(directory: str, shared: bool = False, name: str = LOCK) -> Iterator[Non
             raise DeployError(
                 f"{who} is using the backups in {directory}; wait until it has ended, then try again"
             ) from error
-        with contextlib.suppress(OSError):  # only what others are told; a full disk may refuse it
+        with contextlib.suppress(OSError):  # only for the message of other runs; fails on a full disk
             os.ftruncate(descriptor, 0)
             if not shared:
                 os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
@@ -176,9 +176,9 @@ def lock(directory: str, shared: bool = False, name: str = LOCK) -> Iterator[Non
 
 
 def ensure_folder(path: str) -> None:
-    """Make a directory that root alone can enter, or mend its mode.
+    """Create a directory that only root can enter, or correct its mode.
 
-    :raises DeployError: when the file system does not take it.
+    :raises DeployError: the file system reports an error.
     """
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
@@ -189,9 +189,9 @@ def ensure_folder(path: str) -> None:
 
 
 def sync_filesystem(path: str) -> None:
-    """Have everything on the disk that was written to the file system of a directory so far.
+    """Sync the file system of a directory to its disk.
 
-    :raises OSError: the directory is not there, or the disk did not take all of it.
+    :raises OSError: the directory does not exist, or the disk reports an error.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -204,15 +204,15 @@ def sync_filesystem(path: str) -> None:
 
 
 def create(path: str) -> int:
-    """Return the descriptor of a new file that root alone can read."""
+    """Return the descriptor of a new file that only root can read."""
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
 
 
 class Draft:
-    """A backup that is being made: a stem of its own, partial files, and the step that makes it exist."""
+    """A backup that is being written: its unique stem, its partial files, and the commit."""
 
     def __init__(self, directory: str, folder: str, compression: str, encryption: str = "none") -> None:
-        """Choose a stem that no file there has yet; waits for the next second when this one is taken."""
+        """Choose an unused stem; wait for the next second when that of this second is taken."""
         self.path = os.path.join(directory, folder)
         ensure_folder(self.path)
         while True:
@@ -225,18 +225,18 @@ class Draft:
         self.manifest_partial = self.partial("manifest")
 
     def partial(self, what: str) -> str:
-        """Return the name of a file of this backup that is removed when the run is killed."""
+        """Return the path of a partial file of this backup, which the next run removes after a kill."""
         return os.path.join(self.path, f".{self.stem}.{what}.partial")
 
     def commit(self, manifest: Manifest) -> None:
-        """Make the backup exist. The archive's partial file has to be whole and on the disk."""
+        """Make the backup exist. The partial archive must be complete and synced to the disk."""
         descriptor = create(self.manifest_partial)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(manifest.to_json())
             file.flush()
             os.fsync(file.fileno())
-        files.sync_directory(os.path.dirname(self.path))  # where the folder itself may be new
-        # The partial manifest has to be there before the archive gets its name: it tells clean() whose archive it is.
+        files.sync_directory(os.path.dirname(self.path))  # the folder itself may be new
+        # The partial manifest must exist before the archive gets its name: it tells clean() that the archive is ours.
         files.sync_directory(self.path)
         os.rename(self.archive_partial, os.path.join(self.path, self.archive))
         files.sync_directory(self.path)
@@ -244,18 +244,18 @@ class Draft:
         files.sync_directory(self.path)
 
     def discard(self) -> None:
-        """Remove what there is of a backup that was not finished."""
+        """Remove the files of an unfinished backup."""
         remove(leftovers(self.path, self.stem))
 
 
 def leftovers(path: str, stem: str | None = None) -> list[str]:
-    """Return what runs that did not finish left in a folder, in the order in which it has to be removed.
+    """Return the files that unfinished runs left in a folder, in the order in which to remove them.
 
-    An archive without a manifest is one of them only when a partial manifest of the same stem lies beside it; any other
-    was put there by somebody else.
+    An archive without a manifest is included only if a partial manifest with the same stem is beside it. Others are not
+    ours.
 
     :param path: the folder.
-    :param stem: look for this backup's alone.
+    :param stem: return only the files of this backup.
     """
     names = set(os.listdir(path))
     partials = sorted(name for name in names if (match := PARTIAL.fullmatch(name)) and stem in (None, match.group(1)))
@@ -269,7 +269,7 @@ def leftovers(path: str, stem: str | None = None) -> list[str]:
 
 
 def remove(paths: list[str]) -> None:
-    """Remove files, and directories with what is in them."""
+    """Remove files, and directories with their content."""
     for path in paths:
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
@@ -278,14 +278,14 @@ def remove(paths: list[str]) -> None:
 
 
 def clean(directory: str) -> list[str]:
-    """Remove what killed runs left, and return its paths. The caller holds the lock."""
+    """Remove the files that killed runs left; return their paths. The caller holds the lock."""
     found = [path for folder in folders(directory) for path in leftovers(os.path.join(directory, folder))]
     remove(found)
     return found
 
 
-def forget(backup: Backup) -> None:
-    """Remove a backup. It stops to exist at once; a kill in between leaves what :func:`clean` finds."""
+def delete(backup: Backup) -> None:
+    """Remove a backup. It stops existing at once; after a kill, :func:`clean` removes the rest."""
     path = os.path.dirname(backup.manifest_path)
     partial = os.path.join(path, f".{backup.stem}.manifest.partial")
     os.rename(backup.manifest_path, partial)

@@ -1,7 +1,7 @@
-"""Read backups again, and remember beside each what was found.
+"""Verify backups, and write a record of the result beside each.
 
-``<stem>.verified`` says when a backup was read and whether it is good. It counts as long as the manifest names the same
-checksum and the archive's file has the size and the time of change that it had then.
+``<stem>.verified`` records when a backup was read and whether it is good. It is valid while the manifest has the same
+checksum, and the archive the same size and modification time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 ALL, NEWEST = "all", "newest"
 
-# As an AnsibleModule takes it.
+# The argument spec of the module.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "directory": {"type": "path", "required": True},
     "users": {"type": "list", "elements": "str", "default": []},
@@ -33,12 +33,12 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found when a backup was read. The names are those in the JSON file."""
+    """The result of a verification. The field names are those in the JSON file."""
 
     time: str  # ISO 8601, UTC
     good: bool
     fault: str | None
-    members_read: bool  # not of an encrypted backup: its checksum alone was compared
+    members_read: bool  # False for an encrypted backup: only its checksum was compared
     sha256: str  # of the manifest
     size: int  # bytes of the archive's file
     mtime_ns: int  # of the archive's file
@@ -49,35 +49,35 @@ class Verified:
         return datetime.fromisoformat(self.time)
 
 
-def path_of(backup: Backup) -> str:
-    """Return where it is remembered."""
+def record_path(backup: Backup) -> str:
+    """Return the path of the verification record."""
     return os.path.join(os.path.dirname(backup.manifest_path), backup.stem + store.VERIFIED)
 
 
-def known(backup: Backup) -> Verified | None:
-    """Return what was found when a backup was last read, ``None`` when that says nothing of it as it is now."""
+def read_record(backup: Backup) -> Verified | None:
+    """Return the last verification of a backup, ``None`` when there is none or the backup has changed since."""
     try:
-        with open(path_of(backup), encoding="utf-8") as file:
+        with open(record_path(backup), encoding="utf-8") as file:
             found = Verified(**json.load(file))
         now = os.lstat(backup.archive_path)
-        found.moment  # noqa: B018  (whether it can be read)
+        found.moment  # noqa: B018  (checks that it can be parsed)
     except (OSError, ValueError, TypeError):
         return None
     then = (found.sha256, found.size, found.mtime_ns)
     return found if then == (backup.manifest.sha256, now.st_size, now.st_mtime_ns) else None
 
 
-def words(good: bool | None, fault: str | None) -> str:
-    """Return for people what is known of a backup; of one that was not read again, ``good`` is ``None``."""
+def describe(good: bool | None, fault: str | None) -> str:
+    """Return the state of a backup as text; ``good`` is ``None`` for one that was not verified."""
     if good is None:
         return "not read again yet"
     return "good" if good else f"NOT GOOD: {fault}"
 
 
-def read(backup: Backup) -> Verified:
-    """Read a backup from its first to its last byte, and judge it as a restore would.
+def verify(backup: Backup) -> Verified:
+    """Read a whole backup, and validate it like a restore.
 
-    :raises DeployError: it is not there, or a program that reads archives is missing.
+    :raises DeployError: it does not exist, or a program that reads archives is missing.
     """
     encrypted = backup.manifest.encryption != "none"
     fault = None
@@ -89,7 +89,7 @@ def read(backup: Backup) -> Verified:
             else:
                 reader.validate(archive, backup)
         except DeployError as error:
-            if isinstance(error.__cause__, FileNotFoundError):  # says nothing of the backup
+            if isinstance(error.__cause__, FileNotFoundError):  # not a fault of the backup
                 raise
             fault = str(error)
     return Verified(
@@ -103,9 +103,9 @@ def read(backup: Backup) -> Verified:
     )
 
 
-def remember(backup: Backup, found: Verified) -> None:
-    """Write down what was found, whole or not at all."""
-    # Several may read at once, so the file's name has the process in it; in letters, as clean() knows them.
+def write_record(backup: Backup, found: Verified) -> None:
+    """Write the verification record, completely or not at all."""
+    # Several processes may verify at once, so the name has the process ID, in letters so that clean() finds it.
     who = "".join(chr(ord("a") + int(digit)) for digit in str(os.getpid()))
     partial = os.path.join(os.path.dirname(backup.manifest_path), f".{backup.stem}.verified{who}.partial")
     with contextlib.suppress(FileNotFoundError):
@@ -115,23 +115,23 @@ def remember(backup: Backup, found: Verified) -> None:
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())
-    os.rename(partial, path_of(backup))
+    os.rename(partial, record_path(backup))
 
 
 def is_good(backup: Backup) -> bool:
-    """Return whether a backup is good; it is read when that is not known yet. The caller holds the lock."""
-    found = known(backup)
+    """Return whether a backup is good; verify it if it has no valid record. The caller holds the lock."""
+    found = read_record(backup)
     if not found:
-        found = read(backup)
-        with contextlib.suppress(OSError):  # on a full disk it is read again the next time
-            remember(backup, found)
+        found = verify(backup)
+        with contextlib.suppress(OSError):  # on a full disk: the next run verifies it again
+            write_record(backup, found)
     return found.good
 
 
-def chosen(directory: str, users: list[str], which: str) -> tuple[list[Backup], list[str]]:
-    """Return the backups that are asked for, and in sentences what cannot be had or is no backup although it looks so.
+def select_backups(directory: str, users: list[str], which: str) -> tuple[list[Backup], list[str]]:
+    """Return the selected backups, and a message for each that is missing or damaged.
 
-    :param users: whose; all, and the hub's own state, when empty.
+    :param users: whose backups; when empty, those of all users and of the hub's own state.
     :param which: :data:`ALL`, :data:`NEWEST` of each folder, or the name of one in each folder.
     """
     backups: list[Backup] = []
@@ -157,22 +157,22 @@ def chosen(directory: str, users: list[str], which: str) -> tuple[list[Backup], 
 
 
 def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Read backups again, and return what the module ``jupyterhub_backup_verify`` documents (``RETURN``).
+    """Verify backups, and return what the module ``jupyterhub_backup_verify`` documents (``RETURN``).
 
     :param params: see :data:`ARGUMENTS`, and ``progress_file``, see :class:`progress.Reporter`.
-    :raises DeployError: there are none at all, or another run writes to them.
+    :raises DeployError: the directory does not exist, or another run writes to it.
     """
     directory = params["directory"]
     if not os.path.isdir(directory):
         raise DeployError(f"there are no backups: directory {directory} does not exist; run backup.yml first")
-    # Shared: backups may be restored meanwhile, and not be removed.
+    # Shared: other runs may restore backups meanwhile, but not remove them.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
-        backups, problems = chosen(directory, params["users"], params["backup"])
+        backups, problems = select_backups(directory, params["users"], params["backup"])
         progress = Reporter(params["progress_file"])
         recent = datetime.now(timezone.utc) - timedelta(days=params["again_after_days"])
-        results = [_one(backup, recent, check_mode, progress) for backup in backups]
+        results = [_verify_one(backup, recent, check_mode, progress) for backup in backups]
     return {
-        "changed": any(result.pop("news") for result in results),
+        "changed": any(result.pop("outcome_changed") for result in results),
         "results": results,
         "problems": problems,
         "totals": {
@@ -184,15 +184,15 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     }
 
 
-def _one(backup: Backup, recent: datetime, check_mode: bool, progress: Reporter) -> dict[str, Any]:
-    began, before = time.monotonic(), known(backup)
+def _verify_one(backup: Backup, recent: datetime, check_mode: bool, progress: Reporter) -> dict[str, Any]:
+    began, before = time.monotonic(), read_record(backup)
     found = before
-    # One that is bad is always read again: that is quicker than to wonder whether it was the disk's mood.
+    # A bad backup is always verified again: the fault may have been a temporary read error.
     if not before or not before.good or before.moment < recent:
         try:
-            found = read(backup)
+            found = verify(backup)
             if not check_mode:
-                remember(backup, found)
+                write_record(backup, found)
         except OSError as error:
             raise DeployError(f"what was found of {backup.archive_path} cannot be written down: {error}") from error
         size = human_size(backup.manifest.size)
@@ -210,12 +210,12 @@ def _one(backup: Backup, recent: datetime, check_mode: bool, progress: Reporter)
         "time": found.time,
         "size": backup.manifest.size,
         "seconds": round(time.monotonic() - began, 3),
-        "news": not before or (before.good, before.fault) != (found.good, found.fault),
+        "outcome_changed": not before or (before.good, before.fault) != (found.good, found.fault),
     }
 
 
 def failure(result: dict[str, Any]) -> str | None:
-    """Return the message of a run that found something wrong, ``None`` when all is well."""
+    """Return the message of a run that found problems, ``None`` when all backups are good."""
     faults = [one["fault"] for one in result["results"] if not one["good"]] + result["problems"]
     if not faults:
         return None

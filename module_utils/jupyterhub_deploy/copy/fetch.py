@@ -1,8 +1,8 @@
-"""Fetch backups from a host to this machine: what is missing here, and what counts of that which has arrived.
+"""Fetch backups from a host to this machine: list the missing ones, and accept those that arrived intact.
 
-The bytes come by rsync over Ansible's connection, into ``.incoming`` in the directory of the copies. From there a
-backup goes to its place when its archive has the checksum that its manifest says: the archive first, the manifest last.
-A run that was cut short leaves in ``.incoming`` what the next one goes on with.
+rsync transfers the files over Ansible's connection into ``.incoming`` in the directory of the copies. A backup whose
+archive has the checksum in its manifest is moved from there into its folder: first the archive, then the manifest.
+After an interruption, the next run continues with the files in ``.incoming``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 INCOMING = ".incoming"
 LIST = ".fetch-list"
-# What a host may offer. The list comes from a machine that may have been taken over, and becomes paths here.
+# The only names that a host may offer. They become paths here, and the host may have been compromised.
 NAME = re.compile(rf"({VOLUME_NAME.pattern})/({store.STEM.pattern})\.json")
 
 
-def offered(directory: str) -> list[dict[str, Any]]:
-    """Return the backups in a directory: their manifests' names, sizes and hubs."""
+def list_backups(directory: str) -> list[dict[str, Any]]:
+    """Return the backups in a directory: their manifests, archives and sizes."""
     return [
         {"name": name_of(one, manifest=True), "archive": name_of(one), "size": one.manifest.size}
         for found in store.every_backup(directory).values()
@@ -34,23 +34,23 @@ def offered(directory: str) -> list[dict[str, Any]]:
     ]
 
 
-def wanted(directory: str, offers: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
-    """Return which of the offered backups are not here, and write the list for rsync.
+def plan_fetch(directory: str, offers: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
+    """Return which of the offered backups are missing here, and write the file list for rsync.
 
-    :param directory: of the copies; made when it is not there.
-    :raises DeployError: something is offered that is no backup's name, or this machine lacks rsync.
+    :param directory: of the copies; created if missing.
+    :raises DeployError: the host offers a name that is not valid, or rsync is not installed on this machine.
     """
     for offer in offers:
         found = NAME.fullmatch(offer["name"])
         endings = [f"{found[1]}/{found[2]}{ending}" for ending in EVERY_ENDING] if found else []
         if offer["archive"] not in endings:
             raise DeployError(
-                f"the host offers {offer['name']!r} with {offer['archive']!r}, which is no backup's name; "
-                "nothing was fetched; look at that host"
+                f"the host offers {offer['name']!r} with {offer['archive']!r}, which is not a backup's "
+                "name; nothing was fetched; inspect that host"
             )
     if not shutil.which("rsync"):
         raise DeployError("program rsync is missing on the control machine; install the package rsync")
-    here = {offer["name"] for offer in offered(directory)}
+    here = {offer["name"] for offer in list_backups(directory)}
     missing = sorted((offer for offer in offers if offer["name"] not in here), key=lambda offer: str(offer["name"]))
     incoming = os.path.join(directory, INCOMING)
     result = {
@@ -61,20 +61,20 @@ def wanted(directory: str, offers: list[dict[str, Any]], check_mode: bool) -> di
         "changed": bool(missing),
     }
     if not missing and not check_mode:
-        shutil.rmtree(incoming, ignore_errors=True)  # of what a run that was cut short wanted, and is offered no more
+        shutil.rmtree(incoming, ignore_errors=True)  # files of an interrupted run that are no longer offered
     if missing and not check_mode:
         store.ensure_folder(directory)
         store.ensure_folder(incoming)
-        _room(directory, result["size"])
+        _check_space(directory, result["size"])
         with open(result["list"], "w", encoding="utf-8") as file:
             file.writelines(f"{name}\n" for offer in missing for name in (offer["archive"], offer["name"]))
     return result
 
 
-def _room(directory: str, size: int) -> None:
-    # What has arrived of it already is counted twice; then there is less to do than to move it away.
+def _check_space(directory: str, size: int) -> None:
+    # Files that have already arrived count as free: they are part of the size.
     found = os.statvfs(directory)
-    free = found.f_bavail * found.f_frsize + _size(os.path.join(directory, INCOMING))
+    free = found.f_bavail * found.f_frsize + _directory_size(os.path.join(directory, INCOMING))
     if size > free:
         raise DeployError(
             f"the file system of {directory} has {free / 1e6:.0f} MB free, and {size / 1e6:.0f} MB are to be fetched; "
@@ -82,14 +82,14 @@ def _room(directory: str, size: int) -> None:
         )
 
 
-def _size(path: str) -> int:
+def _directory_size(path: str) -> int:
     return sum(os.lstat(os.path.join(parent, name)).st_size for parent, _, names in os.walk(path) for name in names)
 
 
-def accepted(directory: str) -> dict[str, Any]:
-    """Put what has arrived into its place, and return it; what is not whole is told and goes.
+def accept_arrived(directory: str) -> dict[str, Any]:
+    """Move the backups that arrived intact into their folders and return them; remove damaged ones.
 
-    :raises DeployError: something that arrived is not what was sent, naming it. All others were accepted.
+    :raises DeployError: backups arrived damaged; the message names them. All others were accepted.
     """
     incoming = os.path.join(directory, INCOMING)
     copied: list[str] = []
@@ -98,18 +98,18 @@ def accepted(directory: str) -> dict[str, Any]:
     with store.lock(directory):
         for folder in store.folders(incoming):
             found, faults = store.list_backups(incoming, folder)
-            for one in found:
+            for backup in found:
                 try:
-                    with reader.opened(one) as archive:
-                        reader.check_sum(archive, one)
+                    with reader.opened(backup) as archive:
+                        reader.check_sum(archive, backup)
                         os.fsync(archive)
                 except DeployError as error:
                     wrong.append(str(error))
-                    store.remove([one.manifest_path, one.archive_path])
+                    store.remove([backup.manifest_path, backup.archive_path])
                     continue
-                _accept(directory, one)
-                copied.append(name_of(one))
-                size += one.manifest.size
+                _move_into_place(directory, backup)
+                copied.append(name_of(backup))
+                size += backup.manifest.size
             wrong += [fault.message for fault in faults]
     if wrong:
         raise DeployError(f"{len(wrong)} did not arrive as sent, {len(copied)} did; run it again: {'; '.join(wrong)}")
@@ -119,7 +119,7 @@ def accepted(directory: str) -> dict[str, Any]:
     return {"copied": copied, "size": size, "changed": bool(copied)}
 
 
-def _accept(directory: str, backup: Backup) -> None:
+def _move_into_place(directory: str, backup: Backup) -> None:
     folder = os.path.join(directory, backup.manifest.folder)
     store.ensure_folder(folder)
     for path in (backup.archive_path, backup.manifest_path):

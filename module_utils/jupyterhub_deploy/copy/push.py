@@ -1,8 +1,8 @@
-"""Push backups to another machine: what is missing there, whole and compared, and the manifests last.
+"""Push backups that are missing on another machine: send the archives, compare them, then send the manifests.
 
-The other machine's directory can be used as a directory of backups: the same folders and files. An archive may be there
-without its manifest, when a run was cut short; that is not a backup, and the next run goes on with it. What is removed
-here is not removed there.
+The directory on the other machine has the same layout, so it can be used as a backup directory. An interrupted run may
+leave an archive there without its manifest, which does not count as a backup; the next run continues with it. Backups
+that are removed here are not removed there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 LOCK = ".push-lock"
-# Backups that go over before their manifests do. Few, so that what was sent soon counts; not one, as each time costs
-# four connections.
+# Number of archives that are sent before their manifests. Small, so that sent archives soon become backups; larger than
+# one, because each batch needs four connections.
 BATCH = 50
 
-# As an AnsibleModule takes it. The schedule on a host keeps values for all of it.
+# The argument spec of the module. The settings file of a schedule has a value for each argument.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "to": {"type": "str"},
     "host_key": {"type": "str", "no_log": False},
@@ -33,32 +33,32 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 
 def name_of(backup: Backup, manifest: bool = False) -> str:
-    """Return the name of a backup's archive or manifest, from the directory of backups."""
+    """Return the path of a backup's archive or manifest, relative to the backup directory."""
     name = f"{backup.stem}.json" if manifest else backup.manifest.archive
     return f"{backup.manifest.folder}/{name}"
 
 
-def checked(settings: dict[str, Any]) -> Target:
-    """Return where backups are to go.
+def check_settings(settings: dict[str, Any]) -> Target:
+    """Return the target of the settings.
 
-    :raises DeployError: the settings do not say it, or not whose host key it has.
+    :raises DeployError: the target or its host key is missing or not valid.
     """
     target = Target.of(settings["to"] or "")
-    rsync.known_host(settings["host_key"] or "")
+    rsync.known_hosts_line(settings["host_key"] or "")
     return target
 
 
 def push(
     directory: str, settings: dict[str, Any], check_mode: bool = False, progress: Reporter | None = None
 ) -> dict[str, Any]:
-    """Send the backups that the other machine does not have; return what ``jupyterhub_backup_copy`` documents.
+    """Send the backups that are missing on the other machine; return what ``jupyterhub_backup_copy`` documents.
 
     :param settings: see :data:`ARGUMENTS`.
-    :param check_mode: only ask what is missing.
-    :raises DeployError: it cannot be reached, does not know this host, or what arrived is not what was sent. Whatever
-        was sent with its manifest by then is a backup there.
+    :param check_mode: only list the missing backups.
+    :raises DeployError: the other machine cannot be reached, refuses this host's key, or has received other content.
+        Backups whose manifest was sent by then are complete there.
     """
-    target = checked(settings)
+    target = check_settings(settings)
     progress = progress or Reporter(None)
     if not os.path.isdir(directory) and not check_mode:
         raise DeployError(f"there are no backups: directory {directory} does not exist; run backup.yml first")
@@ -71,8 +71,8 @@ def push(
     )
     if public is None:
         return {**result, "missing": [name_of(one) for one in newest_first], "changed": True}
-    reached = rsync.reached(directory, target, settings["host_key"], settings["key_file"], settings["port"], public)
-    with reached as remote:
+    connection = rsync.connect(directory, target, settings["host_key"], settings["key_file"], settings["port"], public)
+    with connection as remote:
         names = set(remote.missing([name_of(one, kind) for one in newest_first for kind in (True, False)]))
         missing = [one for one in newest_first if names & {name_of(one, manifest=True), name_of(one)}]
         result["missing"] = [name_of(one) for one in missing]
@@ -90,11 +90,11 @@ def push(
 
 
 def _send(remote: Remote, batch: list[Backup]) -> list[Backup]:
-    """Send some backups: archives, then, when they were compared, manifests. Return those that are there now."""
-    # Retention may remove some meanwhile: nothing holds them here, as the way may take hours.
+    """Send some backups: the archives, compared, then the manifests. Return those that are complete there."""
+    # Retention may remove some meanwhile: no lock prevents it, because sending may take hours.
     batch = [one for one in batch if os.path.exists(one.manifest_path)]
     for one in batch:
-        _still_good(one)
+        _check_archive(one)
     archives = [name_of(one) for one in batch]
     remote.send(archives)
     if remote.send(archives, compare=True):
@@ -104,19 +104,19 @@ def _send(remote: Remote, batch: list[Backup]) -> list[Backup]:
                 f"{remote.target}/{wrong[0]} is not what was sent, and was not when it was sent again; "
                 "look at the disk and the memory of that machine"
             )
-    # Only what is still a backup here: an archive that was removed in between did not go over.
+    # Only those that still exist here: an archive that was removed in between was not sent.
     arrived = [one for one in batch if os.path.exists(one.manifest_path)]
     remote.send([name_of(one, manifest=True) for one in arrived])
     return arrived
 
 
-def _still_good(backup: Backup) -> None:
-    """Raise an error when an archive is not what its manifest says: what is damaged here is not spread."""
+def _check_archive(backup: Backup) -> None:
+    """Raise an error when an archive does not match its manifest, so that damaged backups are not copied."""
     try:
         with reader.opened(backup) as archive:
             reader.check_sum(archive, backup)
     except DeployError as error:
-        if os.path.exists(backup.manifest_path):  # otherwise it was removed in this moment
+        if os.path.exists(backup.manifest_path):  # otherwise retention removed it just now
             raise DeployError(
                 f"{error}; it was not sent; remove it with its manifest {backup.manifest_path} and back up again"
             ) from error

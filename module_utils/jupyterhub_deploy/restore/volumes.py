@@ -53,7 +53,7 @@ def describe(backup: Backup, verify: bool) -> dict[str, Any]:
 
     :param verify: read the whole archive and judge it as before a restore.
     """
-    manifest, known = backup.manifest, backup_verify.known(backup)
+    manifest, known = backup.manifest, backup_verify.read_record(backup)
     line: dict[str, Any] = {
         "backup": backup.stem,
         "volume": manifest.volume,
@@ -77,7 +77,7 @@ def describe(backup: Backup, verify: bool) -> dict[str, Any]:
             line.update(verified=True, fault=None)
         except DeployError as error:
             line.update(verified=False, fault=str(error))
-    state = backup_verify.words(line["verified"], line["fault"])
+    state = backup_verify.describe(line["verified"], line["fault"])
     return {**line, "message": f"{manifest.user or '-'}  {backup.stem}  {manifest.volume}  {state}"}
 
 

@@ -1,7 +1,7 @@
-"""The command ``jupyterhub-backup`` on a host: what the schedule starts, and a person may, without the control machine.
+"""The command ``jupyterhub-backup`` on a host, which the schedule runs; administrators can run it, too.
 
-It has its settings from ``/etc/jupyterhub-deploy/backup-<hub>.json``, and does its work by what the modules
-``jupyterhub_backup`` and ``jupyterhub_backup_verify`` do it by.
+It reads its settings from ``/etc/jupyterhub-deploy/backup-<hub>.json``, and uses the same code as the modules
+``jupyterhub_backup`` and ``jupyterhub_backup_verify``.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.schedule import report
 from ansible.module_utils.jupyterhub_deploy.text import human_size
 
-# A backup that was found good is read again after so many days: disks forget.
+# Days after which a good backup is verified again: disks can lose data.
 AGAIN_AFTER_DAYS = 30
 
 FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, *DOCKER_ERRORS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line asks for; return the exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(prog="jupyterhub-backup", description="Back up a JupyterHub on this host.")
-    parser.add_argument("--hub", help="name of the hub; not needed when there is one alone")
+    parser.add_argument("--hub", help="name of the hub; not needed when there is only one")
     verbs = parser.add_subparsers(dest="verb", required=True)
-    verbs.add_parser("run", help="back up what has changed, remove old backups, and read the new ones again")
-    verify = verbs.add_parser("verify", help="read backups again")
-    verify.add_argument("--user", action="append", default=[], help="this user's alone; may be given several times")
+    verbs.add_parser("run", help="back up what has changed, remove old backups, and verify the new ones")
+    verify = verbs.add_parser("verify", help="verify backups")
+    verify.add_argument("--user", action="append", default=[], help="only backups of this user; can be repeated")
     verify.add_argument(
         "backup", nargs="?", default=backup_verify.ALL, help="all (the default), newest, or a name: 20261123T014440Z"
     )
     verbs.add_parser("list", help="list the backups")
     given = parser.parse_args(arguments)
     try:
-        settings = settings_of(given.hub)
+        settings = find_settings(given.hub)
         if given.verb == "run":
             return run(settings)
         if given.verb == "verify":
-            return ended(verified(settings, given.user, given.backup, 0))
-        listed(settings)
+            return exit_status(verify_backups(settings, given.user, given.backup, 0))
+        print_backups(settings)
     except BrokenPipeError:  # of `| head`
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except FAILURES as error:
-        return ended(str(error))
+        return exit_status(str(error))
     return 0
 
 
-def settings_of(hub: str | None) -> dict[str, Any]:
+def find_settings(hub: str | None) -> dict[str, Any]:
     """Return the settings of a hub's schedule.
 
     :param hub: its name; ``None`` for the only one on this host.
-    :raises DeployError: there is none, or which is meant is not clear.
+    :raises DeployError: there is none, or there are several.
     """
     names = sorted(
         os.path.basename(path)[len("backup-") : -len(".json")]
@@ -83,14 +83,14 @@ def settings_of(hub: str | None) -> dict[str, Any]:
 
 
 def run(settings: dict[str, Any]) -> int:
-    """Back up, read the newest backups again, copy them elsewhere; have it known how that went."""
+    """Back up, verify the newest backups, push them to another machine; write the record and metrics."""
     hub = settings["backup"]["name"]
     before = report.read_record(hub)
     record = report.Record(
         began=report.now(), process=os.getpid(), last_success=before.last_success if before else None
     )
     report.write_record(hub, record)
-    signal.signal(signal.SIGTERM, _stopped)
+    signal.signal(signal.SIGTERM, _raise_stopped)
     totals: dict[str, int] = {}
     problems: list[str | None] = [
         "the run was cut short by a fault of the deployment's own; its traceback is in the log"
@@ -101,25 +101,25 @@ def run(settings: dict[str, Any]) -> int:
             totals = result["totals"]
             backing_up.append(backup_run.failure(result["results"]))
         with _problem() as verifying:
-            if totals:  # else there may be none, or the directory is not to be had
-                verifying.append(verified(settings, [], backup_verify.NEWEST, AGAIN_AFTER_DAYS))
+            if totals:  # otherwise there may be no backups, or the directory may be unavailable
+                verifying.append(verify_backups(settings, [], backup_verify.NEWEST, AGAIN_AFTER_DAYS))
         with _problem() as copying:
             copy_elsewhere(settings)
         problems = backing_up + verifying + copying
     except _StoppedError as error:
         problems = [str(error)]
     finally:
-        told = "; ".join(problem for problem in problems if problem) or None
+        message = "; ".join(problem for problem in problems if problem) or None
         now = report.now()
-        success = record.last_success if told else now
-        record = replace(record, ended=now, error=told, totals=totals, last_success=success)
-        tell(settings, record)
-    return ended(told)
+        success = record.last_success if message else now
+        record = replace(record, ended=now, error=message, totals=totals, last_success=success)
+        write_report(settings, record)
+    return exit_status(message)
 
 
 @contextlib.contextmanager
 def _problem() -> Any:
-    """Collect what goes wrong in one step, so that the next is done all the same."""
+    """Collect the errors of one step, so that the next step runs nevertheless."""
     found: list[str | None] = []
     try:
         yield found
@@ -128,57 +128,57 @@ def _problem() -> Any:
 
 
 class _StoppedError(BaseException):
-    """Somebody wants the whole run to end, not one step of it."""
+    """The whole run is to end, not only the current step."""
 
 
-def _stopped(number: int, frame: Any) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what still is to be done is to tell of it
+def _raise_stopped(number: int, frame: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the record and metrics are still to be written
     raise _StoppedError(f"the run was stopped by {signal.Signals(number).name}")
 
 
-def verified(settings: dict[str, Any], users: list[str], which: str, again_after_days: int) -> str | None:
-    """Read backups again; return what is wrong with them, ``None`` when nothing is."""
-    asked = {"directory": settings["backup"]["directory"], "users": users, "backup": which}
-    found = backup_verify.run({**asked, "again_after_days": again_after_days, "progress_file": "-"}, check_mode=False)
+def verify_backups(settings: dict[str, Any], users: list[str], which: str, again_after_days: int) -> str | None:
+    """Verify backups; return the problems, ``None`` when all are good."""
+    options = {"directory": settings["backup"]["directory"], "users": users, "backup": which}
+    found = backup_verify.run({**options, "again_after_days": again_after_days, "progress_file": "-"}, check_mode=False)
     return backup_verify.failure(found)
 
 
 def copy_elsewhere(settings: dict[str, Any]) -> None:
-    """Send the backups to another machine, when the settings name one.
+    """Push the backups to another machine, if the settings name one.
 
-    :raises DeployError: it failed, or something arrived there that is not what was sent.
+    :raises DeployError: the push failed.
     """
     if settings.get("push"):
         push.push(settings["backup"]["directory"], settings["push"], progress=Reporter("-"))
 
 
-def tell(settings: dict[str, Any], record: report.Record) -> None:
+def write_report(settings: dict[str, Any], record: report.Record) -> None:
     """Write the record and the metrics of a run that has ended."""
     hub = settings["backup"]["name"]
     report.write_record(hub, record)
     try:
-        folders = report.look(settings["backup"]["directory"])
-    except OSError:  # that the directory cannot be read is what the run has failed for
+        folders = report.list_folders(settings["backup"]["directory"])
+    except OSError:  # the run has failed with the same error already
         folders = []
     text = report.metrics(hub, record, folders, settings["late_hours"])
     report.write(report.metrics_path(settings["metrics_dir"], hub), text, 0o644)
 
 
-def listed(settings: dict[str, Any]) -> None:
+def print_backups(settings: dict[str, Any]) -> None:
     """Print the backups."""
     every = [one for many in store.every_backup(settings["backup"]["directory"]).values() for one in many]
     width = max((len(one.manifest.folder) for one in every), default=0)
     for one in every:
-        known = backup_verify.known(one)
-        state = backup_verify.words(known.good, known.fault) if known else backup_verify.words(None, None)
+        known = backup_verify.read_record(one)
+        state = backup_verify.describe(known.good, known.fault) if known else backup_verify.describe(None, None)
         print(f"{one.manifest.folder:{width}}  {one.stem}  {human_size(one.manifest.size):>9}  {state}")
 
 
-def ended(error: str | None) -> int:
-    """Print what went wrong, and return the exit status."""
+def exit_status(error: str | None) -> int:
+    """Print the error, if any, and return the exit status."""
     if not error:
         return 0
-    # The journal takes the number for the priority "error": `journalctl -p err` shows the line.
+    # The journal reads the prefix as the priority "error", so that `journalctl -p err` shows the line.
     mark = "<3>" if "JOURNAL_STREAM" in os.environ else ""
     print(f"{mark}jupyterhub-backup: {error}".replace("\n", " "), file=sys.stderr, flush=True)
     return 1

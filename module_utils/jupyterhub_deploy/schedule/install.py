@@ -71,7 +71,7 @@ def install(wanted: Schedule, systemd: bool, check_mode: bool) -> Result:
     if systemd:
         check_calendar(wanted.schedule)
     if wanted.push:
-        push.checked(wanted.push)
+        push.check_settings(wanted.push)
     starters = host_files.starter_files(wanted.hub, wanted.schedule, wanted.backup["directory"], systemd)
     settings = host_files.settings_text(*wanted)
     desired = {
@@ -79,7 +79,7 @@ def install(wanted: Schedule, systemd: bool, check_mode: bool) -> Result:
         host.backup_settings(wanted.hub): File(settings, 0o600),
         **starters,
     }
-    written = [path for path, file in desired.items() if differs(path, file)]
+    written = [path for path, file in desired.items() if needs_writing(path, file)]
     removed = host_files.obsolete_files(desired)
     timer = f"{host_files.unit_name(wanted.hub)}.timer"
     enabled = not systemd or (
@@ -152,7 +152,7 @@ def check_calendar(schedule: str) -> None:
         )
 
 
-def differs(path: str, wanted: File) -> bool:
+def needs_writing(path: str, wanted: File) -> bool:
     """Return whether a file is missing or has another content or other permissions."""
     try:
         with open(path, encoding="utf-8") as file:

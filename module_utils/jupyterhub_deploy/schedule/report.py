@@ -1,4 +1,4 @@
-"""What is told of scheduled backups: a record of the last run, whether the next is late, and metrics for Prometheus."""
+"""Reports about scheduled backups: the record of the last run, whether backups are late, and Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ COMMAND = "jupyterhub-backup"
 
 @dataclass(frozen=True)
 class Record:
-    """The last scheduled run. The names are those in the JSON file."""
+    """The last scheduled run. The field names are those in the JSON file."""
 
     began: str  # ISO 8601, UTC
     process: int
-    ended: str | None = None  # None while it runs, and for ever when it was killed
+    ended: str | None = None  # None while it runs, and after it was killed
     error: str | None = None
     last_success: str | None = None  # when the last run without any error ended
     totals: dict[str, int] = field(default_factory=dict)  # of jupyterhub_backup
@@ -38,21 +38,21 @@ class Folder:
     newest: datetime | None
     count: int
     size: int  # bytes of all archives
-    good: bool | None  # the newest; None when it was not read yet
+    good: bool | None  # the newest; None when it was not verified yet
 
 
 def record_path(hub: str) -> str:
-    """Return where the record of a hub's last run is."""
+    """Return the path of the record of a hub's last run."""
     return os.path.join(STATE_DIR, f"backup-{hub}.json")
 
 
 def metrics_path(directory: str, hub: str) -> str:
-    """Return where the metrics of a hub's backups are."""
+    """Return the path of the metrics of a hub's backups."""
     return os.path.join(directory, f"jupyterhub_backup_{hub}.prom")
 
 
 def write(path: str, text: str, mode: int) -> None:
-    """Write a file, whole or not at all; its directory is made when it is missing."""
+    """Write a file, completely or not at all; create its directory if it is missing."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
@@ -83,11 +83,11 @@ def read_settings(hub: str) -> dict[str, Any] | None:
 
 
 def read_record(hub: str) -> Record | None:
-    """Return what is known of a hub's last scheduled run, ``None`` when there was none."""
+    """Return the record of a hub's last scheduled run, ``None`` when there was none."""
     try:
         with open(record_path(hub), encoding="utf-8") as file:
             return Record(**json.load(file))
-    except (OSError, ValueError, TypeError):  # a damaged record is none: the next run writes a new one
+    except (OSError, ValueError, TypeError):  # a damaged record counts as none: the next run writes a new one
         return None
 
 
@@ -96,8 +96,8 @@ def write_record(hub: str, record: Record) -> None:
     write(record_path(hub), json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", 0o600)
 
 
-def runs(record: Record) -> bool:
-    """Return whether the run of a record that has no end is still going on."""
+def is_running(record: Record) -> bool:
+    """Return whether the run of a record without an end is still in progress."""
     try:
         with open(f"/proc/{record.process}/cmdline", "rb") as file:
             return COMMAND.encode() in file.read()
@@ -105,8 +105,8 @@ def runs(record: Record) -> bool:
         return False
 
 
-def look(directory: str) -> list[Folder]:
-    """Return what backups there are. Only the newest manifest of each folder is read."""
+def list_folders(directory: str) -> list[Folder]:
+    """Return the folders with their backups. Reads only the newest manifest of each folder."""
     found = []
     for name in store.folders(directory):
         path = os.path.join(directory, name)
@@ -120,7 +120,7 @@ def look(directory: str) -> list[Folder]:
             except DeployError:
                 continue
         archives = [file for file in files if ".tar" in file and file.partition(".")[0] in stems]
-        known = verify.known(newest) if newest else None
+        known = verify.read_record(newest) if newest else None
         found.append(
             Folder(
                 name=name,
@@ -135,9 +135,9 @@ def look(directory: str) -> list[Folder]:
 
 
 def overdue(record: Record | None, since: datetime, hours: float, now: datetime) -> timedelta | None:
-    """Return for how long there has been no good run, when that is longer than it may be.
+    """Return the time since the last successful run if backups are late, ``None`` otherwise.
 
-    :param since: when the schedule was set up; counts while no run has ended well yet.
+    :param since: when the schedule was installed; used while no run has succeeded.
     """
     last = datetime.fromisoformat(record.last_success) if record and record.last_success else since
     return now - last if now - last > timedelta(hours=hours) else None
@@ -146,7 +146,7 @@ def overdue(record: Record | None, since: datetime, hours: float, now: datetime)
 def metrics(hub: str, record: Record, folders: list[Folder], late_hours: float) -> str:
     """Return the metrics in Prometheus' text format.
 
-    No name of a user or a volume is in it: many programs may read the file.
+    It contains no names of users or volumes: many programs may read the file.
     """
     lines: list[str] = []
     for name, text, samples in _families(record, folders, late_hours):
@@ -197,5 +197,5 @@ def _seconds(moment: str | None) -> float:
 
 
 def now() -> str:
-    """Return the time as records have it."""
+    """Return the current time in the format of records."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")

@@ -1,4 +1,4 @@
-"""How the backups of a hub are, as text for people. Pure but for :func:`observe`."""
+"""The status of a hub's backups, as data and as text. Only :func:`observe` reads the host."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ansible.module_utils.jupyterhub_deploy.text import human_size
 def observe(hub: str, directory: str, now: datetime) -> dict[str, Any]:
     """Return what the module ``jupyterhub_backup_status`` documents (``RETURN``), without its text.
 
-    :raises DeployError: the settings of the schedule are damaged.
+    :raises DeployError: the settings of the schedule cannot be read.
     """
     settings, record = report.read_settings(hub), report.read_record(hub)
     schedule = None
     if settings:
         installed = datetime.fromtimestamp(os.stat(host.backup_settings(hub)).st_mtime, timezone.utc)
-        going_on = bool(record and not record.ended and report.runs(record))
-        schedule = describe(settings, record, going_on, installed, now)
+        running = bool(record and not record.ended and report.is_running(record))
+        schedule = describe(settings, record, running, installed, now)
     fault: str | None = None
     folders: list[Folder] = []
     try:
-        folders = report.look(directory)
+        folders = report.list_folders(directory)
     except OSError as error:
         fault = str(error)
     return {"directory": directory, "fault": fault, **totals(folders, now), "schedule": schedule}
 
 
 def totals(folders: list[Folder], now: datetime) -> dict[str, Any]:
-    """Return the sums over all volumes, and a line for each."""
+    """Return the totals of all volumes, and an entry for each."""
     ages = [int((now - folder.newest).total_seconds()) for folder in folders if folder.newest]
     return {
         "archives": sum(folder.count for folder in folders),
@@ -55,12 +55,12 @@ def totals(folders: list[Folder], now: datetime) -> dict[str, Any]:
 
 
 def describe(
-    settings: dict[str, Any], record: Record | None, going_on: bool, installed: datetime, now: datetime
+    settings: dict[str, Any], record: Record | None, running: bool, installed: datetime, now: datetime
 ) -> dict[str, Any]:
-    """Return how a schedule is.
+    """Return the state of a schedule.
 
-    :param going_on: whether the run of the record still runs.
-    :param installed: when the schedule was set up or last changed.
+    :param running: whether the run of the record is still in progress.
+    :param installed: when the schedule was installed or last changed.
     """
     late = report.overdue(record, installed, settings["late_hours"], now)
     if not record:
@@ -68,7 +68,7 @@ def describe(
     elif record.ended:
         state = "failed" if record.error else "ok"
     else:
-        state = "running" if going_on else "killed"
+        state = "running" if running else "killed"
     return {
         "calendar": settings["schedule"],
         "state": state,
@@ -81,7 +81,7 @@ def describe(
 
 
 def text(status: dict[str, Any], now: datetime) -> str:
-    """Return it as lines."""
+    """Return the status as lines of text."""
     lines = []
     if status["fault"]:
         lines.append(f"backups: CANNOT BE READ: {status['fault']}")
@@ -108,14 +108,14 @@ def _schedule(schedule: dict[str, Any] | None, now: datetime) -> list[str]:
     since = ""
     if schedule["last_run"]:
         since = f"{span(int((now - datetime.fromisoformat(schedule['last_run'])).total_seconds()))} ago"
-    how = {
+    outcome = {
         "waiting": "no run yet",
         "ok": f"the last run went well, {since}",
         "failed": f"the last run FAILED, {since}: {schedule['error']}",
         "running": f"a run is going on, begun {since}",
         "killed": f"the last run was KILLED; it had begun {since}",
     }[schedule["state"]]
-    lines = [f"scheduled backups: {schedule['calendar']}; {how}"]
+    lines = [f"scheduled backups: {schedule['calendar']}; {outcome}"]
     if schedule["late"]:
         lines.append(f"LATE: no scheduled run has ended well for {span(schedule['overdue_seconds'])}")
     return lines

@@ -157,7 +157,7 @@ class Removal:
                 f"no backup in {os.path.join(self.directory, volume.name)} has all that is in volume {volume.name} "
                 f"now; nothing of {self.user} was deleted; try again"
             )
-        fault = verify.read(newest).fault
+        fault = verify.verify(newest).fault
         if fault:
             raise DeployError(f"{fault}; nothing of {self.user} was deleted; move that backup away, then try again")
 

@@ -1,4 +1,4 @@
-"""Backups that are disturbed: by those whose files they read, by a full disk, by a second run, and by SIGKILL."""
+"""Backups during disturbances: changing files, a full disk, a second run, and SIGKILL."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Return a function that has something done once, after tar has written 2 MiB and is held up in the next few."""
+    """Return a function that installs a callback, run once after tar has written 2 MiB."""
     copy = archive._copy
 
     class Held:
@@ -86,10 +86,10 @@ def test_a_file_that_changes_while_it_is_read_is_named_and_the_backup_is_good(
     assert "./file" in result["changed_files"]
     (backup,) = site.backups(ALICE)
     assert backup.manifest.changed == result["changed_files"]
-    assert verify.read(backup).good
+    assert verify.verify(backup).good
     restore(site)
     back = (data / "file").read_bytes()
-    assert len(back) == len(content)  # as large as it was when tar began with it
+    assert len(back) == len(content)  # as large as it was when tar started to read it
     assert back[: 8 * MEGABYTE] == content[: 8 * MEGABYTE]
     assert disturb is cut_off or back == content
     assert actions(site.run(hub_state=False)) == {ALICE: "backed_up"}
@@ -108,7 +108,7 @@ def test_files_that_vanish_before_they_are_read_are_named_and_the_backup_is_good
     gone = {name for name in result["changed_files"] if name != "."}
     assert len(gone) > 50
     assert result["members"] + len(gone) >= 101  # each was read, or is named
-    assert verify.read(site.backups(ALICE)[0]).good
+    assert verify.verify(site.backups(ALICE)[0]).good
 
 
 def restore(site: Site) -> None:
@@ -116,7 +116,7 @@ def restore(site: Site) -> None:
     modules.run(jupyterhub_restore, keep_old=False, **asked)
 
 
-def test_a_volume_that_is_removed_while_it_is_read_fails_alone(
+def test_only_the_volume_that_is_removed_while_it_is_read_fails(
     site: Site, meanwhile: Callable[[Callable[[], object]], None]
 ) -> None:
     data = site.volume(ALICE, "alice")
@@ -137,7 +137,7 @@ def test_a_volume_that_is_removed_while_it_is_read_fails_alone(
 
 
 def in_another_process(work: Callable[[], object]) -> int:
-    """Begin work in a process of its own, without the seconds that a new interpreter takes to start; return its id."""
+    """Start a function in a forked process, which is faster than a new interpreter; return the process ID."""
     child = os.fork()
     if child:
         return child
@@ -148,29 +148,29 @@ def in_another_process(work: Callable[[], object]) -> int:
         os._exit(1)
 
 
-def test_a_second_run_at_the_same_time_is_refused_and_the_first_goes_on(
+def test_a_second_run_at_the_same_time_is_refused_and_the_first_continues(
     site: Site, meanwhile: Callable[[Callable[[], object]], None], tmp_path: Path
 ) -> None:
     (site.volume(ALICE, "alice") / "file").write_bytes(os.urandom(16 * MEGABYTE))
-    said = tmp_path / "said"
+    message = tmp_path / "message"
 
     def second() -> None:
         try:
             site.run(force=True)
         except modules.ModuleError as error:
-            said.write_text(str(error), encoding="utf-8")
+            message.write_text(str(error), encoding="utf-8")
 
     meanwhile(lambda: os.waitpid(in_another_process(second), 0))
     result = site.run(compression="none")
 
-    assert said.read_text(encoding="utf-8") == (
+    assert message.read_text(encoding="utf-8") == (
         f"another run (process {os.getpid()}) is using the backups in {site.directory}; wait until it has ended, then "
         "try again"
     )
     assert set(actions(result).values()) == {"backed_up"}
     for folder in (ALICE, "hub"):
         (backup,) = site.backups(folder)
-        assert verify.read(backup).good
+        assert verify.verify(backup).good
         assert len(os.listdir(site.directory / folder)) == 2
 
 
@@ -187,7 +187,7 @@ def test_a_full_disk_leaves_the_last_good_backup(site: Site) -> None:
             site.run()
         assert site.backups(ALICE) == before
         assert len(os.listdir(site.directory / ALICE)) == 2
-        assert verify.read(before[0]).good
+        assert verify.verify(before[0]).good
         subprocess.run(["mount", "-o", "remount,ro", site.directory], check=True)
         with pytest.raises(modules.ModuleError, match="Read-only file system"):
             site.run()
@@ -196,7 +196,7 @@ def test_a_full_disk_leaves_the_last_good_backup(site: Site) -> None:
         subprocess.run(["umount", site.directory], check=True)
 
 
-def test_a_kill_at_any_moment_leaves_whole_backups_alone(site: Site) -> None:
+def test_a_kill_at_any_moment_leaves_only_complete_backups(site: Site) -> None:
     mountpoint = site.volume(ALICE, "alice")
     content = os.urandom(6 * MEGABYTE)
     (mountpoint / "file").write_bytes(content)
@@ -207,22 +207,22 @@ def test_a_kill_at_any_moment_leaves_whole_backups_alone(site: Site) -> None:
     moments = random.Random(4)
     left = 0
     killed = 0
-    while killed < KILLS or left <= 5:  # fewer in the middle of an archive would have shown nothing
+    while killed < KILLS or left <= 5:  # fewer kills in the middle of an archive would test nothing
         assert killed < 4 * KILLS
         before = store.every_backup(str(site.directory))
         child = in_another_process(lambda: site.run(force=True, keep={"last": 2}))
         time.sleep(moments.uniform(0, whole))
         os.kill(child, signal.SIGKILL)
-        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])  # or it was done before
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])  # or it had ended before the kill
         found = store.every_backup(str(site.directory))
         for folder, backups in found.items():
             assert store.list_backups(str(site.directory), folder)[1] == []
-            assert before[folder][-1] in backups  # the last good one is there still
+            assert before[folder][-1] in backups  # the last good one still exists
             for backup in backups:
-                assert verify.read(backup).good
+                assert verify.verify(backup).good
         left += any(name.endswith(".partial") for name in os.listdir(site.directory / ALICE))
 
-    restore(site)  # with all that the kills have left around
+    restore(site)  # with the files that the kills have left
     assert (mountpoint / "file").read_bytes() == content
     site.run(force=True, keep={"last": 2})
     for folder in (ALICE, "hub"):

@@ -1,4 +1,4 @@
-"""Encrypted backups of real volumes, with Debian's age and keys made here."""
+"""Encrypted backups of real volumes, with Debian's age and generated keys."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MARK = "a-word-that-nothing-else-has"
 
 
 class Pair(NamedTuple):
-    """A key pair: what the settings hold, and the file of the private key."""
+    """A key pair: the public key for the settings, and the file of the private key."""
 
     public: str
     file: Path
@@ -57,7 +57,7 @@ class Site:
         return str(self.client.create_volume(name, labels=labels)["Mountpoint"])
 
     def back_up(self, *keys: Pair, **arguments: Any) -> dict[str, str]:
-        """Back up, and return what was done by name."""
+        """Back up, and return the actions by name."""
         asked = {"name": self.hub, "directory": str(self.directory), "config_dir": str(self.config), **arguments}
         done = modules.run(jupyterhub_backup, recipients=[key.public for key in keys], **asked)
         return {one["name"]: one["action"] for one in done["results"]}
@@ -69,7 +69,7 @@ class Site:
         return modules.run(jupyterhub_restore, identity=key.file.read_text() if key else None, **asked)
 
     def refused(self, key: Pair | None) -> str:
-        """Try to restore; return the error, and see that nothing was touched."""
+        """Try to restore; return the error, and check that nothing was changed."""
         before = tree.describe(self.data)
         with pytest.raises(modules.ModuleError) as error:
             self.restore(key)
@@ -80,8 +80,8 @@ class Site:
     def backups(self, folder: str | None = None) -> list[store.Backup]:
         return store.backups_in(str(self.directory), folder or self.volume)
 
-    def told(self) -> bytes:
-        """Return every byte in the directory of backups, but for names of folders."""
+    def content(self) -> bytes:
+        """Return the content of all files in the backup directory."""
         return b"".join(path.read_bytes() for path in sorted(self.directory.rglob("*")) if path.is_file())
 
     def remove(self) -> None:
@@ -98,7 +98,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
-    """Return pairs: two of age, one of SSH, one of SSH with a passphrase."""
+    """Return key pairs: two of age, one of SSH, one of SSH with a passphrase."""
     folder, made = tmp_path_factory.mktemp("keys"), {}
     for name in ("mine", "other"):
         subprocess.run(["age-keygen", "-o", folder / name], check=True, capture_output=True)
@@ -111,19 +111,17 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     return made
 
 
-def test_who_has_the_key_gets_everything_back_and_nobody_else_reads_anything(
-    site: Site, keys: dict[str, Pair], tmp_path: Path
-) -> None:
+def test_only_the_private_key_restores_and_reads_the_backups(site: Site, keys: dict[str, Pair], tmp_path: Path) -> None:
     tree.make(site.data)
     (site.data / f"{MARK}.ipynb").write_text(MARK * 5, encoding="utf-8")
     expected = tree.describe(site.data)
-    time.sleep(2.1)  # a scan of what was just made would not be trusted
+    time.sleep(2.1)  # the scan of a file that has just changed would not be trusted
     both = [keys["mine"], keys["ssh"], keys["locked"]]
     assert set(site.back_up(*both, compression="none").values()) == {"backed_up"}
 
-    # Without compression, what is in the plain could be seen. Names and secrets neither.
-    assert MARK.encode() not in site.told()
-    assert b"alice@example.com" not in site.told()
+    # Without compression, plain text would be visible. Names and secrets must not be.
+    assert MARK.encode() not in site.content()
+    assert b"alice@example.com" not in site.content()
     (hub,), (backup,) = site.backups("hub"), site.backups()
     assert [one.manifest.archive for one in (hub, backup)] == [f"{one.stem}.tar.age" for one in (hub, backup)]
     assert not site.staging.exists()
@@ -131,15 +129,15 @@ def test_who_has_the_key_gets_everything_back_and_nobody_else_reads_anything(
     assert set(site.back_up(*both, compression="none", check=True).values()) == {
         "unchanged",
         "backed_up",
-    }  # hub: not read
-    assert verify.read(backup).good
+    }  # the hub's state was not verified
+    assert verify.verify(backup).good
     (line,) = site.restore(None, state="listed", verify=True)["backups"]
     assert (line["verified"], line["encryption"]) == (True, "age")
     assert line["not_verified"] == "sum checked; content not readable without the key"
 
-    said = site.refused(None)
-    assert f"archive {backup.archive_path} is encrypted; to read it pass -e identity=FILE" in said
-    assert keys["mine"].public in said
+    message = site.refused(None)
+    assert f"archive {backup.archive_path} is encrypted; to read it pass -e identity=FILE" in message
+    assert keys["mine"].public in message
     assert "is encrypted for others than the private key given" in site.refused(keys["other"])
     assert "has a passphrase" in site.refused(keys["locked"])
     for key in ("mine", "ssh"):
@@ -149,7 +147,7 @@ def test_who_has_the_key_gets_everything_back_and_nobody_else_reads_anything(
     (line,) = site.restore(keys["mine"], state="listed", verify=True)["backups"]
     assert (line["verified"], line["not_verified"]) == (True, None)
 
-    # As docs/how-to/encrypted-backups.md has it, with nothing of ours.
+    # As in docs/how-to/encrypted-backups.md, without our code.
     command = f"age -d -i {keys['mine'].file} {hub.archive_path} | tar -C {tmp_path} -xf - ./secrets"
     subprocess.run(command, shell=True, check=True)
     assert (tmp_path / "secrets" / f"{MARK}_secret").read_text(encoding="utf-8") == MARK * 3
@@ -167,7 +165,7 @@ def test_other_keys_mean_a_new_backup(site: Site, keys: dict[str, Pair]) -> None
     assert len(site.backups()[2].manifest.recipients) == 2
 
 
-def test_a_damaged_archive_is_refused_by_its_sum_and_if_that_lies_by_age(site: Site, keys: dict[str, Pair]) -> None:
+def test_a_damaged_archive_is_refused_by_its_checksum_or_by_age(site: Site, keys: dict[str, Pair]) -> None:
     (site.data / "file").write_bytes(os.urandom(1 << 20))
     site.back_up(keys["mine"], hub_state=False)
     (backup,) = site.backups()
@@ -178,13 +176,13 @@ def test_a_damaged_archive_is_refused_by_its_sum_and_if_that_lies_by_age(site: S
     archive.write_bytes(flipped)
     assert "does not have the checksum that its manifest says" in site.refused(keys["mine"])
     assert "does not have the checksum" in site.refused(None)
-    assert not verify.read(backup).good
+    assert not verify.verify(backup).good
 
-    told = json.loads(manifest.read_text(encoding="utf-8"))
+    record = json.loads(manifest.read_text(encoding="utf-8"))
     for content in (bytes(flipped), whole[:600_000]):
         archive.write_bytes(content)
-        told.update(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-        manifest.write_text(json.dumps(told), encoding="utf-8")
+        record.update(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        manifest.write_text(json.dumps(record), encoding="utf-8")
         assert f"archive {archive} cannot be decrypted by age: it is damaged" in site.refused(keys["mine"])
 
 
@@ -199,7 +197,7 @@ def test_without_age_one_error_names_the_package(
     assert "is missing on this host; install the package age" in site.refused(keys["mine"])
 
 
-def test_a_kill_leaves_nothing_in_the_plain(site: Site, keys: dict[str, Pair]) -> None:
+def test_a_kill_leaves_nothing_unencrypted(site: Site, keys: dict[str, Pair]) -> None:
     (site.data / "file").write_bytes(MARK.encode() * 1_000_000)
     asked = {"force": True, "compression": "none", "keep": {"last": 1}}
     site.back_up(keys["mine"], **asked)
@@ -220,10 +218,10 @@ def test_a_kill_leaves_nothing_in_the_plain(site: Site, keys: dict[str, Pair]) -
         time.sleep(moments.uniform(0, whole))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        assert MARK.encode() not in site.told()
+        assert MARK.encode() not in site.content()
         left += any(path.suffix == ".partial" for path in site.directory.rglob(".*"))
-    assert left  # otherwise this has shown nothing
-    site.staging.mkdir(exist_ok=True)  # as some of the kills leave it, with secrets in the plain
+    assert left  # otherwise this tests nothing
+    site.staging.mkdir(exist_ok=True)  # as after some of the kills, with unencrypted secrets
     site.back_up(hub_state=False)
     assert not site.staging.exists()
     site.back_up(keys["mine"], **asked)
@@ -239,8 +237,8 @@ exec @AGE@ "$@"
 """
 
 
-def test_the_playbook_hands_the_key_over_without_a_file(site: Site, keys: dict[str, Pair], tmp_path: Path) -> None:
-    """A spy in age's place sees where the key comes from, and that it is in neither arguments nor environment."""
+def test_the_playbook_passes_the_key_without_a_file(site: Site, keys: dict[str, Pair], tmp_path: Path) -> None:
+    """A wrapper of age records where the key comes from, and that it is not in arguments or environment."""
     (site.data / "file").write_text("before", encoding="utf-8")
     site.back_up(keys["mine"])
     (site.data / "file").write_text("after", encoding="utf-8")
@@ -264,7 +262,7 @@ def test_the_playbook_hands_the_key_over_without_a_file(site: Site, keys: dict[s
     assert (site.data / "file").read_text(encoding="utf-8") == "before"
     private = keys["mine"].file.read_text(encoding="utf-8").splitlines()[-1]
     assert private in seen.read_text(encoding="utf-8")
-    told = log.read_text(encoding="utf-8")
-    assert told.startswith("/memfd:identity (deleted)\n")
-    for text in (told, done.stdout, done.stderr):
+    record = log.read_text(encoding="utf-8")
+    assert record.startswith("/memfd:identity (deleted)\n")
+    for text in (record, done.stdout, done.stderr):
         assert private not in text

@@ -1,4 +1,4 @@
-"""Volumes that only a container can read, on a real engine. Drivers other than `local` cannot be had here."""
+"""Volumes that only a container can read, with the real Docker. Only the driver `local` is available here."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTIONS = {"bind": {"type": "none", "o": "bind"}, "tmpfs": {"type": "tmpfs", "de
 
 
 class Site:
-    """A hub that is only a name and an image, and volumes with options."""
+    """A hub with only a name and an image, and volumes with options."""
 
     def __init__(self, folder: Path) -> None:
         self.engine: Any = docker.APIClient(version="auto")
@@ -51,8 +51,8 @@ class Site:
         return list(self.engine.containers(all=True, filters={"label": f"{helper_container.LABEL}={HUB}"}))
 
     def remove(self) -> None:
-        for one in self.engine.containers(all=True, filters={"name": HUB}):  # the helpers are named like it, too
-            # One whose input has ended is being removed by the engine, and then is not ours to remove.
+        for one in self.engine.containers(all=True, filters={"name": HUB}):  # the helpers' names start with it, too
+            # Docker may be removing one whose input has ended.
             with contextlib.suppress(docker.errors.APIError):
                 self.engine.remove_container(one["Id"], force=True)
         until_gone(self)
@@ -77,11 +77,11 @@ def until_gone(site: Site) -> None:
         time.sleep(0.05)
 
 
-def test_a_volume_that_is_mounted_from_elsewhere_is_read_whole_then_left_alone(site: Site, tmp_path: Path) -> None:
+def test_a_volume_with_a_mount_is_backed_up_and_then_unchanged(site: Site, tmp_path: Path) -> None:
     tree.make(site.source)
     name = site.volume("bind")
     before = tree.describe(site.source)
-    time.sleep(2.1)  # a scan of what was just made would not be trusted
+    time.sleep(2.1)  # the scan of a file that has just changed would not be trusted
     assert site.run(check=True)["results"][0]["action"] == "backed_up"
     assert not site.helpers()
 
@@ -115,9 +115,9 @@ def test_a_volume_in_memory_is_read_while_its_container_runs(site: Site) -> None
     assert (result["consistency"], result["paused"]) == ("paused", [f"{HUB}-holder"])
 
 
-def test_the_helper_can_do_nothing(site: Site) -> None:
+def test_the_helper_has_no_privileges(site: Site) -> None:
     name = site.volume("bind")
-    with helper_container.opened(site.engine, HUB, name) as path:
+    with helper_container.hold_volume(site.engine, HUB, name) as path:
         (one,) = site.helpers()
         found = site.engine.inspect_container(one["Id"])
         config = found["HostConfig"]
@@ -128,7 +128,7 @@ def test_the_helper_can_do_nothing(site: Site) -> None:
     until_gone(site)
 
 
-def test_what_cannot_be_mounted_is_told(site: Site) -> None:
+def test_a_failed_mount_is_reported(site: Site) -> None:
     site.volume("bind")
     site.source.rmdir()
     with pytest.raises(Exception, match=r"only a container can read it, and that fails: .*no such file or directory"):
@@ -162,7 +162,7 @@ def test_no_helper_outlives_a_kill(site: Site) -> None:
 
 
 def test_a_helper_that_was_never_started_is_removed_by_the_next_run(site: Site) -> None:
-    # It has no input that could end: the run was killed between making and starting it.
+    # It has no input that could end: the run was killed between creating and starting it.
     labels = {helper_container.LABEL: HUB}
     site.engine.create_container(IMAGE, "/bin/sh", name=f"{HUB}-backup-left", labels=labels)
 

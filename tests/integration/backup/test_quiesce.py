@@ -1,4 +1,4 @@
-"""Volumes at rest while they are read: containers paused and always unpaused, servers stopped, and what is said."""
+"""Quiesced volumes: containers are paused and always unpaused, servers are stopped, and the results are reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from support.modules import run
 
 
 class Site:
-    """A user's volume, and containers that have it."""
+    """A user's volume, and containers that use it."""
 
     def __init__(self, folder: Path, image: str) -> None:
         self.engine: Any = docker.APIClient(version="auto")
@@ -89,7 +89,7 @@ def site(tmp_path: Path, image: str) -> Iterator[Site]:
 
 @pytest.fixture
 def at_end_of_tar(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Have something done when tar has read the volume, before the rest ends."""
+    """Return a function that installs a callback, run after tar has ended and before containers are unpaused."""
 
     def install(work: Callable[[], object]) -> None:
         copy = archive._copy
@@ -104,7 +104,7 @@ def at_end_of_tar(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
     return install
 
 
-def test_those_that_use_the_volume_are_paused_just_while_it_is_read(
+def test_containers_that_use_the_volume_are_paused_only_while_it_is_read(
     site: Site, at_end_of_tar: Callable[[Callable[[], object]], None]
 ) -> None:
     mine, by_path, other = site.start("mine"), site.start("path", str(site.data)), site.start("other", "/tmp")
@@ -124,7 +124,7 @@ def test_those_that_use_the_volume_are_paused_just_while_it_is_read(
     assert seen[1] == [False, False, False]
 
 
-def test_what_somebody_else_has_paused_stays_paused(site: Site) -> None:
+def test_containers_that_somebody_else_has_paused_stay_paused(site: Site) -> None:
     theirs, mine = site.start("theirs"), site.start("mine")
     site.engine.pause(theirs)
 
@@ -179,7 +179,7 @@ def test_a_container_of_two_volumes_is_paused_until_both_are_read(site: Site, tm
 
 
 def killed(site: Site, moment: Callable[[], object]) -> None:
-    """Run the module in a process of its own until a moment, and kill it."""
+    """Run the module in another process until a moment, and kill it."""
     child = os.fork()
     if not child:
         os.setsid()
@@ -201,14 +201,14 @@ def until(condition: Callable[[], object], seconds: float = 15) -> None:
         time.sleep(0.01)
 
 
-def test_a_kill_at_any_moment_leaves_nobody_paused(site: Site) -> None:
+def test_a_kill_at_any_moment_leaves_no_container_paused(site: Site) -> None:
     (site.data / "file").write_bytes(os.urandom(24 << 20))
     mine = site.start("mine")
     moments = random.Random(9)
     while_paused = 0
 
     def moment() -> None:
-        if number % 2:  # half of them soon after the pause, as it is short
+        if number % 2:  # half of the kills soon after the pause, which is short
             until(lambda: site.paused(mine))
         time.sleep(moments.uniform(0, 0.03 if number % 2 else 0.4))
 
@@ -217,13 +217,13 @@ def test_a_kill_at_any_moment_leaves_nobody_paused(site: Site) -> None:
         while_paused += bool(site.marks())
         until(lambda: not site.paused(mine))
     assert while_paused >= 5
-    time.sleep(1)  # no call that was under way pauses it later
+    time.sleep(1)  # a request that was under way does not pause it later
     assert not site.paused(mine)
     assert site.run()["results"][0]["consistency"] == "paused"
     assert site.marks() == []
 
 
-def test_the_next_run_unpauses_what_nobody_could(site: Site) -> None:
+def test_the_next_run_unpauses_what_the_watchdog_could_not(site: Site) -> None:
     theirs, mine, ended = site.start("theirs"), site.start("mine"), site.start("ended")
     site.engine.pause(theirs)
     site.directory.mkdir()
@@ -241,30 +241,30 @@ def test_the_next_run_unpauses_what_nobody_could(site: Site) -> None:
     assert site.marks() == []
 
 
-def test_the_guardian_does_not_undo_a_pause_that_is_not_ours(site: Site, tmp_path: Path) -> None:
+def test_the_watchdog_does_not_undo_a_pause_that_is_not_ours(site: Site, tmp_path: Path) -> None:
     mine = site.start("mine")
     pauses = pause.Pauses(site.engine, str(tmp_path))
-    pauses._tell(f"pausing {mine} {tmp_path / 'gone'}")
-    pauses._tell(f"paused {mine}")
+    pauses._send(f"pausing {mine} {tmp_path / 'gone'}")
+    pauses._send(f"paused {mine}")
     site.engine.pause(mine)
     pauses.close()
-    assert pauses._guardian
-    assert pauses._guardian.wait(30) == 0
+    assert pauses._watchdog
+    assert pauses._watchdog.wait(30) == 0
     assert site.paused(mine)
 
 
-def test_without_a_guardian_nothing_is_paused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_watchdog_nothing_is_paused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = site.start("mine")
-    tell = pause.Pauses._tell
+    send = pause.Pauses._send
 
     def dead(pauses: Any, line: str) -> None:
-        if not pauses._guardian:
-            tell(pauses, "done x")
-            pauses._guardian.kill()
-            pauses._guardian.wait()
-        tell(pauses, line)
+        if not pauses._watchdog:
+            send(pauses, "done x")
+            pauses._watchdog.kill()
+            pauses._watchdog.wait()
+        send(pauses, line)
 
-    monkeypatch.setattr(pause.Pauses, "_tell", dead)
+    monkeypatch.setattr(pause.Pauses, "_send", dead)
 
     result = site.one()
 
@@ -275,7 +275,7 @@ def test_without_a_guardian_nothing_is_paused(site: Site, monkeypatch: pytest.Mo
 
 
 def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What the hub does then is tried in test_servers.py; here only who is stopped, and what is said.
+    # The stop itself is tested elsewhere; this checks which servers are stopped, and the result.
     identities = {name: site.start(name) for name in ("idle", "busy", "stranger")}
     known = [{"container": f"{site.hub}-{name}", "container_id": identities[name]} for name in ("idle", "busy")]
 
@@ -304,7 +304,7 @@ def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, mo
     assert site.one(consistency="stopped")["consistency"] == "stopped"
 
 
-def test_a_hub_that_does_not_answer_does_not_keep_a_volume_from_being_backed_up(site: Site) -> None:
+def test_a_volume_is_backed_up_live_when_the_hub_does_not_respond(site: Site) -> None:
     site.start("mine")
 
     result = site.one(consistency="stopped")

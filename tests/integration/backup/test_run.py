@@ -1,4 +1,4 @@
-"""Backups of real volumes, by the module as a playbook runs it."""
+"""Backups of real volumes with the module, as a playbook runs it."""
 
 from __future__ import annotations
 
@@ -42,24 +42,24 @@ def extract(archive: str, target: Path) -> Path:
     return target
 
 
-def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Path) -> None:
+def test_a_hub_is_backed_up_and_then_unchanged(site: Site, tmp_path: Path) -> None:
     mountpoint = site.volume(ALICE, "alice")
     tree.make(mountpoint)
     site.volume(BOB, "bob")
-    time.sleep(2.1)  # a scan of what was just made would not be trusted
-    told = site.run(check=True)
+    time.sleep(2.1)  # the scan of a file that has just changed would not be trusted
+    checked = site.run(check=True)
     assert not site.directory.exists()
-    assert actions(told) == {"hub": "backed_up", ALICE: "backed_up", BOB: "backed_up"}
-    assert told["changed"]
+    assert actions(checked) == {"hub": "backed_up", ALICE: "backed_up", BOB: "backed_up"}
+    assert checked["changed"]
 
     progress = tmp_path / "progress"
     first = site.run(progress_file=str(progress))
-    assert actions(first) == actions(told)
+    assert actions(first) == actions(checked)
     assert first["totals"]["backed_up"] == 3
     lines = progress.read_text(encoding="utf-8").splitlines()
     assert sorted(line.partition(":")[0] for line in lines) == ["hub", ALICE, BOB]
     (backup,) = site.backups(ALICE)
-    assert verify.read(backup).good
+    assert verify.verify(backup).good
     assert tree.describe(extract(backup.archive_path, tmp_path / "back")) == tree.describe(mountpoint)
     manifest = backup.manifest
     assert (manifest.hub, manifest.volume, manifest.user, manifest.driver) == (HUB, ALICE, "alice", "local")
@@ -87,48 +87,48 @@ def test_all_of_a_hub_is_backed_up_and_then_left_alone(site: Site, tmp_path: Pat
 
 
 def seen(*places: Path) -> dict[str, tuple[int, ...]]:
-    """Return everything there is, and what tells whether somebody wrote to it."""
+    """Return all files with the metadata that changes when somebody writes to them."""
     paths = [path for place in places for path in (place, *place.rglob("*"))]
     return {
         str(path): (one.st_ino, one.st_mode, one.st_size, one.st_ctime_ns) for path in paths for one in [path.lstat()]
     }
 
 
-def test_check_mode_writes_nothing_whatever_there_is_to_do(site: Site) -> None:
+def test_check_mode_writes_nothing(site: Site) -> None:
     (site.volume(ALICE, "alice") / "file").write_bytes(b"old")
     (site.volume(BOB, "bob") / "file").write_bytes(b"old")
     time.sleep(2.1)
     for number in range(2):
         site.run(force=True, compression="none", keep={})
-        (site.directory / BOB / f".2026010{number + 1}T000000Z.archive.partial").touch()  # as a kill leaves them
+        (site.directory / BOB / f".2026010{number + 1}T000000Z.archive.partial").touch()  # as after a kill
     volumes = [Path(site.client.inspect_volume(name)["Mountpoint"]) for name in site.names]
     (volumes[1] / "file").write_bytes(b"new")
     asked = {"keep": {"last": 1}, "consistency": "paused", "recipients": [KEY]}
     before = seen(site.directory, site.config, *volumes)
 
-    told = site.run(check=True, **{**asked, "recipients": []})
+    checked = site.run(check=True, **{**asked, "recipients": []})
     encrypted = site.run(check=True, **asked)
 
     assert seen(site.directory, site.config, *volumes) == before
-    assert actions(told) == {"hub": "backed_up", ALICE: "backed_up", BOB: "unchanged"}
+    assert actions(checked) == {"hub": "backed_up", ALICE: "backed_up", BOB: "unchanged"}
     assert set(actions(encrypted).values()) == {"backed_up"}  # for the first time
-    assert (told["cleaned"], told["removed"]) == ([], [])
+    assert (checked["cleaned"], checked["removed"]) == ([], [])
 
 
-def test_what_is_written_through_a_memory_map_is_never_taken_for_backed_up(site: Site) -> None:
+def test_writes_through_a_memory_map_are_always_detected(site: Site) -> None:
     array = site.volume(ALICE, "alice") / "array"
     array.write_bytes(bytes(4096))
     os.sync()
     with array.open("r+b") as file, mmap.mmap(file.fileno(), 4096) as mapped:
-        for number in range(4):  # a write-back by another process spoils one of them
+        for number in range(4):  # another process's sync may spoil one of them
             mapped[0] = number + 1
             time.sleep(2.1)
             site.run(hub_state=False)
-            mapped[1] = number + 1  # the page is in memory still: left alone, the kernel would not tell of this write
+            mapped[1] = number + 1  # the page is still in memory: without a sync, this write would leave no trace
             assert actions(site.run(hub_state=False)) == {ALICE: "backed_up"}
 
 
-def test_the_hubs_state_is_whole(site: Site, tmp_path: Path) -> None:
+def test_the_backup_of_the_hubs_state_is_complete(site: Site, tmp_path: Path) -> None:
     for digest in ("old", "abc"):
         (site.config / f"config-{digest}").mkdir()
         (site.config / f"config-{digest}" / "jupyterhub_config.py").write_text(f"# {digest}\n", encoding="utf-8")
@@ -145,7 +145,7 @@ def test_the_hubs_state_is_whole(site: Site, tmp_path: Path) -> None:
     back = extract(backup.archive_path, tmp_path / "back")
 
     assert backup.manifest.kind == "hub"
-    assert verify.read(backup).good
+    assert verify.verify(backup).good
     assert sorted(os.listdir(back)) == ["config", "jupyterhub.sqlite", "secrets", "state.json"]
     assert (back / "secrets" / "cookie_secret").read_text(encoding="utf-8") == "secret\n"
     assert (back / "config" / "jupyterhub_config.py").read_text(encoding="utf-8") == "# abc\n"
@@ -157,7 +157,7 @@ def test_the_hubs_state_is_whole(site: Site, tmp_path: Path) -> None:
     assert (state["hub"], state["config"]) == (HUB, "abc")
 
 
-# Each transaction changes pages all over the file, those of the index too: a plain copy of it is nearly always torn.
+# Each transaction changes pages in the whole file, including the index: a plain copy is nearly always inconsistent.
 WRITER = """
 import os, random, sqlite3, sys
 database = sqlite3.connect(sys.argv[1], timeout=60)
@@ -174,7 +174,7 @@ while True:
 """
 
 
-def test_each_copy_of_a_database_that_is_written_to_is_whole(site: Site, tmp_path: Path) -> None:
+def test_each_copy_of_a_database_in_use_is_consistent(site: Site, tmp_path: Path) -> None:
     source = site.client.inspect_volume(f"{HUB}-data")["Mountpoint"] + "/jupyterhub.sqlite"
     writer = subprocess.Popen([sys.executable, "-c", WRITER, source], stdout=subprocess.PIPE, text=True)
     try:
@@ -190,7 +190,7 @@ def test_each_copy_of_a_database_that_is_written_to_is_whole(site: Site, tmp_pat
     finally:
         writer.kill()
         writer.wait()
-    assert len({copy.read_bytes() for copy in copies}) > 10  # it was written to meanwhile
+    assert len({copy.read_bytes() for copy in copies}) > 10  # it was written to during the copies
 
 
 def test_one_failure_does_not_stop_the_others_and_is_named(site: Site) -> None:
@@ -208,7 +208,7 @@ def test_one_failure_does_not_stop_the_others_and_is_named(site: Site) -> None:
     assert os.listdir(site.directory / "hub") == []
 
 
-def test_the_playbook_backs_up_shows_each_volume_and_says_what_it_did(site: Site, tmp_path: Path) -> None:
+def test_the_playbook_backs_up_and_shows_each_volume_and_the_totals(site: Site, tmp_path: Path) -> None:
     (site.volume(ALICE, "alice") / "file").write_bytes(b"x")
     settings = tmp_path / "settings.json"
     asked = {"jupyterhub_name": HUB, "jupyterhub_config_dir": str(site.config), "jupyterhub_backup_keep": {"last": 1}}
@@ -229,8 +229,8 @@ def test_the_playbook_backs_up_shows_each_volume_and_says_what_it_did(site: Site
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    told = play("--check")
-    assert "would be backed up: 2, unchanged: 0" in told
+    checked = play("--check")
+    assert "would be backed up: 2, unchanged: 0" in checked
     assert not site.directory.exists()
 
     copies = tmp_path / "copies"

@@ -1,4 +1,4 @@
-"""Backups pushed to another machine, and fetched from one, by real SSH and rsync to a test host."""
+"""Backups pushed to and fetched from another machine, with real SSH and rsync to a test host."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def tarball(size: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def nas(make_host: Callable[[str], Host]) -> Host:
-    """Return a machine with SSH and rsync; ops is who takes backups there."""
+    """Return a machine with SSH and rsync; backups are sent to its user ops."""
     host = make_host("debian12")
     host.run("apt-get update -qq && apt-get install -qq -y --no-install-recommends rsync")
     return host
 
 
 class Pusher:
-    """Backups on this machine, and how they are sent to the other."""
+    """Backups on this machine, and the settings to push them to the other."""
 
     def __init__(self, host: Host, folder: Path) -> None:
         self.host = host
@@ -71,12 +71,12 @@ class Pusher:
         return str(error.value)
 
     def let_in(self, before: str = "") -> None:
-        """Do on the other machine what the message says."""
+        """Authorize the key on the other machine, as the error message asks."""
         line = rsync.public_key(str(self.key_file), write=False)
         self.host.run("cat >> /home/ops/.ssh/authorized_keys", stdin=f"{before}{line}\n")
 
     def there(self, target: Path) -> Path:
-        """Bring the other machine's directory here, to look at it."""
+        """Copy the other machine's directory here, to inspect it."""
         tarball = target.with_suffix(".tar")
         with tarball.open("wb") as file:
             command = ["docker", "exec", self.host.container, "tar", "-C", PATH, "-cf", "-", "."]
@@ -97,19 +97,19 @@ def names(directory: Path) -> dict[str, list[str]]:
     return {folder: [one.stem for one in found] for folder, found in store.every_backup(str(directory)).items()}
 
 
-def test_backups_arrive_whole_and_once(pusher: Pusher, tmp_path: Path) -> None:
-    told = pusher.push(check=True)
-    assert (told["changed"], len(told["missing"]), told["public_key"]) == (True, 3, None)
+def test_backups_arrive_complete_and_once(pusher: Pusher, tmp_path: Path) -> None:
+    checked = pusher.push(check=True)
+    assert (checked["changed"], len(checked["missing"]), checked["public_key"]) == (True, 3, None)
     assert not pusher.key_file.exists()
-    said = pusher.refused()
-    assert f"{pusher.host.address} refuses this host's key for user ops; add this line to" in said
+    message = pusher.refused()
+    assert f"{pusher.host.address} refuses this host's key for user ops; add this line to" in message
     assert pusher.key_file.stat().st_mode & 0o777 == 0o600
     pusher.let_in()
 
     assert len(pusher.push(check=True)["missing"]) == 3
     assert pusher.host.run(f"test ! -e {PATH}", check=False).returncode == 0
     first = pusher.push()
-    assert said.endswith(first["public_key"])
+    assert message.endswith(first["public_key"])
     assert (len(first["copied"]), first["changed"], first["size"]) == (3, True, 2 * len(tarball(8192)))
     there = pusher.there(tmp_path / "there")
     assert names(there) == names(pusher.directory)
@@ -123,9 +123,9 @@ def test_backups_arrive_whole_and_once(pusher: Pusher, tmp_path: Path) -> None:
     again = pusher.push()
     assert (again["changed"], again["copied"], again["missing"]) == (False, [], [])
 
-    # What is removed here stays there, and what was removed there comes back.
+    # Backups that are removed here stay there, and those that were removed there are sent again.
     volume = "jupyterhub-user-alice"
-    store.forget(store.backups_in(str(pusher.directory), volume)[0])
+    store.delete(store.backups_in(str(pusher.directory), volume)[0])
     pusher.host.run(f"rm {PATH}/hub/*.tar")
     assert pusher.push()["copied"] == ["hub/20261123T014440Z.tar"]
     assert len(names(pusher.there(tmp_path / "later"))[volume]) == 2
@@ -135,14 +135,14 @@ def test_another_host_key_gets_nothing(pusher: Pusher, tmp_path: Path) -> None:
     pusher.refused()
     pusher.let_in()
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
-    said = pusher.refused(host_key=(tmp_path / "other.pub").read_text())
-    assert said.startswith(f"{pusher.host.address} does not have the key that push_host_key says;")
+    message = pusher.refused(host_key=(tmp_path / "other.pub").read_text())
+    assert message.startswith(f"{pusher.host.address} does not have the key that push_host_key says;")
     assert pusher.host.run(f"test ! -e {PATH}", check=False).returncode == 0
     assert "cannot be reached: ssh: " in pusher.refused(port=9)
     assert "cannot be reached: ssh: " in pusher.refused(to="ops@nas.invalid:/srv")
 
 
-def test_where_nothing_but_rsync_is_allowed(pusher: Pusher, tmp_path: Path) -> None:
+def test_push_works_where_only_rsync_is_allowed(pusher: Pusher, tmp_path: Path) -> None:
     pusher.refused()
     pusher.host.run(f"install -d -o ops {PATH}")
     pusher.let_in(f'restrict,command="rrsync -wo {PATH}" ')
@@ -151,11 +151,11 @@ def test_where_nothing_but_rsync_is_allowed(pusher: Pusher, tmp_path: Path) -> N
     assert pusher.push(to=f"ops@{pusher.host.address}:/")["changed"] is False
 
 
-def test_what_is_damaged_is_not_spread_and_what_arrives_damaged_is_sent_again(pusher: Pusher, tmp_path: Path) -> None:
+def test_damaged_backups_are_not_sent_and_damaged_copies_are_sent_again(pusher: Pusher, tmp_path: Path) -> None:
     pusher.refused()
     pusher.let_in()
     (older, newer) = store.backups_in(str(pusher.directory), "jupyterhub-user-alice")
-    # As after a run that was cut short, on a disk that has lost a bit since: same size, same time.
+    # As after an interrupted run, on a disk that has lost a bit since: same size, same time.
     other = bytearray(Path(older.archive_path).read_bytes())
     other[5000] ^= 1
     stamp = os.stat(older.archive_path).st_mtime
@@ -172,20 +172,22 @@ def test_what_is_damaged_is_not_spread_and_what_arrives_damaged_is_sent_again(pu
     damaged = bytearray(Path(newer.archive_path).read_bytes())
     damaged[100] ^= 1
     Path(newer.archive_path).write_bytes(damaged)
-    assert "does not have the checksum that its manifest says" in (said := pusher.refused())
-    assert "it was not sent" in said
+    assert "does not have the checksum that its manifest says" in (message := pusher.refused())
+    assert "it was not sent" in message
     assert pusher.host.run(f"ls {PATH}", check=False).returncode
 
 
-def test_a_full_disk_there_and_then_room(pusher: Pusher, tmp_path: Path) -> None:
+def test_a_push_continues_after_a_full_disk(pusher: Pusher, tmp_path: Path) -> None:
     pusher.refused()
     pusher.let_in()
     backup_data.write(pusher.directory, NIGHT + timedelta(days=3), tarball(6 << 20))
     pusher.host.run(f"install -d {PATH} && mount -t tmpfs -o size=4m,uid=$(id -u ops) tmpfs {PATH}")
     try:
-        said = pusher.refused()
-        # rsync does not always bring the reason over; then it is the likeliest one.
-        assert re.match(rf"the disk of {re.escape(pusher.host.address)} is full( \(|, or cannot be written \()", said)
+        message = pusher.refused()
+        # rsync does not always transfer the reason; then a full disk is the most likely one.
+        assert re.match(
+            rf"the disk of {re.escape(pusher.host.address)} is full( \(|, or cannot be written \()", message
+        )
         before = names(pusher.there(tmp_path / "before"))
         assert "20261126T014440Z" not in str(before)
         pusher.host.run(f"mount -o remount,size=20m {PATH}")
@@ -195,7 +197,7 @@ def test_a_full_disk_there_and_then_room(pusher: Pusher, tmp_path: Path) -> None
         pusher.host.run(f"umount {PATH}")
 
 
-def test_a_connection_that_breaks_leaves_no_half_backup_and_the_next_run_goes_on(
+def test_a_broken_connection_leaves_no_incomplete_backup_and_the_next_run_continues(
     pusher: Pusher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pusher.refused()
@@ -221,7 +223,7 @@ def test_a_connection_that_breaks_leaves_no_half_backup_and_the_next_run_goes_on
     while pusher.host.run(half, check=False).returncode:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    # All of it at once, as when the machine goes down.
+    # Ends all connections at once, like a crash of the machine.
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert big.stem not in str(names(pusher.there(tmp_path / "half")))
@@ -233,8 +235,8 @@ def test_a_connection_that_breaks_leaves_no_half_backup_and_the_next_run_goes_on
     assert (there / big.manifest.folder / big.manifest.archive).read_bytes() == Path(big.archive_path).read_bytes()
 
 
-def test_backups_are_fetched_over_the_connection_of_ansible(nas: Host, tmp_path: Path) -> None:
-    """The host has them as only root can read them; Ansible comes as ops and becomes root."""
+def test_backups_are_fetched_over_ansibles_connection(nas: Host, tmp_path: Path) -> None:
+    """Only root can read the backups on the host; Ansible connects as ops and becomes root."""
     source, copies = tmp_path / "source", tmp_path / "copies"
     first = backup_data.write(source, NIGHT, tarball(3 << 20))
     backup_data.write(source, NIGHT, b"", volume=None)
@@ -264,12 +266,12 @@ def test_backups_are_fetched_over_the_connection_of_ansible(nas: Host, tmp_path:
         assert bool(done.returncode) == fails, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    told = play("--check")
-    assert "would be fetched: 2" in told
-    assert "changed=1 " in told
+    checked = play("--check")
+    assert "would be fetched: 2" in checked
+    assert "changed=1 " in checked
     assert not copies.exists()
 
-    # One that arrives otherwise than its manifest says does not count, and does not stay.
+    # A backup that does not match its manifest is not accepted, and is removed.
     second = backup_data.write(source, NIGHT + timedelta(days=1), tarball(8192))
     Path(second.archive_path).write_bytes(os.urandom(second.manifest.size))
     put()

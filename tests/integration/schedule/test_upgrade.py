@@ -55,7 +55,7 @@ SETTINGS = {"jupyterhub_backup_schedule": "02:30", "jupyterhub_backup_hub_state"
 
 
 def install_flat_layout(host: Host) -> None:
-    """Write what the previous version wrote, as far as a later one finds it."""
+    """Write the files of the previous version that a later one finds."""
     for name in ("ansible/__init__", "ansible/module_utils/__init__"):
         host.write(f"{LIBRARY}/{name}.py", "")
     host.write(f"{FLAT}/__init__.py", "")
@@ -73,7 +73,7 @@ def install_flat_layout(host: Host) -> None:
 
 
 def install_schedule(host: Host, directory: Path) -> str:
-    """Run the role; return what it printed."""
+    """Run the role; return its output."""
     (directory / "play.yml").write_text(PLAY, encoding="utf-8")
     (directory / "hosts.json").write_text(
         json.dumps({"all": {"hosts": {"server": host.inventory()}}}), encoding="utf-8"

@@ -16,27 +16,27 @@ TIMER, SERVICE = "jupyterhub-backup.timer", "jupyterhub-backup.service"
 RECORD = "/var/lib/jupyterhub-deploy/backup-jupyterhub.json"
 METRICS = "/var/lib/jupyterhub-deploy/metrics/jupyterhub_backup_jupyterhub.prom"
 BACKUPS = "/var/backups/jupyterhub"
-# As an operator would with `systemctl edit`; below /run, so that nothing of it can stay.
+# Like `systemctl edit`; below /run, so that nothing stays.
 OFTEN = f"/run/systemd/system/{TIMER}.d/often.conf"
 EVERY_TWO_SECONDS = "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nAccuracySec=100ms\nRandomizedDelaySec=0\n"
 RELOAD = f"systemctl daemon-reload && systemctl restart {TIMER}"
 
 
 def record(host: Host) -> dict[str, Any]:
-    """Return what is known of the last run."""
+    """Return the record of the last run."""
     return dict(json.loads(host.read(RECORD)))
 
 
 def metric(host: Host, name: str) -> float:
-    """Return a metric that has no label but the hub."""
+    """Return a metric whose only label is the hub."""
     (line,) = (line for line in host.read(METRICS).splitlines() if line.startswith(f"jupyterhub_backup_{name}{{"))
     return float(line.split()[1])
 
 
 class SchedulePromises:
-    """In this order: a run that the timer starts, one that fails, and one that goes well again."""
+    """In this order: a run that the timer starts, one that fails, and one that succeeds again."""
 
-    def test_the_timer_starts_a_backup_of_all_by_itself(self, site: Site) -> None:
+    def test_the_timer_starts_a_full_backup(self, site: Site) -> None:
         host = site.host
         assert host.run(f"systemctl is-enabled {TIMER}; systemctl is-active {TIMER}").stdout.split() == [
             "enabled",
@@ -52,7 +52,7 @@ class SchedulePromises:
                 time.sleep(1)
         finally:
             host.run(f"rm {OFTEN} && {RELOAD}")
-        host.run(f"systemctl start {SERVICE}")  # waits for one that runs
+        host.run(f"systemctl start {SERVICE}")  # waits for a run in progress
         volumes = host.run("docker volume ls --quiet --filter name=jupyterhub-user-").stdout.split()
         listed = host.run("jupyterhub-backup list").stdout.splitlines()
         assert {line.split()[0] for line in listed} == {"hub", *volumes}
@@ -62,7 +62,7 @@ class SchedulePromises:
         assert metric(host, "last_success_timestamp_seconds") == metric(host, "last_run_timestamp_seconds")
         assert "is good, " in host.run(f"journalctl --no-pager -u {SERVICE}").stdout
 
-    def test_a_run_that_fails_is_seen_by_whoever_looks(self, site: Site) -> None:
+    def test_a_failed_run_is_visible_everywhere(self, site: Site) -> None:
         host, before = site.host, record(site.host)
         host.run(f"mv {BACKUPS} {BACKUPS}.away && touch {BACKUPS}")
         try:
@@ -77,13 +77,13 @@ class SchedulePromises:
         assert "directory /var/backups/jupyterhub for backups cannot be made" in str(found["error"])
         assert found["last_success"] == before["last_success"]
 
-    def test_a_run_that_goes_well_ends_that(self, site: Site) -> None:
+    def test_a_successful_run_clears_the_failure(self, site: Site) -> None:
         host = site.host
         host.run(f"systemctl start {SERVICE}")
         assert SERVICE not in host.run("systemctl --failed --no-legend --plain").stdout
         assert (record(host)["error"], metric(host, "last_run_success")) == (None, 1)
 
-    def test_an_ansible_on_the_host_is_not_what_the_command_runs(self, site: Site) -> None:
+    def test_the_command_ignores_an_ansible_on_the_host(self, site: Site) -> None:
         fake = "/usr/lib/python3/dist-packages/ansible"
         site.host.write(f"{fake}/__init__.py", "raise SystemExit('the wrong one')\n")
         try:

@@ -256,7 +256,7 @@ def test_a_cut_at_a_member_boundary_is_found(compression: str, tmp_path: Path) -
     ):
         with pytest.raises(DeployError, match=why):
             check(tmp_path, cut, 2, compression=compression)
-        # The checksum and the count may fit: whoever cut it made the manifest too.
+        # The checksum and the count may fit: the attacker can change the manifest, too.
         with pytest.raises(DeployError, match=f"{why}|is not whole"):
             check(tmp_path, cut, 2, compression=compression, content_size=len(whole))
 

@@ -1,4 +1,4 @@
-"""Which backups stay, over a simulated year."""
+"""Which backups retention keeps, over a simulated year."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def nightly(days: int = 365) -> list[datetime]:
     return [BEGIN + timedelta(days=day, hours=2) for day in range(days)]
 
 
-def test_a_year_of_nights_leaves_exactly_what_the_policy_says() -> None:
+def test_a_year_of_nightly_backups_is_reduced_to_what_the_policy_keeps() -> None:
     stay = sorted(retention.kept(nightly(), {"last": 3, "daily": 7, "weekly": 4, "monthly": 6}))
 
     assert [f"{moment:%m-%d}" for moment in stay] == [
@@ -114,7 +114,7 @@ def test_nothing_is_read_when_nothing_would_be_removed() -> None:
     assert retention.kept([], {"daily": 3}) == set()
 
 
-def test_no_rule_keeps_the_newest_alone() -> None:
+def test_without_rules_only_the_newest_stays() -> None:
     assert retention.removable(nightly(3), {}, lambda moment: True) == nightly(3)[:2]
     assert retention.removable(nightly(3), {"last": -1}, lambda moment: True) == nightly(3)[:2]
 

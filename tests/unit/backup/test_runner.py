@@ -1,4 +1,4 @@
-"""Which volumes are a hub's, which can be read, and which have to be."""
+"""Which volumes can be backed up, when a backup is skipped, and how failures are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scan tells any change of a volume, and says so when it cannot be sure."""
+"""A scan detects every change of a volume, and reports when it cannot be trusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    # Files of a test are never two seconds old.
+    # The files of a test are less than two seconds old.
     monkeypatch.setattr(scan, "QUIET", -(10**12))
     root = tmp_path / "tree"
     (root / "a" / "b").mkdir(parents=True)
@@ -66,7 +66,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_every_change_is_seen(tree: Path, change: Callable[[Path], object]) -> None:
+def test_every_change_is_detected(tree: Path, change: Callable[[Path], object]) -> None:
     before = scan.scan(str(tree))
     assert before.digest
     assert scan.scan(str(tree)) == before
@@ -79,27 +79,27 @@ def test_a_scan_counts_and_stays_inside(tree: Path) -> None:
     assert scan.scan(str(tree))[1:] == (9, 14)
 
 
-def test_reading_is_no_change(tree: Path) -> None:
+def test_reading_does_not_count_as_a_change(tree: Path) -> None:
     before = scan.scan(str(tree))
     (tree / "a/b/file").read_bytes()
 
     assert scan.scan(str(tree)) == before
 
 
-def test_a_change_just_before_the_scan_makes_it_untrusted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_just_before_the_scan_makes_the_scan_untrusted(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "QUIET", 2_000_000_000)
 
     assert scan.scan(str(tree)).digest is None
 
 
-def test_a_modification_time_in_the_future_is_no_recent_change(tree: Path) -> None:
+def test_a_modification_time_in_the_future_does_not_count_as_recent(tree: Path) -> None:
     os.utime(tree / "a/other", (2**33, 2**33))
 
     assert scan.scan(str(tree)).digest
 
 
 @pytest.mark.parametrize("what", ["vanishes", "becomes a link", "is moved away"])
-def test_a_directory_that_does_not_stay_makes_it_untrusted(
+def test_a_directory_that_is_moved_makes_the_scan_untrusted(
     tree: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     entered = scan._Walk.enter
@@ -118,7 +118,7 @@ def test_a_directory_that_does_not_stay_makes_it_untrusted(
     found = scan.scan(str(tree))
 
     assert found.digest is None
-    assert found.entries <= 9  # nothing of /etc was looked at
+    assert found.entries <= 9  # nothing in /etc was read
 
 
 def test_a_tree_deeper_than_a_path_can_be_is_walked_with_few_open_files(tree: Path) -> None:
@@ -141,6 +141,6 @@ def test_a_tree_deeper_than_a_path_can_be_is_walked_with_few_open_files(tree: Pa
     assert found.entries == 1509
 
 
-def test_a_volume_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_volume_is_named(tmp_path: Path) -> None:
     with pytest.raises(DeployError, match=rf"^directory {tmp_path}/none cannot be read: "):
         scan.scan(str(tmp_path / "none"))

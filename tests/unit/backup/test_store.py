@@ -1,4 +1,4 @@
-"""How backups lie on the disk: what counts as one, what is left over, who may touch them."""
+"""The backup directory: what counts as a backup, what killed runs leave, permissions and the lock."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_manifest_reads_as_it_was_written() -> None:
         ({"changed": "a"}, "changed is 'a' instead of a list of texts"),
     ],
 )
-def test_a_manifest_that_lies_is_refused_with_what_is_wrong(change: dict[str, object], expected: str) -> None:
+def test_an_invalid_manifest_is_refused_with_the_reason(change: dict[str, object], expected: str) -> None:
     text = json.dumps({**json.loads(backup_data.manifest(NIGHT).to_json()), **change})
     with pytest.raises(DeployError) as error:
         Manifest.from_json(text, f"/b/{STEM}.json")
@@ -68,7 +68,7 @@ def test_a_manifest_that_lacks_a_field_is_refused() -> None:
             Manifest.from_json(json.dumps(found), f"/b/{STEM}.json")
 
 
-def test_only_whole_backups_are_listed(tmp_path: Path) -> None:
+def test_only_complete_backups_are_listed(tmp_path: Path) -> None:
     backups = [backup_data.write(tmp_path, NIGHT + timedelta(days=day)) for day in range(7)]
     folder = tmp_path / FOLDER
     os.unlink(backups[0].archive_path)
@@ -97,7 +97,7 @@ def test_only_whole_backups_are_listed(tmp_path: Path) -> None:
         assert text in fault.message
 
 
-def test_a_backup_in_another_volumes_folder_is_none(tmp_path: Path) -> None:
+def test_a_backup_in_another_volumes_folder_does_not_count(tmp_path: Path) -> None:
     backup_data.write(tmp_path, NIGHT)
     os.rename(tmp_path / FOLDER, tmp_path / "jupyterhub-user-bob")
     found, faults = store.list_backups(str(tmp_path), "jupyterhub-user-bob")
@@ -106,7 +106,7 @@ def test_a_backup_in_another_volumes_folder_is_none(tmp_path: Path) -> None:
     assert faults[0].message.endswith(f"is of {FOLDER}, not of jupyterhub-user-bob; it was moved to a wrong folder")
 
 
-def test_there_is_nothing_where_there_is_no_directory(tmp_path: Path) -> None:
+def test_a_missing_directory_has_no_backups(tmp_path: Path) -> None:
     assert store.every_backup(str(tmp_path / "none")) == {}
     assert store.list_backups(str(tmp_path), "none") == ([], [])
 
@@ -122,7 +122,7 @@ def draft(tmp_path: Path) -> tuple[store.Draft, Manifest]:
     return made, backup_data.manifest(store.time_of(made.stem))
 
 
-def test_a_draft_becomes_a_backup_that_root_alone_can_read(tmp_path: Path) -> None:
+def test_a_draft_becomes_a_backup_that_only_root_can_read(tmp_path: Path) -> None:
     made, manifest = draft(tmp_path)
     assert store.backups_in(str(tmp_path), FOLDER) == []
     made.commit(manifest)
@@ -177,7 +177,7 @@ def test_a_kill_while_a_draft_is_committed_leaves_all_or_nothing(
     assert len(os.listdir(tmp_path / FOLDER)) == 2 * len(listed)
 
 
-def test_a_draft_that_is_given_up_takes_away_its_own_files_alone(tmp_path: Path) -> None:
+def test_a_discarded_draft_removes_only_its_own_files(tmp_path: Path) -> None:
     first, _ = draft(tmp_path)
     second, _ = draft(tmp_path)
     os.mkdir(second.partial("staging"))
@@ -187,7 +187,7 @@ def test_a_draft_that_is_given_up_takes_away_its_own_files_alone(tmp_path: Path)
     assert os.listdir(tmp_path / FOLDER) == [os.path.basename(first.archive_partial)]
 
 
-def test_leftovers_are_ours_alone(tmp_path: Path) -> None:
+def test_leftovers_include_only_our_files(tmp_path: Path) -> None:
     folder = tmp_path / FOLDER
     kept = backup_data.write(tmp_path, NIGHT)
     for name in (
@@ -207,14 +207,14 @@ def test_leftovers_are_ours_alone(tmp_path: Path) -> None:
     )
 
 
-def test_a_backup_that_is_forgotten_is_gone_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_backup_stops_existing_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = backup_data.write(tmp_path, NIGHT), backup_data.write(tmp_path, NIGHT + timedelta(days=1))
-    store.forget(first)
+    store.delete(first)
     assert store.backups_in(str(tmp_path), FOLDER) == [second]
     assert sorted(os.listdir(tmp_path / FOLDER)) == [f"{second.stem}.json", f"{second.stem}.tar"]
 
     monkeypatch.setattr(store, "remove", lambda paths: None)  # killed here
-    store.forget(second)
+    store.delete(second)
     monkeypatch.undo()
     assert store.list_backups(str(tmp_path), FOLDER) == ([], [])
     store.clean(str(tmp_path))
@@ -243,7 +243,7 @@ def test_the_lock_keeps_two_runs_apart_and_names_the_other(tmp_path: Path) -> No
     assert stat.S_IMODE(os.stat(tmp_path / ".lock").st_mode) == 0o600
 
 
-def test_the_lock_goes_with_the_process_that_held_it(tmp_path: Path) -> None:
+def test_the_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
     code = "import fcntl, sys, os; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code, tmp_path / ".lock"], check=False)
     with store.lock(str(tmp_path)):

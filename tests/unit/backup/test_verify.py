@@ -1,4 +1,4 @@
-"""Backups that are read again, and what is remembered of them."""
+"""Verification of backups, and the records of it."""
 
 from __future__ import annotations
 
@@ -62,35 +62,35 @@ def files(shelf: Path) -> list[str]:
     return sorted(str(path.relative_to(shelf)) for path in shelf.rglob("*"))
 
 
-def test_all_are_read_and_what_was_found_is_remembered(shelf: Path, tmp_path: Path) -> None:
+def test_all_are_verified_and_the_results_are_recorded(shelf: Path, tmp_path: Path) -> None:
     before, progress = files(shelf), tmp_path / "progress"
-    told = verify(shelf, check=True)
-    assert told["changed"]
+    checked = verify(shelf, check=True)
+    assert checked["changed"]
     assert files(shelf) == before
     first = verify(shelf, progress_file=str(progress))
     assert first["totals"]["good"] == first["totals"]["read"] == 5
     assert sorted(line.split(":")[0] for line in progress.read_text().splitlines()) == ["hub", *[ALICE] * 3, BOB]
     for folder, backups in store.every_backup(str(shelf)).items():
         for backup in backups:
-            found = backup_verify.known(backup)
+            found = backup_verify.read_record(backup)
             assert found, folder
             assert found.good
             assert found.members_read
-            assert stat.S_IMODE(os.stat(backup_verify.path_of(backup)).st_mode) == 0o600
+            assert stat.S_IMODE(os.stat(backup_verify.record_path(backup)).st_mode) == 0o600
     second = verify(shelf)
     assert (second["changed"], second["totals"]["read"]) == (False, 5)
     assert not [name for name in files(shelf) if "partial" in name]
 
 
-def test_one_that_was_found_good_lately_is_left_out_when_asked_for(shelf: Path) -> None:
+def test_recently_verified_backups_can_be_skipped(shelf: Path) -> None:
     verify(shelf, backup="newest")
     assert verify(shelf, backup="newest", again_after_days=30)["totals"] == {"good": 3, "bad": 0, "read": 0, "size": 0}
     assert verify(shelf, again_after_days=30)["totals"]["read"] == 2
     backup = newest(shelf)
-    found = backup_verify.known(backup)
+    found = backup_verify.read_record(backup)
     assert found
     old = datetime.now(timezone.utc) - timedelta(days=31)
-    backup_verify.remember(backup, backup_verify.Verified(**{**vars(found), "time": old.isoformat()}))
+    backup_verify.write_record(backup, backup_verify.Verified(**{**vars(found), "time": old.isoformat()}))
     assert verify(shelf, backup="newest", again_after_days=30)["totals"]["read"] == 1
 
 
@@ -103,7 +103,7 @@ def test_one_that_was_found_good_lately_is_left_out_when_asked_for(shelf: Path) 
         ({"backup": "newest"}, [("hub", STEMS[1]), (ALICE, STEMS[2]), (BOB, STEMS[0])]),
     ],
 )
-def test_which_are_read(shelf: Path, arguments: dict[str, Any], expected: list[tuple[str, str]]) -> None:
+def test_which_are_verified(shelf: Path, arguments: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     results = verify(shelf, **arguments)["results"]
     assert [(result["name"], Path(result["backup"]).name.partition(".")[0]) for result in results] == expected
 
@@ -115,7 +115,7 @@ def test_which_are_read(shelf: Path, arguments: dict[str, Any], expected: list[t
         ({"backup": "20250101T000000Z"}, "there is no backup 20250101T000000Z in "),
     ],
 )
-def test_what_does_not_exist_is_named(shelf: Path, arguments: dict[str, Any], text: str) -> None:
+def test_missing_backups_are_named(shelf: Path, arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(modules.ModuleError, match=f"^1 problem, 0 backups are good: {text}"):
         verify(shelf, **arguments)
 
@@ -127,22 +127,22 @@ def test_no_backups_at_all(tmp_path: Path) -> None:
         verify(tmp_path / "none")
 
 
-def test_damage_is_found_named_and_remembered_until_it_is_mended(shelf: Path) -> None:
+def test_damage_is_found_named_and_recorded_until_it_is_repaired(shelf: Path) -> None:
     verify(shelf)
     backup = newest(shelf)
     whole = Path(backup.archive_path).read_bytes()
     damage(backup)
-    assert backup_verify.known(backup) is None  # what was found before says nothing of it
+    assert backup_verify.read_record(backup) is None  # the earlier record is not valid for it
     with pytest.raises(modules.ModuleError) as error:
         verify(shelf, backup="newest", again_after_days=30)
     assert str(error.value).startswith("1 problem, 2 backups are good: archive ")
     assert backup.archive_path in str(error.value)
     assert error.value.result["changed"]
-    known = backup_verify.known(backup)
+    known = backup_verify.read_record(backup)
     assert known
     assert not known.good
     assert volumes.describe(backup, False)["fault"] == known.fault
-    with pytest.raises(modules.ModuleError) as error:  # also when it was read lately
+    with pytest.raises(modules.ModuleError) as error:  # also when it was verified recently
         verify(shelf, backup="newest", again_after_days=30)
     assert error.value.result["totals"]["read"] == 1
     assert not error.value.result["changed"]
@@ -151,14 +151,14 @@ def test_damage_is_found_named_and_remembered_until_it_is_mended(shelf: Path) ->
     assert volumes.describe(backup, False)["verified"] is True
 
 
-def test_what_could_not_be_restored_is_not_good(tmp_path: Path) -> None:
+def test_a_backup_that_cannot_be_restored_is_not_good(tmp_path: Path) -> None:
     device = backup_shelf.member(b"./null", kind=b"3")
     backup_shelf.put(tmp_path, backup_shelf.joined([backup_shelf.ROOT, device]), 2)
     with pytest.raises(modules.ModuleError, match=r"member \./null of archive .* is refused: it is a character device"):
         verify(tmp_path)
 
 
-def test_what_looks_like_a_backup_and_is_none_is_a_problem(shelf: Path) -> None:
+def test_a_manifest_without_a_valid_backup_is_a_problem(shelf: Path) -> None:
     os.truncate(newest(shelf).archive_path, 100)
     with pytest.raises(
         modules.ModuleError, match=r"^1 problem, 4 backups are good: .* has 100 bytes instead of 1048576"
@@ -166,96 +166,96 @@ def test_what_looks_like_a_backup_and_is_none_is_a_problem(shelf: Path) -> None:
         verify(shelf)
 
 
-def test_a_missing_program_says_nothing_of_a_backup(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_not_a_fault_of_the_backup(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(reader.DECOMPRESS, "zstd", ["no-such-zstd"])
     with pytest.raises(modules.ModuleError, match=r"program no-such-zstd, .* is missing on this host; install"):
         verify(shelf, users=["bob"])
-    assert backup_verify.known(newest(shelf, BOB)) is None
+    assert backup_verify.read_record(newest(shelf, BOB)) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"time": 1}', "\xff"])
-def test_a_torn_record_counts_as_none(shelf: Path, text: str) -> None:
+def test_a_damaged_record_counts_as_none(shelf: Path, text: str) -> None:
     verify(shelf)
-    Path(backup_verify.path_of(newest(shelf))).write_text(text, encoding="latin-1")
-    assert backup_verify.known(newest(shelf)) is None
+    Path(backup_verify.record_path(newest(shelf))).write_text(text, encoding="latin-1")
+    assert backup_verify.read_record(newest(shelf)) is None
 
 
-def test_a_record_counts_for_one_manifest_and_one_file(shelf: Path) -> None:
+def test_a_record_is_valid_for_one_manifest_and_one_file(shelf: Path) -> None:
     backup = newest(shelf)
     verify(shelf)
     os.utime(backup.archive_path)
-    assert backup_verify.known(backup) is None
+    assert backup_verify.read_record(backup) is None
     verify(shelf)
     path = Path(backup.manifest_path)
     path.write_text(path.read_text().replace(backup.manifest.sha256, "0" * 64))
-    assert backup_verify.known(newest(shelf)) is None
+    assert backup_verify.read_record(newest(shelf)) is None
 
 
-def test_a_record_goes_with_its_backup(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_is_removed_with_its_backup(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verify(shelf)
     backups = store.backups_in(str(shelf), ALICE)
-    store.forget(backups[0])
+    store.delete(backups[0])
     assert not [name for name in files(shelf) if STEMS[0] in name and ALICE in name]
     monkeypatch.setattr(store, "remove", lambda paths: None)  # killed here
-    store.forget(backups[1])
+    store.delete(backups[1])
     monkeypatch.undo()
     store.clean(str(shelf))
     assert not [name for name in files(shelf) if STEMS[1] in name and ALICE in name]
 
 
 def test_a_record_that_was_being_written_is_cleaned(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = backup_verify.read(newest(shelf))
+    found = backup_verify.verify(newest(shelf))
     monkeypatch.setattr(os, "rename", lambda *paths: None)  # killed here
-    backup_verify.remember(newest(shelf), found)
+    backup_verify.write_record(newest(shelf), found)
     monkeypatch.undo()
-    assert backup_verify.known(newest(shelf)) is None
+    assert backup_verify.read_record(newest(shelf)) is None
     assert len(store.clean(str(shelf))) == 1
 
 
-def test_retention_reads_what_it_does_not_know_once(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_verifies_backups_without_a_record_once(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
-    real = backup_verify.read
+    real = backup_verify.verify
 
     def read(backup: store.Backup) -> backup_verify.Verified:
         looked.append(backup.stem)
         return real(backup)
 
-    monkeypatch.setattr(backup_verify, "read", read)
+    monkeypatch.setattr(backup_verify, "verify", read)
     damage(newest(shelf))
     removed = retention.prune(str(shelf), ALICE, {"last": 1})
-    assert [Path(path).name for path in removed] == [f"{STEMS[0]}.tar"]  # the last one that is good stays
+    assert [Path(path).name for path in removed] == [f"{STEMS[0]}.tar"]  # the last good one stays
     assert looked == [STEMS[2], STEMS[1]]
     retention.prune(str(shelf), ALICE, {"last": 1})
     assert len(looked) == 2
 
 
-def test_retention_does_without_the_record_on_a_full_disk(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retention_works_without_records_on_a_full_disk(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(backup: Any, found: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(backup_verify, "remember", full)
+    monkeypatch.setattr(backup_verify, "write_record", full)
     assert len(retention.prune(str(shelf), ALICE, {"last": 1})) == 2
     with pytest.raises(modules.ModuleError, match=r"what was found of .* cannot be written down: .*No space left"):
         verify(shelf)
 
 
-def test_a_run_that_writes_keeps_verify_away(shelf: Path) -> None:
+def test_verify_is_refused_during_a_run_that_writes(shelf: Path) -> None:
     with store.lock(str(shelf)), pytest.raises(modules.ModuleError, match=r"^another run"):
         verify(shelf)
-    with store.lock(str(shelf), shared=True):  # a restore does not
+    with store.lock(str(shelf), shared=True):  # a restore does not prevent it
         verify(shelf)
 
 
-def test_of_an_encrypted_backup_the_checksum_alone_is_compared(
+def test_only_the_checksum_of_an_encrypted_backup_is_compared(
     shelf: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = newest(shelf)
     backup = replace(plain, manifest=replace(plain.manifest, encryption="age", archive=f"{plain.manifest.archive}.age"))
     os.rename(plain.archive_path, backup.archive_path)
     monkeypatch.setattr(reader, "validate", lambda *args: pytest.fail("it cannot be read here"))
-    found = backup_verify.read(backup)
+    found = backup_verify.verify(backup)
     assert (found.good, found.members_read) == (True, False)
     damage(backup)
     with pytest.raises(DeployError):
         reader.check_sum(os.open(backup.archive_path, os.O_RDONLY), backup)
-    assert not backup_verify.read(backup).good
+    assert not backup_verify.verify(backup).good

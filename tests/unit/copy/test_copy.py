@@ -1,4 +1,4 @@
-"""Where backups go and what counts of what has arrived; no network."""
+"""Targets and host keys of pushes, and acceptance of fetched backups; without a network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAS = Target("backup", "nas.example.com", "/srv/backups")
 
 @pytest.fixture
 def with_rsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this machine have rsync, whether or not it does: these tests never run it."""
+    """Pretend that rsync is installed: these tests never run it."""
     monkeypatch.setattr(fetch.shutil, "which", lambda program: f"/usr/bin/{program}")
 
 
@@ -35,7 +35,7 @@ def with_rsync(monkeypatch: pytest.MonkeyPatch) -> None:
         ("backup@nas:/", Target("backup", "nas", "/")),
     ],
 )
-def test_a_target_is_understood(text: str, expected: Target) -> None:
+def test_a_target_is_parsed(text: str, expected: Target) -> None:
     assert Target.of(text) == expected
 
 
@@ -43,20 +43,20 @@ def test_a_target_is_understood(text: str, expected: Target) -> None:
     "text", ["", "nas:/srv", "backup@nas", "backup@nas:", "backup@-oProxyCommand=x:/srv", "a b@nas:/x", "a@nas:/x y",
              "a@nas:/$(id)", "backup@nas::module"],
 )  # fmt: skip
-def test_a_target_that_is_written_otherwise_is_refused(text: str) -> None:
+def test_an_invalid_target_is_refused(text: str) -> None:
     with pytest.raises(DeployError, match="write it as user@host:/directory"):
         Target.of(text)
 
 
 @pytest.mark.parametrize("text", [KEY, f"{KEY} root@nas\n", f"nas.example.com {KEY}", f"[nas]:2222 {KEY} comment"])
-def test_a_host_key_comes_alone_or_as_a_line_of_known_hosts(text: str) -> None:
-    assert rsync.known_host(text) == f"backups {KEY}\n"
+def test_a_host_key_can_be_a_key_or_a_line_of_known_hosts(text: str) -> None:
+    assert rsync.known_hosts_line(text) == f"backups {KEY}\n"
 
 
 @pytest.mark.parametrize("text", ["", "AAAAC3Nza", "SHA256:abc", f"{KEY}\n* {KEY}", "@cert-authority * x y z"])
-def test_what_is_no_host_key_is_refused(text: str) -> None:
+def test_an_invalid_host_key_is_refused(text: str) -> None:
     with pytest.raises(DeployError, match=r"push_host_key is .*; give the other machine's public host key"):
-        rsync.known_host(text)
+        rsync.known_hosts_line(text)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,14 @@ def test_what_is_no_host_key_is_refused(text: str) -> None:
         ("", "backups cannot be sent to backup@nas.example.com:/srv/backups: exit status 12"),
     ],
 )
-def test_what_rsync_and_ssh_complain_of_says_what_to_do(errors: str, expected: str) -> None:
-    assert expected in rsync.complaint(NAS, 12, errors, KEY)
+def test_errors_of_rsync_and_ssh_say_what_to_do(errors: str, expected: str) -> None:
+    assert expected in rsync.explain_failure(NAS, 12, errors, KEY)
 
 
 @pytest.mark.parametrize("errors", ["", "rsync error: error in file IO (code 11) at receiver.c(380)"])
-def test_a_file_that_could_not_be_written_without_a_word_is_most_likely_a_full_disk(errors: str) -> None:
-    said = rsync.complaint(NAS, 11, errors, KEY)
-    assert said.startswith("the disk of nas.example.com is full, or cannot be written (")
+def test_a_write_error_without_a_reason_is_reported_as_a_full_disk(errors: str) -> None:
+    message = rsync.explain_failure(NAS, 11, errors, KEY)
+    assert message.startswith("the disk of nas.example.com is full, or cannot be written (")
 
 
 def test_without_backups_there_is_nothing_to_push(tmp_path: Path) -> None:
@@ -102,17 +102,17 @@ def test_without_backups_there_is_nothing_to_push(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("with_rsync")
-def test_only_what_is_missing_is_wanted(tmp_path: Path) -> None:
+def test_only_missing_backups_are_fetched(tmp_path: Path) -> None:
     for day in range(3):
         backup_data.write(tmp_path / "host", NIGHT + timedelta(days=day), b"")
     here = tmp_path / "here"
     backup_data.write(here, NIGHT, b"")
-    offers = fetch.offered(str(tmp_path / "host"))
-    told = fetch.wanted(str(here), offers, check_mode=True)
+    offers = fetch.list_backups(str(tmp_path / "host"))
+    checked = fetch.plan_fetch(str(here), offers, check_mode=True)
     assert os.listdir(here) == ["jupyterhub-user-alice"]
-    done = fetch.wanted(str(here), offers, check_mode=False)
+    done = fetch.plan_fetch(str(here), offers, check_mode=False)
 
-    assert told == done
+    assert checked == done
     assert done["missing"] == [f"jupyterhub-user-alice/202611{day}T014440Z.tar" for day in (24, 25)]
     assert Path(done["list"]).read_text(encoding="utf-8").splitlines() == [
         f"jupyterhub-user-alice/202611{day}T014440Z.{ending}" for day in (24, 25) for ending in ("tar", "json")
@@ -130,34 +130,34 @@ def test_only_what_is_missing_is_wanted(tmp_path: Path) -> None:
         ("xx/.ssh", "xx/authorized_keys"),
     ],
 )
-def test_a_host_that_was_taken_over_cannot_name_other_files_here(tmp_path: Path, name: str, archive: str) -> None:
-    with pytest.raises(DeployError, match="which is no backup's name; nothing was fetched"):
-        fetch.wanted(str(tmp_path), [{"name": name, "archive": archive, "size": 1}], check_mode=False)
+def test_a_compromised_host_cannot_name_other_files_here(tmp_path: Path, name: str, archive: str) -> None:
+    with pytest.raises(DeployError, match="which is not a backup's name; nothing was fetched"):
+        fetch.plan_fetch(str(tmp_path), [{"name": name, "archive": archive, "size": 1}], check_mode=False)
     assert os.listdir(tmp_path) == []
 
 
-def test_what_has_arrived_counts_when_it_is_whole(tmp_path: Path) -> None:
+def test_only_complete_backups_are_accepted(tmp_path: Path) -> None:
     incoming = tmp_path / fetch.INCOMING
     good = backup_data.write(incoming, NIGHT, b"")
     bad = backup_data.write(incoming, NIGHT + timedelta(days=1), b"", sha256="0" * 64)
     os.unlink(backup_data.write(incoming, NIGHT + timedelta(days=2), b"").archive_path)
     (incoming / "jupyterhub-user-alice" / "20261127T014440Z.json").symlink_to("/etc/passwd")
     with pytest.raises(DeployError) as error:
-        fetch.accepted(str(tmp_path))
+        fetch.accept_arrived(str(tmp_path))
 
     assert str(error.value).startswith("3 did not arrive as sent, 1 did; run it again: ")
     assert [one.stem for one in store.backups_in(str(tmp_path), "jupyterhub-user-alice")] == [good.stem]
     assert not Path(bad.archive_path).exists()
 
 
-def test_a_control_machine_without_rsync_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rsync_on_the_control_machine_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch.shutil, "which", lambda program: None)
     with pytest.raises(DeployError, match="rsync is missing on the control machine; install the package rsync"):
-        fetch.wanted(str(tmp_path), [], check_mode=False)
+        fetch.plan_fetch(str(tmp_path), [], check_mode=False)
 
 
 @pytest.mark.usefixtures("with_rsync")
-def test_there_has_to_be_room_for_what_is_wanted(tmp_path: Path) -> None:
+def test_a_fetch_needs_enough_free_space(tmp_path: Path) -> None:
     offer = {"name": "xx/20261123T014440Z.json", "archive": "xx/20261123T014440Z.tar", "size": 1 << 60}
     with pytest.raises(DeployError, match="MB are to be fetched; make room"):
-        fetch.wanted(str(tmp_path), [offer], check_mode=False)
+        fetch.plan_fetch(str(tmp_path), [offer], check_mode=False)

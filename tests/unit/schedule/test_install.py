@@ -49,7 +49,7 @@ def test_cron_accepts_shorthands_and_five_fields(schedule: str, fields: str) -> 
     "schedule",
     [
         "nightly",
-        "02:30",  # systemd's
+        "02:30",  # a systemd calendar time
         "Mon..Fri 02:30",
         "60 2 * * *",
         "0 24 * * *",
@@ -89,7 +89,7 @@ def test_the_schedule_passes_on_what_backup_yml_does() -> None:
 
 
 class Place:
-    """The module and the command with their paths below a directory; nothing is told to systemd or cron."""
+    """The module and the command with their paths below a directory; systemd and cron are not called."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
@@ -156,7 +156,7 @@ def test_a_schedule_sends_backups_where_the_settings_say(place: Place, monkeypat
     assert place.record().error == "nas.example.com cannot be reached"
 
 
-def test_a_schedule_is_set_up_once_mended_changed_and_removed(place: Place) -> None:
+def test_a_schedule_is_installed_once_repaired_changed_and_removed(place: Place) -> None:
     assert not place.module("")["changed"]
     assert place.module(check=True)["changed"]
     assert place.files() == {}
@@ -175,9 +175,9 @@ def test_a_schedule_is_set_up_once_mended_changed_and_removed(place: Place) -> N
     stranger.parent.mkdir()
     stranger.write_text("")
     (place.root / "usr/local/sbin/jupyterhub-backup").chmod(0o644)
-    mended = place.module()
-    assert mended["removed"] == [str(stranger)]
-    assert mended["written"] == [str(place.root / "usr/local/sbin/jupyterhub-backup")]
+    repaired = place.module()
+    assert repaired["removed"] == [str(stranger)]
+    assert repaired["written"] == [str(place.root / "usr/local/sbin/jupyterhub-backup")]
     assert place.files() == files
     assert not stranger.parent.exists()
     assert place.module("30 3 * * *")["written"] == [
@@ -190,7 +190,7 @@ def test_a_schedule_is_set_up_once_mended_changed_and_removed(place: Place) -> N
     assert place.module("")["changed"]
     left = place.files()
     assert not [path for path in left if HUB in path]
-    assert "usr/local/sbin/jupyterhub-backup" in left  # the other hub's, too
+    assert "usr/local/sbin/jupyterhub-backup" in left  # the other hub uses it, too
     assert place.module("", hub="lab")["changed"]
     assert place.files() == {}
     assert not place.module("")["changed"]
@@ -205,7 +205,7 @@ def test_a_file_that_is_removed_meanwhile_is_written_again(place: Place) -> None
     assert place.files() == files
 
 
-def test_the_command_runs_our_code_whatever_else_is_called_ansible(place: Place) -> None:
+def test_the_command_ignores_an_installed_ansible(place: Place) -> None:
     place.module()
     elsewhere = place.root / "elsewhere"
     (elsewhere / "ansible").mkdir(parents=True)
@@ -229,7 +229,7 @@ def test_the_command_runs_our_code_whatever_else_is_called_ansible(place: Place)
 
 @pytest.fixture
 def scheduled(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    """A schedule whose runs make no backup, as there is no engine; there are some already."""
+    """A schedule whose runs do not need Docker and make no backups; some exist already."""
     tree = place.root / "tree"
     tree.mkdir()
     backups.put_tree(place.backups, tree)
@@ -242,7 +242,7 @@ def scheduled(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     signal.signal(signal.SIGTERM, handler)
 
 
-def test_a_run_reads_new_backups_again_and_has_it_known(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_verifies_new_backups_and_reports_it(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["run"]) == 0
     assert "20261123T014440Z is good" in capsys.readouterr().out
     record = scheduled.record()
@@ -253,7 +253,7 @@ def test_a_run_reads_new_backups_again_and_has_it_known(scheduled: Place, capsys
     assert f'last_run_success{{hub="{HUB}"}} 1' in scheduled.metrics()
     assert stat.S_IMODE(os.stat(scheduled.root / f"metrics/jupyterhub_backup_{HUB}.prom").st_mode) == 0o644
     assert cli.main(["run"]) == 0
-    assert "is good" not in capsys.readouterr().out  # it was read lately
+    assert "is good" not in capsys.readouterr().out  # it was verified recently
 
 
 FAILED = {
@@ -278,7 +278,7 @@ def raising(error: BaseException) -> Any:
         (lambda params, check_mode: os.kill(os.getpid(), signal.SIGTERM), "the run was stopped by SIGTERM"),
     ],
 )
-def test_a_run_that_fails_is_seen_everywhere(
+def test_a_failed_run_is_reported_everywhere(
     scheduled: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], run: Any, text: str
 ) -> None:
     assert cli.main(["run"]) == 0
@@ -293,7 +293,7 @@ def test_a_run_that_fails_is_seen_everywhere(
     assert f'last_run_success{{hub="{HUB}"}} 0' in scheduled.metrics()
 
 
-def test_a_fault_of_our_own_is_seen_too(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_is_reported_too(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup_run, "run", raising(KeyError("x")))
     with pytest.raises(KeyError):
         cli.main(["run"])
@@ -312,7 +312,7 @@ def test_a_damaged_backup_fails_the_run_after_the_backups(scheduled: Place, caps
     assert "NOT GOOD: archive" in capsys.readouterr().out
 
 
-def test_a_directory_that_cannot_be_read_leaves_metrics_all_the_same(
+def test_metrics_are_written_when_the_directory_cannot_be_read(
     scheduled: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scheduled.backups.rename(scheduled.root / "away")
@@ -331,10 +331,10 @@ def test_a_run_that_is_killed_has_no_end(scheduled: Place, monkeypatch: pytest.M
     os.waitpid(child, 0)
     record = scheduled.record()
     assert (record.process, record.ended) == (child, None)
-    assert not report.runs(record)
+    assert not report.is_running(record)
 
 
-def test_people_verify_and_list(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_administrators_can_verify_and_list(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list"]) == 0
     assert "not read again yet" in capsys.readouterr().out
     assert cli.main(["verify", "newest", "--user", "alice"]) == 0
@@ -344,7 +344,7 @@ def test_people_verify_and_list(scheduled: Place, capsys: pytest.CaptureFixture[
     assert "there is no backup of user zoe" in capsys.readouterr().err
 
 
-def test_which_hub_is_meant(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_hub_is_selected(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
     scheduled.module(hub="lab")
     assert cli.main(["list"]) == 1
     assert f"say which: --hub {HUB} or --hub lab" in capsys.readouterr().err
@@ -355,7 +355,7 @@ def test_which_hub_is_meant(scheduled: Place, capsys: pytest.CaptureFixture[str]
     assert "no hub are scheduled on this host; set jupyterhub_backup_schedule" in capsys.readouterr().err
 
 
-def test_a_backup_is_read_again_after_some_time(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_good_backup_is_verified_again_after_some_time(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     real = verify.run
 

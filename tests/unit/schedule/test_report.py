@@ -1,4 +1,4 @@
-"""What is told of scheduled backups: late or not, metrics, the lines of status.yml."""
+"""Reports about scheduled backups: whether they are late, metrics, and the lines of status.yml."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def test_metrics_are_in_prometheus_text_format() -> None:
     }
 
 
-def test_metrics_of_a_run_that_failed_and_of_none_that_ever_went_well() -> None:
+def test_metrics_of_a_failed_run_without_any_success() -> None:
     found = parsed(report.metrics("lab", record(error="no disk", last_success=None, totals={}), [], 26))
     assert found['jupyterhub_backup_last_run_success{hub="lab"}'] == 0
     assert found['jupyterhub_backup_last_success_timestamp_seconds{hub="lab"}'] == 0
     assert found['jupyterhub_backup_archives{hub="lab"}'] == 0
 
 
-def test_metrics_name_nobody() -> None:
+def test_metrics_contain_no_user_names() -> None:
     assert "alice" not in report.metrics("lab", record(), FOLDERS, 26)
 
 
@@ -97,7 +97,7 @@ def test_metrics_name_nobody() -> None:
     [
         (timedelta(hours=25.9), LONG_AGO, None),
         (timedelta(hours=26.1), LONG_AGO, timedelta(hours=26.1)),
-        (timedelta(hours=26.1), NOW, timedelta(hours=26.1)),  # a new setting excuses nothing
+        (timedelta(hours=26.1), NOW, timedelta(hours=26.1)),  # installing the schedule later does not matter
         (None, NOW - timedelta(hours=25), None),
         (None, NOW - timedelta(hours=27), timedelta(hours=27)),
     ],
@@ -109,15 +109,15 @@ def test_when_backups_are_late(last: timedelta | None, installed: datetime, late
         assert report.overdue(None, installed, 26, NOW) == late
 
 
-def status(found: Record | None, going_on: bool = False, installed: datetime = LONG_AGO) -> list[str]:
+def status(found: Record | None, running: bool = False, installed: datetime = LONG_AGO) -> list[str]:
     settings = {"schedule": "02:30", "late_hours": 26}
-    schedule = backup_status.describe(settings, found, going_on, installed, NOW)
-    told = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS[:2], NOW), "schedule": schedule}
-    return backup_status.text(told, NOW).splitlines()[2:]
+    schedule = backup_status.describe(settings, found, running, installed, NOW)
+    found_status = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS[:2], NOW), "schedule": schedule}
+    return backup_status.text(found_status, NOW).splitlines()[2:]
 
 
 @pytest.mark.parametrize(
-    ("found", "going_on", "lines"),
+    ("found", "running", "lines"),
     [
         (record(), False, ["the last run went well, 9 h 45 min ago"]),
         (record(error="no disk"), False, ["the last run FAILED, 9 h 45 min ago: no disk"]),
@@ -130,8 +130,8 @@ def status(found: Record | None, going_on: bool = False, installed: datetime = L
         ),
     ],
 )
-def test_how_scheduled_runs_went(found: Record, going_on: bool, lines: list[str]) -> None:
-    assert status(found, going_on) == [f"scheduled backups: 02:30; {lines[0]}", *lines[1:]]
+def test_the_result_of_scheduled_runs(found: Record, running: bool, lines: list[str]) -> None:
+    assert status(found, running) == [f"scheduled backups: 02:30; {lines[0]}", *lines[1:]]
 
 
 def test_a_schedule_that_has_not_run_yet() -> None:
@@ -139,9 +139,9 @@ def test_a_schedule_that_has_not_run_yet() -> None:
     assert status(None)[1] == "LATE: no scheduled run has ended well for 100 d"
 
 
-def test_how_backups_are() -> None:
-    told = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS, NOW), "schedule": None}
-    assert backup_status.text(told, NOW).splitlines() == [
+def test_the_state_of_backups() -> None:
+    found_status = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS, NOW), "schedule": None}
+    assert backup_status.text(found_status, NOW).splitlines() == [
         "backups: 8 in /b, 5.0 MB, of 3 volumes (the hub's own state is one); the newest was made 9 h ago",
         "of the newest, 1 were not read again yet; playbooks/verify_backups.yml does it",
         "NOT GOOD is the newest backup of jupyterhub-user-bob; playbooks/verify_backups.yml says why",
@@ -151,15 +151,15 @@ def test_how_backups_are() -> None:
     assert backup_status.text(nothing, NOW).splitlines()[0] == "backups: there are none in /b; backup.yml makes them"
 
 
-def test_a_directory_that_cannot_be_read_is_told_with_the_schedule(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_read_is_reported_with_the_schedule(tmp_path: Path) -> None:
     (tmp_path / "backups").write_text("")
-    told = backup_status.observe("jhd-test-none", str(tmp_path / "backups"), NOW)
-    lines = backup_status.text(told, NOW).splitlines()
+    found_status = backup_status.observe("jhd-test-none", str(tmp_path / "backups"), NOW)
+    lines = backup_status.text(found_status, NOW).splitlines()
     assert lines[0].startswith("backups: CANNOT BE READ: [Errno 20] Not a directory")
     assert lines[1].startswith("scheduled backups: none")
 
 
-def test_what_there_is(tmp_path: Path) -> None:
+def test_the_folders_are_listed(tmp_path: Path) -> None:
     first, second = "20261122T014440Z", "20261123T014440Z"
     for stem in (first, second):
         backup = backups.put(tmp_path, backups.joined([backups.ROOT]), 1, stem=stem)
@@ -168,16 +168,16 @@ def test_what_there_is(tmp_path: Path) -> None:
     (path / "20260101T000000Z.tar").write_bytes(b"somebody else's")
     (tmp_path / "empty").mkdir()
     size = len(backups.ROOT) + 1024
-    assert report.look(str(tmp_path)) == [
+    assert report.list_folders(str(tmp_path)) == [
         Folder("empty", None, None, 0, 0, None),
         Folder(backups.VOLUME, "alice", backup.time, 2, 2 * size, None),
     ]
-    verify.remember(backup, verify.read(backup))
-    assert report.look(str(tmp_path))[1].good is True
-    assert report.look(str(tmp_path / "none")) == []
+    verify.write_record(backup, verify.verify(backup))
+    assert report.list_folders(str(tmp_path))[1].good is True
+    assert report.list_folders(str(tmp_path / "none")) == []
 
 
-def test_a_damaged_record_is_none_and_damaged_settings_are_named(
+def test_a_damaged_record_counts_as_none_and_damaged_settings_are_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "STATE_DIR", str(tmp_path / "state"))
