@@ -32,7 +32,7 @@ def test_a_step_starts_after_those_that_it_needs() -> None:
         assert parallel.needs(step, STEPS) <= set(done)
         done.append(step)
 
-    parallel.run(STEPS, apply)
+    parallel.run(STEPS[::-1], apply)
     assert sorted(done) == sorted(STEPS)
 
 
