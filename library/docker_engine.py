@@ -1,39 +1,39 @@
 #!/usr/bin/python
-"""Ansible module: configure the Docker engine of a host and have it run."""
+"""Ansible module: configure and start Docker on a host."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_engine
-short_description: Configure the Docker engine of a host and have it run
+short_description: Configure and start Docker on a host
 description:
-  - Merges C(daemon.json), has the engine's program check it, keeps a backup, and starts, reloads or restarts the
-    engine, whichever is the least that the change needs. Done when the engine answers.
-  - Uses systemd or the init script; where neither can work, starts dockerd itself, with its log in
+  - Merges C(daemon.json), checks it with C(dockerd), keeps a backup, and starts, reloads or restarts Docker, with as
+    little interruption as the change allows. Waits until Docker answers.
+  - Uses systemd or the init script. Where neither works, starts dockerd directly, with its log in
     C(/var/log/dockerd.log).
-  - An engine that does not come up with a changed C(daemon.json) gets the former one back before the module fails.
-  - Remembers in C(/etc/jupyterhub-deploy/docker-engine.json) which options are its own, and what an interrupted run
-    left to be done.
+  - If Docker does not start with a changed C(daemon.json), restores the old file before the module fails.
+  - Records its own options, and what an interrupted run left to be done, in
+    C(/etc/jupyterhub-deploy/docker-engine.json).
 options:
   minimum_version:
-    description: The oldest version that is good enough.
+    description: The oldest accepted version.
     type: str
     default: "20.10"
   defaults:
-    description: Options of C(daemon.json) for an engine that this project installed. Options of anybody else go first.
+    description: Options of C(daemon.json) for a Docker that this project installed. All other options have precedence.
     type: dict
     default: {}
   options:
-    description: Options of C(daemon.json) that the operator wants; null takes one out.
+    description: Options of C(daemon.json) that the operator sets; null removes one.
     type: dict
     default: {}
   timeout:
-    description: Seconds that the engine may take to answer after a start.
+    description: Seconds to wait for Docker after a start.
     type: int
     default: 120
 attributes:
   check_mode:
-    description: Tells what would be done.
+    description: Shows what would be done.
     support: full
   diff_mode:
     description: Shows C(daemon.json) before and after, without the passwords of URLs.
@@ -43,7 +43,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Configure and run the engine
+- name: Configure and start Docker
   docker_engine:
     defaults:
       live-restore: true
@@ -53,17 +53,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: What was done, or in check mode would be, in words.
+  description: The actions that were done, or in check mode would be done, as messages.
   type: list
   elements: str
   returned: always
-  sample: [write live-restore to /etc/docker/daemon.json, reload the engine]
+  sample: [write live-restore to /etc/docker/daemon.json, reload Docker]
 backup_file:
-  description: The former C(daemon.json), when there was one and it was changed.
+  description: The old C(daemon.json), when it existed and was changed.
   type: str
   returned: changed
 engine:
-  description: The engine afterwards, as M(docker_engine_info) returns it.
+  description: The state of Docker afterwards, as M(docker_engine_info) returns it.
   type: dict
   returned: always
 """
@@ -80,18 +80,18 @@ CONFIG_MODE = 0o644  # what Docker's documentation and packages use
 
 
 def require(seen: dict[str, Any], plan: daemon_plan.Plan, minimum_version: str) -> None:
-    """Refuse a host that is not as the role's packages leave it.
+    """Assert that the packages on the host are usable.
 
-    :raises DeployError: when there is no engine, it is too old, this Python does not find the docker SDK, or options
-        are to be changed of an engine that keeps them elsewhere.
+    :raises DeployError: Docker is missing or too old, this Python does not find the docker SDK, or options have to
+        change of a Docker that stores them elsewhere.
     """
     if not seen["installed"] and not seen["running"]:
-        raise DeployError("there is no dockerd on this host; run the whole role docker, which installs it")
+        raise DeployError("dockerd is not installed on this host; run the whole role docker, which installs it")
     newest = seen["installed_version"] or seen["version"]
     if not daemon_plan.is_recent(newest, minimum_version):
         raise DeployError(
-            f"Docker {newest} is the newest that the host's packages give, but docker_minimum_version is "
-            f"{minimum_version}; lower it, or take the engine from Docker's repository (docker_package_source: docker)"
+            f"Docker {newest} is the newest version in the host's packages, but docker_minimum_version is "
+            f"{minimum_version}; lower it, or install Docker from Docker's repository (docker_package_source: docker)"
         )
     if not seen["sdk"]["importable"]:
         raise DeployError(
@@ -100,43 +100,43 @@ def require(seen: dict[str, Any], plan: daemon_plan.Plan, minimum_version: str) 
         )
     if plan.write and seen["running"] and not (seen["installed"] and seen["pid"]):
         raise DeployError(
-            "the engine of this host is no ordinary installation (a snap, perhaps) and does not read "
-            f"{seen['config']['path']}; set its options its own way and leave docker_daemon_options, "
+            "Docker on this host was installed in another way (as a snap, perhaps) and does not read "
+            f"{seen['config']['path']}; configure it the way it was installed, and leave docker_daemon_options, "
             "docker_registry_mirrors and docker_insecure_registries empty"
         )
 
 
 def apply(module: AnsibleModule, seen: dict[str, Any], record: daemon_plan.Record, plan: daemon_plan.Plan) -> str:
-    """Carry out a plan; return where the backup of ``daemon.json`` is, or an empty text.
+    """Run a plan; return the path of the backup of ``daemon.json``, or an empty string.
 
-    :raises DeployError: when the engine does not come up. Then the former ``daemon.json`` is back.
+    :raises DeployError: Docker does not start. Then the old ``daemon.json`` is restored.
     """
     path, backup = seen["config"]["path"], ""
     if plan.write:
         daemon_control.validate(seen["dockerd"], seen["installed_version"] or seen["version"], plan.options)
         backup = module.backup_local(path) if seen["config"]["exists"] else ""
-        # What is pending is remembered first: a run that is cut off here is taken up by the next one.
+        # The pending action is recorded first: the next run completes a run that is interrupted here.
         pending = plan.action if plan.action in ("reload", "restart") else ""
         daemon_control.write_record(daemon_plan.Record(record.managed, plan.applied, pending))
         daemon_control.write(path, daemon_json.render(plan.options), CONFIG_MODE)
     if plan.enable:
         daemon_control.enable()
     try:
-        # Where there is no service manager, an engine that somebody started by hand keeps the arguments it had.
-        daemon_control.settle(plan.action, seen, plan.options, module.params["timeout"], seen["arguments"])
+        # Without a service manager, a dockerd that somebody started by hand keeps its arguments.
+        daemon_control.apply_action(plan.action, seen, plan.options, module.params["timeout"], seen["arguments"])
     except DeployError as error:
         if not plan.write:
             raise
-        raise DeployError(f"{error}\n{take_back(module, seen, record, plan, backup)}") from error
+        raise DeployError(f"{error}\n{roll_back(module, seen, record, plan, backup)}") from error
     if plan.write or record.pending:
         daemon_control.write_record(daemon_plan.Record(record.managed, plan.applied, ""))
     return backup
 
 
-def take_back(
+def roll_back(
     module: AnsibleModule, seen: dict[str, Any], record: daemon_plan.Record, plan: daemon_plan.Plan, backup: str
 ) -> str:
-    """Put the former ``daemon.json`` back and the engine with it; return what came of it, in words."""
+    """Restore the old ``daemon.json`` and start Docker with it; return the result as a message."""
     path = seen["config"]["path"]
     if backup:
         with open(backup, encoding="utf-8") as file:
@@ -148,16 +148,16 @@ def take_back(
         return f"{path} is as it was before."
     try:
         now = daemon_info.observe(module.params["minimum_version"])
-        # An engine that only disliked a reload went on all the time: its containers are to notice nothing.
+        # After a failed reload, Docker is still running, and a reload does not interrupt its containers.
         action = plan.action if now["running"] else "start"
-        daemon_control.settle(action, now, seen["config"]["options"], module.params["timeout"], seen["arguments"])
+        daemon_control.apply_action(action, now, seen["config"]["options"], module.params["timeout"], seen["arguments"])
     except DeployError as error:
-        return f"{path} is as it was before, but the engine does not come up with that either: {error}"
-    return f"{path} is as it was before, and the engine runs with it again."
+        return f"{path} is as it was before, but Docker does not start with it either: {error}"
+    return f"{path} is as it was before, and Docker is running with it again."
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Observe, plan and, unless in check mode, apply; return the module's result."""
+    """Inspect, plan and, unless in check mode, apply; return the result."""
     params = module.params
 
     def observe() -> tuple[dict[str, Any], daemon_plan.Record, daemon_plan.Plan]:
@@ -176,11 +176,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     backup = ""
     if not module.check_mode:
         require(seen, plan, params["minimum_version"])
-        if plan.settles:
+        if plan.configures:
             backup = apply(module, seen, record, plan)
-    after_seen, after_record, after_plan = observe() if plan.settles else (seen, record, plan)
+    after_seen, after_record, after_plan = observe() if plan.configures else (seen, record, plan)
     result: dict[str, Any] = {
-        "changed": plan.settles,
+        "changed": plan.configures,
         "steps": plan.steps,
         "engine": daemon_plan.report(after_seen, after_record, after_plan),
         "warnings": plan.warnings,

@@ -1,26 +1,26 @@
 #!/usr/bin/python
-"""Ansible module: what there is of a Docker engine on a host, and what should be done about it."""
+"""Ansible module: inspect Docker on a host, and plan the changes that it needs."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: docker_engine_info
-short_description: Observe the Docker engine of a host and plan what it needs
+short_description: Inspect Docker on a host and plan the changes that it needs
 description:
-  - Reads only. Works with and without an engine, and needs nothing but Python on the host.
-  - An engine that somebody else installed and that is recent enough needs nothing, unless I(options) name something
-    that its C(daemon.json) does not have.
+  - Changes nothing. Works with and without Docker, and only needs Python on the host.
+  - A Docker that somebody else installed and that is recent enough needs no change, unless its C(daemon.json) differs
+    from I(options).
 options:
   minimum_version:
-    description: The oldest version that is left alone.
+    description: The oldest accepted version.
     type: str
     default: "20.10"
   defaults:
-    description: Options of C(daemon.json) for an engine that this project installed. Options of anybody else go first.
+    description: Options of C(daemon.json) for a Docker that this project installed. All other options have precedence.
     type: dict
     default: {}
   options:
-    description: Options of C(daemon.json) that the operator wants; null takes one out.
+    description: Options of C(daemon.json) that the operator sets; null removes one.
     type: dict
     default: {}
 attributes:
@@ -32,99 +32,99 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Look at the engine
+- name: Inspect Docker
   docker_engine_info:
     minimum_version: "20.10"
   register: docker_engine
 
-- name: Tell what is missing
+- name: Show what is missing
   ansible.builtin.debug:
     var: docker_engine.plan.steps
 """
 
 RETURN = r"""
 installed:
-  description: Whether there is a C(dockerd) program.
+  description: Whether C(dockerd) is installed.
   type: bool
   returned: always
 dockerd:
-  description: Where that program is; empty when there is none.
+  description: The path of C(dockerd); empty when it is not installed.
   type: str
   returned: always
 running:
-  description: Whether an engine answers on C(/var/run/docker.sock).
+  description: Whether Docker answers on C(/var/run/docker.sock).
   type: bool
   returned: always
 version:
-  description: Version of the running engine, else of the installed program, else empty.
+  description: Version of the running Docker, else of the installed one, else empty.
   type: str
   returned: always
   sample: 26.1.5+dfsg1
 installed_version:
-  description: Version of the installed program. Looked up only where no engine runs, or one that is too old.
+  description: Version of the installed Docker. Read only when Docker is not running or too old, else empty.
   type: str
   returned: always
 api_version:
-  description: Newest API version of the running engine.
+  description: Newest API version of the running Docker.
   type: str
   returned: always
   sample: "1.45"
 pid:
-  description: Process id of the engine, by its pid file; null when it does not run.
+  description: Process id of dockerd, from its pid file; null when it is not running.
   type: int
   returned: always
 arguments:
-  description: What dockerd was started with, or would be by systemd.
+  description: The arguments of dockerd, or those in its systemd unit.
   type: list
   elements: str
   returned: always
 root_dir:
-  description: Where the running engine keeps images and volumes.
+  description: The directory of images and volumes of the running Docker.
   type: str
   returned: always
   sample: /var/lib/docker
 storage_driver:
-  description: How the running engine stores images.
+  description: The storage driver of the running Docker.
   type: str
   returned: always
   sample: overlay2
 live_restore:
-  description: Whether containers of the running engine outlive its restart.
+  description: Whether containers keep running while Docker restarts.
   type: bool
   returned: always
 containers_running:
-  description: How many containers run.
+  description: Number of running containers.
   type: int
   returned: always
 service_manager:
   description:
-    - Who can start the engine on this host. C(none) also where there is an init script which cannot work for want of
-      CAP_SYS_RESOURCE.
+    - The service manager that can start Docker on this host. C(none) also where the init script cannot work because
+      CAP_SYS_RESOURCE is missing.
   type: str
   returned: always
   sample: systemd
 enabled:
-  description: Whether systemd starts the engine at boot.
+  description: Whether systemd starts Docker at boot.
   type: bool
   returned: always
 config:
   description:
-    - C(path) of C(daemon.json), whether it C(exists), the names of its C(options), and the C(error) of reading it.
+    - C(path) of C(daemon.json), whether it C(exists), the names of its C(options), and the C(error) when it is invalid.
   type: dict
   returned: always
 sdk:
   description:
-    - Whether this Python can import the docker SDK (C(importable)), its C(version), and which C(python) that is.
+    - Whether this Python can import the docker SDK (C(importable)), its C(version), and the path of this C(python).
   type: dict
   returned: always
 record:
-  description: What an earlier run remembered, C(managed), names of C(applied) options, and C(pending).
+  description: The record of earlier runs, C(managed), names of C(applied) options, and C(pending).
   type: dict
   returned: always
 plan:
   description:
-    - What should be done, C(install), C(install_sdk), C(settle) (call M(docker_engine)), C(steps) in words, and
-      C(warnings).
+    - The actions to do, C(install), C(install_sdk), C(configure) (call M(docker_engine)), the C(steps) as messages,
+      and C(warnings).
   type: dict
   returned: always
 """
@@ -137,7 +137,7 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Return the observation with the plan, as documented above."""
+    """Return the state and the plan, as documented above."""
     params = module.params
     seen = daemon_info.observe(params["minimum_version"])
     record = daemon_info.read_record(daemon_info.RECORD_FILE)

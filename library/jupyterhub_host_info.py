@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Ansible module: what a host has left for a hub."""
+"""Ansible module: inspect a host before a hub is provisioned on it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ DOCUMENTATION = r"""
 module: jupyterhub_host_info
 short_description: Inspect a host before a hub is provisioned on it
 description:
-  - Reads only. Works with and without Docker.
+  - Changes nothing. Works with and without Docker.
   - Sets the facts C(distribution), C(distribution_release), C(distribution_version) and
     C(distribution_major_version), so that no other task has to gather them.
 options:
   name:
-    description: Name of the hub. Its own proxy, C(<name>-proxy), may hold the port.
+    description: Name of the hub. Its own proxy, C(<name>-proxy), may use the port.
     type: str
     required: true
   port:
-    description: Port that the hub is to be reached at.
+    description: Port of the hub.
     type: int
     required: true
 attributes:
@@ -37,17 +37,17 @@ EXAMPLES = r"""
 
 RETURN = r"""
 port_holder:
-  description: Who else holds the port, a container or a process; null when it is free or held by the hub's own proxy.
+  description: The container or process that uses the port; null when it is free or used by the hub's own proxy.
   type: str
   returned: always
   sample: nginx (pid 123)
 disk_path:
-  description: Where Docker keeps images and volumes, or the nearest parent that exists.
+  description: Docker's directory of images and volumes, or the nearest existing parent.
   type: str
   returned: always
   sample: /var/lib/docker
 disk_free_bytes:
-  description: Bytes free there.
+  description: Free bytes in that file system.
   type: int
   returned: always
   sample: 53687091200
@@ -75,11 +75,11 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
-DOCKER_ROOT = "/var/lib/docker"  # the engine's default (dockerd --data-root)
+DOCKER_ROOT = "/var/lib/docker"  # Docker's default (dockerd --data-root)
 
 
 def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str | None:
-    """Return who holds the port, unless it is the hub's own proxy."""
+    """Return the container or process that uses the port, ``None`` if it is free or used by the hub's own proxy."""
     publisher = host.publisher(containers, port)
     if publisher:
         return None if publisher == f"{name}-proxy" else f"container {publisher}"
@@ -87,7 +87,7 @@ def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str |
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Return what preflight checks, and the facts about the distribution."""
+    """Return the values that preflight checks, and the facts about the distribution."""
     name = module.params["name"]
     client = connect_or_none()
     containers = client.containers(all=True) if client else []

@@ -1,55 +1,54 @@
 #!/usr/bin/python
-"""Ansible module: see DOCUMENTATION."""
+"""Ansible module: pull, build and test the images of a hub."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: jupyterhub_image
-short_description: Have a hub's container images on the host, pulled or built, and proven
+short_description: Pull, build and test the images of a hub
 description:
-  - Brings the images of one hub onto the host before anything is told of them.
-  - An image that has both a reference and a build recipe is pulled or built as O(source) says. With V(auto) the engine
-    is asked once whether it can reach the registry; only a registry that cannot be reached makes it build, and the
-    choice is kept in O(choice_file).
-  - An image from which users' servers start is run once, without network, when its content is new. Without
-    C(jupyterhub-singleuser) it is refused.
-  - Run through the action plugin of the same name, it shows its progress, and contexts are given as folders of the
-    control machine.
+  - Pulls or builds the images of one hub on the host before the hub uses them.
+  - For an image that has both a reference and a build, O(source) decides. With V(auto), Docker tries once to reach the
+    registry, and the image is built only if the registry cannot be reached. The choice is stored in O(choice_file).
+  - An image for users' servers is run once, without network, when its content is new. It is refused if
+    C(jupyterhub-singleuser) is missing.
+  - The action plugin of the same name shows the progress, and sends build contexts from folders of the control
+    machine.
 author: jupyterhub-deploy-ansible
 options:
   source:
-    description: Whether images that leave the choice are pulled or built.
+    description: Whether images that have both a reference and a build are pulled or built.
     type: str
     choices: [auto, pull, build]
     default: pull
   choice_file:
-    description: Where V(auto) keeps what it chose. Remove it to have the choice made again.
+    description: File that stores the choice of V(auto). Remove it to choose again.
     type: path
     default: /etc/jupyterhub-deploy/image-source
   proofs_file:
-    description: Where proofs are remembered, by image id.
+    description: File that stores the results of image tests, by image id.
     type: path
     default: /var/lib/jupyterhub-deploy/image-proofs.json
   hub:
-    description: Name of the hub that the images are for. What is brought for it is remembered under this name.
+    description: Name of the hub that uses the images. Its images are recorded under this name.
     type: str
     default: jupyterhub
   keep:
-    description: How many earlier images of each kind that hub keeps; see the module C(jupyterhub_old_images).
+    description: How many earlier images of each kind this hub keeps; see the module C(jupyterhub_old_images).
     type: int
     default: -1
   record_file:
-    description: Where it is remembered which images were brought here.
+    description: File that records the images that this project pulled or built on this host.
     type: path
     default: /var/lib/jupyterhub-deploy/images.json
   images:
-    description: The images, the base image among them when anything is built.
+    description: The images, with the base image when anything is built.
     type: list
     elements: dict
     required: true
     suboptions:
       purpose:
-        description: What the image is for. The notebook image is proven.
+        description: The purpose of the image. The notebook image is tested.
         type: str
         required: true
         choices: [base, hub, proxy, notebook]
@@ -58,7 +57,7 @@ options:
         type: str
         default: ""
       build:
-        description: How to build it.
+        description: How to build the image.
         type: dict
         suboptions:
           tag:
@@ -73,25 +72,25 @@ options:
             type: str
             default: ""
           args:
-            description: Build arguments that decide what is built. For the base image V(suite) and V(packages).
+            description: Build arguments that change the image. For the base image V(suite) and V(packages).
             type: dict
             default: {}
   notebooks:
-    description: More notebook images to pull, by reference.
+    description: References of additional notebook images to pull.
     type: list
     elements: str
     default: []
   pull_policy:
     description:
-      - V(missing) pulls what is not there and otherwise asks no registry.
-      - V(always) asks the registry each time and pulls what changed under the same name. It is not asked for what was
-        built here or is named by a digest, nor for the base image.
-      - V(never) fails when an image that would be pulled is not there.
+      - V(missing) pulls only images that are not on the host.
+      - V(always) asks the registry on each run and pulls images whose content changed. Images that were built on the
+        host or are named by a digest, and the base image, are excluded.
+      - V(never) fails when an image that would be pulled is not on the host.
     type: str
     choices: [missing, always, never]
     default: missing
   registry_logins:
-    description: Accounts for registries. They go with each request and are not kept on the host.
+    description: Accounts for registries. They are sent with each request and not stored on the host.
     type: list
     elements: dict
     default: []
@@ -109,42 +108,42 @@ options:
         type: str
         required: true
   ca_bundle:
-    description: PEM file on the host with the certificates that downloads inside a build are checked with.
+    description: PEM file on the host with the certificate authorities for downloads during a build.
     type: path
     default: /etc/ssl/certs/ca-certificates.crt
   build_args:
-    description: More build arguments, for mirrors and proxies. They do not count as a change of the image.
+    description: Additional build arguments, for mirrors and proxies. Changing them does not start a new build.
     type: dict
     default: {}
   hub_version:
-    description: JupyterHub's version in the hub, compared with the notebook image's.
+    description: Version of JupyterHub in the hub, compared with the notebook image.
     type: str
     required: true
   notebook_dir:
-    description: The folder that has to be writable for the notebook image's user.
+    description: The folder that the user of the notebook image has to be able to write.
     type: str
     default: /home/jovyan/work
   archive:
-    description: Set by the action plugin; tarball of the build contexts on the target.
+    description: Set by the action plugin; archive of the build contexts on the host.
     type: path
   progress_file:
-    description: Set by the action plugin; file to append lines of progress to.
+    description: Set by the action plugin; file for progress messages.
     type: path
 attributes:
   check_mode:
     support: full
-    description: Looks at engine, files and, where it has to, at the registry; a host without an engine counts as empty.
+    description: Inspects Docker, files and, if necessary, the registry; a host without Docker counts as empty.
   diff_mode:
     support: full
   idempotent:
     support: full
 requirements:
-  - docker (Python SDK) 5.0 or newer on the target
-  - mmdebstrap on the target, when the base image is made there
+  - docker (Python SDK) 5.0 or newer on the host
+  - mmdebstrap on the host, when the base image is built there
 """
 
 EXAMPLES = r"""
-- name: Have the notebook image on the host
+- name: Pull the notebook image
   jupyterhub_image:
     source: pull
     hub_version: 5.5.4
@@ -159,26 +158,26 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: What was done, or in check mode would be, in order, each with its reason.
+  description: The steps that were done, or in check mode would be done, in order, each with its reason.
   type: list
   elements: dict
   returned: success
   sample: [{"action": "pull", "purpose": "notebook", "name": "example.com/a:1", "reason": "is not on this host"}]
 choice:
-  description: Whether images are pulled or built, why, and whether that was decided just now.
+  description: Whether images are pulled or built, the reason, and whether this run made the choice.
   type: dict
   returned: success
   sample: {"source": "build", "reason": "registry quay.io cannot be reached from this host", "new": true}
 proofs:
-  description: What was found in the notebook images, by name.
+  description: The test results of the notebook images, by name.
   type: dict
   returned: success
   sample: {"example.com/a:1": {"version": "5.5.4", "uid": 1000, "gid": 100, "exists": true, "writable": true}}
 result:
   description:
     - Names and ids of the hub, proxy and notebook image, the source, and warnings for the operator.
-    - In C(images) all of them by purpose, for the module C(jupyterhub_old_images), and in C(look_for_old_images)
-      whether that one may have something to do.
+    - C(images) lists all of them by purpose, for the module C(jupyterhub_old_images). C(look_for_old_images) is true
+      when that module may have some to remove.
   type: dict
   returned: success
 """
@@ -188,23 +187,23 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
 from ansible.module_utils.jupyterhub_deploy.images.hub_images import HubImages
-from ansible.module_utils.jupyterhub_deploy.images.lock import alone
+from ansible.module_utils.jupyterhub_deploy.images.lock import locked
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
-# Seconds that the engine may stay silent: unpacking a large layer on a slow disk.
-SILENCE = 900
+# Seconds that Docker may take for an answer: unpacking a large layer on a slow disk.
+API_TIMEOUT = 900
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Observe, plan and, unless in check mode, apply; return the module's result."""
+    """Inspect, plan and, unless in check mode, run the steps; return the result."""
     if module.check_mode:
         images = HubImages(connect_or_none, module.params, check_mode=True)
-        return images.report(images.steps())
-    with alone(Reporter(module.params["progress_file"])):
-        images = HubImages(lambda: connect(SILENCE), module.params)
-        steps = images.steps()
-        images.apply_all(steps)
+        return images.report(images.make_steps())
+    with locked(Reporter(module.params["progress_file"])):
+        images = HubImages(lambda: connect(API_TIMEOUT), module.params)
+        steps = images.make_steps()
+        images.run_steps(steps)
         return images.report(steps)
 
 

@@ -1,6 +1,6 @@
-"""What is to be seen of the Docker engine on this host: reads only, by the standard library alone.
+"""Read the state of Docker on this host, with only the standard library.
 
-No SDK is used, for it may not be installed yet, and importing it takes longer than everything here together.
+The SDK is not used: it may not be installed yet, and importing it takes longer than everything here together.
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ import subprocess
 import sys
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy import processes
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_json, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 SOCKET = "/var/run/docker.sock"
-PID_FILE = "/var/run/docker.pid"  # dockerd's default, which Debian's and Docker's init scripts name as well
+PID_FILE = "/var/run/docker.pid"  # the default of dockerd and of the init scripts
 CONFIG_FILE = "/etc/docker/daemon.json"
 RECORD_FILE = "/etc/jupyterhub-deploy/docker-engine.json"
 INIT_SCRIPT = "/etc/init.d/docker"
 
-# sudo and cron leave some of these out of the PATH.
+# sudo and cron omit some of these from the PATH.
 BINARY_PATH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
 
-# What `systemctl enable` makes. The link of docker.socket is not enough: it starts the engine at its first use only,
-# and until then no container comes back after a reboot.
+# Created by `systemctl enable`. The link of docker.socket is not enough: it starts Docker at its first use, and until
+# then no container is started after a reboot.
 ENABLED_LINK = "/etc/systemd/system/multi-user.target.wants/docker.service"
 
-# An engine that loads hundreds of containers at its start accepts connections long before it answers (seconds).
+# Seconds. While Docker loads hundreds of containers at its start, it accepts connections but does not answer yet.
 ANSWER_TIMEOUT = 60
 
 
@@ -52,11 +53,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(path: str, socket_path: str = SOCKET, timeout: float = ANSWER_TIMEOUT) -> Any:
-    """Return what the engine answers to ``GET path``, parsed, or ``None`` when nobody listens on the socket.
+def get(path: str, socket_path: str = SOCKET, timeout: float = ANSWER_TIMEOUT) -> Any:
+    """Return Docker's parsed answer to ``GET path``, ``None`` when no process listens on the socket.
 
-    :raises DeployError: when somebody listens and does not answer properly within ``timeout`` seconds, or when this
-        user may not connect.
+    :raises DeployError: there is no valid answer within ``timeout`` seconds, or this user may not connect.
     """
     connection = _UnixConnection(socket_path, timeout)
     try:
@@ -67,16 +67,16 @@ def ask(path: str, socket_path: str = SOCKET, timeout: float = ANSWER_TIMEOUT) -
         raise DeployError(f"{socket_path} may not be opened by this user; run the play with become: true") from error
     except socket.timeout as error:
         raise DeployError(
-            f"the engine accepts connections on {socket_path} but does not answer within {timeout:.0f} s; "
-            "look at its log (journalctl -u docker, or /var/log/dockerd.log) and restart it"
+            f"Docker accepts connections on {socket_path} but does not answer within {timeout:.0f} s; "
+            "read its log (journalctl -u docker, or /var/log/dockerd.log) and restart it"
         ) from error
     except (OSError, http.client.HTTPException):
-        # No socket, nobody behind it, or an engine that is just going away.
+        # No socket, no process that listens on it, or Docker is just stopping.
         return None
     finally:
         connection.close()
     if response.status != http.client.OK:
-        raise DeployError(f"the engine answers {response.status} to {path}: {body.decode(errors='replace').strip()}")
+        raise DeployError(f"Docker answers {response.status} to {path}: {body.decode(errors='replace').strip()}")
     return json.loads(body)
 
 
@@ -86,12 +86,12 @@ def observe(
     config_file: str = CONFIG_FILE,
     pid_file: str = PID_FILE,
 ) -> dict[str, Any]:
-    """Return what there is of an engine, as ``docker_engine_info`` documents it (``RETURN``).
+    """Return the state of Docker, as ``docker_engine_info`` documents it (``RETURN``).
 
-    :raises DeployError: when the socket belongs to something else than Docker, or see :func:`ask`.
+    :raises DeployError: the socket does not belong to Docker, or see :func:`get`.
     """
-    version = ask("/version", socket_path)
-    info = (ask("/info", socket_path) if version else None) or {}
+    version = get("/version", socket_path)
+    info = (get("/info", socket_path) if version else None) or {}
     _refuse_podman(version or {}, socket_path)
     dockerd = shutil.which("dockerd", path=BINARY_PATH)
     running = version is not None
@@ -99,7 +99,7 @@ def observe(
     installed_version = ""
     if dockerd and not (running and daemon_plan.is_recent(running_version, minimum_version)):
         installed_version = version_of(dockerd)
-    pid = process_of(pid_file, "dockerd")
+    pid = processes.process_of(pid_file, "dockerd")
     manager = daemon_plan.choose_service_manager(host_traits())
     arguments = arguments_of(pid) if pid else unit_arguments() if dockerd and manager == "systemd" else []
     return {
@@ -132,20 +132,20 @@ def _refuse_podman(version: dict[str, Any], socket_path: str) -> None:
 
 
 def version_of(dockerd: str) -> str:
-    """Return the version of an engine's program, without starting it.
+    """Return the version of dockerd, without starting it.
 
-    :raises DeployError: when the program does not tell.
+    :raises DeployError: dockerd does not print its version.
     """
     try:
         output = subprocess.run([dockerd, "--version"], capture_output=True, text=True, timeout=30, check=True).stdout
         # "Docker version 20.10.24+dfsg1, build 5d6db84"
         return output.split("version", 1)[1].split(",")[0].strip()
     except (OSError, subprocess.SubprocessError, IndexError) as error:
-        raise DeployError(f"{dockerd} --version does not tell its version ({error}); reinstall Docker") from error
+        raise DeployError(f"{dockerd} --version does not print its version ({error}); reinstall Docker") from error
 
 
 def host_traits() -> dict[str, Any]:
-    """Return what :func:`engine.choose_service_manager` decides by."""
+    """Return the input of :func:`daemon_plan.choose_service_manager`."""
     capabilities = next(line for line in _read("/proc/self/status").splitlines() if line.startswith("CapEff:"))
     return {
         "systemd_booted": os.path.isdir("/run/systemd/system"),
@@ -156,23 +156,13 @@ def host_traits() -> dict[str, Any]:
     }
 
 
-def process_of(pid_file: str, name: str) -> int | None:
-    """Return the process id in a pid file if that process lives and is the named program, else ``None``."""
-    try:
-        pid = int(_read(pid_file).strip())
-    except (FileNotFoundError, ValueError):
-        return None
-    words = _command_line(pid)
-    return pid if words and os.path.basename(words[0]) == name else None
-
-
 def arguments_of(pid: int) -> list[str]:
-    """Return the arguments that a process was started with, without its name."""
-    return _command_line(pid)[1:]
+    """Return the arguments of a process, without the name of the program."""
+    return [word for word in processes.command_line(pid) if word][1:]
 
 
 def unit_arguments() -> list[str]:
-    """Return the arguments that systemd would start dockerd with; empty when there is no such unit."""
+    """Return the arguments of dockerd in its systemd unit; empty when there is no such unit."""
     command = ["systemctl", "show", "--property=ExecStart", "docker.service"]
     try:
         line = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout
@@ -185,7 +175,7 @@ def unit_arguments() -> list[str]:
 
 
 def read_config(path: str) -> dict[str, Any]:
-    """Return ``daemon.json`` as read: ``path``, ``exists``, ``options`` and what keeps it from being read."""
+    """Return ``path``, ``exists`` and ``options`` of ``daemon.json``, and the ``error`` when it is invalid."""
     try:
         text = _read(path)
     except FileNotFoundError:
@@ -197,9 +187,9 @@ def read_config(path: str) -> dict[str, Any]:
 
 
 def read_record(path: str) -> daemon_plan.Record:
-    """Return what an earlier run remembered; nothing when there was none.
+    """Return the record of earlier runs; empty when there is none.
 
-    :raises DeployError: when the file is damaged.
+    :raises DeployError: the file is damaged.
     """
     try:
         return daemon_plan.Record(**json.loads(_read(path)))
@@ -207,15 +197,16 @@ def read_record(path: str) -> daemon_plan.Record:
         return daemon_plan.Record()
     except (TypeError, ValueError) as error:
         raise DeployError(
-            f"{path} is damaged ({error}); remove it: the engine then counts as one that was found, and is left alone"
+            f"{path} is damaged ({error}); remove it; Docker then counts as installed by "
+            "somebody else, and is not changed"
         ) from error
 
 
 def sdk() -> dict[str, Any]:
-    """Return whether the Python that runs this can import the docker SDK, of which version, and which Python it is.
+    """Return whether this Python can import the docker SDK, its version, and the path of this Python.
 
-    The packages are looked up and not imported, which would take a quarter of a second. A directory called ``docker``
-    without code is not an SDK.
+    The packages are located but not imported, which would take a quarter of a second. A directory called ``docker``
+    without code does not count.
     """
     needed = ("docker", "requests")
     found = all((spec := importlib.util.find_spec(name)) is not None and spec.origin is not None for name in needed)
@@ -224,13 +215,6 @@ def sdk() -> dict[str, Any]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             version = importlib.metadata.version("docker")
     return {"importable": found, "version": version, "python": sys.executable}
-
-
-def _command_line(pid: int) -> list[str]:
-    try:
-        return [word for word in _read(f"/proc/{pid}/cmdline").split("\0") if word]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
 
 
 def _is_fifo(path: str) -> bool:

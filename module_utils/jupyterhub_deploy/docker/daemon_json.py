@@ -1,14 +1,14 @@
-"""The contents of ``daemon.json``: how options are merged, checked and compared. Pure functions, no I/O.
+"""Merge, check and compare the options in ``daemon.json``. Pure functions, no I/O.
 
-Three people may write that file: its first owner (an operator, a package, another tool), this role by its defaults,
-and the operator through the role's settings. Nothing that somebody else wrote is dropped silently:
+Options have three sources, by precedence:
 
-1. a setting of the role that the operator names wins, over everything;
-2. what somebody else wrote into the file comes next;
-3. the role's own defaults come last.
+1. the settings of the role that the operator sets;
+2. options that somebody else (an operator, a package, another tool) wrote into the file;
+3. the defaults of the role.
 
-To tell "somebody else" from itself the role remembers what it wrote last (``applied``): a value in the file that is
-not the remembered one is foreign, and a remembered one that nobody wants any more is removed.
+Options of somebody else are never removed silently. To recognise them, the role records the options that it wrote last
+(``applied``): a value in the file that differs from the record is foreign. A recorded option that is no longer set is
+removed.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ Options = Mapping[str, Any]
 
 _ABSENT: Any = object()
 
-# Lists to which each writer adds: a mirror named by the operator does not take away one that was there.
+# Lists to which each source adds: a mirror of the operator does not replace a mirror in the file.
 ADDITIVE_LISTS = frozenset({"insecure-registries", "registry-mirrors"})
 
-# The role's default log options (max-size, max-file) are understood by these drivers only; with any other one the
-# engine would refuse to create containers.
+# The role's default log options (max-size, max-file) are understood only by these drivers; with any other driver,
+# Docker would refuse to create containers.
 ROTATING_LOG_DRIVERS = frozenset({"json-file", "local"})
 
-# What Docker reloads on SIGHUP (dockerd's reference, "Configuration reload behavior", the same from 20.10 to 28).
-# It only looks at what the file names: an option that was taken out keeps its old value until a restart.
+# The options that Docker reloads on SIGHUP, from 20.10 to 28 (dockerd's reference, "Configuration reload behavior").
+# It only reads options in the file: a removed option keeps its old value until a restart.
 RELOADABLE = frozenset(
     {
         "allow-nondistributable-artifacts",
@@ -53,8 +53,8 @@ RELOADABLE = frozenset(
     }
 )
 
-# The options whose kind is certain in every version from 20.10 on. Before 23.0 there is no `dockerd --validate`, and
-# a wrong kind or a misspelt name keeps the engine from starting; this table is what we have to say so beforehand.
+# The options whose type is the same in every version from 20.10 on. Before 23.0 there is no `dockerd --validate`, and
+# a wrong type or a misspelt name prevents Docker from starting; this table finds such mistakes first.
 KINDS: dict[str, type | tuple[type, ...]] = {
     "allow-nondistributable-artifacts": list,
     "authorization-plugins": list,
@@ -136,7 +136,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "userns-remap": str,
 }
 
-# Flags of dockerd whose name is not that of the option in the file.
+# Flags of dockerd whose name differs from the option in the file.
 _FLAG_OPTIONS = {
     "D": "debug",
     "G": "group",
@@ -172,29 +172,29 @@ _KIND_NAMES = {
 
 
 class Merged(NamedTuple):
-    """The outcome of :func:`merge`."""
+    """The result of :func:`merge`."""
 
     options: dict[str, Any]
     """The new content of the file."""
     ours: dict[str, Any]
-    """The part of it that this role put there: what to hand in as ``applied`` next time."""
+    """The part of it that this role wrote: ``applied`` of the next run."""
     replaced: list[str]
-    """The options of somebody else's that the operator's settings overrode (dotted names)."""
+    """The options of somebody else that the operator's settings replaced (dotted names)."""
 
 
 def parse(text: str, path: str) -> dict[str, Any]:
-    """Return the options that a ``daemon.json`` holds; an empty file holds none, as for dockerd.
+    """Return the options in a ``daemon.json``; an empty file has none, as for dockerd.
 
-    :raises DeployError: when it is not JSON, or not a JSON object.
+    :raises DeployError: it is not a JSON object.
     """
     if not text.strip():
         return {}
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise DeployError(f"{path} is not valid JSON ({error}); mend it, or move it away, and run again") from error
+        raise DeployError(f"{path} is not valid JSON ({error}); fix it, or move it away, and run again") from error
     if not isinstance(content, dict):
-        raise DeployError(f"{path} holds {type(content).__name__} instead of a JSON object; mend it, or move it away")
+        raise DeployError(f"{path} holds {type(content).__name__} instead of a JSON object; fix it, or move it away")
     return content
 
 
@@ -204,31 +204,31 @@ def render(options: Options) -> str:
 
 
 def show(options: Options) -> str:
-    """Return the text of a ``daemon.json`` for people to read: without passwords."""
+    """Return the text of a ``daemon.json`` without passwords, for messages and diffs."""
     return hide_passwords(render(options))
 
 
 def hide_passwords(text: str) -> str:
-    """Return the text without the passwords of URLs: a proxy's address may carry one, and diffs are shown."""
+    """Return the text without the passwords in URLs, such as the address of a proxy."""
     return re.sub(r"(://[^/\s:@\"]*):[^/\s@\"]*@", r"\1:********@", text)
 
 
-def telling_lines(log: Sequence[str], limit: int) -> str:
-    """Return the last lines of an engine's log that tell of trouble, at most ``limit``; of all lines if none does.
+def trouble_lines(log: Sequence[str], limit: int) -> str:
+    """Return the last lines of Docker's log that report trouble, at most ``limit``; without trouble, the last lines.
 
-    What has no level (dockerd's last words when it cannot start) counts as trouble.
+    Lines without a level (dockerd's last output when it cannot start) count as trouble.
     """
     trouble = [line for line in log if line.strip() and not re.search(r"\blevel=(info|debug)\b", line)]
     return "\n".join((trouble or list(log))[-limit:]).strip()
 
 
 def merge(current: Options, applied: Options, defaults: Options, wanted: Options) -> Merged:
-    """Merge the three writers' options; none of the arguments is changed.
+    """Merge the options of the three sources; the arguments are not changed.
 
-    :param current: what the file holds now.
-    :param applied: what this role put into it last time (empty on a first run).
+    :param current: the options in the file now.
+    :param applied: the options that this role wrote last time (empty on a first run).
     :param defaults: the role's defaults.
-    :param wanted: what the operator set; ``None`` for a key takes that key out.
+    :param wanted: the operator's options; ``None`` for a key removes it.
     """
     drivers = (wanted.get("log-driver"), _foreign(current, applied).get("log-driver"), defaults.get("log-driver"))
     driver = next((driver for driver in drivers if driver is not None), "json-file")
@@ -244,14 +244,14 @@ def _merge(current: Options, applied: Options, defaults: Options, wanted: Option
         default, want = defaults.get(key, _ABSENT), wanted.get(key, _ABSENT)
         foreign = now is not _ABSENT and now != before
         if any(isinstance(want, kind) and not isinstance(now, kind) for kind in (Mapping, list)) and now is not _ABSENT:
-            # The value is of another kind than the operator's: it goes, and the defaults join in as at first.
+            # The value has a different type than the operator's: replace it, and merge the defaults as on a first run.
             if foreign:
                 merged.replaced.append(f"{prefix}{key}")
             now, before, foreign = _ABSENT, _ABSENT, False
         if _all_mappings(now, default, want):
             below = _merge(_mapping(now), _mapping(before), _mapping(default), _mapping(want), f"{prefix}{key}.")
             merged.replaced.extend(below.replaced)
-            # An empty mapping (or list, below) is kept only where somebody wrote one.
+            # An empty mapping (or list, below) is kept only if somebody wrote it.
             if below.options or want == {} or (foreign and now == {}):
                 merged.options[key] = below.options
             if below.ours or want == {}:
@@ -267,7 +267,7 @@ def _merge(current: Options, applied: Options, defaults: Options, wanted: Option
                 merged.replaced.append(f"{prefix}{key}")
             if want is not None:
                 merged.options[key] = want
-                # What already stood there stays somebody else's, also when the operator comes to want the same.
+                # A foreign value stays foreign, even when the operator sets the same one.
                 if not foreign or now != want:
                     merged.ours[key] = want
         elif foreign:
@@ -278,7 +278,7 @@ def _merge(current: Options, applied: Options, defaults: Options, wanted: Option
 
 
 def _add_lists(now: list[Any], before: list[Any], want: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Return the entries of an additive list, and those among them that are this role's."""
+    """Return the entries of an additive list, and the role's entries in it."""
     foreign = [entry for entry in now if entry not in before]
     own = [entry for entry in dict.fromkeys(want) if entry not in foreign]
     return [*own, *foreign], own
@@ -312,7 +312,7 @@ def differing(before: Options, after: Options) -> list[str]:
 
 
 def needed_action(before: Options, after: Options) -> str:
-    """Return what a running engine needs to take up the change: ``none``, ``reload`` or ``restart``."""
+    """Return what Docker needs to apply the change: ``none``, ``reload`` or ``restart``."""
     names = differing(before, after)
     if not names:
         return "none"
@@ -320,15 +320,15 @@ def needed_action(before: Options, after: Options) -> str:
 
 
 def problems(options: Options) -> list[str]:
-    """Return what is wrong with the options, a sentence each; an option that we do not know is only suspected of a
-    misspelling when it is close to one that we know (newer engines know more than this table)."""
+    """Return a message for each invalid option. An unknown option counts as misspelt only if it is similar to a known
+    one, because newer versions of Docker have more options than this table."""
     found = []
     for name, value in sorted(options.items()):
         kind = KINDS.get(name)
         if kind is None:
-            near = difflib.get_close_matches(name, [*KINDS, *_FLAG_OPTIONS], n=1, cutoff=0.8)
-            if near:
-                found.append(f"{name} is not an option of daemon.json (did you mean {option_of_flag(near[0])}?)")
+            similar = difflib.get_close_matches(name, [*KINDS, *_FLAG_OPTIONS], n=1, cutoff=0.8)
+            if similar:
+                found.append(f"{name} is not an option of daemon.json (did you mean {option_of_flag(similar[0])}?)")
         elif not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             found.append(f"{name} is {value!r}, but must be {_KIND_NAMES[kind]}")
     log_opts = options.get("log-opts")
@@ -342,12 +342,12 @@ def problems(options: Options) -> list[str]:
 
 
 def option_of_flag(flag: str) -> str:
-    """Return the option in ``daemon.json`` that a flag of dockerd (without its dashes) stands for."""
+    """Return the option in ``daemon.json`` for a flag of dockerd (without its dashes)."""
     return _FLAG_OPTIONS.get(flag, flag)
 
 
 def options_in_flags(arguments: Sequence[str]) -> dict[str, str]:
-    """Return ``{option: flag as written}`` for a command line of dockerd without its first word."""
+    """Return ``{option: flag as written}`` for the arguments of dockerd."""
     found: dict[str, str] = {}
     for word in arguments:
         if word.startswith("--"):
@@ -358,16 +358,16 @@ def options_in_flags(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def without_flagged(defaults: Options, arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the defaults without what the command line already sets: dockerd refuses an option given in both."""
+    """Return the defaults without options that the command line sets: dockerd refuses an option set in both."""
     flagged = options_in_flags(arguments)
     return {name: value for name, value in defaults.items() if name not in flagged}
 
 
 def conflicts(options: Options, arguments: Sequence[str]) -> list[str]:
-    """Return what is in the file and on the command line as well, a sentence each; dockerd would not start."""
+    """Return a message for each option set both in the file and on the command line; dockerd would not start."""
     flagged = options_in_flags(arguments)
     return [
-        f"{name} cannot stand in daemon.json while dockerd is started with {flagged[name]}"
+        f"{name} cannot be set in daemon.json while dockerd is started with {flagged[name]}"
         for name in sorted(options)
         if name in flagged
     ]

@@ -1,8 +1,8 @@
-"""What to do about the Docker engine of a host: pure functions from what was observed to a plan, no I/O.
+"""Plan the changes to Docker on a host, from its observed state. Pure functions, no I/O.
 
-The rule behind the plan: an engine that somebody else installed and that is recent enough is left alone. Its packages
-are not touched, it gets none of this role's defaults, and it is reloaded or restarted only when the operator names an
-option that its ``daemon.json`` does not have yet.
+A Docker that somebody else installed and that is recent enough is not changed: its packages are kept, it gets none of
+this role's defaults, and it is reloaded or restarted only when the operator sets an option that its ``daemon.json``
+does not have yet.
 """
 
 from __future__ import annotations
@@ -20,52 +20,52 @@ _CAP_SYS_RESOURCE = 24
 
 
 class Record(NamedTuple):
-    """What this role remembers about the engine of a host, in a file of its own there."""
+    """The record of this role about Docker on a host, stored in a file there."""
 
     managed: bool = False
-    """This role installed the engine; otherwise it was found."""
+    """Whether this role installed Docker."""
     applied: Mapping[str, Any] = MappingProxyType({})
-    """The options that this role put into ``daemon.json``."""
+    """The options that this role wrote into ``daemon.json``."""
     pending: str = ""
-    """``reload`` or ``restart``: what the engine still needs, should a run have been interrupted; else empty."""
+    """``reload`` or ``restart`` when an interrupted run has left it to be done; else empty."""
 
 
 class Plan(NamedTuple):
-    """What has to be done, in this order."""
+    """The actions to run, in this order."""
 
     install: bool
-    """Install or upgrade the engine's packages."""
+    """Install or upgrade the packages of Docker."""
     install_sdk: bool
     """Install Python's docker SDK."""
     write: bool
     """Write ``daemon.json``."""
     action: str
-    """``none``, ``start``, ``reload`` or ``restart`` the engine."""
+    """``none``, or ``start``, ``reload`` or ``restart`` Docker."""
     enable: bool
     """Make the service manager start Docker at boot."""
     options: dict[str, Any]
-    """What ``daemon.json`` holds afterwards."""
+    """The options in ``daemon.json`` afterwards."""
     applied: dict[str, Any]
-    """The part of ``options`` that is this role's."""
+    """The part of ``options`` that this role sets."""
     steps: list[str]
-    """The same in words, for the operator; empty when nothing is to be done."""
+    """The actions as messages for the operator; empty when there are none."""
     warnings: list[str]
-    """What the operator should know although it stops nothing."""
+    """Warnings for the operator."""
 
     @property
-    def settles(self) -> bool:
-        """Whether anything about a present engine is to be done: its file, its process, or its start at boot."""
+    def configures(self) -> bool:
+        """Return whether an installed Docker has to change: its file, its process, or its start at boot."""
         return self.write or self.enable or self.action != "none"
 
 
 def parse_version(text: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with: ``20.10.24+dfsg1`` gives ``(20, 10, 24)``.
 
-    :raises DeployError: when it begins with no number.
+    :raises DeployError: it does not begin with a number.
     """
     match = re.match(r"v?(\d+(?:\.\d+)*)", text.strip())
     if match is None:
-        raise DeployError(f"{text!r} is not a version of the Docker engine; write it like 20.10 or 26.1.5")
+        raise DeployError(f"{text!r} is not a version of Docker; write it like 20.10 or 26.1.5")
     return tuple(int(part) for part in match.group(1).split("."))
 
 
@@ -77,14 +77,14 @@ def is_recent(version: str, minimum: str) -> bool:
 
 
 def choose_service_manager(host: Mapping[str, Any]) -> str:
-    """Return who can start the engine on a host: ``systemd``, ``sysvinit`` or ``none``.
+    """Return what can start Docker on a host: ``systemd``, ``sysvinit`` or ``none``.
 
     :param host: ``systemd_booted`` (/run/systemd/system exists, the test of sd_booted(3)), ``pid1`` (name of process
         1), ``initctl`` (sysvinit's fifo /run/initctl exists), ``init_script`` (/etc/init.d/docker can be executed) and
         ``capabilities`` (the effective set of our process, as a number).
 
-    Other programs call themselves ``init`` too, so sysvinit is known by its fifo. Its script raises the limits on open
-    files and processes and gives up where it may not, so without CAP_SYS_RESOURCE it is no use.
+    Other programs call themselves ``init`` too, so sysvinit is recognised by its fifo. Its script raises the limits on
+    open files and processes and fails without CAP_SYS_RESOURCE.
     """
     if host["systemd_booted"]:
         return "systemd"
@@ -102,15 +102,15 @@ def make_plan(
     defaults: daemon_json.Options,
     wanted: daemon_json.Options,
 ) -> Plan:
-    """Decide what to do about an engine.
+    """Return the plan for Docker on a host.
 
-    :param seen: what ``engine_host.observe`` returned.
-    :param record: what an earlier run remembered.
-    :param minimum_version: the oldest version that is left alone.
-    :param defaults: the role's options for ``daemon.json``; an engine that was found gets none of them.
+    :param seen: the result of ``daemon_info.observe``.
+    :param record: the record of earlier runs.
+    :param minimum_version: the oldest accepted version.
+    :param defaults: the role's options for ``daemon.json``; not used for a Docker that somebody else installed.
     :param wanted: the operator's options.
     :raises DeployError: when ``daemon.json`` would have to be changed and cannot be read, when options are wrong, or
-        when a running engine would lose sight of its data.
+        when a running Docker would start without its data.
     """
     present = seen["installed"] or seen["running"]
     recent = present and is_recent(seen["version"], minimum_version)
@@ -119,7 +119,7 @@ def make_plan(
 
     warnings: list[str] = []
     if seen["config"]["error"] and not ours and not wanted:
-        warnings.append(f"{seen['config']['error']}; the engine that was found is left as it is")
+        warnings.append(f"{seen['config']['error']}; Docker was installed by somebody else and is not changed")
         current: dict[str, Any] = {}
         merged = daemon_json.Merged({}, {}, [])
     else:
@@ -129,9 +129,9 @@ def make_plan(
         merged = _merge(current, record, defaults if ours else {}, wanted, seen["arguments"])
     change = daemon_json.needed_action(current, merged.options)
     if seen["running"] and "data-root" in daemon_json.differing(current, merged.options):
-        # The engine would start with an empty disk: the hub without users, everybody's notebooks gone from sight.
+        # Docker would start without images and volumes: the hub without users, and no notebooks.
         raise DeployError(
-            f"data-root cannot change while the engine runs: its images and volumes would stay behind in "
+            f"data-root cannot change while Docker runs: its images and volumes would stay behind in "
             f"{seen['root_dir']}. Stop it (systemctl stop docker docker.socket), move the directory, and run again"
         )
     warnings.extend(
@@ -147,7 +147,7 @@ def make_plan(
         action = _stronger(change, record.pending or "none")
     if action == "restart" and seen["containers_running"] and not merged.options.get("live-restore"):
         count = seen["containers_running"]
-        warnings.append(f"the engine is restarted without live-restore; {count} running container(s) stop with it")
+        warnings.append(f"Docker is restarted without live-restore; {count} running container(s) stop with it")
     enable = ours and (seen["service_manager"] == "systemd") and present and not seen["enabled"]
 
     result = Plan(
@@ -165,9 +165,9 @@ def make_plan(
 
 
 def report(seen: Mapping[str, Any], record: Record, plan: Plan) -> dict[str, Any]:
-    """Return what ``docker_engine_info`` documents: the observation and what playbooks decide by.
+    """Return what ``docker_engine_info`` documents: the observed state and the plan.
 
-    Of options only the names: values may carry a proxy's password, and registered results are shown with ``-v``.
+    Only the names of options: values may contain a proxy's password, and ``-v`` shows registered results.
     """
     return {
         **seen,
@@ -177,7 +177,7 @@ def report(seen: Mapping[str, Any], record: Record, plan: Plan) -> dict[str, Any
         "plan": {
             "install": plan.install,
             "install_sdk": plan.install_sdk,
-            "settle": plan.settles,
+            "configure": plan.configures,
             "steps": plan.steps,
             "warnings": plan.warnings,
         },
@@ -185,7 +185,7 @@ def report(seen: Mapping[str, Any], record: Record, plan: Plan) -> dict[str, Any
 
 
 def _newer_is_installed(seen: Mapping[str, Any], minimum_version: str) -> bool:
-    """An old engine still runs although its packages were upgraded: it wants a restart, not an installation."""
+    """Return whether newer packages are installed than the running version, which then only needs a restart."""
     installed = seen["installed_version"]
     return bool(installed) and is_recent(installed, minimum_version)
 
@@ -200,14 +200,14 @@ def _merge(
     defaults = daemon_json.without_flagged(defaults, arguments)
     merged = daemon_json.merge(current, record.applied, defaults, wanted)
     if merged.options == current:
-        # Nothing would be written: a file that Docker has accepted is not checked again.
+        # Nothing is written: a file that Docker has accepted is not checked again.
         return merged
-    mistakes = [*daemon_json.problems(merged.options), *daemon_json.conflicts(merged.options, arguments)]
-    if mistakes:
+    errors = [*daemon_json.problems(merged.options), *daemon_json.conflicts(merged.options, arguments)]
+    if errors:
         raise DeployError(
-            "the engine would not start with these options: "
-            + "; ".join(mistakes)
-            + ". Mend docker_daemon_options (or the file on the host, where the option comes from there)"
+            "Docker would not start with these options: "
+            + "; ".join(errors)
+            + ". Correct docker_daemon_options, or the file on the host if the option comes from there"
         )
     return merged
 
@@ -228,7 +228,7 @@ def _steps(result: Plan, seen: Mapping[str, Any], current: daemon_json.Options, 
         names = ", ".join(daemon_json.differing(current, result.options))
         steps.append(f"write {names} to {seen['config']['path']}")
     if result.enable:
-        steps.append("have systemd start the engine at boot")
+        steps.append("enable Docker at boot")
     if result.action != "none":
-        steps.append(f"{result.action} the engine")
+        steps.append(f"{result.action} Docker")
     return steps

@@ -1,4 +1,4 @@
-"""The labels by which objects of Docker are found again."""
+"""The labels of containers, volumes and other Docker objects."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Volumes: what Docker says about them, whose they are, and which containers use them.
+"""Volumes: their descriptions, their users, and the containers that use them.
 
-The hub names and creates the volumes of its users. The same rule is here for code that works on volumes without a hub;
-its original is ``jupyterhub_deploy_hub/names.py`` in the hub image, and a test compares the two.
+The hub names and creates the volumes of its users. The same rule is here for code that handles volumes without a hub;
+the original is ``jupyterhub_deploy_hub/names.py`` in the hub image, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABE
 LONGEST_ESCAPED = 128
 _SAFE = frozenset(string.ascii_lowercase + string.digits)
 
-# The states of a container that has files of its volumes open, or soon will.
+# The states of a container that has files of its volumes open, or may open them soon.
 _USING = ("running", "paused", "restarting")
 
 
@@ -45,7 +45,7 @@ class Volume(NamedTuple):
 
 
 def docker_name(user: str) -> str:
-    """Return the part of container and volume names that stands for a user."""
+    """Return the part of container and volume names that identifies a user."""
     escaped = "".join(c if c in _SAFE else "".join(f"-{byte:02x}" for byte in c.encode()) for c in user)
     if len(escaped) <= LONGEST_ESCAPED:
         return escaped
@@ -59,12 +59,12 @@ def volume_name(hub: str, user: str) -> str:
 
 
 def is_of(user: str, hub: str, volume: str | None, label: str | None) -> bool:
-    """Return whether a volume of a hub is a user's: by its label, or by its name when it has none."""
+    """Return whether a volume of a hub belongs to a user: by its label, or by its name when it has none."""
     return label == user or (label is None and volume == volume_name(hub, user))
 
 
 def users_volumes(hub: str, volumes: list[Volume]) -> list[Volume]:
-    """Return the volumes of a hub's users: by their labels, or by their name when no label says whose they are.
+    """Return the volumes of a hub's users: by their labels, or by their names when they have no label.
 
     Volumes without labels come from a hub that was not deployed by us. Once restored, they have only the hub's label.
     """

@@ -1,4 +1,4 @@
-"""Making a base image from the distribution's own packages, without any registry."""
+"""Build a base image from the packages of the distribution, without a registry."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ansible.module_utils.jupyterhub_deploy.images.plan import LABEL, Image
 from ansible.module_utils.jupyterhub_deploy.images.reference import parse
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
-# What a server in a container never reads; together 40 MB of a minimal system. Copyright files stay.
+# Files that a server in a container never reads: 40 MB of a minimal system. Copyright files are kept.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
 
-# How often to check whether another step has failed (seconds), and the most that is sent to Docker at once (bytes).
+# How often to check whether another step has failed (seconds), and the maximum that is sent to Docker at once (bytes).
 STOP_INTERVAL = 0.5
 BLOCK = 1024 * 1024
 
@@ -32,10 +32,11 @@ SOURCE_LINE = re.compile(
 
 
 def archive_sources(files: dict[str, str], suite: str) -> list[str]:
-    """Pick from a host's apt sources those of its own distribution, as one-line entries.
+    """Return the apt sources of the host's own distribution, as one-line entries.
 
-    Third parties' sources stay out: their packages have no place in our images, and their keys may not be there. The
-    distribution's are known by their suite (``bookworm``, ``bookworm-updates`` …) and the component ``main``.
+    Sources of third parties are left out: the images need none of their packages, and their keys may be missing. The
+    sources of the distribution are recognised by their suite (``bookworm``, ``bookworm-updates`` …) and the component
+    ``main``.
 
     :param files: contents by file name, ``*.list`` in the one-line style and ``*.sources`` in the deb822 style.
     :param suite: the distribution's code name.
@@ -52,15 +53,15 @@ def archive_sources(files: dict[str, str], suite: str) -> list[str]:
 
 
 def _one_line(text: str) -> list[tuple[str, str, str, list[str]]]:
-    """Read a ``.list`` file: options, URI, suite, components of each entry."""
+    """Return options, URI, suite and components of each entry in a ``.list`` file."""
     found = [SOURCE_LINE.match(line) for line in text.splitlines()]
     return [(m["options"] or "", m["uri"], m["suite"], m["components"].split()) for m in found if m]
 
 
 def _deb822(text: str) -> list[tuple[str, str, str, list[str]]]:
-    """Read a ``.sources`` file, likewise.
+    """Return the same for a ``.sources`` file.
 
-    A key inside the file is left out: apt then uses the keys that it trusts anyway.
+    A key inside the file is left out: apt then uses its trusted keys.
     """
     entries = []
     for stanza in re.split(r"\n\s*\n", "\n".join(line for line in text.splitlines() if not line.startswith("#"))):
@@ -94,7 +95,7 @@ def read_sources() -> dict[str, str]:
 
 
 def proxy_options() -> list[str]:
-    """Return mmdebstrap's options for the proxy that this host's apt uses: mmdebstrap reads no settings of the host."""
+    """Return mmdebstrap's options for the proxy of this host's apt: mmdebstrap does not read the host's settings."""
     options = []
     for scheme in ("http", "https"):
         key = f"Acquire::{scheme}::Proxy"
@@ -111,7 +112,7 @@ def command(suite: str, packages: str, sources_file: str, extra: list[str]) -> l
     """Return the mmdebstrap command that writes a root file system to its standard output as a tarball."""
     excludes = [f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT]
     return [
-        # Half a root file system is thrown away whole, so no single file needs to be flushed to the disk.
+        # An incomplete root file system is removed as a whole, so files need not be flushed to the disk one by one.
         "mmdebstrap", "--variant=minbase", f"--include={packages}", "--dpkgopt=force-unsafe-io", *excludes,
         "--dpkgopt=path-include=/usr/share/doc/*/copyright", '--aptopt=APT::Install-Recommends "false"', *extra,
         suite, "-", sources_file,
@@ -119,7 +120,7 @@ def command(suite: str, packages: str, sources_file: str, extra: list[str]) -> l
 
 
 def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Event) -> str:
-    """Make the base image and return its id.
+    """Build the base image and return its id.
 
     :param image: its args are ``suite`` (code name) and ``packages`` (comma-separated).
     :param stop: set when another step has failed.
@@ -134,7 +135,7 @@ def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Eve
     if not sources:
         raise DeployError(
             f"none of this host's apt sources is of the suite {suite} with the component main; "
-            "mend /etc/apt/sources.list, or name a base image in jupyterhub_images_base"
+            "fix /etc/apt/sources.list, or name a base image in jupyterhub_images_base"
         )
     progress.say(f"{image.purpose} image: {suite} from the distribution's packages")
     with tempfile.NamedTemporaryFile("w", suffix=".list", prefix="jupyterhub-deploy-") as file:
@@ -144,27 +145,27 @@ def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Eve
         with subprocess.Popen(
             command(suite, image.args["packages"], file.name, proxy_options()),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False,
-            # Not /tmp: systemd mounts a tmpfs there with nodev, where a root file system cannot be made.
-            env={**os.environ, "TMPDIR": "/var/tmp", "LC_ALL": "C.UTF-8"},  # noqa: S108 (root's mmdebstrap makes a folder of its own)
+            # Not /tmp: systemd mounts a tmpfs there with nodev, where a root file system cannot be created.
+            env={**os.environ, "TMPDIR": "/var/tmp", "LC_ALL": "C.UTF-8"},  # noqa: S108 (root's mmdebstrap creates its own directory)
         ) as process:  # fmt: skip
-            said: list[str] = []
-            listener = threading.Thread(target=_listen, args=(process.stderr, said, image.purpose, progress))
-            listener.start()
+            log: list[str] = []
+            reader = threading.Thread(target=_read_log, args=(process.stderr, log, image.purpose, progress))
+            reader.start()
             client.import_image_from_stream(
-                _read(process, stop), repository=reference.remote, tag=reference.tag,
+                _read_output(process, stop), repository=reference.remote, tag=reference.tag,
                 changes=[f"LABEL {LABEL}={image.digest}", "ENV LANG=C.UTF-8", 'CMD ["/bin/bash"]'],
             )  # fmt: skip
-            listener.join()
+            reader.join()
     if process.returncode:
-        client.remove_image(image.name)  # half a root file system: the engine imports what it gets
+        client.remove_image(image.name)  # incomplete: Docker imports whatever it receives
         raise DeployError(
-            f"mmdebstrap could not make {image.name}: {' / '.join(said[-5:])}; check this host's apt sources"
+            f"mmdebstrap could not make {image.name}: {' / '.join(log[-5:])}; check this host's apt sources"
         )
     return str(client.inspect_image(image.name)["Id"])
 
 
-def _read(process: subprocess.Popen[bytes], stop: threading.Event) -> Iterator[bytes]:
-    """Yield the output of mmdebstrap, and stop it when another step has failed."""
+def _read_output(process: subprocess.Popen[bytes], stop: threading.Event) -> Iterator[bytes]:
+    """Yield the output of mmdebstrap; stop mmdebstrap when another step has failed."""
     output: Any = process.stdout
     try:
         while True:
@@ -179,10 +180,10 @@ def _read(process: subprocess.Popen[bytes], stop: threading.Event) -> Iterator[b
         raise
 
 
-def _listen(stream: Any, said: list[str], purpose: str, progress: Reporter) -> None:
-    """Keep what mmdebstrap says, and pass its milestones on."""
+def _read_log(stream: Any, log: list[str], purpose: str, progress: Reporter) -> None:
+    """Collect the log of mmdebstrap, and report its milestones."""
     for raw in stream:
         line = raw.decode(errors="replace").strip()
-        said.append(line)
+        log.append(line)
         if line.startswith("I: ") and "running --" not in line:
             progress.update(f"{purpose} image: {line[3:].rstrip('.')}")

@@ -1,4 +1,4 @@
-"""Building an image with the engine's own builder, from a context that the control machine sent."""
+"""Build an image with Docker's classic builder, from a context that the control machine sent."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
 
-# What an instruction of our Dockerfiles does, in a person's words; the first that fits counts.
-IN_WORDS = (
+# Descriptions of the instructions in our Dockerfiles; the first match is used.
+DESCRIPTIONS = (
     ("apt-get install", "install distribution packages"),
     ("uv pip install", "install Python packages"),
     ("npm-cli.js ci", "install the proxy's packages"),
@@ -29,7 +29,7 @@ IN_WORDS = (
     ("COPY", "copy files"),
 )
 
-# The certificates that downloads are checked with, inside the build only: no recipe copies them into its last stage.
+# The certificates that verify downloads during a build. No Dockerfile copies them into its last stage.
 CA_BUNDLE_NAME = "ca-bundle.crt"
 
 
@@ -39,16 +39,16 @@ def describe(line: str) -> str:
     if not match:
         return ""
     number, count, instruction = match.groups()
-    words = next((words for mark, words in IN_WORDS if mark in instruction), "")
+    words = next((words for mark, words in DESCRIPTIONS if mark in instruction), "")
     return f"step {number}/{count}, {words}" if words else ""
 
 
 def mirror_args(environment: dict[str, str], pip_config: str, npm_config: str) -> dict[str, str]:
-    """Return the build arguments that make the build use the same package indexes as this host does.
+    """Return the build arguments for using the package indexes of this host.
 
-    Only addresses that a container can reach too: a host's ``file:`` index is not there inside a build.
+    Only http and https addresses: a ``file:`` index of the host does not exist inside a build.
 
-    :param environment: variables of the host, ``PIP_INDEX_URL`` and so on, which win as they do for pip and npm.
+    :param environment: variables of the host, ``PIP_INDEX_URL`` and so on; they override the files, as for pip and npm.
     :param pip_config: contents of ``pip.conf``; empty when there is none.
     :param npm_config: contents of ``npmrc``.
     """
@@ -73,14 +73,14 @@ def mirror_args(environment: dict[str, str], pip_config: str, npm_config: str) -
 
 
 def read_mirrors() -> dict[str, str]:
-    """Return :func:`mirror_args` of this host, for root as its package managers would see it."""
-    pip = _first("/root/.config/pip/pip.conf", "/root/.pip/pip.conf", "/etc/pip.conf")
-    npm = _first("/root/.npmrc", "/usr/etc/npmrc", "/etc/npmrc")
+    """Return :func:`mirror_args` of this host, from the settings of root's package managers."""
+    pip = _read_first("/root/.config/pip/pip.conf", "/root/.pip/pip.conf", "/etc/pip.conf")
+    npm = _read_first("/root/.npmrc", "/usr/etc/npmrc", "/etc/npmrc")
     return mirror_args(dict(os.environ), pip, npm)
 
 
-def _first(*paths: str) -> str:
-    """Return the contents of the first file that is there."""
+def _read_first(*paths: str) -> str:
+    """Return the contents of the first file that exists, empty when none does."""
     for path in paths:
         if os.path.isfile(path):
             with open(path, encoding="utf-8", errors="replace") as file:
@@ -89,10 +89,10 @@ def _first(*paths: str) -> str:
 
 
 def context(archive: str, folder: str, ca_bundle: str) -> io.BytesIO:
-    """Return a build context as a tarball: one folder of the archive, and the certificate bundle.
+    """Return a build context as a tarball: one directory of the archive, and the certificate bundle.
 
     :param archive: tarball of all contexts, as the action plugin sent it.
-    :param ca_bundle: a PEM file of this host; without it the build gets an empty one and trusts nobody.
+    :param ca_bundle: a PEM file of this host; it becomes part of the context.
     :raises DeployError: when the bundle cannot be read.
     """
     try:
@@ -128,14 +128,14 @@ def build(
 ) -> str:
     """Build an image and return its id.
 
-    The classic builder, because it is in every engine from 20.10 to 29; BuildKit needs a client-side plugin.
+    The classic builder is part of Docker 20.10 to 29; BuildKit needs a plugin of the client.
 
     :param base: name of the image to build on.
-    :param args: build arguments that do not decide what is built: mirrors and proxies.
+    :param args: build arguments that do not change the image: mirrors and proxies.
     :param stop: set when another step has failed.
-    :raises DeployError: with the builder's last words.
+    :raises DeployError: with the last output of the builder.
     """
-    said: list[str] = []
+    output: list[str] = []
     step = ""
     try:
         for event in client.build(
@@ -144,43 +144,43 @@ def build(
         ):  # fmt: skip
             check(stop)
             if "error" in event:
-                raise DeployError(_failure(image, step, [*said, str(event["error"])]))
+                raise DeployError(_failure(image, step, [*output, str(event["error"])]))
             for line in str(event.get("stream", "")).splitlines():
                 words = describe(line)
                 if words:
                     step = words
                     progress.say(f"{image.purpose} image: {step}")
                 elif line.strip():
-                    said.append(line.strip())
+                    output.append(line.strip())
     except docker_errors.APIError as error:
         raise DeployError(_failure(image, step, [str(error.explanation or error)])) from error
     remove_old_stages(client, image.purpose)
     return str(client.inspect_image(image.name)["Id"])
 
 
-def _failure(image: Image, step: str, said: list[str]) -> str:
-    """Return the error of a failed build: where it stood, what was said last."""
+def _failure(image: Image, step: str, output: list[str]) -> str:
+    """Return the error message of a failed build: its step and its last output."""
     return (
-        f"image {image.name} could not be built ({step or 'before the first step'}): {' / '.join(said[-6:])}; "
+        f"image {image.name} could not be built ({step or 'before the first step'}): {' / '.join(output[-6:])}; "
         "if a download failed, see jupyterhub_ca_bundle and jupyterhub_images_build_args (PIP_INDEX_URL and others)"
     )
 
 
 def remove_old_stages(client: Any, purpose: str) -> None:
-    """Remove what earlier builds of this image left behind, but for the newest: that one makes the next build quick."""
+    """Remove the first stages of earlier builds of this image, except the newest, which the next build reuses."""
     for stage in _stages(client, purpose)[:-1]:
         try:
             client.remove_image(stage)
-        except docker_errors.APIError:  # still part of something; it costs disk only
+        except docker_errors.APIError:  # still in use; it only takes disk space
             continue
 
 
 def newest_stage(client: Any, purpose: str) -> str | None:
-    """Return the id of what the last build of this image left behind, if it did."""
+    """Return the id of the first stage of the last build of this image, ``None`` when there is none."""
     return next(reversed(_stages(client, purpose)), None)
 
 
 def _stages(client: Any, purpose: str) -> list[str]:
-    """Return the ids of left first stages, oldest first; each recipe of ours puts a label on it."""
+    """Return the ids of the first stages, oldest first; our Dockerfiles label them."""
     stages = client.images(filters={"dangling": True, "label": [f"org.jupyterhub.deploy.stage={purpose}"]})
     return [stage["Id"] for stage in sorted(stages, key=lambda found: found["Created"])]

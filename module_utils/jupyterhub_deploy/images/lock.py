@@ -1,4 +1,4 @@
-"""This host's lock on images: one run at a time pulls, builds or removes them."""
+"""The lock on the images of this host: one run at a time pulls, builds or removes them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
-# Gone with a reboot, as the jobs are that hold it.
+# In /run, because a reboot ends all jobs that hold it.
 LOCK = "/run/jupyterhub-deploy-images.lock"
 
 
 @contextlib.contextmanager
-def alone(progress: Reporter) -> Iterator[None]:
-    """Hold the lock, and wait for whoever holds it.
+def locked(progress: Reporter) -> Iterator[None]:
+    """Hold the lock; wait while another run holds it.
 
-    A job outlives an interrupted playbook. The next run then waits for it and finds its images, instead of building the
-    same ones at the same time.
+    A job outlives an interrupted playbook. The next run waits for the job and uses its images, instead of building
+    them a second time.
     """
     with open(LOCK, "w", encoding="utf-8") as file:
         try:
@@ -29,8 +29,8 @@ def alone(progress: Reporter) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone_now() -> Iterator[bool]:
-    """Hold the lock if nobody else does, and tell whether that is so."""
+def try_lock() -> Iterator[bool]:
+    """Hold the lock if it is free; yield whether it is held."""
     with open(LOCK, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Running the steps for a hub's images in parallel, each as soon as the steps that it needs are done."""
+"""Run the steps for a hub's images in parallel, each as soon as its dependencies are done."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Callable
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, BUILD, PROVE, PULL, REMEMBER, Step
+from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, BUILD, PULL, REMEMBER, SMOKE_TEST, Step
 
-# At most so many at the same time: builds and pulls wait for the network and the disk most of the time.
+# Maximum number of parallel steps. Builds and pulls mostly wait for the network and the disk.
 LIMIT = 4
 
 
 class StoppedError(Exception):
-    """A step ended early because another one had failed."""
+    """A step stopped early because another step has failed."""
 
 
 def check(stop: threading.Event) -> None:
-    """End the step that calls this when another one has failed.
+    """Stop the calling step when another step has failed.
 
     :raises StoppedError: another step has failed.
     """
@@ -28,10 +28,10 @@ def check(stop: threading.Event) -> None:
 
 
 def needs(step: Step, steps: Sequence[Step]) -> set[Step]:
-    """Return the steps that must be done before another one."""
+    """Return the steps that must be done before a step."""
     if step.action == BUILD:
         return {other for other in steps if other.purpose == "base" and other.action in (BOOTSTRAP, PULL)}
-    if step.action == PROVE:
+    if step.action == SMOKE_TEST:
         return {other for other in steps if other.name == step.name and other.action in (BUILD, PULL)}
     if step.action == REMEMBER:
         return set(steps) - {step}
@@ -39,12 +39,12 @@ def needs(step: Step, steps: Sequence[Step]) -> set[Step]:
 
 
 def run(steps: Sequence[Step], apply: Callable[[Step, threading.Event], None], limit: int = LIMIT) -> None:
-    """Run all steps, in parallel where none needs the other.
+    """Run all steps, in parallel where they do not depend on each other.
 
-    When one fails, no other is started, and those that run end at their next :func:`check`.
+    When one fails, no other is started, and running steps stop at their next :func:`check`.
 
     :param apply: runs one step; it gets the event that is set when another step has failed.
-    :raises DeployError: of the step that failed first.
+    :raises DeployError: the error of the first step that failed.
     """
     stop = threading.Event()
     waiting, done = list(steps), set[Step]()
@@ -66,6 +66,6 @@ def run(steps: Sequence[Step], apply: Callable[[Step, threading.Event], None], l
                     stop.set()
                     errors.append(error)
     errors = [error for error in errors if not isinstance(error, StoppedError)]
-    # A bug of ours goes first: it needs its traceback.
+    # A bug is raised first, with its traceback.
     for error in sorted(errors, key=lambda error: isinstance(error, DeployError)):
         raise error

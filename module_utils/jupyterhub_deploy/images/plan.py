@@ -1,4 +1,4 @@
-"""Deciding what has to be done for a hub's images: pure, no engine and no file in sight."""
+"""Plan the steps for a hub's images, without access to Docker or files."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import smoke_test
 
-PULL, BUILD, BOOTSTRAP, PROVE, REMEMBER = "pull", "build", "bootstrap", "prove", "remember"
+PULL, BUILD, BOOTSTRAP, SMOKE_TEST, REMEMBER = "pull", "build", "bootstrap", "prove", "remember"
 
-# The label by which an image of ours is recognised again: what it was built from.
+# The label of a built image: the digest of everything that it was built from.
 LABEL = "org.jupyterhub.deploy.context"
 
-# What users' servers are started from, and so has to be proven.
+# Users' servers are started from these images, so they are tested.
 SERVER_PURPOSES = ("notebook", "extra")
 
 
 class Image(NamedTuple):
-    """An image that the host shall have.
+    """An image that the host should have.
 
-    ``how`` is :data:`PULL`, :data:`BUILD` or :data:`BOOTSTRAP`; ``digest`` stands for everything that it is built from
-    and is empty for one that is pulled.
+    ``how`` is :data:`PULL`, :data:`BUILD` or :data:`BOOTSTRAP`; ``digest`` is computed from everything that it is built
+    from, and empty for an image that is pulled.
     """
 
     purpose: str
@@ -33,7 +33,7 @@ class Image(NamedTuple):
 
 
 class Present(NamedTuple):
-    """An image that the host has: its id, our label on it, and the digests it was pulled by."""
+    """An image that the host has: its id, the digest in our label, and the digests it was pulled by."""
 
     id: str
     digest: str
@@ -41,7 +41,7 @@ class Present(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One thing to do, and why."""
+    """An action on an image, with its reason."""
 
     action: str
     purpose: str
@@ -50,15 +50,15 @@ class Step(NamedTuple):
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return a sha256 over anything that JSON can hold."""
+    """Return the SHA-256 digest of JSON values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def resolve(wanted: list[dict[str, Any]], source: str) -> list[Image]:
-    """Decide for each image whether it is pulled or built.
+    """Return for each image whether it is pulled or built.
 
-    One that has a ``reference`` and no ``build`` is pulled whatever the source, one that has only a ``build`` is built;
-    where there are both, the source decides.
+    An image with only a ``reference`` is pulled, an image with only a ``build`` is built. Where there are both, the
+    source decides.
 
     :param wanted: the module's option ``images``.
     :param source: ``pull`` or ``build``.
@@ -77,7 +77,7 @@ def resolve(wanted: list[dict[str, Any]], source: str) -> list[Image]:
             images.append(Image(image["purpose"], build["tag"], BUILD, digest, args))
         else:
             raise DeployError(
-                f"the {image['purpose']} image has no name to pull, and no recipe with a base image to build it"
+                f"the {image['purpose']} image has no name to pull, and no Dockerfile with a base image to build it"
             )
     return images
 
@@ -92,25 +92,25 @@ def _base(image: dict[str, Any]) -> Image:
 
 
 def undecided(wanted: list[dict[str, Any]]) -> str:
-    """Return the reference on which ``auto`` has to decide, empty when no image leaves it a choice."""
+    """Return the reference of the image that ``auto`` pulls or builds, empty when there is none."""
     return next((str(image["reference"]) for image in wanted if image.get("reference") and image.get("build")), "")
 
 
 def plan(
     images: list[Image],
     present: dict[str, Present],
-    proofs: dict[str, Any],
+    test_results: dict[str, Any],
     notebook_dir: str,
     policy: str = "missing",
     upstream: dict[str, str] | None = None,
 ) -> list[Step]:
-    """Return what has to be done, in order: what fails fast comes first, what takes minutes last.
+    """Return the steps in order: those that fail quickly first, those that take minutes last.
 
     :param present: the images that the host has, by name.
-    :param proofs: remembered proofs, see :mod:`images.smoke_test`.
+    :param test_results: stored results, see :mod:`images.smoke_test`.
     :param policy: ``missing``, ``always`` or ``never``: when to pull.
     :param upstream: for ``always``: the digests that the registry has now, by name.
-    :raises DeployError: when an image is missing that may not be pulled.
+    :raises DeployError: an image is missing and must not be pulled.
     """
     pulls = [
         step
@@ -132,19 +132,19 @@ def plan(
                 builds = [Step(BOOTSTRAP, "base", base.name, reason) for reason in _stale(base, present)] + builds
     made = {step.name for step in builds}
     fresh = {step.name for step in pulls} | made
-    proving = []
+    tests = []
     for image in images:
         if image.purpose in SERVER_PURPOSES:
             found = present.get(image.name)
-            if image.name in fresh or not found or smoke_test.key(found.id, notebook_dir) not in proofs:
-                proving.append(Step(PROVE, image.purpose, image.name, "was not tried yet"))
-    early = [step for step in proving if step.name not in made]
-    late = [step for step in proving if step.name in made]
+            if image.name in fresh or not found or smoke_test.key(found.id, notebook_dir) not in test_results:
+                tests.append(Step(SMOKE_TEST, image.purpose, image.name, "has not been tested yet"))
+    early = [step for step in tests if step.name not in made]
+    late = [step for step in tests if step.name in made]
     return list(dict.fromkeys(pulls + early + builds + late))
 
 
 def _pull(image: Image, present: dict[str, Present], policy: str, upstream: dict[str, str]) -> list[Step]:
-    """Return the step that pulls an image, if one is due."""
+    """Return the step that pulls an image, or an empty list."""
     found = present.get(image.name)
     if policy == "never" and not found:
         raise DeployError(
@@ -153,18 +153,18 @@ def _pull(image: Image, present: dict[str, Present], policy: str, upstream: dict
         )
     if not found:
         return [Step(PULL, image.purpose, image.name, "is not on this host")]
-    if policy != "always" or "@" in image.name:  # what a digest names cannot change
+    if policy != "always" or "@" in image.name:  # the content of a digest cannot change
         return []
     digest = upstream.get(image.name)
     if not digest:
-        return [Step(PULL, image.purpose, image.name, "the registry was not asked whether it has another one")]
+        return [Step(PULL, image.purpose, image.name, "the registry was not asked for a newer image")]
     if any(known.endswith("@" + digest) for known in found.repo_digests):
         return []
-    return [Step(PULL, image.purpose, image.name, "the registry has another one under this name")]
+    return [Step(PULL, image.purpose, image.name, "the registry has a different image with this name")]
 
 
 def _stale(image: Image, present: dict[str, Present]) -> list[str]:
-    """Return why an image has to be built; nothing when it need not."""
+    """Return why an image has to be built, or an empty list."""
     found = present.get(image.name)
     if not found:
         return ["is not on this host"]
@@ -174,11 +174,11 @@ def _stale(image: Image, present: dict[str, Present]) -> list[str]:
 
 
 def outcome(source: str, images: list[Image], ids: dict[str, str | None], warnings: list[str]) -> dict[str, Any]:
-    """Return what the role hands to the next one: names and ids of hub, proxy and notebook image, and all in a list.
+    """Return the result for the next role: names and ids of the hub, proxy and notebook image, and all images.
 
     The base image is in the list only where something is built on it.
 
-    :param ids: image ids by name, ``None`` for one that check mode did not make.
+    :param ids: image ids by name, ``None`` for an image that does not exist yet (in check mode).
     """
     result: dict[str, Any] = {"source": source, "warnings": warnings}
     for image in images:

@@ -1,13 +1,13 @@
-"""Which images of a host are old: what this project remembers of them, and the decision. Pure but for the file.
+"""Decide which images of a host are old. The only I/O is the record file.
 
-A *record* on the host says which images runs of this project brought there (pulled or built; nothing else is ever
-removed), and for each hub, by kind of image, which it uses now and in what order it had them:
+A *record* on the host lists the images that this project pulled or built there (no others are ever removed) and, for
+each hub and kind of image, the current images and the order in which it used them:
 
     {"brought": {"sha256:…": ["quay.io/jupyter/minimal-notebook:2026-07-28"]},
      "hubs": {"jupyterhub": {"keep": 2, "current": {"notebook": ["sha256:…"]}, "history": {"notebook": ["sha256:…"]}}}}
 
-A kind is a purpose of the module ``jupyterhub_image``, or ``stage-`` and a purpose: the first stage of a build, which
-nothing needs but the next build, to be quick.
+A kind is a purpose of the module ``jupyterhub_image``, or ``stage-`` and a purpose: the first stage of a build, whose
+layers only the next build reuses.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.images.reference import DEFAULT_REGISTRY, parse
 
 Record = dict[str, Any]
@@ -29,7 +30,7 @@ STAGE = "stage-"
 class Found(NamedTuple):
     """An image that the host has.
 
-    ``names`` are its tags and digests, ``parents`` the images that the engine says it was built on here, and ``layers``
+    ``names`` are its tags and digests, ``parents`` the images that it was built on according to Docker, and ``layers``
     the digests of its layers, lowest first.
     """
 
@@ -39,10 +40,10 @@ class Found(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What becomes of an earlier image, and why.
+    """Whether an earlier image is removed, and why.
 
-    ``names`` are those that this project gave it, ``others`` those of somebody else: of an image that is to go and has
-    such ones, ours alone are taken away. ``beyond`` tells that it is older than those that the operator wants to keep.
+    ``names`` were given by this project, ``others`` by somebody else: an image to remove that has others only loses
+    ``names``. ``beyond`` is true when it is older than the images that the operator wants to keep.
     """
 
     id: str
@@ -55,9 +56,9 @@ class Verdict(NamedTuple):
 
 
 def canonical(name: str) -> str:
-    """Return a name as the engine shows it among an image's tags or digests.
+    """Return a name as Docker shows it among the tags or digests of an image.
 
-    :raises DeployError: when it is no name.
+    :raises DeployError: the name is invalid.
     """
     reference = parse(name)
     repository = reference.remote
@@ -67,7 +68,7 @@ def canonical(name: str) -> str:
 
 
 def by_kind(images: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return ids by purpose, of those images in a list ``{purpose, name, id}`` whose id is known."""
+    """Return the known ids by purpose, from a list of ``{purpose, name, id}``."""
     found: dict[str, list[str]] = {}
     for image in images:
         if image["id"] and image["id"] not in found.setdefault(image["purpose"], []):
@@ -76,17 +77,17 @@ def by_kind(images: list[dict[str, Any]]) -> dict[str, list[str]]:
 
 
 def load(path: str) -> Record:
-    """Return the record; an empty one when the file is missing or damaged, and then nothing is ours to remove."""
+    """Return the record; empty when the file is missing or damaged, so that nothing is removed."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-        return found if _sound(found) else copy.deepcopy(EMPTY)
+        return found if _is_valid(found) else copy.deepcopy(EMPTY)
     except (OSError, ValueError):
         return copy.deepcopy(EMPTY)
 
 
-def _sound(record: Any) -> bool:
-    """Return whether a record has the shape that this version writes."""
+def _is_valid(record: Any) -> bool:
+    """Return whether a record has the structure that this version writes."""
 
     def lists(value: Any) -> bool:
         return isinstance(value, dict) and all(
@@ -108,13 +109,9 @@ def _sound(record: Any) -> bool:
 
 
 def save(path: str, record: Record) -> None:
-    """Write the record, all at once: a reader, and a crash, see the old file or the new one."""
+    """Write the record atomically."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(record, file, indent=1, sort_keys=True)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + ".new", path)
+    files.write_atomically(path, json.dumps(record, indent=1, sort_keys=True), 0o644)
 
 
 def _hub(record: Record, hub: str) -> dict[str, Any]:
@@ -122,8 +119,8 @@ def _hub(record: Record, hub: str) -> dict[str, Any]:
     return found
 
 
-def brought(record: Record, hub: str, kind: str, image_id: str, name: str = "") -> Record:
-    """Return the record after an image was pulled or built for a hub, under a name if it has one."""
+def with_image(record: Record, hub: str, kind: str, image_id: str, name: str = "") -> Record:
+    """Return the record with an image that was pulled or built for a hub, and its name if it has one."""
     after = copy.deepcopy(record)
     names = after["brought"].setdefault(image_id, [])
     if name and canonical(name) not in names:
@@ -133,11 +130,11 @@ def brought(record: Record, hub: str, kind: str, image_id: str, name: str = "") 
     return after
 
 
-def noted(record: Record, hub: str, current: dict[str, list[str]], keep: int) -> Record:
-    """Return the record after a hub was given its images: those are its newest now.
+def with_current(record: Record, hub: str, current: dict[str, list[str]], keep: int) -> Record:
+    """Return the record with the current images of a hub, which become its newest.
 
     :param current: ids by kind.
-    :param keep: how many earlier images of each kind the hub wants to have beside them; -1 for all.
+    :param keep: how many earlier images of each kind the hub keeps; -1 for all.
     """
     after = copy.deepcopy(record)
     mine = _hub(after, hub)
@@ -147,8 +144,8 @@ def noted(record: Record, hub: str, current: dict[str, list[str]], keep: int) ->
     return after
 
 
-def known(record: Record) -> set[str]:
-    """Return the ids of all images that a record tells of."""
+def recorded_ids(record: Record) -> set[str]:
+    """Return the ids of all images in a record."""
     listed = [ids for hub in record["hubs"].values() for ids in [*hub["history"].values(), *hub["current"].values()]]
     return set(record["brought"]).union(*listed)
 
@@ -165,7 +162,7 @@ def without(record: Record, gone: set[str]) -> Record:
 
 
 def _earlier(record: Record, hub: str) -> dict[str, list[str]]:
-    """Return, by kind, the images that were brought for a hub or used by it and are not current there; oldest first."""
+    """Return, by kind, the images of a hub that this project pulled or built and that are not current; oldest first."""
     mine = record["hubs"].get(hub) or {"current": {}, "history": {}}
     current = {image_id for ids in mine["current"].values() for image_id in ids}
     return {
@@ -175,28 +172,28 @@ def _earlier(record: Record, hub: str) -> dict[str, list[str]]:
 
 
 def _newest(kind: str, ids: list[str], keep: int) -> list[str]:
-    """Return those of the earlier images that stay because they are the newest."""
+    """Return the newest of the earlier images, which are kept."""
     if keep < 0:
         return ids
     if kind.startswith(STAGE):
-        keep = min(keep, 1)  # a build finds its layers again in the newest stage alone
+        keep = min(keep, 1)  # a build reuses only the layers of the newest stage
     return ids[len(ids) - keep :] if keep < len(ids) else ids
 
 
-def due(record: Record, hub: str, current: dict[str, list[str]], keep: int) -> bool:
-    """Return whether there may be anything to note or to remove: when not, nobody needs to ask the engine."""
-    after = noted(record, hub, current, keep)
+def needs_pruning(record: Record, hub: str, current: dict[str, list[str]], keep: int) -> bool:
+    """Return whether the record changes or images may be removed; otherwise Docker need not be asked."""
+    after = with_current(record, hub, current, keep)
     return after != record or any(
         len(_newest(kind, ids, keep)) < len(ids) for kind, ids in _earlier(after, hub).items()
     )
 
 
 def plan(record: Record, hub: str, present: dict[str, Found], used: dict[str, str]) -> list[Verdict]:
-    """Return what becomes of each earlier image of a hub that is on the host, in the order in which they can go.
+    """Return the verdict on each earlier image of a hub that is on the host, in the order of removal.
 
-    :param record: what :func:`noted` returned.
-    :param present: the images that the host has, by id, without those in the middle of a build.
-    :param used: for ids that must stay in any case, why: ``container jupyter-alice uses it``.
+    :param record: what :func:`with_current` returned.
+    :param present: the images that the host has, by id, without intermediate images of builds.
+    :param used: the reason for each id that must stay: ``container jupyter-alice uses it``.
     """
     stay, wanted = dict(used), set()
     for name, other in record["hubs"].items():
@@ -205,7 +202,7 @@ def plan(record: Record, hub: str, present: dict[str, Found], used: dict[str, st
                 stay.setdefault(image_id, f"hub {name} uses it")
         for kind, ids in _earlier(record, name).items():
             for image_id in _newest(kind, _present(ids, present), other["keep"]):
-                stay.setdefault(image_id, _words(kind, other["keep"], name))
+                stay.setdefault(image_id, _reason_to_keep(kind, other["keep"], name))
                 if name == hub:
                     wanted.add(image_id)
     mine = {image_id: kind for kind, ids in _earlier(record, hub).items() for image_id in _present(ids, present)}
@@ -223,25 +220,25 @@ def plan(record: Record, hub: str, present: dict[str, Found], used: dict[str, st
             stay[image_id] = f"image {label(other, present[other].names)} is built on it"
     verdicts = []
     for image_id, kind in mine.items():
-        names = ours(present[image_id].names, record["brought"][image_id])
-        reason = stay.get(image_id, f"is older than the {kind} images that are kept")
+        names = project_names(present[image_id].names, record["brought"][image_id])
+        reason = stay.get(image_id, f"is older than the {kind} images to keep")
         others = [name for name in present[image_id].names if name not in names]
         verdicts.append(Verdict(image_id, kind, names, others, image_id not in wanted, image_id in going, reason))
-    # What is built on another goes before it.
+    # An image is removed before the image that it is built on.
     return sorted(verdicts, key=lambda verdict: (-len(present[verdict.id].layers), -len(present[verdict.id].parents)))
 
 
-def ours(names: list[str], given: list[str]) -> list[str]:
-    """Return those of an image's names that are there because this project gave it the names ``given``.
+def project_names(names: list[str], given: list[str]) -> list[str]:
+    """Return the names of an image that it has because this project gave it the names ``given``.
 
-    A pull by tag leaves a digest too, and that stays when the tag moves on.
+    A pull by tag adds a digest too, which stays when the tag moves to another image.
     """
     repositories = {name.partition("@")[0] if "@" in name else name.rpartition(":")[0] for name in given}
     return [name for name in names if name in given or ("@" in name and name.partition("@")[0] in repositories)]
 
 
 def label(image_id: str, names: list[str]) -> str:
-    """Return what to call an image in a message: a name, or the beginning of its id."""
+    """Return the name of an image for messages: its first name, or the beginning of its id."""
     return names[0] if names else image_id[:19]
 
 
@@ -249,9 +246,9 @@ def _present(ids: list[str], present: dict[str, Found]) -> list[str]:
     return [image_id for image_id in ids if image_id in present]
 
 
-def _words(kind: str, keep: int, hub: str) -> str:
+def _reason_to_keep(kind: str, keep: int, hub: str) -> str:
     if kind.startswith(STAGE):
-        return "it makes the next build quick"
+        return "it speeds up the next build"
     if keep < 0:
         return f"hub {hub} keeps all"
     return f"among the newest {keep} earlier {kind} images of hub {hub}"
@@ -260,8 +257,8 @@ def _words(kind: str, keep: int, hub: str) -> str:
 def _built_on(other: str, image_id: str, present: dict[str, Found], record: Record) -> bool:
     """Return whether an image is built on another.
 
-    The engine knows that of what was built here by its classic builder. Of what others built with BuildKit it does not:
-    there the layers tell. What we pulled may have the layers of what we pulled before, and needs nothing of it.
+    Docker knows this only for images that its classic builder built on this host. For images of BuildKit, the layers
+    are compared. An image that was pulled may share layers with an earlier one, but does not depend on it.
     """
     if other == image_id:
         return False
@@ -272,11 +269,11 @@ def _built_on(other: str, image_id: str, present: dict[str, Found], record: Reco
 
 
 def freed_bytes(layers: list[str], sizes: list[int], others: list[list[str]]) -> int:
-    """Return about how many bytes go with an image: those of the layers that no other image has.
+    """Return about how many bytes the removal of an image frees: those of layers that no other image has.
 
-    :param sizes: what the engine's history of the image says, lowest first; steps without a layer have size 0, and so
-        may a layer.
-    :param others: the layers of the images that stay.
+    :param sizes: from Docker's history of the image, lowest first; steps without a layer have size 0, and so may a
+        layer.
+    :param others: the layers of the images that are kept.
     """
     shared = max((_common(layers, other) for other in others), default=0)
     return sum([size for size in sizes if size][shared:])

@@ -1,4 +1,4 @@
-"""Pulling an image, with its progress."""
+"""Pull an image and report the progress."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MEGABYTE = 1_000_000
 
 
 class Layers:
-    """How far a pull is, from the engine's events about single layers."""
+    """The progress of a pull, from Docker's events about layers."""
 
     def __init__(self) -> None:
         self.sizes: dict[str, tuple[int, int]] = {}
 
-    def note(self, event: dict[str, Any]) -> None:
-        """Take an event of the pull's stream into account."""
+    def add(self, event: dict[str, Any]) -> None:
+        """Add an event of the pull."""
         layer, detail, status = event.get("id", ""), event.get("progressDetail") or {}, event.get("status", "")
         if status == "Downloading" and detail.get("total"):
             self.sizes[layer] = (detail.get("current", 0), detail["total"])
@@ -30,7 +30,7 @@ class Layers:
             self.sizes[layer] = (self.sizes[layer][1], self.sizes[layer][1])
 
     def line(self) -> str:
-        """Return what a person wants to know: ``312/417 MB``, or that unpacking is what remains."""
+        """Return the progress for people: ``312/417 MB``, or ``unpacking``."""
         done, total = (sum(sizes) // MEGABYTE for sizes in zip(*self.sizes.values())) if self.sizes else (0, 0)
         if not self.sizes:
             return "asking the registry"
@@ -40,10 +40,10 @@ class Layers:
 def pull(client: Any, name: str, logins: list[dict[str, Any]], progress: Reporter, stop: threading.Event) -> str:
     """Pull an image and return its id.
 
-    The login goes with this one request: nothing is written to ``~/.docker/config.json``.
+    The login is sent with this request only: nothing is written to ``~/.docker/config.json``.
 
     :param stop: set when another step has failed.
-    :raises DeployError: with the reason in the operator's words.
+    :raises DeployError: with the reason and what to do next.
     """
     reference = parse(name)
     login = login_for(reference, logins)
@@ -55,11 +55,13 @@ def pull(client: Any, name: str, logins: list[dict[str, Any]], progress: Reporte
             if "error" in event:
                 text = str(event["error"])
                 raise DeployError(explain(classify(None, text), name, reference, login, text))
-            layers.note(event)
+            layers.add(event)
             progress.update(f"pull {name}: {layers.line()}")
     except docker_errors.APIError as error:
         raise failure(name, reference, login, error) from error
     found = inspect_image(client, name)
     if not found:
-        raise DeployError(f"image {name} was pulled but is not on the host; is something removing images there?")
+        raise DeployError(
+            f"image {name} was pulled but is not on the host; stop whatever removes images there, then try again"
+        )
     return str(found["Id"])

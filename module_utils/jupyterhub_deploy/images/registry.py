@@ -1,7 +1,7 @@
-"""What a registry's answer means, and how to say it to an operator.
+"""Classify the errors of registries, and write error messages for the operator.
 
-The engine passes on what went wrong as text; there is no better interface. The texts are those of Docker 20.10 to 29
-and of the registries behind it (distribution, quay.io, Docker Hub).
+Docker reports the cause only as text; it has no better interface. The texts are those of Docker 20.10 to 29 and of
+registries (distribution, quay.io, Docker Hub).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MISSING = "missing"
 LIMITED = "limited"
 FAILED = "failed"
 
-# Asked in this order: an untrusted certificate is also a failed connection, a refused login may also say "not found".
+# Checked in this order: an untrusted certificate is also a failed connection, a refused login may also say "not found".
 KINDS = (
     (PLAIN_HTTP, r"server gave HTTP response to HTTPS client"),
     (UNTRUSTED, r"x509:|certificate (signed by|is not|has expired)|tls: (failed to verify|bad certificate|unknown)"),
@@ -43,10 +43,10 @@ KINDS = (
 
 
 def classify(status: int | None, text: str) -> str:
-    """Return the kind of failure behind an answer of the engine.
+    """Return the kind of failure that an error of Docker means.
 
-    :param status: the engine's HTTP status; ``None`` for an error inside a stream of progress.
-    :param text: its explanation.
+    :param status: the HTTP status; ``None`` for an error in the events of a pull.
+    :param text: the explanation.
     """
     for kind, pattern in KINDS:
         if re.search(pattern, text.strip(), re.IGNORECASE):
@@ -55,12 +55,12 @@ def classify(status: int | None, text: str) -> str:
 
 
 def explain(kind: str, name: str, reference: Reference, login: dict[str, str] | None, text: str) -> str:
-    """Return one clear error: what, which image, which registry, what next."""
+    """Return the error message: the cause, the image, the registry, and what to do next."""
     registry = reference.registry
     if kind == UNREACHABLE:
         what = f"registry {registry} cannot be reached from this host, so image {name} cannot be pulled"
         after = (
-            "check the name, the host's network and proxy (docker_registry_mirrors may name a mirror of yours), or set "
+            "check the name, the host's network and proxy (docker_registry_mirrors can name a mirror), or set "
             "jupyterhub_image_source: build to use no registry"
         )
     elif kind == REFUSED and login:
@@ -77,55 +77,57 @@ def explain(kind: str, name: str, reference: Reference, login: dict[str, str] | 
         part = "digest" if reference.digest else "tag"
         after = f"check name and {part} in jupyterhub_notebook_image, or in the setting that names this image"
     elif kind == UNTRUSTED:
-        what = f"the engine does not trust the certificate of registry {registry}, so image {name} cannot be pulled"
-        after = f"put the certificate of its authority into /etc/docker/certs.d/{registry}/ca.crt on the host"
+        what = f"Docker does not trust the certificate of registry {registry}, so image {name} cannot be pulled"
+        after = (
+            f"put the certificate of its certificate authority into /etc/docker/certs.d/{registry}/ca.crt on the host"
+        )
     elif kind == PLAIN_HTTP:
-        what = f"registry {registry} speaks plain http, so the engine does not pull image {name} from it"
+        what = f"registry {registry} speaks plain http, so Docker does not pull image {name} from it"
         after = f"give it a certificate, or add {registry} to docker_insecure_registries"
     elif kind == LIMITED:
-        what = f"registry {registry} has limited the number of pulls and gave no image {name}"
+        what = f"registry {registry} has limited the number of pulls, so image {name} cannot be pulled"
         after = "try again later, log in with jupyterhub_registry_logins, or use a mirror (docker_registry_mirrors)"
     else:
         what = f"image {name} could not be pulled from registry {registry}"
-        after = "the registry's own words say why; nothing on the host was changed"
-    return f"{what}; {after}. The engine said: {text.strip()}"
+        after = "nothing on the host was changed"
+    return f"{what}; {after}. Docker reported: {text.strip()}"
 
 
 def explain_newer(kind: str, name: str, reference: Reference, login: dict[str, str] | None, text: str) -> str:
-    """As :func:`explain`, for an image that is on the host and that the policy ``always`` asks for newer content of."""
+    """Return the error message when the policy ``always`` cannot check for a newer version of an image on the host."""
     registry = reference.registry
-    rest = "jupyterhub_pull_policy is always; -e jupyterhub_pull_policy=missing goes on with the image that is here"
+    rest = "jupyterhub_pull_policy is always; -e jupyterhub_pull_policy=missing uses the image that is on the host"
     if kind == UNREACHABLE:
         what = f"registry {registry} cannot be reached from this host to ask whether it has a newer image {name}"
-        after = "nothing was changed, and what runs goes on; try again when the registry answers"
+        after = "nothing was changed, and the hub keeps running; try again when the registry answers"
     elif kind == MISSING or (kind == REFUSED and not login):
         what = f"image {name} is on this host, but registry {registry} has none of that name, or wants a login for it"
         after = (
-            "an image that was built or loaded here is in no registry: set jupyterhub_pull_policy to missing, push "
-            f"the image, or add {registry} to jupyterhub_registry_logins"
+            "an image that was built or loaded on the host is in no registry: set jupyterhub_pull_policy to missing, "
+            f"push the image, or add {registry} to jupyterhub_registry_logins"
         )
     else:
         return f"{explain(kind, name, reference, login, text)} ({rest})"
-    return f"{what}; {after} ({rest}). The engine said: {text.strip()}"
+    return f"{what}; {after} ({rest}). Docker reported: {text.strip()}"
 
 
 def failure(name: str, reference: Reference, login: dict[str, str] | None, error: Any) -> DeployError:
-    """Return our error for one of the SDK's."""
+    """Return the error for an error of the Docker SDK."""
     text = str(getattr(error, "explanation", None) or error)
     kind = classify(getattr(error, "status_code", None), text)
     return DeployError(explain(kind, name, reference, login, text))
 
 
-def ask(client: Any, name: str, reference: Reference, login: dict[str, str] | None) -> tuple[str, str]:
-    """Ask the engine, and through it the registry, for an image without pulling it.
+def query(client: Any, name: str, reference: Reference, login: dict[str, str] | None) -> tuple[str, str]:
+    """Query the registry for an image through Docker, without pulling it.
 
-    :returns: a kind, :data:`REACHABLE` when all is well, with the image's digest or the explanation.
+    :returns: the kind and the image's digest, or its explanation when the kind is not :data:`REACHABLE`.
     """
     try:
         answer = client.inspect_distribution(name, auth_config=login)
     except docker_errors.DockerException as error:
         text = str(getattr(error, "explanation", None) or error)
         return classify(getattr(error, "status_code", None), text), text
-    except OSError as error:  # requests' own errors: the engine itself waited for too long
+    except OSError as error:  # errors of requests: Docker itself waited too long
         return UNREACHABLE, f"timed out ({error})"
     return REACHABLE, str(answer["Descriptor"]["digest"])

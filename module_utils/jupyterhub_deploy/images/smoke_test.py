@@ -1,4 +1,4 @@
-"""Proving that an image can be a user's notebook server, before the hub is told of it."""
+"""Test whether an image can run a notebook server, before the hub uses it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import json
 import os
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
-# Seconds that a container with nothing to do gets to say what is in it; a busy machine needs ten.
+# Seconds until the test container has to finish; a busy machine needs ten.
 TIMEOUT = 120
 
-# Run by the image's own sh as its own default user. The version comes from the metadata that pip and conda leave, found
-# by the interpreter that jupyterhub-singleuser itself names: 0.1 s, where asking the program costs a start of Jupyter.
+# Run by the image's sh as its default user. The version comes from the metadata of pip and conda, read with the
+# interpreter of jupyterhub-singleuser: 0.1 s, while running the program would take as long as a start of Jupyter.
 SCRIPT = r"""
 program=$(command -v jupyterhub-singleuser) && python=$(sed -n '1s/^#![ ]*//p' "$program")
 case $python in */python*) ;; *) python=$(command -v python3) ;; esac
@@ -27,58 +28,58 @@ exit 0
 """
 
 
-def read(output: str) -> dict[str, Any]:
-    """Turn the output of :data:`SCRIPT` into a proof: program, version, uid, gid, exists, writable."""
-    said = dict(line.partition("=")[::2] for line in output.splitlines() if "=" in line)
+def parse_output(output: str) -> dict[str, Any]:
+    """Return the result in the output of :data:`SCRIPT`: program, version, uid, gid, exists, writable."""
+    values = dict(line.partition("=")[::2] for line in output.splitlines() if "=" in line)
     return {
-        "program": said.get("program", ""),
-        "version": said.get("version", "").strip(),
-        "uid": int(said["uid"]) if said.get("uid", "").isdigit() else None,
-        "gid": int(said["gid"]) if said.get("gid", "").isdigit() else None,
-        "exists": said.get("exists") == "yes",
-        "writable": said.get("writable") == "yes",
+        "program": values.get("program", ""),
+        "version": values.get("version", "").strip(),
+        "uid": int(values["uid"]) if values.get("uid", "").isdigit() else None,
+        "gid": int(values["gid"]) if values.get("gid", "").isdigit() else None,
+        "exists": values.get("exists") == "yes",
+        "writable": values.get("writable") == "yes",
     }
 
 
-def judge(name: str, proof: dict[str, Any], hub_version: str, notebook_dir: str) -> list[str]:
+def check_result(name: str, result: dict[str, Any], hub_version: str, notebook_dir: str) -> list[str]:
     """Return warnings about an image.
 
     :param hub_version: JupyterHub's version in the hub.
-    :raises DeployError: when no server could start from it.
+    :raises DeployError: no server could start from the image.
     """
-    if not proof["program"]:
+    if not result["program"]:
         raise DeployError(
-            f"image {name} has no jupyterhub-singleuser, so no server could start from it and the hub was left as it "
-            f"was; add `pip install jupyterhub=={hub_version}` to the image, or choose one of the Jupyter Docker Stacks"
+            f"image {name} has no jupyterhub-singleuser, so no server could start from it; the hub was not changed. "
+            f"Add `pip install jupyterhub=={hub_version}` to the image, or choose one of the Jupyter Docker Stacks"
         )
     warnings = []
     major = hub_version.split(".")[0]
-    if not proof["version"]:
-        warnings.append(f"image {name}: the version of its JupyterHub could not be told; it should be {major}.x")
-    elif proof["version"].split(".")[0] != major:
+    if not result["version"]:
+        warnings.append(f"image {name}: the version of its JupyterHub could not be read; it should be {major}.x")
+    elif result["version"].split(".")[0] != major:
         warnings.append(
-            f"image {name} has JupyterHub {proof['version']}, the hub has {hub_version}: another major version; "
-            "servers may not start or not be reachable, so use an image of the hub's major version"
+            f"image {name} has JupyterHub {result['version']}, the hub has {hub_version}: another major version; "
+            "servers may not start or not be reachable; use an image of the hub's major version"
         )
-    if proof["uid"] == 0:
-        warnings.append(f"image {name} runs as root; give it a USER of its own")
-    if not proof["exists"]:
+    if result["uid"] == 0:
+        warnings.append(f"image {name} runs as root; set a USER in it")
+    if not result["exists"]:
         warnings.append(
-            f"image {name} has no folder {notebook_dir}: a user's volume there would belong to root and could not be "
-            "written; create the folder in the image, owned by the image's user, or set jupyterhub_notebook_dir"
+            f"image {name} has no folder {notebook_dir}: a user's volume there would belong to root and would not be "
+            "writable; create the folder in the image, owned by the image's user, or set jupyterhub_notebook_dir"
         )
-    elif not proof["writable"]:
+    elif not result["writable"]:
         warnings.append(
-            f"image {name}: its user {proof['uid']}:{proof['gid']} may not write to {notebook_dir}; "
+            f"image {name}: its user {result['uid']}:{result['gid']} may not write to {notebook_dir}; "
             "change the folder's owner in the image, or set jupyterhub_notebook_dir"
         )
     return warnings
 
 
 def run(client: Any, name: str, image_id: str, notebook_dir: str) -> dict[str, Any]:
-    """Start a container of the image, without network and rights, and return its proof.
+    """Run the test in a container without network and capabilities, and return its result.
 
-    :raises DeployError: when the image cannot be run at all.
+    :raises DeployError: the image cannot be run.
     """
     container = ""
     try:
@@ -94,7 +95,7 @@ def run(client: Any, name: str, image_id: str, notebook_dir: str) -> dict[str, A
         )["Id"]
         client.start(container)
         client.wait(container, timeout=TIMEOUT)
-        return read(client.logs(container, stdout=True, stderr=False).decode(errors="replace"))
+        return parse_output(client.logs(container, stdout=True, stderr=False).decode(errors="replace"))
     except (docker_errors.APIError, OSError) as error:
         text = getattr(error, "explanation", None) or error
         raise DeployError(
@@ -106,12 +107,12 @@ def run(client: Any, name: str, image_id: str, notebook_dir: str) -> dict[str, A
 
 
 def key(image_id: str, notebook_dir: str) -> str:
-    """Return what a proof is remembered under: it holds for this content and this folder."""
+    """Return the key of a stored result, which is valid for one image and one folder."""
     return f"{image_id} {notebook_dir}"
 
 
 def load(path: str) -> dict[str, Any]:
-    """Return the remembered proofs; none when the file is missing or not ours to understand."""
+    """Return the stored results; empty when the file is missing or invalid."""
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
@@ -120,9 +121,7 @@ def load(path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def save(path: str, proofs: dict[str, Any]) -> None:
-    """Write the proofs, all at once: a reader sees the old file or the new one."""
+def save(path: str, results: dict[str, Any]) -> None:
+    """Write the results atomically."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(proofs, file, indent=1, sort_keys=True)
-    os.replace(path + ".new", path)
+    files.write_atomically(path, json.dumps(results, indent=1, sort_keys=True), 0o644)

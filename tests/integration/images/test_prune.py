@@ -1,4 +1,4 @@
-"""Removing old images on a real engine: what goes, and everything that keeps one."""
+"""Remove old images from the real Docker: which are removed, and each reason to keep one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME, HUB, OTHER = f"{PREFIX}-notebook:1", f"{PREFIX}-a", f"{PREFIX}-b"
 
 
 class Shop:
-    """A hub whose notebook image is brought again and again under one name; the engine is real, no hub runs."""
+    """A hub whose notebook image is replaced several times under one name. Docker is real, no hub runs."""
 
     def __init__(self, folder: Path) -> None:
         self.engine = docker.APIClient(version="auto")
@@ -29,7 +29,7 @@ class Shop:
         self.made: list[str] = []
 
     def make(self, word: str, name: str = NAME) -> str:
-        """Make an image, as somebody who is not us."""
+        """Make an image that this project has not pulled or built."""
         scratch = f"{PREFIX}-scratch:1"
         made = tiny_images.make(self.engine, scratch, {"word": word})
         repository, _, tag = name.rpartition(":")
@@ -39,20 +39,20 @@ class Shop:
         return made
 
     def bring(self, word: str, name: str = NAME, hub: str = HUB, kind: str = "notebook") -> str:
-        """Make an image, as one that a run pulled or built."""
+        """Make an image, and record it as pulled or built by a run."""
         made = self.make(word, name)
-        prune.save(self.file, prune.brought(prune.load(self.file), hub, kind, made, name))
+        prune.save(self.file, prune.with_image(prune.load(self.file), hub, kind, made, name))
         return made
 
     def tidy(self, current: str, keep: int = 0, hub: str = HUB, check: bool = False, **more: str) -> dict[str, Any]:
-        """Run the module for a hub that uses an image now, and more of other kinds."""
+        """Run the module for a hub with its current image, and current images of other kinds."""
         images = [{"purpose": kind, "name": NAME, "id": id_} for kind, id_ in {"notebook": current, **more}.items()]
         return run(
             jupyterhub_old_images, hub=hub, images=images, keep=keep, record_file=self.file, check=check, diff=True
         )
 
     def here(self) -> list[str]:
-        """Return which of the images that were made are still there."""
+        """Return the images of this test that still exist."""
         there = {image["Id"] for image in self.engine.images(all=True)}
         return [made for made in self.made if made in there]
 
@@ -62,7 +62,7 @@ class Shop:
 
     @contextlib.contextmanager
     def container(self, image_id: str, **options: Any) -> Iterator[str]:
-        """Create a container of an image that was never started."""
+        """Create a container of an image, without starting it."""
         name = f"{PREFIX}-container"
         made = self.engine.create_container(image_id, ["sh"], name=name, **options)["Id"]
         try:
@@ -79,7 +79,7 @@ class Shop:
 
 @pytest.fixture
 def shop(engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    # Its own, or other users of this machine's images would interfere.
+    # A separate lock, because other processes use the images of this machine.
     monkeypatch.setattr(lock, "LOCK", str(tmp_path / "lock"))
     made = Shop(tmp_path)
     made.forget()
@@ -95,7 +95,7 @@ def reason(result: dict[str, Any], image_id: str) -> str:
     return str(next(image["reason"] for image in result["kept"] if image["id"] == image_id))
 
 
-def test_what_the_same_tag_left_is_removed_beyond_the_newest(shop: Shop) -> None:
+def test_earlier_images_of_the_same_tag_are_removed_except_the_newest(shop: Shop) -> None:
     one, two, three = (shop.bring(word) for word in ("one", "two", "three"))
 
     planned = shop.tidy(three, keep=1, check=True)
@@ -114,10 +114,10 @@ def test_what_the_same_tag_left_is_removed_beyond_the_newest(shop: Shop) -> None
     second = shop.tidy(three, keep=1)
     assert second["changed"] is False
     assert ids(second["kept"]) == {two}
-    assert not prune.due(prune.load(shop.file), HUB, {"notebook": [three]}, 1)
+    assert not prune.needs_pruning(prune.load(shop.file), HUB, {"notebook": [three]}, 1)
 
 
-def test_an_earlier_name_goes_with_its_image(shop: Shop) -> None:
+def test_an_earlier_name_is_removed_with_its_image(shop: Shop) -> None:
     one = shop.bring("one", f"{PREFIX}-before:1")
     two = shop.bring("two")
     result = shop.tidy(two)
@@ -126,7 +126,7 @@ def test_an_earlier_name_goes_with_its_image(shop: Shop) -> None:
     assert one not in prune.load(shop.file)["brought"]
 
 
-def test_of_an_image_that_somebody_else_named_too_only_our_name_goes(shop: Shop) -> None:
+def test_an_image_with_a_name_of_somebody_else_only_loses_our_name(shop: Shop) -> None:
     one = shop.bring("one", f"{PREFIX}-before:1")
     shop.engine.tag(one, f"{PREFIX}-mine", "1")
     two = shop.bring("two")
@@ -139,7 +139,7 @@ def test_of_an_image_that_somebody_else_named_too_only_our_name_goes(shop: Shop)
     assert shop.tidy(two)["changed"] is False
 
 
-def test_a_stopped_container_keeps_its_image_until_it_is_gone(shop: Shop) -> None:
+def test_the_image_of_a_stopped_container_is_kept_until_the_container_is_removed(shop: Shop) -> None:
     one, two = shop.bring("one"), shop.bring("two")
     with shop.container(one) as name:
         result = shop.tidy(two)
@@ -150,14 +150,14 @@ def test_a_stopped_container_keeps_its_image_until_it_is_gone(shop: Shop) -> Non
     assert ids(shop.tidy(two)["removed"]) == {one}
 
 
-def test_what_a_hub_container_starts_servers_from_stays(shop: Shop) -> None:
+def test_the_image_from_which_a_hub_starts_servers_is_kept(shop: Shop) -> None:
     one, two = shop.bring("one"), shop.bring("two")
     labels = {"org.jupyterhub.deploy.hub": OTHER, "org.jupyterhub.deploy.notebook-image-id": one}
     with shop.container(two, labels=labels):
         assert reason(shop.tidy(two), one) == f"hub {OTHER} starts servers from it"
 
 
-def test_what_another_hub_uses_stays_its_more_notebooks_too(shop: Shop) -> None:
+def test_all_images_of_another_hub_are_kept(shop: Shop) -> None:
     one, two, three, four = (shop.bring(word) for word in ("one", "two", "three", "four"))
     shop.tidy(one, hub=OTHER, extra=two, keep=2)
     result = shop.tidy(four)
@@ -165,7 +165,7 @@ def test_what_another_hub_uses_stays_its_more_notebooks_too(shop: Shop) -> None:
     assert reason(result, one) == reason(result, two) == f"hub {OTHER} uses it"
 
 
-def test_what_this_project_did_not_bring_is_never_touched(shop: Shop) -> None:
+def test_images_that_are_not_recorded_are_never_removed(shop: Shop) -> None:
     foreign = shop.make("foreign")
     named = shop.make("named", f"{PREFIX}-foreign:1")
     shop.tidy(foreign)
@@ -184,7 +184,7 @@ def test_without_the_record_nothing_is_removed(shop: Shop) -> None:
     assert shop.here() == [one, two, three]
 
 
-def test_what_somebody_builds_on_stays_and_so_does_what_lies_between(shop: Shop, tmp_path: Path) -> None:
+def test_an_image_is_kept_with_the_intermediate_images_that_somebody_built_on_it(shop: Shop, tmp_path: Path) -> None:
     one, two = shop.bring("one"), shop.bring("two")
     recipe = tmp_path / "Dockerfile"
     recipe.write_text(f"FROM {one}\nLABEL a=b\nLABEL c=d\n")
@@ -195,19 +195,21 @@ def test_what_somebody_builds_on_stays_and_so_does_what_lies_between(shop: Shop,
     assert reason(result, one) == f"image {PREFIX}-mine:1 is built on it"
 
 
-def test_what_the_engine_does_not_let_go_is_said_and_fails_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container that comes between the look and the removal."""
+def test_an_image_that_docker_refuses_to_remove_is_reported_as_kept(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container is created between the inspection and the removal."""
     one, two = shop.bring("one"), shop.bring("two")
     monkeypatch.setattr(jupyterhub_old_images.Host, "used", lambda self: {})
     with shop.container(one):
         result = shop.tidy(two)
     assert result["changed"] is False
-    assert reason(result, one).startswith("the engine said: conflict")
+    assert reason(result, one).startswith("Docker reported: conflict")
     assert shop.here() == [one, two]
     assert one in prune.load(shop.file)["brought"]
 
 
-def test_while_another_run_gets_images_old_ones_wait(shop: Shop) -> None:
+def test_old_images_are_kept_while_another_run_gets_images(shop: Shop) -> None:
     one, two = shop.bring("one"), shop.bring("two")
     with open(lock.LOCK, "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
-"""Other content is pushed under the tag that a site runs: what `site.yml` makes of it, with each pull policy.
+"""New content is pushed under the tag that a site uses: the effect of `site.yml` with each pull policy.
 
-A hub of its own on this machine's engine, its notebook image in a private registry. The images have three megabytes and
+A separate hub in this machine's Docker, its notebook image in a private registry. The images have three megabytes and
 no JupyterLab in them: nobody starts a server here.
 """
 
@@ -29,7 +29,7 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class Author:
-    """Somebody who pushes images to the registry; what the site has on the same engine stays as it is."""
+    """Somebody who pushes images to the registry; the images of the site, in the same Docker, are not changed."""
 
     def __init__(self, registry: Registry, folder: Path) -> None:
         self.registry, self.engine = registry, docker.APIClient(version="auto")
@@ -38,14 +38,14 @@ class Author:
         self.certificate.write_text(registry.certificate, encoding="utf-8")
 
     def push(self, word: str) -> str:
-        """Push an image and return its id; the engine does not keep it."""
+        """Push an image and return its id; it is removed from the host."""
         scratch = self.image.removesuffix(":1") + ":scratch"
         made = images.make(self.engine, scratch, {**images.single_user("5.5.4"), "word": word})
         auth = {"username": self.registry.username, "password": self.registry.password}
         for event in self.engine.push(scratch, stream=True, decode=True, auth_config=auth):
             assert "error" not in event, event
         self.engine.remove_image(scratch)
-        # The tag moves in the registry alone.
+        # The tag only changes in the registry.
         manifest = self.ask("GET", "scratch", headers={"Accept": MANIFEST})
         self.ask("PUT", "1", headers={"Content-Type": MANIFEST}, data=manifest)
         return made
@@ -87,7 +87,7 @@ def site(author: Author, built_images: Callable[[str], dict[str, Any]]) -> Itera
 
 
 def hub(site: LocalSite) -> tuple[str, str]:
-    """Return which hub container runs, and since when."""
+    """Return the id and start time of the hub's container."""
     container = site.container()
     return container["Id"], container["State"]["StartedAt"]
 

@@ -1,4 +1,4 @@
-"""Pulling from a real registry with TLS and a password: what works, and each way in which it can fail."""
+"""Pulling from a real registry with TLS and a password: successful pulls, and each kind of failure."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TestPull:
         assert name in shelf.ids()
         assert shelf.get(name)["changed"] is False
 
-    def test_several(self, shelf: Shelf) -> None:
+    def test_multiple_images(self, shelf: Shelf) -> None:
         names = [shelf.name("course/notebook:1"), shelf.name("course/other:1")]
 
         result = shelf.get(*names)
@@ -75,7 +75,7 @@ class TestPull:
         }  # fmt: skip
         assert set(names) <= set(shelf.ids())
 
-    def test_what_is_there_is_used_without_asking_the_registry(self, shelf: Shelf) -> None:
+    def test_an_image_on_the_host_is_used_without_asking_the_registry(self, shelf: Shelf) -> None:
         name = shelf.name("course/notebook:1")
         shelf.get(name)
 
@@ -83,7 +83,7 @@ class TestPull:
         assert shelf.get(name, registry_logins=[wrong])["changed"] is False
         assert shelf.get(name, pull_policy="never")["changed"] is False
 
-    def test_always_pulls_what_was_pushed_again(self, shelf: Shelf) -> None:
+    def test_always_pulls_an_image_that_was_pushed_again(self, shelf: Shelf) -> None:
         repository = shelf.name("course/moving")
         old = shelf.push("course/moving:1", "5.5.3")
         old_digest = shelf.digest
@@ -99,7 +99,7 @@ class TestPull:
         assert shelf.ids()[f"{repository}:1"] == new
         assert shelf.get(f"{repository}:1", pull_policy="always")["changed"] is False
 
-    def test_what_was_brought_is_remembered_and_what_was_there_is_not(self, shelf: Shelf) -> None:
+    def test_pulled_images_are_recorded_and_existing_ones_are_not(self, shelf: Shelf) -> None:
         name, other = shelf.name("course/notebook:1"), shelf.name("course/other:1")
         assert shelf.get(name, check=True)["result"]["images"] == [{"purpose": "notebook", "name": name, "id": None}]
         shelf.get(name, hub="lab")
@@ -111,16 +111,16 @@ class TestPull:
         assert record["hubs"]["lab"]["history"] == {"notebook": [ids[name]]}
         assert record["hubs"]["jupyterhub"]["history"] == {"extra": [ids[other]]}
 
-    def test_old_images_are_looked_for_only_where_there_may_be_some(self, shelf: Shelf) -> None:
+    def test_old_images_are_searched_only_if_there_may_be_some(self, shelf: Shelf) -> None:
         name, file = shelf.name("course/notebook:1"), str(shelf.folder / "images")
         result = shelf.get(name, keep=2)["result"]
         assert result["look_for_old_images"] is True
         current = prune.by_kind(result["images"])
-        prune.save(file, prune.noted(prune.load(file), "jupyterhub", current, 2))
+        prune.save(file, prune.with_current(prune.load(file), "jupyterhub", current, 2))
         assert shelf.get(name, keep=2, check=True)["result"]["look_for_old_images"] is False
         assert shelf.get(name, keep=0, check=True)["result"]["look_for_old_images"] is True
 
-    def test_the_login_is_not_kept(self, shelf: Shelf) -> None:
+    def test_the_login_is_not_stored(self, shelf: Shelf) -> None:
         kept = Path.home() / ".docker" / "config.json"
         before = kept.read_text() if kept.exists() else None
         shelf.get(shelf.name("course/notebook:1"))
@@ -184,7 +184,7 @@ class TestFailures:
 
 
 class TestAlways:
-    """The policy `always` where no registry can say what is newer; what is on the host stays as it is."""
+    """The policy `always` when the registry cannot be asked for a newer image: the image on the host is kept."""
 
     def refusal(self, shelf: Shelf, name: str) -> str:
         text = shelf.refusal(name, pull_policy="always")
@@ -203,7 +203,7 @@ class TestAlways:
             shelf.engine.remove_image(down)
         assert f"registry {shelf.registry.server.replace(':5000', ':5999')} cannot be reached from this host" in text
         assert f"whether it has a newer image {down}" in text
-        assert "nothing was changed, and what runs goes on" in text
+        assert "nothing was changed, and the hub keeps running" in text
 
     def test_an_image_that_was_built_on_the_host(self, shelf: Shelf) -> None:
         mine = shelf.name("course/mine:1")
@@ -211,7 +211,7 @@ class TestAlways:
         text = self.refusal(shelf, mine)
         assert f"registry {shelf.registry.server} has no image {mine}" in text or "has none of that name" in text
 
-    def test_a_digest_is_not_asked_for(self, shelf: Shelf) -> None:
+    def test_the_registry_is_not_asked_for_a_digest(self, shelf: Shelf) -> None:
         shelf.get(shelf.name("course/notebook:1"))
         name = next(name for name in shelf.ids() if "@" in name)
         wrong = {**shelf.login, "password": "wrong"}
@@ -219,7 +219,7 @@ class TestAlways:
 
 
 class TestAuto:
-    """What `auto` makes of a registry's answer; with a recipe beside the name it has a choice."""
+    """The choice of `auto`, for an image that has both a name and a Dockerfile."""
 
     def images(self, reference: str) -> list[dict[str, Any]]:
         return [
@@ -227,7 +227,7 @@ class TestAuto:
             {"purpose": "notebook", "reference": reference, "build": {"tag": f"{ABSENT}:1", "context_digest": "x"}},
         ]
 
-    def test_an_answering_registry_is_used_and_remembered(self, shelf: Shelf) -> None:
+    def test_a_reachable_registry_is_used_and_the_choice_is_stored(self, shelf: Shelf) -> None:
         images = self.images(shelf.name("course/notebook:1"))
         first = shelf.get("", images=images, source="auto")
         assert first["choice"] == {
@@ -239,7 +239,7 @@ class TestAuto:
         with pytest.raises(ModuleError, match="cannot be reached"):
             shelf.get("", images=images, source="auto")
 
-    def test_only_an_unreachable_one_makes_it_build(self, shelf: Shelf) -> None:
+    def test_an_image_is_built_only_if_the_registry_is_unreachable(self, shelf: Shelf) -> None:
         images = self.images("nosuch.example.com/notebook:1")
         planned = shelf.get("", images=images, source="auto", check=True)
 
@@ -250,14 +250,14 @@ class TestAuto:
         assert planned["result"]["notebook_id"] is None
         assert not (shelf.folder / "choice").exists()
 
-    def test_an_earlier_choice_stays(self, shelf: Shelf) -> None:
+    def test_an_earlier_choice_is_kept(self, shelf: Shelf) -> None:
         (shelf.folder / "choice").write_text("build\n")
         planned = shelf.get("", images=self.images(shelf.name("course/notebook:1")), source="auto", check=True)
 
         assert planned["choice"]["source"] == "build"
         assert planned["choice"]["new"] is False
 
-    def test_a_wrong_password_or_a_missing_image_is_an_error_and_no_reason_to_build(self, shelf: Shelf) -> None:
+    def test_a_wrong_password_or_a_missing_image_is_an_error_and_not_a_reason_to_build(self, shelf: Shelf) -> None:
         images = self.images(shelf.name("course/notebook:1"))
         wrong = {**shelf.login, "password": "wrong"}
         assert "refused the login" in shelf.refusal("", images=images, source="auto", registry_logins=[wrong])
@@ -266,7 +266,7 @@ class TestAuto:
 
 
 def test_role_shows_its_progress_and_no_password(shelf: Shelf, tmp_path: Path) -> None:
-    """The role itself, by ansible-playbook: visible lines, nothing left behind, quiet the second time."""
+    """Run the role with ansible-playbook: it shows its progress, leaves no files, and the second run is silent."""
     home = tmp_path / "home"
     settings = {
         "jupyterhub_images_for": "jhd-test",
@@ -286,7 +286,7 @@ def test_role_shows_its_progress_and_no_password(shelf: Shelf, tmp_path: Path) -
     play = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": settings, "tasks": tasks}]
     (tmp_path / "play.yml").write_text(json.dumps(play))
 
-    def play_it() -> str:
+    def run_playbook() -> str:
         done = subprocess.run(
             ["ansible-playbook", "-vvv", "-i", "localhost,", "play.yml"],
             cwd=tmp_path, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -300,15 +300,15 @@ def test_role_shows_its_progress_and_no_password(shelf: Shelf, tmp_path: Path) -
         assert shelf.registry.password not in done.stdout
         return done.stdout
 
-    first = play_it()
+    first = run_playbook()
     assert f"\n    pull {shelf.name('course/notebook:1')}: " in first
     assert f"\n    notebook image: try {shelf.name('course/notebook:1')}" in first
     assert not list((tmp_path / "async").iterdir())
-    # Ansible's wrapper of the job removes its own folder a moment after it has said that the job ended.
+    # Ansible's wrapper of the job removes its folder shortly after it has reported the end of the job.
     deadline = time.monotonic() + 30
     while (left := list((tmp_path / "remote").glob("ansible-tmp*"))) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not left
-    second = play_it()
+    second = run_playbook()
     assert "changed=0" in second
     assert "    pull " not in second

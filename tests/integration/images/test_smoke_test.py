@@ -1,4 +1,4 @@
-"""Proving images by running them."""
+"""Test images by running them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Bench:
         self.engine = docker.APIClient(version="auto")
         self.folder = folder
 
-    def prove(self, name: str = NAME, hub: str = "5.5.4", **settings: Any) -> dict[str, Any]:
+    def smoke_test(self, name: str = NAME, hub: str = "5.5.4", **settings: Any) -> dict[str, Any]:
         return run(
             jupyterhub_image, images=[{"purpose": "notebook", "reference": name}], hub_version=hub,
             proofs_file=str(self.folder / "proofs.json"), **settings,
@@ -44,10 +44,10 @@ def bench(engine: None, tmp_path: Path) -> Iterator[Bench]:
         made.engine.remove_image(NAME, force=True)
 
 
-def test_a_good_image_is_tried_once(bench: Bench) -> None:
+def test_a_good_image_is_tested_once(bench: Bench) -> None:
     images.make(bench.engine, NAME, images.single_user("5.5.4"))
 
-    first = bench.prove()
+    first = bench.smoke_test()
     assert first["changed"] is False
     assert [step["action"] for step in first["steps"]] == ["prove"]
     assert first["proofs"][NAME] == {
@@ -56,15 +56,15 @@ def test_a_good_image_is_tried_once(bench: Bench) -> None:
     }  # fmt: skip
     assert first["result"]["warnings"] == []
     assert bench.containers() == []
-    assert bench.prove()["steps"] == []
+    assert bench.smoke_test()["steps"] == []
 
 
-def test_new_content_under_the_same_name_is_tried_again(bench: Bench) -> None:
+def test_new_content_under_the_same_name_is_tested_again(bench: Bench) -> None:
     images.make(bench.engine, NAME, images.single_user("5.5.4"))
-    bench.prove()
+    bench.smoke_test()
     images.make(bench.engine, NAME, images.single_user("5.5.3"))
 
-    assert bench.prove()["proofs"][NAME]["version"] == "5.5.3"
+    assert bench.smoke_test()["proofs"][NAME]["version"] == "5.5.3"
 
 
 def test_without_a_single_user_server_it_is_refused_every_time(bench: Bench) -> None:
@@ -72,7 +72,7 @@ def test_without_a_single_user_server_it_is_refused_every_time(bench: Bench) -> 
 
     for _ in range(2):
         with pytest.raises(ModuleError, match=f"image {NAME} has no jupyterhub-singleuser"):
-            bench.prove()
+            bench.smoke_test()
     assert bench.containers() == []
 
 
@@ -80,7 +80,7 @@ def test_another_major_version_is_a_warning_on_each_run(bench: Bench) -> None:
     images.make(bench.engine, NAME, images.single_user("5.5.4"))
 
     for _ in range(2):
-        (warning,) = bench.prove(hub="6.1.1")["result"]["warnings"]
+        (warning,) = bench.smoke_test(hub="6.1.1")["result"]["warnings"]
         assert f"image {NAME} has JupyterHub 5.5.4, the hub has 6.1.1" in warning
 
 
@@ -88,7 +88,7 @@ def test_another_major_version_is_a_warning_on_each_run(bench: Bench) -> None:
 def test_a_folder_that_users_cannot_write_to_is_a_warning(bench: Bench, owner: int, words: str) -> None:
     images.make(bench.engine, NAME, images.single_user("5.5.4"), folder_owner=owner)
 
-    (warning,) = bench.prove()["result"]["warnings"]
+    (warning,) = bench.smoke_test()["result"]["warnings"]
     assert words in warning
 
 
@@ -96,19 +96,19 @@ def test_an_image_that_cannot_run_is_refused(bench: Bench) -> None:
     bench.engine.import_image_from_data(b"\0" * 10240, repository=NAME.partition(":")[0], tag="1")
 
     with pytest.raises(ModuleError, match=r"could not be tried: .* it needs sh"):
-        bench.prove()
+        bench.smoke_test()
     assert bench.containers() == []
 
 
 class TestOurOwnImages:
-    """What the recipes promise, asked of the images that they make."""
+    """The images of our own Dockerfiles."""
 
     @pytest.mark.parametrize("version", ["5.5.4", "6.1.1"])
     def test_notebook_image_fits_its_hub(self, bench: Bench, notebook_image: NameOf, version: str) -> None:
-        result = bench.prove(notebook_image(version), hub=version)
+        result = bench.smoke_test(notebook_image(version), hub=version)
 
-        (proof,) = result["proofs"].values()
-        assert (proof["version"], proof["uid"], proof["gid"], proof["writable"]) == (version, 1000, 100, True)
+        (tested,) = result["proofs"].values()
+        assert (tested["version"], tested["uid"], tested["gid"], tested["writable"]) == (version, 1000, 100, True)
         assert result["result"]["warnings"] == []
 
     def sh(self, bench: Bench, image: str, script: str) -> str:

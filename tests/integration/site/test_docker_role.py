@@ -1,6 +1,6 @@
 """Role `docker` on real machines: one without a service manager, and Debian 12 and 13 under systemd.
 
-The tests of a machine build on each other, in the order of an operator's day: a fresh installation takes longest.
+The tests of a machine depend on each other and run in order, because a new installation takes longest.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from hosts.hosts import Host
 ROOT = Path(__file__).resolve().parents[3]
 RECORD = "/etc/jupyterhub-deploy/docker-engine.json"
 
-# As little as a container needs to stay alive, from the host's own files: no registry is within reach.
+# The smallest image that keeps a container running, from the host's files: no registry is reachable.
 MAKE_IMAGE = (
     "tar -C / -chf - bin/sleep $(ldd /bin/sleep | grep -o '/[^ ]*' | sed 's,^/,,') | docker import - sleep:test"
 )
 
-# What download.docker.com looks like to apt: $1 is the suite. The key is made here and forgotten with the machine.
+# An apt repository with the structure of download.docker.com: $1 is the suite. The key is created for this machine.
 MAKE_REPOSITORY = """
 apt-get install -qq --no-install-recommends gnupg
 arch=$(dpkg --print-architecture)
@@ -54,13 +54,13 @@ gpg --armor --export > /srv/docker/gpg
 
 
 def is_of_the_first_pool(bridge: str) -> bool:
-    """Return whether a network is of the role's first pool; which one, depends on this machine's own engine."""
+    """Return whether a network is in the role's first pool; which one depends on the Docker of this machine."""
     network = ipaddress.IPv4Network(bridge)
     return network.prefixlen == 22 and network.subnet_of(ipaddress.IPv4Network("198.18.0.0/16"))
 
 
 class Run(NamedTuple):
-    """How a run of the role ended."""
+    """The result of a run of the role."""
 
     code: int
     output: str
@@ -73,7 +73,7 @@ class Run(NamedTuple):
 
 
 class Machine:
-    """A test host with the role to run on it."""
+    """A test host on which the role runs."""
 
     def __init__(self, host: Host, directory: Path) -> None:
         self.host = host
@@ -84,14 +84,14 @@ class Machine:
         )
 
     def inventory(self) -> str:
-        """Return an inventory with the machine as it can be reached now: a reboot may change its address."""
+        """Return an inventory with the current address of the machine, which a reboot may change."""
         machine = self.host.inventory()
         if machine["ansible_connection"] == "ssh":
             machine["ansible_become"] = True
         return json.dumps({"all": {"hosts": {"machine": machine}}})
 
     def run(self, *arguments: str, fails: bool = False, **settings: Any) -> Run:
-        """Run the role with settings; unless it is to fail, it has to succeed."""
+        """Run the role with settings; assert that it succeeds, or fails if ``fails``."""
         (self.directory / "hosts.json").write_text(self.inventory(), encoding="utf-8")
         command = ["ansible-playbook", "-i", "hosts.json", "role.yml", "-e", json.dumps(settings), *arguments]
         paths = {
@@ -109,14 +109,14 @@ class Machine:
         return Run(done.returncode, re.sub(r"\s+", " ", done.stdout))
 
     def info(self, key: str) -> Any:
-        """Return one thing that the engine says of itself."""
+        """Return one value of ``docker info``."""
         return json.loads(self.host.run(["docker", "info", "--format", "{{json ." + key + "}}"]).stdout)
 
-    def engine_pid(self) -> str:
+    def docker_pid(self) -> str:
         return self.host.read("/var/run/docker.pid").strip()
 
     def bridge(self) -> str:
-        """Return the network of the engine's own bridge, chosen at its very first start."""
+        """Return the network of Docker's default bridge, which Docker chooses at its first start."""
         form = "{{(index .IPAM.Config 0).Subnet}}"
         return self.host.run(["docker", "network", "inspect", "--format", form, "bridge"]).stdout.strip()
 
@@ -124,13 +124,13 @@ class Machine:
         return dict(json.loads(self.host.read("/etc/docker/daemon.json")))
 
     def start_container(self) -> str:
-        """Run a container; return what tells this life of it from another."""
+        """Start a container; return its state, which changes with a restart."""
         self.host.run(MAKE_IMAGE)
         self.host.run("docker run --detach --name alive sleep:test /bin/sleep 100000")
-        return self.life()
+        return self.container_state()
 
-    def life(self) -> str:
-        """Return since when the container runs, and as which process."""
+    def container_state(self) -> str:
+        """Return the start time and process id of the container."""
         return self.host.run(
             ["docker", "inspect", "--format", "{{.State.Running}} {{.State.Pid}} {{.State.StartedAt}}", "alive"]
         ).stdout
@@ -155,16 +155,16 @@ def server(request, tmp_path_factory) -> Iterator[Machine]:
 
 
 class TestBareMachine:
-    """Neither an engine nor a service manager."""
+    """A machine without Docker and without a service manager."""
 
-    def test_check_mode_tells_and_changes_nothing(self, bare):
+    def test_check_mode_shows_the_plan_and_changes_nothing(self, bare):
         run = bare.run("--check", "--diff")
 
         assert "install Docker 20.10 or newer; install Python's docker SDK; write default-address-pools" in run.output
-        assert "start the engine" in run.output
+        assert "start Docker" in run.output
         assert bare.host.run("ls /etc/docker /etc/jupyterhub-deploy; which dockerd", check=False).returncode != 0
 
-    def test_the_engine_runs_with_the_defaults(self, bare):
+    def test_docker_runs_with_the_defaults(self, bare):
         bare.run()
 
         assert bare.info("LiveRestoreEnabled") is True
@@ -174,47 +174,47 @@ class TestBareMachine:
         assert bare.host.run(["stat", "-c", "%a %U", RECORD]).stdout == "600 root\n"
 
     def test_a_second_run_changes_nothing(self, bare):
-        before = bare.engine_pid()
+        before = bare.docker_pid()
 
         assert bare.run().changed == 0
-        assert bare.engine_pid() == before
+        assert bare.docker_pid() == before
 
-    def test_check_mode_then_has_nothing_to_tell(self, bare):
+    def test_check_mode_then_reports_no_change(self, bare):
         assert bare.run("--check", "--diff").changed == 0
 
-    def test_a_killed_engine_is_started_and_containers_go_on(self, bare):
+    def test_a_killed_dockerd_is_started_and_containers_keep_running(self, bare):
         life = bare.start_container()
         bare.host.run("kill -9 $(cat /var/run/docker.pid); sleep 1")
-        # The number in the stale pid file belongs to another program by now: process 1 surely lives.
+        # The stale pid file contains the id of another running program: process 1.
         bare.host.run("echo 1 > /var/run/docker.pid")
 
         run = bare.run()
 
         assert run.changed == 1
-        assert bare.life() == life
+        assert bare.container_state() == life
         assert bare.run().changed == 0
 
-    def test_a_mirror_is_taken_up_without_a_restart(self, bare):
-        before, life = bare.engine_pid(), bare.life()
+    def test_a_mirror_is_applied_without_a_restart(self, bare):
+        before, life = bare.docker_pid(), bare.container_state()
 
         bare.run(docker_registry_mirrors=["https://mirror.example.com"])
 
         assert bare.info("RegistryConfig")["Mirrors"] == ["https://mirror.example.com/"]
-        assert bare.engine_pid() == before
-        assert bare.life() == life
+        assert bare.docker_pid() == before
+        assert bare.container_state() == life
         assert bare.run(docker_registry_mirrors=["https://mirror.example.com"]).changed == 0
 
-    def test_log_options_are_taken_up_by_a_restart_that_containers_outlive(self, bare):
-        before, life = bare.engine_pid(), bare.life()
+    def test_log_options_are_applied_by_a_restart_that_containers_outlive(self, bare):
+        before, life = bare.docker_pid(), bare.container_state()
 
         bare.run(docker_daemon_options={"log-opts": {"max-size": "5m"}})
 
         assert bare.options()["log-opts"] == {"max-size": "5m", "max-file": "3"}
         assert "registry-mirrors" not in bare.options()
-        assert bare.engine_pid() != before
-        assert bare.life() == life
+        assert bare.docker_pid() != before
+        assert bare.container_state() == life
 
-    def test_options_of_others_stay(self, bare):
+    def test_options_of_others_are_kept(self, bare):
         changed = {**bare.options(), "labels": ["rack=b"], "log-opts": {"max-size": "7m", "max-file": "3"}}
         bare.host.write("/etc/docker/daemon.json", json.dumps(changed))
 
@@ -227,73 +227,73 @@ class TestBareMachine:
         assert "log-opts.max-size in /etc/docker/daemon.json was set by somebody else" in run.output
         assert len(bare.host.run("ls /etc/docker/daemon.json.*~").stdout.split()) >= 2
 
-    def test_a_misspelt_option_stops_before_anything_is_changed(self, bare):
-        before, file = bare.engine_pid(), bare.host.read("/etc/docker/daemon.json")
+    def test_a_misspelt_option_is_refused_before_anything_is_changed(self, bare):
+        before, file = bare.docker_pid(), bare.host.read("/etc/docker/daemon.json")
 
         run = bare.run(docker_daemon_options={"live-restor": True, "mtu": "1400"}, fails=True)
 
         assert "live-restor is not an option of daemon.json (did you mean live-restore?)" in run.output
         assert "mtu is '1400', but must be a whole number" in run.output
         assert bare.host.read("/etc/docker/daemon.json") == file
-        assert bare.engine_pid() == before
+        assert bare.docker_pid() == before
 
-    def test_an_option_that_keeps_the_engine_down_is_taken_back(self, bare):
-        options, life = bare.options(), bare.life()
+    def test_an_option_that_prevents_the_start_is_rolled_back(self, bare):
+        options, life = bare.options(), bare.container_state()
 
         run = bare.run(docker_daemon_options={"storage-driver": "nonsense"}, fails=True)
 
-        assert "the engine ended again. The end of its log (/var/log/dockerd.log)" in run.output
+        assert "Docker stopped again. The end of its log (/var/log/dockerd.log)" in run.output
         assert "nonsense" in run.output
-        assert "as it was before, and the engine runs with it again" in run.output
+        assert "as it was before, and Docker is running with it again" in run.output
         assert bare.options() == options
-        assert bare.life() == life
+        assert bare.container_state() == life
 
-    def test_an_engine_of_somebody_else_is_left_alone(self, bare):
+    def test_docker_of_somebody_else_is_not_changed(self, bare):
         bare.host.run(f"docker rm -f alive; kill $(cat /var/run/docker.pid); rm -r {RECORD} /etc/docker")
         wait_until(lambda: bare.host.run("test -e /var/run/docker.pid", check=False).returncode != 0)
         bare.host.run(
             "setsid dockerd --default-address-pool base=172.20.0.0/14,size=24 > /dev/null 2>&1 < /dev/null & "
             "until docker info > /dev/null 2>&1; do sleep 0.2; done"
         )
-        before = bare.engine_pid()
+        before = bare.docker_pid()
 
         assert bare.run().changed == 0
-        assert bare.engine_pid() == before
+        assert bare.docker_pid() == before
         assert bare.host.run("test -e /etc/docker/daemon.json", check=False).returncode != 0
 
-    def test_a_conflict_with_its_flags_is_named(self, bare):
-        before = bare.engine_pid()
+    def test_a_conflict_with_flags_is_reported(self, bare):
+        before = bare.docker_pid()
         pools = [{"base": "198.18.0.0/16", "size": 24}]
 
         run = bare.run(docker_daemon_options={"default-address-pools": pools}, fails=True)
 
-        assert "default-address-pools cannot stand in daemon.json while dockerd is started with" in run.output
+        assert "default-address-pools cannot be set in daemon.json while dockerd is started with" in run.output
         assert "--default-address-pool." in run.output
-        assert bare.engine_pid() == before
+        assert bare.docker_pid() == before
 
-    def test_a_restart_for_the_operators_option_keeps_its_flags(self, bare):
+    def test_a_restart_for_the_operators_option_keeps_the_flags(self, bare):
         bare.run(docker_daemon_options={"log-level": "warn"})
 
         assert bare.options() == {"log-level": "warn"}
         assert bare.info("DefaultAddressPools")[0]["Base"] == "172.20.0.0/14"
 
-    def test_an_engine_too_old_for_the_packages_says_what_to_do(self, bare):
+    def test_an_unavailable_minimum_version_is_reported_with_the_next_step(self, bare):
         run = bare.run(docker_minimum_version="99", fails=True)
 
-        assert "is the newest that the host's packages give, but docker_minimum_version is 99" in run.output
-        assert "take the engine from Docker's repository (docker_package_source: docker)" in run.output
+        assert "is the newest version in the host's packages, but docker_minimum_version is 99" in run.output
+        assert "install Docker from Docker's repository (docker_package_source: docker)" in run.output
 
 
 class TestServer:
     """Debian under systemd."""
 
-    def test_check_mode_tells_and_changes_nothing(self, server):
+    def test_check_mode_shows_the_plan_and_changes_nothing(self, server):
         run = server.run("--check", "--diff")
 
         assert run.changed > 0
         assert server.host.run("ls /etc/docker /etc/jupyterhub-deploy; which dockerd", check=False).returncode != 0
 
-    def test_the_engine_runs_with_the_defaults(self, server):
+    def test_docker_runs_with_the_defaults(self, server):
         server.run()
 
         assert server.info("LiveRestoreEnabled") is True
@@ -305,52 +305,52 @@ class TestServer:
         assert server.run().changed == 0
 
     def test_containers_outlive_a_changed_option(self, server):
-        life, before = server.start_container(), server.engine_pid()
+        life, before = server.start_container(), server.docker_pid()
 
         server.run(docker_insecure_registries=["registry.example.com:5000"])
-        assert server.engine_pid() == before
+        assert server.docker_pid() == before
         assert server.info("RegistryConfig")["IndexConfigs"]["registry.example.com:5000"]["Secure"] is False
 
         server.run(docker_daemon_options={"mtu": 1400})
-        assert server.engine_pid() != before
-        assert server.life() == life
+        assert server.docker_pid() != before
+        assert server.container_state() == life
 
-    def test_an_option_that_keeps_the_engine_down_is_taken_back(self, server):
-        options, life = server.options(), server.life()
+    def test_an_option_that_prevents_the_start_is_rolled_back(self, server):
+        options, life = server.options(), server.container_state()
 
         run = server.run(docker_daemon_options={"mtu": 1400, "storage-driver": "nonsense"}, fails=True)
 
         assert "The end of its log (journalctl -u docker)" in run.output
-        assert "as it was before, and the engine runs with it again" in run.output
+        assert "as it was before, and Docker is running with it again" in run.output
         assert server.options() == options
-        assert server.life() == life
+        assert server.container_state() == life
 
-    def test_an_unknown_option_is_refused_by_the_engine_itself(self, server):
-        options, before = server.options(), server.engine_pid()
+    def test_an_unknown_option_is_refused_by_docker(self, server):
+        options, before = server.options(), server.docker_pid()
 
         run = server.run(docker_daemon_options={"mtu": 1400, "colour-of-the-whale": "blue"}, fails=True)
 
         assert "colour-of-the-whale" in run.output
         assert server.options() == options
         if server.host.kind == "debian13":  # Docker 23.0 and newer check a file without starting
-            assert "the engine refuses these options, nothing was changed" in run.output
-            assert server.engine_pid() == before
+            assert "Docker refuses these options, nothing was changed" in run.output
+            assert server.docker_pid() == before
 
-    def test_a_reboot_brings_the_engine_back(self, server):
+    def test_docker_runs_after_a_reboot(self, server):
         server.host.reboot(power_cut=True)
 
         assert server.host.run("systemctl is-active docker").stdout == "active\n"
 
-    def test_a_stopped_engine_is_started(self, server):
+    def test_stopped_docker_is_started(self, server):
         server.host.run("systemctl disable docker; systemctl stop docker.socket docker.service")
         run = server.run(docker_daemon_options={"mtu": 1400})
 
         assert run.changed == 1
         assert server.host.run("systemctl is-active docker; systemctl is-enabled docker").stdout == "active\nenabled\n"
 
-    def test_packages_come_from_dockers_repository_when_asked(self, server):
-        # Docker's own is out of reach here: a repository of the same shape, whose packages hold nothing. So the
-        # engine stays what it was, and that is told.
+    def test_packages_come_from_dockers_repository_if_set(self, server):
+        # download.docker.com is not reachable here: this repository has the same structure and empty packages. So
+        # Docker keeps its version, which is reported.
         suite = server.host.run(". /etc/os-release; echo $VERSION_CODENAME").stdout.strip()
         server.host.run(["sh", "-ec", MAKE_REPOSITORY, "make-repository", suite])
 
@@ -361,14 +361,14 @@ class TestServer:
             fails=True,
         )
 
-        assert "is the newest that the host's packages give, but docker_minimum_version is 99" in run.output
+        assert "is the newest version in the host's packages, but docker_minimum_version is 99" in run.output
         installed = server.host.run("dpkg-query --show docker-ce docker-ce-cli containerd.io").stdout.split()
         assert installed == ["containerd.io", "5:99.0", "docker-ce", "5:99.0", "docker-ce-cli", "5:99.0"]
         assert server.host.run("apt-get update 2>&1 | grep -c ^[WE]:", check=False).stdout == "0\n"
 
 
 def wait_until(condition, seconds: float = 60) -> None:
-    """Wait for something to become true; an ``AssertionError`` when it does not."""
+    """Wait until a condition is true; raise ``AssertionError`` when it stays false."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"

@@ -1,4 +1,4 @@
-"""Connecting to Docker: a host without Docker is told from one whose Docker does not work."""
+"""Connecting to Docker: a host without Docker is distinguished from one whose Docker does not work."""
 
 from __future__ import annotations
 

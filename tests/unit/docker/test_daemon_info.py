@@ -1,4 +1,4 @@
-"""What `docker_engine_info` sees: of an engine that answers, of one that does not, and of none."""
+"""The result of `docker_engine_info`: Docker answers, does not answer, or is not installed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy import processes
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.testing import patch_module_args
@@ -63,15 +64,15 @@ def serve(path: Path, answers: dict[str, tuple[int, object]]) -> _UnixServer:
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """A host of its own: none of this machine's engine, files and service manager is seen."""
+    """A separate host: without this machine's Docker, files and service manager."""
     monkeypatch.setattr(daemon_info, "BINARY_PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(daemon_info, "RECORD_FILE", str(tmp_path / "record.json"))
     monkeypatch.setattr(daemon_info, "ENABLED_LINK", str(tmp_path / "wants"))
     traits = {"systemd_booted": False, "pid1": "x", "initctl": False, "init_script": False, "capabilities": 0}
     monkeypatch.setattr(daemon_info, "host_traits", lambda: traits)
     paths = {name: str(tmp_path / name) for name in ("socket_path", "config_file", "pid_file")}
-    look = daemon_info.observe
-    monkeypatch.setattr(daemon_info, "observe", lambda minimum: look(minimum, **paths))
+    observe = daemon_info.observe
+    monkeypatch.setattr(daemon_info, "observe", lambda minimum: observe(minimum, **paths))
     return tmp_path
 
 
@@ -93,7 +94,7 @@ def test_a_bare_host(places, capsys):
     assert seen["plan"]["steps"][0] == "install Docker 20.10 or newer"
 
 
-def test_an_engine_that_answers(places, capsys):
+def test_docker_that_answers(places, capsys):
     (places / "config_file").write_text('{"http-proxy": "http://alice:secret@proxy.example.com"}')
     with serve(places / "socket_path", {"/version": (200, VERSION), "/info": (200, INFO)}):
         seen = run_module(docker_engine_info, capsys, minimum_version="26")
@@ -104,11 +105,11 @@ def test_an_engine_that_answers(places, capsys):
     assert (seen["live_restore"], seen["containers_running"]) == (True, 2)
     assert seen["config"]["options"] == ["http-proxy"]
     assert not seen["plan"]["install"]
-    assert not seen["plan"]["settle"]
+    assert not seen["plan"]["configure"]
     assert "secret" not in json.dumps(seen)
 
 
-def test_a_program_that_does_not_run_tells_its_version(places, capsys):
+def test_docker_that_is_not_running_has_its_version(places, capsys):
     (places / "bin").mkdir()
     program = places / "bin" / "dockerd"
     program.write_text("#!/bin/sh\necho 'Docker version 20.10.24+dfsg1, build 5d6db84'\n")
@@ -118,10 +119,10 @@ def test_a_program_that_does_not_run_tells_its_version(places, capsys):
 
     assert (seen["installed"], seen["running"], seen["version"]) == (True, False, "20.10.24+dfsg1")
     assert not seen["plan"]["install"]
-    assert "start the engine" in seen["plan"]["steps"]
+    assert "start Docker" in seen["plan"]["steps"]
 
 
-def test_podman_in_its_place_is_named(places, capsys):
+def test_podman_is_refused(places, capsys):
     podman = {"Version": "4.3.1", "ApiVersion": "1.41", "Components": [{"Name": "Podman Engine"}]}
     with serve(places / "socket_path", {"/version": (200, podman), "/info": (200, INFO)}):
         failed = run_module(docker_engine_info, capsys)
@@ -131,33 +132,33 @@ def test_podman_in_its_place_is_named(places, capsys):
     assert "remove the package podman-docker" in failed["msg"]
 
 
-def test_an_engine_that_hangs_is_an_error_and_not_a_missing_one(tmp_path):
+def test_docker_that_hangs_is_an_error_and_does_not_count_as_missing(tmp_path):
     path = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
-        server.listen()  # the kernel accepts, nobody answers
+        server.listen()  # the kernel accepts, no process answers
 
         with pytest.raises(DeployError, match=r"accepts connections on .* but does not answer within 0 s"):
-            daemon_info.ask("/version", path, timeout=0.1)
+            daemon_info.get("/version", path, timeout=0.1)
 
 
-def test_an_engine_that_is_in_trouble_is_quoted(tmp_path):
+def test_an_error_of_docker_is_quoted(tmp_path):
     with (
         serve(tmp_path / "socket", {"/info": (500, {"message": "disk on fire"})}),
-        pytest.raises(DeployError, match=r"the engine answers 500 to /info: .*disk on fire"),
+        pytest.raises(DeployError, match=r"Docker answers 500 to /info: .*disk on fire"),
     ):
-        daemon_info.ask("/info", str(tmp_path / "socket"))
+        daemon_info.get("/info", str(tmp_path / "socket"))
 
 
-def test_a_socket_with_nobody_behind_it_is_no_engine(tmp_path):
+def test_a_socket_without_a_listener_counts_as_no_docker(tmp_path):
     serve(tmp_path / "socket", {}).server_close()
 
     assert (tmp_path / "socket").exists()
-    assert daemon_info.ask("/version", str(tmp_path / "socket")) is None
+    assert daemon_info.get("/version", str(tmp_path / "socket")) is None
 
 
 class TestPidFile:
-    def test_names_a_living_process_of_that_program(self, tmp_path):
+    def test_contains_the_id_of_a_running_process_of_that_program(self, tmp_path):
         program = tmp_path / "dockerd"
         program.symlink_to("/bin/sleep")
         with subprocess.Popen([str(program), "60"]) as process:
@@ -166,26 +167,26 @@ class TestPidFile:
             while not Path(f"/proc/{process.pid}/cmdline").read_bytes():
                 time.sleep(0.01)
             try:
-                assert daemon_info.process_of(str(tmp_path / "pid"), "dockerd") == process.pid
+                assert processes.process_of(str(tmp_path / "pid"), "dockerd") == process.pid
                 assert daemon_info.arguments_of(process.pid) == ["60"]
             finally:
                 process.kill()
-        assert daemon_info.process_of(str(tmp_path / "pid"), "dockerd") is None
+        assert processes.process_of(str(tmp_path / "pid"), "dockerd") is None
 
     def test_of_another_program_is_stale(self, tmp_path):
         (tmp_path / "pid").write_text(str(os.getpid()))
 
-        assert daemon_info.process_of(str(tmp_path / "pid"), "dockerd") is None
+        assert processes.process_of(str(tmp_path / "pid"), "dockerd") is None
 
     @pytest.mark.parametrize("content", ["", "nonsense"])
     def test_without_a_number_is_stale(self, tmp_path, content):
         (tmp_path / "pid").write_text(content)
 
-        assert daemon_info.process_of(str(tmp_path / "pid"), "dockerd") is None
+        assert processes.process_of(str(tmp_path / "pid"), "dockerd") is None
 
 
-def test_a_directory_is_no_sdk(tmp_path, monkeypatch):
-    # Left over by an uninstalled package, or simply somebody's directory of compose files.
+def test_a_directory_does_not_count_as_the_sdk(tmp_path, monkeypatch):
+    # Left over by an uninstalled package, or a directory with compose files.
     (tmp_path / "docker").mkdir()
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     for name in ("docker", "requests"):
@@ -194,21 +195,21 @@ def test_a_directory_is_no_sdk(tmp_path, monkeypatch):
     assert daemon_info.sdk()["importable"] is False
 
 
-def test_a_damaged_record_says_what_to_do(tmp_path):
+def test_a_damaged_record_is_an_error_with_the_next_step(tmp_path):
     (tmp_path / "record").write_text('{"managed": tr')
 
-    with pytest.raises(DeployError, match=r"is damaged .* remove it: the engine then counts as one that was found"):
+    with pytest.raises(DeployError, match=r"is damaged .* remove it; Docker then counts as installed by somebody else"):
         daemon_info.read_record(str(tmp_path / "record"))
 
 
-def test_a_record_with_managed_alone_is_enough(tmp_path):
-    # What the role writes before it installs the packages.
+def test_a_record_with_only_managed_is_valid(tmp_path):
+    # The role writes this before it installs the packages.
     (tmp_path / "record").write_text('{"managed": true}')
 
     assert daemon_info.read_record(str(tmp_path / "record")).managed
 
 
-def test_the_record_is_roots_alone(places):
+def test_only_root_can_read_the_record(places):
     daemon_control.write_record(daemon_plan.Record())
 
     assert (places / "record.json").stat().st_mode & 0o777 == 0o600
@@ -227,7 +228,7 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "taken"),
+    ("options", "applied"),
     [
         ({"live-restore": True, "debug": False, "mtu": 1400}, True),
         ({"live-restore": False}, False),
@@ -238,8 +239,8 @@ def test_a_file_that_is_replaced_keeps_its_mode(tmp_path):
         ({"labels": ["rack=b"]}, False),
     ],
 )
-def test_a_reload_is_believed_when_it_shows(options, taken):
-    assert daemon_control.has_taken_up(INFO, options) is taken
+def test_a_reload_is_complete_when_docker_shows_the_options(options, applied):
+    assert daemon_control.has_applied(INFO, options) is applied
 
 
 NOTHING = daemon_plan.Plan(False, False, False, "none", False, {}, {}, [], [])
@@ -250,24 +251,24 @@ class TestDockerEngine:
         with serve(places / "socket_path", {"/version": (200, VERSION), "/info": (200, INFO)}):
             failed = run_module(docker_engine, capsys, options={"mtu": 1400})
 
-        assert "is no ordinary installation (a snap, perhaps)" in failed["msg"]
+        assert "was installed in another way (as a snap, perhaps)" in failed["msg"]
         assert not (places / "config_file").exists()
 
     def test_check_mode_shows_the_file_without_passwords(self, places, capsys):
         wanted = {"http-proxy": "http://alice:secret@proxy.example.com"}
 
-        told = run_module(docker_engine, capsys, options=wanted, _ansible_check_mode=True, _ansible_diff=True)
+        result = run_module(docker_engine, capsys, options=wanted, _ansible_check_mode=True, _ansible_diff=True)
 
-        assert told["changed"]
-        assert "http://alice:********@proxy.example.com" in told["diff"]["after"]
-        assert told["diff"]["before"] == ""
-        assert "start the engine" in told["steps"]
+        assert result["changed"]
+        assert "http://alice:********@proxy.example.com" in result["diff"]["after"]
+        assert result["diff"]["before"] == ""
+        assert "start Docker" in result["steps"]
         assert not (places / "config_file").exists()
 
-    def test_without_packages_it_says_so(self, places, capsys):
-        assert "there is no dockerd on this host" in run_module(docker_engine, capsys)["msg"]
+    def test_missing_packages_are_reported(self, places, capsys):
+        assert "dockerd is not installed on this host" in run_module(docker_engine, capsys)["msg"]
 
-    def test_a_python_that_apt_does_not_serve_is_named(self):
+    def test_a_python_without_the_sdk_is_reported(self):
         seen = {
             "installed": True,
             "running": True,

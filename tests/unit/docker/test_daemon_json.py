@@ -18,43 +18,43 @@ def merge(current=None, applied=None, defaults=None, wanted=None):
 
 
 class TestMerge:
-    def test_defaults_fill_what_nobody_set(self):
+    def test_defaults_are_used_for_options_that_are_not_set(self):
         made = merge(current={"debug": True}, defaults={"live-restore": True, "debug": False})
 
         assert made.options == {"debug": True, "live-restore": True}
         assert made.ours == {"live-restore": True}
         assert made.replaced == []
 
-    def test_the_operator_wins_and_is_told_what_is_replaced(self):
+    def test_the_operators_options_win_and_replaced_ones_are_reported(self):
         made = merge(current={"debug": True, "mtu": 1400}, defaults={"debug": False}, wanted={"debug": False})
 
         assert made.options == {"debug": False, "mtu": 1400}
         assert made.replaced == ["debug"]
 
-    def test_what_is_ours_changes_with_the_settings(self):
+    def test_our_options_change_with_the_settings(self):
         before = merge(defaults={"live-restore": True}, wanted={"mtu": 1400})
         after = merge(before.options, before.ours, {"live-restore": True}, {"mtu": 9000})
 
         assert after.options == {"live-restore": True, "mtu": 9000}
         assert after.replaced == []
 
-    def test_what_is_ours_goes_when_nobody_wants_it(self):
+    def test_our_options_are_removed_when_they_are_no_longer_set(self):
         before = merge(wanted={"mtu": 1400, "log-opts": {"max-size": "1m"}})
 
         assert merge(before.options, before.ours).options == {}
 
-    def test_what_was_there_stays_when_the_operator_stops_wanting_it(self):
+    def test_foreign_options_are_kept_when_the_operator_no_longer_sets_them(self):
         before = merge(current={"mtu": 1400}, wanted={"mtu": 1400})
 
         assert merge(before.options, before.ours).options == {"mtu": 1400}
 
-    def test_what_was_edited_by_hand_since_belongs_to_the_editor(self):
+    def test_options_that_were_edited_by_hand_are_foreign(self):
         made = merge(current={"live-restore": False}, applied={"live-restore": True}, defaults={"live-restore": True})
 
         assert made.options == {"live-restore": False}
         assert made.ours == {}
 
-    def test_null_takes_an_option_out(self):
+    def test_null_removes_an_option(self):
         assert merge(defaults={"live-restore": True}, wanted={"live-restore": None}).options == {}
         assert merge(current={"live-restore": True}, wanted={"live-restore": None}).replaced == ["live-restore"]
 
@@ -71,10 +71,10 @@ class TestMerge:
         # journald knows neither max-size nor max-file, and no container could be created.
         assert merge(current=current, defaults=LOGS, wanted=wanted).options == {"log-driver": "journald"}
 
-    def test_our_log_options_go_when_the_driver_changes(self):
+    def test_our_log_options_are_removed_when_the_driver_changes(self):
         assert merge(LOGS, LOGS, LOGS, {"log-driver": "journald"}).options == {"log-driver": "journald"}
 
-    def test_mirrors_add_up(self):
+    def test_mirrors_are_added(self):
         before = merge(current={"registry-mirrors": ["https://a"]}, wanted={"registry-mirrors": ["https://b"]})
         assert before.options == {"registry-mirrors": ["https://b", "https://a"]}
         assert before.replaced == []
@@ -83,7 +83,7 @@ class TestMerge:
         assert changed.options == {"registry-mirrors": ["https://c", "https://a"]}
         assert merge(changed.options, changed.ours).options == {"registry-mirrors": ["https://a"]}
 
-    def test_all_mirrors_go_by_null(self):
+    def test_null_removes_all_mirrors(self):
         current = {"registry-mirrors": ["https://a"]}
 
         made = merge(current=current, wanted={"registry-mirrors": None})
@@ -91,17 +91,17 @@ class TestMerge:
         assert made.replaced == ["registry-mirrors"]
 
 
-class TestTellingLines:
+class TestTroubleLines:
     CHATTER = 'time="…" level=info msg="[core] Channel Connectivity change to SHUTDOWN" module=grpc'
     ERROR = 'time="…" level=error msg="Failed to GetDriver graph" driver=nonsense'
     LAST = "failed to start daemon: error initializing graphdriver: driver not supported"
 
-    def test_trouble_shows_however_much_is_said_after_it(self):
+    def test_trouble_is_shown_whatever_is_logged_after_it(self):
         log = [self.CHATTER, self.ERROR, *[self.CHATTER] * 50, self.LAST, ""]
-        assert options.telling_lines(log, 15) == f"{self.ERROR}\n{self.LAST}"
+        assert options.trouble_lines(log, 15) == f"{self.ERROR}\n{self.LAST}"
 
-    def test_without_trouble_the_end_shows(self):
-        assert options.telling_lines(["a level=info", "b level=info"], 1) == "b level=info"
+    def test_without_trouble_the_last_lines_are_shown(self):
+        assert options.trouble_lines(["a level=info", "b level=info"], 1) == "b level=info"
 
 
 NAMES = st.sampled_from(["a", "b", "log-opts", "registry-mirrors", "insecure-registries"])
@@ -110,12 +110,12 @@ LEAVES = st.one_of(st.booleans(), st.integers(2, 3), st.lists(st.sampled_from("x
 OPTIONS = st.dictionaries(NAMES, st.one_of(LEAVES, st.dictionaries(NAMES, LEAVES, min_size=1, max_size=2)), max_size=4)
 
 
-# A busy machine is slow at times, which is not a fault of what is tested.
-AT_LEISURE = settings(deadline=None)
+# A busy machine may be slow, which is not a fault of the code.
+NO_DEADLINE = settings(deadline=None)
 
 
 class TestMergeAlways:
-    @AT_LEISURE
+    @NO_DEADLINE
     @given(OPTIONS, OPTIONS, OPTIONS)
     def test_a_second_run_changes_nothing(self, current, defaults, wanted):
         once = options.merge(current, {}, defaults, wanted)
@@ -124,7 +124,7 @@ class TestMergeAlways:
         assert twice.options == once.options
         assert twice.replaced == []
 
-    @AT_LEISURE
+    @NO_DEADLINE
     @given(OPTIONS, OPTIONS, OPTIONS)
     def test_arguments_are_not_changed(self, current, defaults, wanted):
         before = copy.deepcopy((current, defaults, wanted))
@@ -133,9 +133,9 @@ class TestMergeAlways:
 
         assert (current, defaults, wanted) == before
 
-    @AT_LEISURE
+    @NO_DEADLINE
     @given(OPTIONS, OPTIONS)
-    def test_others_options_survive_our_coming_and_going(self, current, defaults):
+    def test_others_options_are_kept_when_ours_are_added_and_removed(self, current, defaults):
         once = options.merge(current, {}, defaults, {})
         gone = options.merge(once.options, once.ours, {}, {})
 
@@ -149,12 +149,12 @@ class TestAction:
             ({"debug": True}, {"debug": True}, "none"),
             ({}, {"live-restore": True}, "reload"),
             ({"registry-mirrors": ["https://a"]}, {"registry-mirrors": ["https://b"]}, "reload"),
-            ({"live-restore": True}, {}, "restart"),  # SIGHUP leaves what the file does not name as it is
+            ({"live-restore": True}, {}, "restart"),  # SIGHUP does not change options that are not in the file
             ({}, {"live-restore": True, "mtu": 1400}, "restart"),
             ({}, {"log-opts": {"max-size": "1m"}}, "restart"),
         ],
     )
-    def test_is_the_least_that_works(self, before, after, action):
+    def test_is_the_smallest_that_applies_the_change(self, before, after, action):
         assert options.needed_action(before, after) == action
 
 
@@ -162,15 +162,15 @@ class TestProblems:
     def test_good_options_have_none(self):
         assert options.problems({**LOGS, "live-restore": True, "default-shm-size": "1g", "mtu": 1400}) == []
 
-    def test_a_near_miss_is_named(self):
+    def test_a_misspelt_option_is_reported(self):
         assert options.problems({"registry-mirror": []}) == [
             "registry-mirror is not an option of daemon.json (did you mean registry-mirrors?)"
         ]
 
-    def test_an_option_of_a_newer_engine_passes(self):
+    def test_an_option_of_a_newer_docker_is_accepted(self):
         assert options.problems({"colour-of-the-whale": "blue"}) == []
 
-    def test_a_wrong_kind_is_named(self):
+    def test_a_wrong_type_is_reported(self):
         assert options.problems({"debug": "yes", "mtu": True, "dns": "192.0.2.1", "log-opts": {"max-file": 3}}) == [
             "debug is 'yes', but must be true or false",
             "dns is '192.0.2.1', but must be a list",
@@ -184,9 +184,9 @@ class TestFlags:
         "flags",
         [["--default-address-pool", "base=172.20.0.0/14,size=24"], ["--default-address-pool=base=172.20.0.0/14"]],
     )
-    def test_a_conflict_is_named(self, flags):
+    def test_a_conflict_is_reported(self, flags):
         assert options.conflicts({"default-address-pools": [], "debug": True}, flags) == [
-            "default-address-pools cannot stand in daemon.json while dockerd is started with --default-address-pool"
+            "default-address-pools cannot be set in daemon.json while dockerd is started with --default-address-pool"
         ]
 
     def test_short_flags_count(self):
@@ -207,9 +207,9 @@ class TestFile:
     def test_an_empty_file_holds_nothing(self):
         assert options.parse(" \n", "daemon.json") == {}
 
-    @pytest.mark.parametrize(("text", "said"), [("{,}", "is not valid JSON"), ("[]", "holds list instead of")])
-    def test_nonsense_is_refused_by_name(self, text, said):
-        with pytest.raises(DeployError, match=f"^/etc/docker/daemon.json {said}"):
+    @pytest.mark.parametrize(("text", "message"), [("{,}", "is not valid JSON"), ("[]", "holds list instead of")])
+    def test_invalid_content_is_refused_with_the_path(self, text, message):
+        with pytest.raises(DeployError, match=f"^/etc/docker/daemon.json {message}"):
             options.parse(text, "/etc/docker/daemon.json")
 
     def test_what_is_written_can_be_read(self):

@@ -1,4 +1,4 @@
-"""What is done about a Docker engine, and when it is left alone."""
+"""The plan for Docker on a host, and when Docker is not changed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_versions_compare_as_numbers(version, minimum, recent):
 
 
 def test_a_version_without_numbers_is_refused():
-    with pytest.raises(DeployError, match=r"'newest' is not a version of the Docker engine; write it like 20.10"):
+    with pytest.raises(DeployError, match=r"'newest' is not a version of Docker; write it like 20.10"):
         daemon_plan.is_recent("20.10", "newest")
 
 
@@ -78,17 +78,17 @@ class TestServiceManager:
             ({}, "sysvinit"),
             ({"systemd_booted": True, "pid1": "systemd"}, "systemd"),
             ({"pid1": "docker-init"}, "none"),
-            ({"initctl": False}, "none"),  # something else that calls itself init, in a container or microVM
+            ({"initctl": False}, "none"),  # another program called init, in a container or microVM
             ({"init_script": False}, "none"),
             ({"capabilities": ((1 << 41) - 1) & ~(1 << 24)}, "none"),  # the script's ulimit would fail
         ],
     )
-    def test_is_one_that_can_work_here(self, difference, manager):
+    def test_is_one_that_works_on_the_host(self, difference, manager):
         assert daemon_plan.choose_service_manager({**SYSVINIT, **difference}) == manager
 
 
 class TestBareHost:
-    def test_everything_is_to_be_done(self):
+    def test_everything_is_installed(self):
         made = plan(BARE)
 
         assert (made.install, made.install_sdk, made.write, made.action) == (True, True, True, "start")
@@ -97,27 +97,29 @@ class TestBareHost:
             "install Docker 20.10 or newer",
             "install Python's docker SDK",
             "write live-restore to /etc/docker/daemon.json",
-            "start the engine",
+            "start Docker",
         ]
 
-    def test_what_was_written_before_the_installation_stays(self):
+    def test_options_from_before_the_installation_are_kept(self):
         assert plan({**BARE, **config({"live-restore": False})}).options == {"live-restore": False}
 
 
-class TestFoundEngine:
-    def test_is_left_alone(self):
+class TestDockerOfSomebodyElse:
+    def test_is_not_changed(self):
         made = plan(RUNNING)
 
         assert made.steps == []
-        assert (made.install, made.install_sdk, made.settles) == (False, False, False)
+        assert (made.install, made.install_sdk, made.configures) == (False, False, False)
 
-    def test_is_left_alone_with_a_broken_file(self):
+    def test_is_not_changed_with_a_broken_file(self):
         made = plan({**RUNNING, **config(error="daemon.json is not valid JSON")})
 
         assert made.steps == []
-        assert made.warnings == ["daemon.json is not valid JSON; the engine that was found is left as it is"]
+        assert made.warnings == [
+            "daemon.json is not valid JSON; Docker was installed by somebody else and is not changed"
+        ]
 
-    def test_is_left_alone_with_options_that_we_would_refuse(self):
+    def test_is_not_changed_with_options_that_we_would_refuse(self):
         assert plan({**RUNNING, **config({"mtu": "1400"})}).steps == []
 
     def test_still_gets_the_sdk(self):
@@ -134,12 +136,12 @@ class TestFoundEngine:
         with pytest.raises(DeployError, match="not valid JSON"):
             plan({**RUNNING, **config(error="daemon.json is not valid JSON")}, wanted={"debug": True})
 
-    def test_a_restart_that_ends_containers_is_announced(self):
+    def test_a_restart_that_stops_containers_is_a_warning(self):
         seen = {**RUNNING, "containers_running": 3}
 
         made = plan(seen, wanted={"mtu": 1400})
         assert made.action == "restart"
-        assert made.warnings == ["the engine is restarted without live-restore; 3 running container(s) stop with it"]
+        assert made.warnings == ["Docker is restarted without live-restore; 3 running container(s) stop with it"]
         assert plan(seen, wanted={"mtu": 1400, "live-restore": True}).warnings == []
 
     def test_is_started_when_it_does_not_run(self):
@@ -151,31 +153,31 @@ class TestFoundEngine:
     def test_is_not_enabled_by_us(self):
         assert not plan({**RUNNING, "service_manager": "systemd", "enabled": False}).enable
 
-    def test_that_is_too_old_is_upgraded(self):
+    def test_is_upgraded_when_it_is_too_old(self):
         made = plan({**RUNNING, "version": "19.03.8", "installed_version": "19.03.8"})
 
         assert made.install
-        assert made.steps == ["upgrade Docker 19.03.8 to 20.10 or newer", "restart the engine"]
+        assert made.steps == ["upgrade Docker 19.03.8 to 20.10 or newer", "restart Docker"]
 
-    def test_that_was_upgraded_under_a_running_one_is_only_restarted(self):
+    def test_is_only_restarted_when_newer_packages_are_installed(self):
         made = plan({**RUNNING, "version": "19.03.8", "installed_version": "20.10.24"})
 
-        assert made.steps == ["restart the engine"]
+        assert made.steps == ["restart Docker"]
 
 
-class TestOurEngine:
+class TestOurDocker:
     OURS = Record(managed=True, applied=DEFAULTS)
 
-    def test_in_order_needs_nothing(self):
+    def test_that_is_configured_needs_no_change(self):
         assert plan({**RUNNING, **config(DEFAULTS)}, self.OURS).steps == []
 
-    def test_takes_up_what_an_interrupted_run_left(self):
+    def test_completes_an_interrupted_run(self):
         seen = {**RUNNING, **config(DEFAULTS)}
 
-        assert plan(seen, self.OURS._replace(pending="restart")).steps == ["restart the engine"]
-        assert plan(seen, self.OURS._replace(pending="reload")).steps == ["reload the engine"]
+        assert plan(seen, self.OURS._replace(pending="restart")).steps == ["restart Docker"]
+        assert plan(seen, self.OURS._replace(pending="reload")).steps == ["reload Docker"]
 
-    def test_a_stronger_need_wins(self):
+    def test_a_pending_restart_is_not_replaced_by_a_reload(self):
         made = plan({**RUNNING, **config(DEFAULTS)}, self.OURS._replace(pending="restart"), wanted={"debug": True})
 
         assert made.action == "restart"
@@ -183,14 +185,14 @@ class TestOurEngine:
     def test_is_started_at_boot(self):
         seen = {**RUNNING, **config(DEFAULTS), "service_manager": "systemd", "enabled": False}
 
-        assert plan(seen, self.OURS).steps == ["have systemd start the engine at boot"]
+        assert plan(seen, self.OURS).steps == ["enable Docker at boot"]
 
-    def test_a_default_gives_way_to_a_flag(self):
+    def test_a_flag_overrides_a_default(self):
         seen = {**RUNNING, "arguments": ["-H", "fd://", "--live-restore"]}
 
         assert plan(seen, self.OURS._replace(applied={})).steps == []
 
-    def test_does_not_lose_sight_of_its_data(self):
+    def test_refuses_another_data_root_while_it_runs(self):
         running = {**RUNNING, **config(DEFAULTS), "root_dir": "/var/lib/docker"}
         wanted = {"data-root": "/srv/docker"}
 
@@ -199,14 +201,14 @@ class TestOurEngine:
         assert plan({**running, "running": False}, self.OURS, wanted=wanted).options["data-root"] == "/srv/docker"
         assert plan(BARE, wanted=wanted).options["data-root"] == "/srv/docker"
 
-    def test_options_that_would_keep_it_down_are_refused(self):
+    def test_options_that_would_prevent_its_start_are_refused(self):
         seen = {**RUNNING, **config(DEFAULTS), "arguments": ["-H", "fd://"]}
 
         with pytest.raises(DeployError) as caught:
             plan(seen, self.OURS, wanted={"hosts": ["tcp://127.0.0.1:2375"], "mtu": "1400"})
         assert "mtu is '1400', but must be a whole number" in str(caught.value)
-        assert "hosts cannot stand in daemon.json while dockerd is started with -H" in str(caught.value)
-        assert "Mend docker_daemon_options" in str(caught.value)
+        assert "hosts cannot be set in daemon.json while dockerd is started with -H" in str(caught.value)
+        assert "Correct docker_daemon_options" in str(caught.value)
 
 
 def test_a_report_shows_names_of_options_and_no_passwords():
@@ -222,4 +224,4 @@ def test_a_report_shows_names_of_options_and_no_passwords():
 
     assert "secret" not in repr(report)
     assert report["config"]["options"] == report["record"]["applied"] == ["http-proxy"]
-    assert report["plan"] == {"install": False, "install_sdk": False, "settle": False, "steps": [], "warnings": []}
+    assert report["plan"] == {"install": False, "install_sdk": False, "configure": False, "steps": [], "warnings": []}

@@ -1,4 +1,4 @@
-"""Whose a volume is, how it can be read, and which containers use it."""
+"""The user of a volume, how it can be read, and the containers that use it."""
 
 from __future__ import annotations
 

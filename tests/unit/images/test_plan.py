@@ -1,4 +1,4 @@
-"""What is pulled, what is built, what is left alone."""
+"""Which images are pulled, built or kept."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ WANTED = [BASE, HUB, NOTEBOOK]
 
 
 def present(images, **ids):
-    """Return a host that has all images, as they are wanted."""
+    """Return the images of a host that has all of them, up to date."""
     return {image.name: Present(ids.get(image.purpose, image.purpose + "-id"), image.digest, []) for image in images}
 
 
-def proofs(*ids):
+def stored_results(*ids):
     return {smoke_test.key(id_, FOLDER): {} for id_ in ids}
 
 
@@ -41,7 +41,7 @@ def test_a_named_image_is_pulled_whatever_the_source():
     assert undecided(WANTED) == "quay.io/n:1"
 
 
-def test_what_is_built_depends_on_recipe_arguments_and_base():
+def test_the_digest_depends_on_dockerfile_arguments_and_base():
     def digests(wanted):
         return [image.digest for image in resolve(wanted, "build")]
 
@@ -54,12 +54,12 @@ def test_what_is_built_depends_on_recipe_arguments_and_base():
     assert digests([pulled_base, HUB, NOTEBOOK])[1] != first[1]
 
 
-def test_neither_name_nor_recipe_is_refused():
+def test_an_image_without_name_and_dockerfile_is_refused():
     with pytest.raises(DeployError, match="hub image"):
         resolve([{"purpose": "hub", "reference": "", "build": None}], "pull")
 
 
-def test_an_empty_host_pulls_and_proves_first_and_builds_last():
+def test_an_empty_host_pulls_and_tests_first_and_builds_last():
     images = resolve(WANTED, "pull")
     assert actions(plan(images, {}, {}, FOLDER)) == [
         ("pull", "quay.io/n:1"),
@@ -69,7 +69,7 @@ def test_an_empty_host_pulls_and_proves_first_and_builds_last():
     ]
 
 
-def test_a_built_notebook_is_proven_after_it_was_built():
+def test_a_built_notebook_is_tested_after_the_build():
     images = resolve(WANTED, "build")
     assert actions(plan(images, {}, {}, FOLDER))[-2:] == [("build", "n:built"), ("prove", "n:built")]
 
@@ -77,29 +77,36 @@ def test_a_built_notebook_is_proven_after_it_was_built():
 def test_nothing_to_do_when_all_is_there():
     for source in ("pull", "build"):
         images = resolve(WANTED, source)
-        assert plan(images, present(images), proofs("notebook-id"), FOLDER) == []
+        assert plan(images, present(images), stored_results("notebook-id"), FOLDER) == []
 
 
 def test_the_base_is_made_only_when_something_is_built_on_it():
     images = resolve(WANTED, "pull")
     there = present(images)
     del there["base:x"]
-    assert plan(images, there, proofs("notebook-id"), FOLDER) == []
+    assert plan(images, there, stored_results("notebook-id"), FOLDER) == []
     del there["hub:1"]
-    assert actions(plan(images, there, proofs("notebook-id"), FOLDER)) == [("bootstrap", "base:x"), ("build", "hub:1")]
+    assert actions(plan(images, there, stored_results("notebook-id"), FOLDER)) == [
+        ("bootstrap", "base:x"),
+        ("build", "hub:1"),
+    ]
 
 
-def test_a_changed_recipe_is_built_again_and_says_so():
+def test_a_changed_dockerfile_is_built_again_with_the_reason():
     images = resolve(WANTED, "pull")
     there = {**present(images), "hub:1": Present("hub-id", "older", [])}
-    (step,) = plan(images, there, proofs("notebook-id"), FOLDER)
+    (step,) = plan(images, there, stored_results("notebook-id"), FOLDER)
     assert (step.action, step.name, step.reason) == ("build", "hub:1", "what it is built from has changed")
 
 
-def test_new_content_is_proven_again():
+def test_new_content_is_tested_again():
     images = resolve(WANTED, "pull")
-    assert actions(plan(images, present(images, notebook="new"), proofs("old"), FOLDER)) == [("prove", "quay.io/n:1")]
-    assert actions(plan(images, present(images, notebook="old"), proofs("old"), "/srv")) == [("prove", "quay.io/n:1")]
+    assert actions(plan(images, present(images, notebook="new"), stored_results("old"), FOLDER)) == [
+        ("prove", "quay.io/n:1")
+    ]
+    assert actions(plan(images, present(images, notebook="old"), stored_results("old"), "/srv")) == [
+        ("prove", "quay.io/n:1")
+    ]
 
 
 class TestPolicy:
@@ -107,25 +114,32 @@ class TestPolicy:
 
     def steps(self, policy, found, upstream=""):
         return actions(
-            plan(list(self.images), {"quay.io/n:1": found}, proofs("id"), FOLDER, policy, {"quay.io/n:1": upstream})
+            plan(
+                list(self.images),
+                {"quay.io/n:1": found},
+                stored_results("id"),
+                FOLDER,
+                policy,
+                {"quay.io/n:1": upstream},
+            )
         )
 
-    def test_missing_asks_nobody_about_what_is_there(self):
+    def test_missing_does_not_ask_the_registry_about_images_on_the_host(self):
         assert self.steps("missing", Present("id", "", ["quay.io/n@sha256:a"]), "sha256:b") == []
 
-    def test_always_pulls_what_changed(self):
+    def test_always_pulls_changed_images(self):
         found = Present("id", "", ["quay.io/n@sha256:a"])
         assert self.steps("always", found, "sha256:a") == []
         assert self.steps("always", found, "sha256:b")[0] == ("pull", "quay.io/n:1")
 
-    def test_always_leaves_alone_what_a_digest_names(self):
+    def test_always_does_not_pull_a_digest_again(self):
         name = "quay.io/n@sha256:" + "a" * 64
         images = [Image("notebook", name, "pull", "", {})]
-        assert plan(images, {name: Present("id", "", [])}, proofs("id"), FOLDER, "always", {}) == []
+        assert plan(images, {name: Present("id", "", [])}, stored_results("id"), FOLDER, "always", {}) == []
 
-    def test_always_has_nothing_to_pull_of_what_is_built(self):
+    def test_always_does_not_pull_built_images(self):
         images = resolve(WANTED, "build")
-        assert plan(images, present(images), proofs("notebook-id"), FOLDER, "always", {}) == []
+        assert plan(images, present(images), stored_results("notebook-id"), FOLDER, "always", {}) == []
 
     def test_always_pulls_a_named_base_only_when_something_is_built_on_it(self):
         images = resolve([{"purpose": "base", "reference": "debian:1"}, HUB], "pull")
@@ -135,7 +149,7 @@ class TestPolicy:
         assert actions(plan(images, there, {}, FOLDER, "always", {})) == [("pull", "debian:1"), ("build", "hub:1")]
         assert actions(plan(images, there, {}, FOLDER, "missing", {})) == [("build", "hub:1")]
 
-    def test_never_refuses_what_is_not_there(self):
+    def test_never_refuses_missing_images(self):
         with pytest.raises(DeployError, match=r"quay\.io/n:1 is not on this host and the pull policy is never"):
             plan(list(self.images), {}, {}, FOLDER, "never")
 

@@ -1,4 +1,4 @@
-"""What the engine says of a registry, and what we make of it. The texts were seen on Docker 20.10 to 28."""
+"""Classify Docker's errors about registries, and explain them. The texts are from Docker 20.10 to 28."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_kinds(status, text, kind):
 
 
 @pytest.mark.parametrize("kind", ["unreachable", "untrusted", "plain http", "refused", "missing", "limited", "failed"])
-def test_errors_say_which_image_and_registry_and_the_engines_words(kind):
+def test_errors_contain_image_registry_and_dockers_explanation(kind):
     text = registry.explain(kind, NAME, parse(NAME), None, "its own words")
     assert NAME in text
     assert "registry registry.example.com" in text
@@ -68,7 +68,7 @@ def test_next_steps():
 
 @pytest.mark.parametrize("kind", ["unreachable", "untrusted", "plain http", "refused", "missing", "limited", "failed"])
 @pytest.mark.parametrize("login", [None, {"username": "alice", "password": "geheim"}])
-def test_a_registry_that_cannot_say_what_is_newer_leaves_a_way_to_go_on(kind, login):
+def test_errors_of_the_policy_always_name_a_way_to_continue(kind, login):
     text = registry.explain_newer(kind, NAME, parse(NAME), login, "its own words")
     for part in (NAME, "registry registry.example.com", "its own words", "-e jupyterhub_pull_policy=missing"):
         assert part in text
@@ -76,10 +76,10 @@ def test_a_registry_that_cannot_say_what_is_newer_leaves_a_way_to_go_on(kind, lo
     assert "\n" not in text
 
 
-def test_what_is_in_no_registry_is_said_to_be_so():
+def test_an_image_that_is_not_in_a_registry_is_reported():
     for kind in ("missing", "refused"):
         text = registry.explain_newer(kind, NAME, parse(NAME), None, "x")
         assert f"image {NAME} is on this host, but registry registry.example.com has none of that name" in text
     unreachable = registry.explain_newer("unreachable", NAME, parse(NAME), None, "no such host")
-    assert "nothing was changed, and what runs goes on" in unreachable
+    assert "nothing was changed, and the hub keeps running" in unreachable
     assert "jupyterhub_image_source: build" not in unreachable

@@ -1,4 +1,4 @@
-"""Checking an image by its own description."""
+"""Check the result of an image test."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ GOOD = "program=/opt/conda/bin/jupyterhub-singleuser\nversion=5.5.0\nuid=1000\ng
 
 
 def warnings(output, hub="5.5.4"):
-    return smoke_test.judge("example.com/n:1", smoke_test.read(output), hub, FOLDER)
+    return smoke_test.check_result("example.com/n:1", smoke_test.parse_output(output), hub, FOLDER)
 
 
 def test_a_good_image():
-    assert smoke_test.read(GOOD) == {
+    assert smoke_test.parse_output(GOOD) == {
         "program": "/opt/conda/bin/jupyterhub-singleuser", "version": "5.5.0", "uid": 1000, "gid": 100,
         "exists": True, "writable": True,
     }  # fmt: skip
@@ -27,29 +27,29 @@ def test_without_a_single_user_server_it_is_refused():
         warnings("program=\nversion=\nuid=0\ngid=0\n")
 
 
-def test_another_major_version_is_told_with_both():
+def test_another_major_version_is_a_warning_with_both_versions():
     (text,) = warnings(GOOD, hub="6.1.1")
     assert "has JupyterHub 5.5.0, the hub has 6.1.1" in text
     assert warnings(GOOD.replace("5.5.0", "5.2.1")) == []
 
 
-def test_an_unknown_version_is_told():
+def test_an_unknown_version_is_a_warning():
     (text,) = warnings(GOOD.replace("5.5.0", ""))
-    assert "could not be told" in text
+    assert "could not be read" in text
 
 
-def test_a_folder_that_users_cannot_write_to_is_told():
+def test_a_folder_that_users_cannot_write_to_is_a_warning():
     (text,) = warnings(GOOD.replace("writable=yes\n", ""))
     assert f"1000:100 may not write to {FOLDER}" in text
     (text,) = warnings(GOOD.replace("exists=yes\nwritable=yes\n", ""))
     assert f"has no folder {FOLDER}" in text
 
 
-def test_root_is_told():
+def test_root_is_a_warning():
     assert any("runs as root" in text for text in warnings(GOOD.replace("uid=1000", "uid=0")))
 
 
-def test_proofs_are_kept_and_a_broken_file_is_no_proof(tmp_path):
+def test_results_are_stored_and_a_broken_file_counts_as_empty(tmp_path):
     path = str(tmp_path / "state" / "proofs.json")
     assert smoke_test.load(path) == {}
     smoke_test.save(path, {"sha256:1 /home": {"uid": 1}})
