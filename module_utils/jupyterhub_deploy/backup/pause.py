@@ -134,7 +134,7 @@ def unpause(client: Any, identity: str) -> str | None:
         now = inspect_container(client, identity)
         if now and now["State"]["Paused"]:
             raise DeployError(
-                f"container {name} cannot be unpaused: {error}; run `docker unpause {name}`, or its user waits for ever"
+                f"container {name} cannot be unpaused: {error}; run `docker unpause {name}`, or its server stays paused"
             ) from error
     return name
 

@@ -36,7 +36,7 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     :raises DeployError: the run could not start. Failures of single backups are in the result.
     """
     if params["parallel"] < 1:
-        raise DeployError(f"parallel is {params['parallel']}; at least one backup has to be made at a time")
+        raise DeployError(f"parallel is {params['parallel']}; set it to 1 or more")
     runner = Runner(connect_or_none() if check_mode else connect(), params, check_mode)
     cleaned: list[str] = []
     removed: list[str] = []

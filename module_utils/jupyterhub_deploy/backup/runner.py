@@ -217,7 +217,7 @@ class Runner:
             try:
                 draft.commit(manifest)
             except OSError as error:
-                raise DeployError(f"the backup cannot be put into {draft.path}: {error.strerror}") from error
+                raise DeployError(f"the backup cannot be stored in {draft.path}: {error.strerror}") from error
         except BaseException:
             draft.discard()
             raise

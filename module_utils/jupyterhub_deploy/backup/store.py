@@ -185,7 +185,7 @@ def ensure_folder(path: str) -> None:
         if stat.S_IMODE(os.stat(path).st_mode) != 0o700:
             os.chmod(path, 0o700)
     except OSError as error:
-        raise DeployError(f"directory {path} for backups cannot be made: {error}") from error
+        raise DeployError(f"directory {path} for backups cannot be created: {error}") from error
 
 
 def sync_filesystem(path: str) -> None:

@@ -194,7 +194,7 @@ def _verify_one(backup: Backup, recent: datetime, check_mode: bool, progress: Re
             if not check_mode:
                 write_record(backup, found)
         except OSError as error:
-            raise DeployError(f"what was found of {backup.archive_path} cannot be written down: {error}") from error
+            raise DeployError(f"the verification record of {backup.archive_path} cannot be written: {error}") from error
         size = human_size(backup.manifest.size)
         verdict = f"good, {size} read" if found.good else f"NOT GOOD: {found.fault}"
         progress.say(f"{backup.manifest.folder}: {backup.stem} is {verdict}")

@@ -101,8 +101,8 @@ def _send(remote: Remote, batch: list[Backup]) -> list[Backup]:
         wrong = remote.differing(archives)
         if wrong:
             raise DeployError(
-                f"{remote.target}/{wrong[0]} is not what was sent, and was not when it was sent again; "
-                "look at the disk and the memory of that machine"
+                f"{remote.target}/{wrong[0]} still differs from the archive on this host after "
+                "sending it again; check the disk and memory of that machine"
             )
     # Only those that still exist here: an archive that was removed in between was not sent.
     arrived = [one for one in batch if os.path.exists(one.manifest_path)]

@@ -85,9 +85,9 @@ def public_key(key_file: str, write: bool) -> str | None:
             _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "jupyterhub-backup", "-f", key_file])
         return _run(["ssh-keygen", "-y", "-f", key_file]).strip()
     except subprocess.CalledProcessError as error:
-        last_line = error.stderr.strip().splitlines()[-1:] or ["it said nothing"]
+        last_line = error.stderr.strip().splitlines()[-1:] or ["no error message"]
         raise DeployError(
-            f"key {key_file} cannot be made or read: {last_line[0]}; remove it to have a new one made"
+            f"key {key_file} cannot be created or read: {last_line[0]}; remove it, and the next run creates a new one"
         ) from error
 
 
@@ -184,8 +184,8 @@ def explain_failure(target: Target, code: int, errors: str, key_line: str) -> st
     detail = last or (lines[-1] if lines else f"exit status {code}")
     if "Host key verification failed" in errors:
         return (
-            f"{target.host} does not have the key that push_host_key says; either the setting is wrong or somebody "
-            "stands between; compare it with /etc/ssh/ssh_host_ed25519_key.pub on that machine"
+            f"{target.host} does not have the key that push_host_key says; either the setting is wrong or another "
+            "machine answers instead; compare it with /etc/ssh/ssh_host_ed25519_key.pub on that machine"
         )
     if re.search(r"Permission denied \([a-z]", errors):  # followed by authentication methods, not by an error number
         return (
@@ -196,7 +196,7 @@ def explain_failure(target: Target, code: int, errors: str, key_line: str) -> st
         return f"the disk of {target.host} is full ({detail}); make room in {target.path} there, then run it again"
     if code == FILE_IO and not last:
         return (
-            f"the disk of {target.host} is full, or cannot be written ({detail}; rsync gave no reason); look at "
+            f"the disk of {target.host} is full, or cannot be written ({detail}; rsync gave no reason); check "
             f"{target.path} there, then run it again"
         )
     if "rsync: command not found" in errors or "rsync: not found" in errors:
@@ -204,4 +204,4 @@ def explain_failure(target: Target, code: int, errors: str, key_line: str) -> st
     if "ssh: " in errors or "Connection timed out" in errors or "kex_exchange_identification" in errors:
         reason = next((line for line in lines if "ssh: " in line or "Connection" in line or "kex_" in line), detail)
         return f"{target.host} cannot be reached: {reason}"
-    return f"backups cannot be sent to {target}: {detail}; run it again, it goes on where it stopped"
+    return f"backups cannot be sent to {target}: {detail}; run it again, it continues where it stopped"

@@ -71,7 +71,7 @@ def find_settings(hub: str | None) -> dict[str, Any]:
         for path in glob.glob(os.path.join(glob.escape(host.SETTINGS_DIR), "backup-*.json"))
     )
     if hub is None and len(names) > 1:
-        raise DeployError(f"there are several hubs on this host; say which: --hub {' or --hub '.join(names)}")
+        raise DeployError(f"there are several hubs on this host; select one: --hub {' or --hub '.join(names)}")
     hub = hub or (names[0] if names else None)
     found = report.read_settings(hub) if hub else None
     if not found:
@@ -92,9 +92,7 @@ def run(settings: dict[str, Any]) -> int:
     report.write_record(hub, record)
     signal.signal(signal.SIGTERM, _raise_stopped)
     totals: dict[str, int] = {}
-    problems: list[str | None] = [
-        "the run was cut short by a fault of the deployment's own; its traceback is in the log"
-    ]
+    problems: list[str | None] = ["the run was ended by a bug in the deployment; its traceback is in the log"]
     try:
         with _problem() as backing_up:
             result = backup_run.run({**settings["backup"], "progress_file": "-"}, check_mode=False)

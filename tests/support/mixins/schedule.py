@@ -74,7 +74,7 @@ class SchedulePromises:
         assert found["error"] in host.run(f"systemctl status {SERVICE}", check=False).stdout
         assert found["error"] in host.run(f"journalctl --no-pager -p err -u {SERVICE}").stdout
         assert SERVICE in host.run("systemctl --failed --no-legend --plain").stdout
-        assert "directory /var/backups/jupyterhub for backups cannot be made" in str(found["error"])
+        assert "directory /var/backups/jupyterhub for backups cannot be created" in str(found["error"])
         assert found["last_success"] == before["last_success"]
 
     def test_a_successful_run_clears_the_failure(self, site: Site) -> None:

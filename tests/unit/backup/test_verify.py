@@ -235,7 +235,7 @@ def test_retention_works_without_records_on_a_full_disk(shelf: Path, monkeypatch
 
     monkeypatch.setattr(backup_verify, "write_record", full)
     assert len(retention.prune(str(shelf), ALICE, {"last": 1})) == 2
-    with pytest.raises(modules.ModuleError, match=r"what was found of .* cannot be written down: .*No space left"):
+    with pytest.raises(modules.ModuleError, match=r"the verification record of .* cannot be written: .*No space left"):
         verify(shelf)
 
 

@@ -297,7 +297,7 @@ def test_a_bug_is_reported_too(scheduled: Place, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(backup_run, "run", raising(KeyError("x")))
     with pytest.raises(KeyError):
         cli.main(["run"])
-    assert "a fault of the deployment's own" in str(scheduled.record().error)
+    assert "a bug in the deployment" in str(scheduled.record().error)
 
 
 def test_a_damaged_backup_fails_the_run_after_the_backups(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
@@ -317,7 +317,7 @@ def test_metrics_are_written_when_the_directory_cannot_be_read(
 ) -> None:
     scheduled.backups.rename(scheduled.root / "away")
     scheduled.backups.write_text("")
-    monkeypatch.setattr(backup_run, "run", raising(DeployError("directory for backups cannot be made")))
+    monkeypatch.setattr(backup_run, "run", raising(DeployError("directory for backups cannot be created")))
     assert cli.main(["run"]) == 1
     assert f'last_run_success{{hub="{HUB}"}} 0' in scheduled.metrics()
 
@@ -347,7 +347,7 @@ def test_administrators_can_verify_and_list(scheduled: Place, capsys: pytest.Cap
 def test_the_hub_is_selected(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
     scheduled.module(hub="lab")
     assert cli.main(["list"]) == 1
-    assert f"say which: --hub {HUB} or --hub lab" in capsys.readouterr().err
+    assert f"select one: --hub {HUB} or --hub lab" in capsys.readouterr().err
     assert cli.main(["--hub", HUB, "list"]) == 0
     scheduled.module("", hub="lab")
     scheduled.module("")
