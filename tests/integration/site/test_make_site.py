@@ -30,7 +30,7 @@ SCHEDULE = "jupyterhub_backup_schedule: '* * * * *'"
 
 
 def make_schedule(bare_site: BareSite, scratch: Path) -> dict[str, int]:
-    """Have what the inventory says of scheduled backups; return the recap."""
+    """Install or remove the backup schedule as the inventory says; return the recap."""
     command = f"cd {bare_site.project} && make site ARGS='--tags backup'"
     (recap,) = recaps(bare_site.host.run_logged(command, scratch / "schedule.log", timeout=300))
     return recap

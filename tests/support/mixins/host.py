@@ -1,6 +1,6 @@
-"""What a site keeps to while its engine or its whole host restarts; a test class takes it over by inheriting.
+"""Tests of a site whose Docker or whole host restarts; a test class inherits them.
 
-A class that inherits gives a fixture ``site``, of class scope, and says in ``power_cut`` how its host goes down.
+The class provides a fixture ``site`` of class scope, and sets ``power_cut`` when its host goes down without a shutdown.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from support.hub_http import HubSession
 from support.mixins.site import PASSWORD, Site, inspect
 from support.poller import Notebook, Poll, get
 
-#: Seconds from the boot's end until the site answers; a loaded machine takes a minute.
+#: Seconds from the end of the boot until the site responds; a busy machine needs a minute.
 BOOT_SECONDS = 180
 NOTE = {"type": "file", "format": "text", "content": "42"}
 
 
 class Working(NamedTuple):
-    """A user at work on a site."""
+    """A user with a running notebook."""
 
     site: Site
     name: str
@@ -35,7 +35,7 @@ def started(site: Site, *containers: str) -> list[tuple[str, str]]:
 
 
 def new_user(site: Site) -> tuple[str, HubSession]:
-    """Sign up somebody who has not been there before, and sign in."""
+    """Sign up a new user and sign in."""
     name, session = f"user{secrets.token_hex(3)}", HubSession(site.url)
     session.sign_up(name, PASSWORD)
     assert session.sign_in(name, PASSWORD)
@@ -43,7 +43,7 @@ def new_user(site: Site) -> tuple[str, HubSession]:
 
 
 class HostPromises:
-    """In this order: the engine first, then the host."""
+    """In this order: Docker first, then the host."""
 
     power_cut = False
 
@@ -53,7 +53,7 @@ class HostPromises:
         name, session = new_user(site)
         return Working(site, name, Notebook(session, name))
 
-    def test_an_engine_that_starts_anew_leaves_all_containers_running(self, working: Working) -> None:
+    def test_a_restart_of_docker_leaves_all_containers_running(self, working: Working) -> None:
         site, notebook = working.site, working.notebook
         containers = ("jupyterhub", "jupyterhub-proxy", f"jupyter-{working.name}")
         before = started(site, *containers)
@@ -61,14 +61,14 @@ class HostPromises:
             site.host.run("systemctl restart docker")
         print(poll.report)
         assert started(site, *containers) == before
-        # Requests may fail: without its engine, a host refuses new connections to a published port for a moment.
+        # Requests may fail: without Docker, a host refuses new connections to a published port for a moment.
         kept = poll.report._replace(failed=0, first_failure="")
         assert kept.unnoticed, poll.report
         name, session = new_user(site)
-        session.spawn(name)  # by the new engine
+        session.spawn(name)  # by the restarted Docker
         session.stop(name)
 
-    def test_a_host_that_starts_anew_has_its_site_back_by_itself(self, working: Working) -> None:
+    def test_a_host_starts_its_site_after_a_reboot(self, working: Working) -> None:
         host = working.site.host
         working.notebook.session.contents("PUT", working.name, "answer.txt", json=NOTE)
         host.reboot(power_cut=self.power_cut)
