@@ -1,7 +1,7 @@
 """Backup and restore, against what the reference deployment's FAQ says, plain tar, restic and borg, in turn on the same
 20 volumes.
 
-python -m bench.backup [--pairs 3] [--plot docs/images/backup.svg]
+python -m bench.backup [--pairs 3] [--plot backup.svg]
 
 Needs root, Docker, and Debian's restic, borgbackup and zstd.
 """

@@ -7,14 +7,14 @@ DOCUMENTATION = r"""
 module: jupyterhub_hub_state
 short_description: Restore a hub's database and secrets from a backup
 description:
-  - Takes the newest backup of the hub's own state, or a named one, and puts database and secrets in the place of what
-    there is. Users' volumes are the module C(jupyterhub_restore)'s.
+  - Takes the newest backup of the hub's own state, or a named one, and replaces the database and the secrets by those
+    in the backup. The module C(jupyterhub_restore) restores users' volumes.
   - Before anything is touched, the archive's checksum and members are validated, SQLite checks the database, and
     the hub image that is to use it is asked whether its schema is not a newer JupyterHub's.
-  - The hub is stopped for it and started again. When it does not answer then, it gets its old state back.
-  - Refuses while users' servers run. The hub that is restored may not know them.
+  - The hub is stopped for the restore and started again. If it does not become healthy, its old state is put back.
+  - Refuses while users' servers are running. The restored hub may not know them.
   - The proxy and its token stay as they are. Other secrets that the backup does not have stay, too.
-  - May be killed at any moment; the next run goes back to the old state or finishes, then does what it is asked for.
+  - May be killed at any moment; the next run goes back to the old state or finishes, then restores as requested.
 author: jupyterhub-deploy-ansible
 options:
   name:
@@ -53,7 +53,7 @@ options:
     type: bool
     default: false
   health_timeout:
-    description: Seconds that the hub gets until it answers, before its old state is put back.
+    description: Seconds for the hub to become healthy, before its old state is put back.
     type: float
     default: 120
   identity:
@@ -72,7 +72,7 @@ attributes:
     support: none
   idempotent:
     support: none
-    description: A restore is done each time that it is asked for.
+    description: Each run restores.
 requirements:
   - docker (Python SDK) 5.0 or newer on the target
   - GNU tar, and zstd or gzip for what was compressed by them
@@ -94,12 +94,12 @@ backup:
   returned: success
   sample: 20261123T014440Z
 old_state:
-  description: Where the database and the secrets are that were replaced; none when there were none.
+  description: Where the replaced database and secrets are; null if there were none.
   type: str
   returned: success
   sample: /var/lib/docker/volumes/jupyterhub-data/before-20261123T020000Z
 stopped_servers:
-  description: Containers of users' servers that were stopped for it.
+  description: Containers of users' servers that were stopped for the restore.
   type: list
   elements: str
   returned: success
@@ -125,7 +125,7 @@ from ansible.module_utils.jupyterhub_deploy.restore.select import select_hub_sta
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Restore; return the module's result."""
     params = module.params
-    # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
+    # Keep backups from being made or removed meanwhile. The lock is a file, so not in check mode.
     locked = contextlib.nullcontext() if module.check_mode else store.lock(params["directory"], shared=True)
     with encryption.unlocked(params["identity"]), locked:
         backup = select_hub_state(params["directory"], params["name"], params["backup"])

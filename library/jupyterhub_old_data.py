@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: jupyterhub_old_data
 short_description: List or remove the data that restores have replaced
 description:
-  - A restore keeps what it replaces beside the volume's data. Here it is listed with its size, or removed.
+  - A restore keeps the replaced data beside the volume's data. This module lists it with its size, or removes it.
 author: jupyterhub-deploy-ansible
 options:
   name:
@@ -15,12 +15,12 @@ options:
     type: str
     required: true
   state:
-    description: V(listed) only looks; V(absent) removes.
+    description: V(listed) only reads; V(absent) removes.
     type: str
     choices: [listed, absent]
     default: listed
   users:
-    description: Look at these users' volumes alone. Without any, at all volumes of the hub, and at its own state.
+    description: Only these users' volumes. If empty, all volumes of the hub and its own state.
     type: list
     elements: str
     default: []
@@ -45,14 +45,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 old_data:
-  description: What there was, by volume, oldest first. C(size) is in bytes, C(user) is null for the hub's own state.
+  description: The replaced data, by volume, oldest first. C(size) is in bytes, C(user) is null for the hub's own state.
   type: list
   elements: dict
   returned: success
   sample: [{"volume": "jupyterhub-user-alice", "user": "alice", "size": 1048576,
             "path": "/var/lib/docker/volumes/jupyterhub-user-alice/before-20261123T022141Z"}]
 messages:
-  description: A line for each.
+  description: A line for each entry of C(old_data).
   type: list
   elements: str
   returned: success
@@ -68,11 +68,11 @@ from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """List, and remove when asked to; return the module's result."""
+    """List, and remove with C(state=absent); return the module's result."""
     params = module.params
     removes = params["state"] == "absent"
     client = connect_or_none() if module.check_mode or not removes else connect()
-    found = replaced_data.find(client, params["name"], params["users"]) if client else []
+    found = replaced_data.list_old_data(client, params["name"], params["users"]) if client else []
     described, messages = [], []
     for one in found:
         size = one.size()

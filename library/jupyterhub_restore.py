@@ -11,8 +11,8 @@ description:
   - Each member of the archive is validated before C(tar) gets it, and the checksum at the end, while the data are
     extracted beside the volume's own. A member that could write outside of the volume, a device, or an archive that is
     not whole is refused; then the new data are discarded, and the volume keeps its own.
-  - Refuses a volume that a container uses, a volume of somebody else, and one with a driver other than C(local) or
-    with driver options.
+  - Refuses a volume that a container uses, a volume of another user or hub, and one with a driver other than C(local)
+    or with driver options.
   - One volume's failure does not stop the others; the module fails at the end and names all that failed.
 author: jupyterhub-deploy-ansible
 options:
@@ -32,12 +32,12 @@ options:
     choices: [listed, restored]
     default: listed
   users:
-    description: Whose volumes. A list without O(users) and O(volumes) has all backups.
+    description: The users whose volumes to list or restore. A list without O(users) and O(volumes) has all backups.
     type: list
     elements: str
     default: []
   volumes:
-    description: Volumes by name, instead of or besides O(users).
+    description: Volumes by name, instead of or in addition to O(users).
     type: list
     elements: str
     default: []
@@ -58,7 +58,7 @@ options:
     type: bool
     default: true
   stop_servers:
-    description: Have the hub stop a user's server that uses the volume, instead of refusing.
+    description: Stop a user's server that uses the volume, through the hub, instead of refusing.
     type: bool
     default: false
   token_file:
@@ -94,7 +94,7 @@ attributes:
     support: none
   idempotent:
     support: none
-    description: A restore is done each time that it is asked for.
+    description: Each run with O(state=restored) restores.
 requirements:
   - docker (Python SDK) 5.0 or newer on the target
   - GNU tar, and zstd or gzip for what was compressed by them
@@ -102,7 +102,7 @@ requirements:
 """
 
 EXAMPLES = r"""
-- name: See what can be restored
+- name: List what can be restored
   jupyterhub_restore:
     name: jupyterhub
     directory: /var/backups/jupyterhub
@@ -122,7 +122,7 @@ EXAMPLES = r"""
     users: [alice]
     identity_file: ~/keys/backup.txt
 
-- name: Give bob what alice had on a day
+- name: Restore a backup of alice's volume to bob's
   jupyterhub_restore:
     name: jupyterhub
     directory: /var/backups/jupyterhub
@@ -137,13 +137,13 @@ backups:
   description:
     - What can be restored, oldest first of each volume.
     - C(verified) is null when the backup was not read since it was made (O(verify=true) reads it now), C(verified_at)
-      says when it was read, and C(fault) what is wrong with one that is not good. C(message) is a line for people.
+      says when it was read, and C(fault) what is wrong with one that is not good. C(message) is the line to show.
   type: list
   elements: dict
   returned: for O(state=listed)
   sample: [{"backup": "20261123T014440Z", "volume": "jupyterhub-user-alice", "user": "alice", "size": 1048576}]
 faults:
-  description: What lies in the directory and looks like a backup but is none, with the reason.
+  description: Files in the directory that look like a backup but are not one, with the reason.
   type: list
   elements: str
   returned: for O(state=listed)
@@ -198,7 +198,7 @@ def listed(params: dict[str, Any], directory: str) -> dict[str, Any]:
 
 
 def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[str, Any]:
-    """Restore what is asked for, as much of it as can be."""
+    """Restore the selected volumes, and collect the failures."""
     if params["parallel"] < 1:
         raise DeployError(f"parallel is {params['parallel']}; at least one volume has to be restored at a time")
     named = bool(params["users"] or params["volumes"])
@@ -206,7 +206,7 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
         raise DeployError("say what to restore: either users or volumes by name, or every_volume=true")
     done, failed = [], []
     expected: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
-    # A backup or its removal must not go on meanwhile. A lock would be written to the disk, so not in check mode.
+    # Keep backups from being made or removed meanwhile. The lock is a file, so not in check mode.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
         backups, problems = select_volumes(
             directory, params["name"], params["users"], params["volumes"], params["backup"]
@@ -217,15 +217,15 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
         failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
         host = volumes.Host(connect() if jobs else None, params["name"])
 
-        def one(job: volumes.Job) -> dict[str, Any] | str:
+        def restore_one(job: volumes.Job) -> dict[str, Any] | str:
             try:
                 return volumes.restore(host, job, params, check_mode)
-            except expected as error:  # the others have their turn all the same
+            except expected as error:  # the other volumes are restored anyway
                 return str(error)
 
         # One waits for the disk while another is validated.
         with ThreadPoolExecutor(max_workers=params["parallel"]) as pool:
-            for job, result in zip(jobs, pool.map(one, jobs)):
+            for job, result in zip(jobs, pool.map(restore_one, jobs)):
                 if isinstance(result, str):
                     failed.append({"volume": job.volume, "user": job.user, "message": result})
                 else:

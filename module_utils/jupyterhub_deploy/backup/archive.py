@@ -52,7 +52,7 @@ class Packed(NamedTuple):
 
 @contextlib.contextmanager
 def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Leave no process behind."""
+    """Kill the process at the end of the block."""
     try:
         yield process
     finally:
@@ -69,10 +69,10 @@ def pack(
     recipients: Sequence[str] = (),
     rest: contextlib.AbstractContextManager[object] | None = None,
 ) -> Packed:
-    """Write everything in a directory to a new file, and have it on the disk.
+    """Write everything in a directory to a new file, and sync it to the disk.
 
-    Nothing is held in memory: tar writes to the compressor, and the result is hashed and written piece by piece. What
-    is encrypted never reaches the disk in the plain.
+    Nothing is held in memory: tar writes to the compressor, and the result is hashed and written piece by piece. With
+    encryption, only encrypted data reaches the disk.
 
     :param source: the directory. No link in it is followed; its own path has to be safe.
     :param target: the file; must not exist. It is removed when anything goes wrong.
@@ -128,11 +128,11 @@ def _pack(
             os.close(write_names)
         last, through = tar, []
         for program in filters:
-            said_to = closing.enter_context(tempfile.TemporaryFile())
-            following = start(program, stdin=last.stdout, stdout=subprocess.PIPE, stderr=said_to)
-            through.append((stack.enter_context(_ended(following)), said_to))
+            stderr = closing.enter_context(tempfile.TemporaryFile())
+            following = start(program, stdin=last.stdout, stdout=subprocess.PIPE, stderr=stderr)
+            through.append((stack.enter_context(_ended(following)), stderr))
             if last.stdout:
-                last.stdout.close()  # the next one's alone, so that each ends when that does
+                last.stdout.close()  # only the next program has it, so that each ends when the next one does
             last = following
         sha256, size = _copy(last.stdout, file)
         code = tar.wait()
@@ -140,10 +140,10 @@ def _pack(
         members, unrestorable = listed.wait()
         errors.seek(0)
         messages = parse_messages(line.decode("utf-8", "backslashreplace") for line in errors)
-        # A program that failed is the cause of what those before it say then.
-        for process, said_to in reversed(through):
+        # When a program fails, the programs before it fail too: report the last one.
+        for process, stderr in reversed(through):
             if process.wait():
-                raise DeployError(f"{source} cannot be packed: {_failed(process, said_to)}")
+                raise DeployError(f"{source} cannot be packed: {_failed(process, stderr)}")
         problem = tar_failure(code, messages)
         if problem:
             raise DeployError(f"{source} cannot be packed: {problem}")
@@ -171,9 +171,9 @@ def _copy(stream: Any, file: Any) -> tuple[str, int]:
 
 
 def _still_there(source: str, before: os.stat_result) -> None:
-    """Refuse what was read of a directory that was removed meanwhile: tar took each file as one that vanished.
+    """Check that the directory was not removed while it was read: tar reports each file as removed then.
 
-    :raises DeployError: when it is gone, or another one.
+    :raises DeployError: it was removed or replaced.
     """
     try:
         after = os.stat(source)

@@ -1,7 +1,7 @@
-"""The headers of an archive, read one by one, and only in the one form that GNU tar writes for our backups.
+"""Read the headers of an archive, and accept only the form that GNU tar writes for our backups.
 
-GNU tar extracts, and what it would do decides. So no second spelling of a name, a number or a header passes that some
-other reader takes otherwise.
+GNU tar extracts the archive, so its interpretation decides. A name, a number or a header in any other form, which
+readers could interpret differently, is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CHECKSUM = re.compile(rb"([0-7]{1,7})[\0 ]{1,2}")
 _LENGTH = re.compile(rb"([1-9]\d{0,8}) ")
 # Mode, owner, group, size and time as GNU tar writes them mostly: all at once, because there are many headers.
 _NUMBERS = re.compile(rb"(?:[0-7]{7}\0){3}(?:[0-7]{11}\0){2}")
-# What an extended header may hold, and in which form. GNU tar knows more, and some of it changes what it does.
+# What an extended header may hold, and in which form. GNU tar knows more keys, and some change what it does.
 PAX_KEYS = {
     b"path": _ANY,
     b"linkpath": _ANY,

@@ -2,7 +2,7 @@
 
 GNU tar writes a directory, then all that is in it, then goes on. So the members may come in no other order, and it
 takes a stack of directories, not a list of all names, to know that each member's parent is a directory of this archive:
-a member that would be written through a symlink has no such parent, and a name that comes twice is seen.
+a member that would be written through a symlink has no such parent, and a second member with the same name is found.
 
 Memory: eight bytes for each member, plus digests of the names in one directory and in those above it.
 """
@@ -171,7 +171,7 @@ class Members:
         if kind in (LINK, SYMLINK):
             self._check_target(kind, name, target, too_long)
         elif b"linkpath" in extended or header[157:158] != b"\0":
-            raise self._refuse(name, "it has a link's target and is no link")
+            raise self._refuse(name, "it has a link's target but is not a link")
         self._place(name, kind, parts)
         if self.count == self.most:
             raise DeployError(f"archive {self.path} has more than the {self.most} members that its manifest says")
@@ -187,7 +187,7 @@ class Members:
         return size
 
     def content(self) -> Content:
-        """Return what the archive holds, once all was read."""
+        """Return what the archive holds, after all of it was read."""
         entries = self.count - self.left_out_entries
         others = entries - self.directories - self.symlinks - self.fifos
         return Content(

@@ -68,7 +68,7 @@ def check_space(home: str, backup: Backup, reserve: int = RESERVE) -> None:
 
 
 class _TarEndedError(Exception):
-    """tar does not read its input any more."""
+    """tar has stopped reading its input."""
 
 
 def extract(descriptor: int, backup: Backup, home: str, lock: int | None = None) -> Content:
@@ -97,7 +97,7 @@ def extract(descriptor: int, backup: Backup, home: str, lock: int | None = None)
     def write(data: bytes) -> None:
         try:
             into.write(data)
-        except BrokenPipeError as error:  # tar says why, and its exit status decides
+        except BrokenPipeError as error:  # tar reports why, and its exit status decides
             raise _TarEndedError from error
 
     try:
@@ -145,9 +145,9 @@ class _Lines:
 
 
 def make_staging(home: str) -> str:
-    """Make the staging directory; return the directory in it that the tree goes to.
+    """Create the staging directory; return the directory in it for the tree.
 
-    :raises DeployError: it cannot be made.
+    :raises DeployError: it cannot be created.
     """
     staging = os.path.join(home, STAGING)
     tree = os.path.join(staging, DATA)
@@ -191,10 +191,10 @@ def compare(home: str, content: Content) -> None:
 
 
 def _below(tree: str) -> Iterator[os.stat_result]:
-    """Yield what the kernel says of everything in a directory that nobody else can change.
+    """Yield the status of everything in a directory that only root can change.
 
-    With one directory open at a time and no path longer than a name: the volume's own paths may be as long as paths
-    can be, and here each is longer.
+    One directory is open at a time, and no path is longer than a name: the volume's paths may be as long as the kernel
+    permits, and in staging each is longer.
     """
     descriptor = os.open(tree, _OPEN)
     pending: list[list[str]] = []

@@ -1,12 +1,12 @@
-"""The hub's database and secrets as files: what a backup brings beside them, and how it takes their place.
+"""Replace the files of the hub's state, its database and secrets, by those of a backup.
 
-The database lies in the data volume, the secrets in ``/etc``: no one step replaces both. So a mark is written first,
-which tells the new files from the old by their inodes. Then the secrets change places, and last, in one step, the
-database: from then on the new state is the one that counts, and before it the old one. Whatever kill comes in between,
-the next run finds the mark and goes back, or finishes (:func:`recover`).
+The database is in the data volume, the secrets are in ``/etc``: no single step replaces both. So a mark is written
+first, with the inodes of the new files. Then the secrets are exchanged, and last, in one step, the database. Before
+that step the old state is valid, after it the new one. After a kill at any step, the next run finds the mark and goes
+back or finishes (:func:`recover`).
 
 =========================  ============================================================================================
-``home/.restoring``        beside the volume's ``_data``: the run that is going on, or was killed; root's alone
+``home/.restoring``        beside the volume's ``_data``: the run that is in progress, or was killed; only for root
 ``…/_data``                what was extracted from the archive
 ``…/old``                  the old database (a hard link) and a copy of the old secrets
 ``…/mark``                 written before anything is replaced: the inodes of the new secrets and the new database
@@ -36,15 +36,15 @@ from ansible.module_utils.jupyterhub_deploy.hub import secrets
 from ansible.module_utils.jupyterhub_deploy.restore import swap
 
 SECRETS, OLD, MARK, BACK = "secrets", "old", "mark", "back"
-# What SQLite keeps beside a database while it writes. A database without its own is not whole, one with another's is
-# destroyed by it.
+# SQLite keeps these beside a database while it writes. Without its own journal, a database is incomplete; the journal
+# of another database destroys it.
 JOURNALS = ("-journal", "-wal", "-shm")
-# Between containers of this host alone, and the proxy that runs has the one that is here: nobody's connection is cut.
+# Only the containers of this host use it. The running proxy has the host's token, so its connections continue.
 OF_THE_HOST = "proxy_token"
 
 
 class Places:
-    """Where the state of one hub is, and where a run puts what it needs.
+    """The paths of the state of one hub, and of the files that a run needs.
 
     :param home: the directory of the data volume, in which its ``_data`` is.
     :param config_dir: the hub's directory in ``/etc``.
@@ -64,8 +64,8 @@ class Places:
         self.mark, self.back = self.staging / MARK, self.staging / BACK
 
 
-def prove(places: Places, archive: str) -> None:
-    """Look whether what was extracted is the state of a hub.
+def check_state(places: Places, archive: str) -> None:
+    """Check that the extracted files are the state of a hub.
 
     :param archive: its path, for messages.
     :raises DeployError: it is not, or its database is damaged.
@@ -77,7 +77,7 @@ def prove(places: Places, archive: str) -> None:
                 raise DeployError(f"{name} in {archive} is neither file nor directory; no backup of a hub has that")
     for path, there in ((places.new_database, os.path.isfile), (places.new_tree / SECRETS, os.path.isdir)):
         if not there(path):
-            raise DeployError(f"there is no {path.name} in {archive}; it is no backup of a hub's state")
+            raise DeployError(f"there is no {path.name} in {archive}; it is not a backup of a hub's state")
     try:
         with contextlib.closing(sqlite3.connect(f"{places.new_database.as_uri()}?mode=ro", uri=True)) as database:
             ((verdict,), *_) = database.execute("PRAGMA integrity_check").fetchall()
@@ -88,22 +88,22 @@ def prove(places: Places, archive: str) -> None:
         raise DeployError(f"the database in {archive} is damaged ({verdict}); choose another backup")
     missing = {"users", "alembic_version"} - tables
     if missing:
-        raise DeployError(f"the database in {archive} has no table {min(missing)}: it is no JupyterHub's")
+        raise DeployError(f"the database in {archive} has no table {min(missing)}: it is not JupyterHub's")
 
 
 def prepare(places: Places) -> None:
-    """Make the new state ready to take the old one's place: owners, modes, and secrets where they belong."""
+    """Prepare the new state: set owners and modes, and copy the secrets beside the old ones."""
     os.chown(places.new_database, 0, 0)
     os.chmod(places.new_database, secrets.FILE_MODE)
     places.config.mkdir(mode=0o700, parents=True, exist_ok=True)
     _remove(places.new_secrets)
-    # Each file gets its mode only after its content, and everybody may look into /etc.
+    # Each file gets its mode only after its content, and every user can read /etc.
     places.new_secrets.mkdir(mode=0o700)
     shutil.copytree(places.new_tree / SECRETS, places.new_secrets, dirs_exist_ok=True)
     if places.secrets.is_dir():
         for name in sorted(os.listdir(places.secrets)):
-            # What the backup does not have stays: a secret that is newer than the backup, or the operator's own. Not
-            # the note that the hub is to be told of a password, which went with the password.
+            # Keep the secrets that the backup does not have: newer ones, and the operator's own. Do not keep the note
+            # that a password is pending for the hub: the password is replaced.
             kept = name == OF_THE_HOST or not (places.new_secrets / name).exists()
             if kept and name != secrets.PENDING and (places.secrets / name).is_file():
                 shutil.copyfile(places.secrets / name, places.new_secrets / name)
@@ -119,7 +119,7 @@ def put_in_place(places: Places) -> None:
     :raises DeployError: it cannot be; both are as they were, or will be after :func:`recover`.
     """
     try:
-        _settle(places.database)
+        _roll_back(places.database)
         places.old.mkdir(mode=0o700)
         for path in (places.database, *_journals(places.database)):
             if path.exists():
@@ -164,12 +164,12 @@ def keep(places: Places, keep_old: bool) -> str | None:
 
 
 def unfinished(places: Places) -> bool:
-    """Tell whether a run was killed while it replaced the state."""
+    """Return whether a run was killed while it replaced the state."""
     return places.mark.exists()
 
 
 def recover(places: Places) -> str | None:
-    """Put right what a killed run has left; return where it kept the old state if the new one is in place.
+    """Clean up after a killed run; return where it kept the old state if the new one is in place.
 
     No hub may run when :func:`unfinished`.
     """
@@ -187,7 +187,7 @@ def recover(places: Places) -> str | None:
             _link_over(old, places.database)
         else:
             places.database.unlink()
-    for suffix in JOURNALS:  # there are some only where the old database was too damaged to be settled
+    for suffix in JOURNALS:  # only if the old database was too damaged for SQLite
         journal = places.old / (DATABASE + suffix)
         if journal.exists() and not (places.data / journal.name).exists():
             _link_over(journal, places.data / journal.name)
@@ -203,18 +203,18 @@ def recover(places: Places) -> str | None:
     return None
 
 
-def _settle(database: Path) -> None:
-    """Have SQLite undo what a hub that was killed had begun to write, so that the file alone is the database."""
+def _roll_back(database: Path) -> None:
+    """Undo, with SQLite, the unfinished writes of a killed hub, so that the file is the complete database."""
     if not database.exists():
         return
-    # One that is too damaged for that is kept as it is, with its journal.
+    # A database that is too damaged for that is kept as it is, with its journal.
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(database, timeout=30)) as opened:
         opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         opened.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def _exchange_secrets(places: Places) -> None:
-    """Let the two directories of secrets change places; called again, they change back."""
+    """Exchange the two directories of secrets; a second call exchanges them back."""
     if not places.secrets.exists():
         os.rename(places.new_secrets, places.secrets)
     elif not places.new_secrets.exists():
@@ -227,7 +227,7 @@ def _exchange_secrets(places: Places) -> None:
 
 
 def _journals(database: Path) -> list[Path]:
-    """Return what SQLite has beside a database."""
+    """Return the existing journals of a database."""
     return [path for suffix in JOURNALS if (path := database.with_name(database.name + suffix)).exists()]
 
 
@@ -256,7 +256,7 @@ def _read_mark(places: Places) -> dict[str, int] | None:
 
 
 def _clear(places: Places) -> None:
-    # The staging first: without its mark nothing tells which secrets the others are.
+    # The staging directory with its mark comes first: the mark identifies the new secrets.
     swap.discard(str(places.home), str(places.staging))
     _remove(places.new_secrets)
 

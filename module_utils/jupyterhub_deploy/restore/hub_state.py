@@ -1,4 +1,4 @@
-"""Bring a hub's own state back from a backup: its database and secrets, onto a hub that runs or a host without one."""
+"""Restore a hub's own state, its database and secrets, to a running hub or to a host without a hub."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ class Restore:
         self.client, self.params, self.check_mode = client, params, check_mode
         self.name: str = params["name"]
         self.volume: str = params["data_volume"] or f"{self.name}-data"
-        # Users reach it through the proxy, which is not touched: that the hub itself answers is enough.
+        # The proxy does not change, so it is enough that the hub itself is healthy.
         self.hub = HubContainer(client, self.name, "", params["health_timeout"])
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def run(self, backup: Backup) -> dict[str, Any]:
         """Restore, unless in check mode; return the module's result.
 
-        :raises DeployError: it cannot be; the hub has the state that it had.
+        :raises DeployError: the restore failed; the hub keeps its old state.
         """
         home = self.home()
-        self.refuse(home)
+        self.check_host(home)
         with reader.opened(backup) as archive:
             # It is small: validate all of it before anything is created or written.
             reader.validate(archive, backup)
             result: dict[str, Any] = {"backup": backup.stem, "old_state": None, "stopped_servers": []}
             if self.check_mode:
-                self.said.append(f"the hub's state would be restored from backup {backup.stem}")
-                return {**result, "messages": self.said, "changed": True}
+                self.messages.append(f"the hub's state would be restored from backup {backup.stem}")
+                return {**result, "messages": self.messages, "changed": True}
             if home is None:
                 self.client.create_volume(self.volume, labels={LABEL_HUB: self.name})
                 home = self.home()
@@ -62,23 +62,23 @@ class Restore:
                     extract.check_space(str(home), backup)
                     content = extract.extract(archive, backup, str(home), lock)
                     extract.compare(str(home), content)
-                    hub_files.prove(places, backup.archive_path)
-                    self.prove_schema(places, backup)
+                    hub_files.check_state(places, backup.archive_path)
+                    self.check_schema(places, backup)
                     hub_files.prepare(places)
-                    ran = _ran(places)
+                    image = _image_of_backup(places)
                     result["stopped_servers"] = self.put_in_place(places)
                 except BaseException:
                     if not hub_files.unfinished(places):
                         hub_files.recover(places)
                     raise
                 result["old_state"] = hub_files.keep(places, self.params["keep_old"])
-        self.said.append(_sentence(backup, ran, result))
-        return {**result, "messages": self.said, "changed": True}
+        self.messages.append(_message(backup, image, result))
+        return {**result, "messages": self.messages, "changed": True}
 
     def home(self) -> str | None:
-        """Return the directory of the data volume, ``None`` when there is no such volume.
+        """Return the directory of the data volume, ``None`` when the volume does not exist.
 
-        :raises DeployError: it is another hub's, or not simply a directory on this host.
+        :raises DeployError: it belongs to another hub, or is not a plain directory on this host.
         """
         try:
             volume = self.client.inspect_volume(self.volume)
@@ -92,8 +92,11 @@ class Restore:
             raise DeployError(f"volume {self.volume} is not a local one without options: restore its database by hand")
         return home
 
-    def refuse(self, home: str | None) -> None:
-        """Raise an error when this hub, or this host, is in no state for a restore."""
+    def check_host(self, home: str | None) -> None:
+        """Check that the hub and the host are ready for a restore.
+
+        :raises DeployError: they are not.
+        """
         container = self.hub.observe()
         if self.params["state"] == "recovered":
             database = home and Places(home, self.params["config_dir"]).database
@@ -104,41 +107,41 @@ class Restore:
                     "was just recovered, go on with site.yml; to bring an older state back, use restore.yml "
                     "-e hub_state=true"
                 )
-        # The third, in which something is tried, a killed run of this may have left; the next trial replaces it.
+        # A killed restore may have left the container for checks too; the next check replaces it.
         if any(inspect_container(self.client, name) for name in (self.hub.next, self.hub.previous)):
             raise DeployError(f"an earlier change of hub {self.name} did not finish; run site.yml first")
         running = self.servers()
         if running and not self.params["stop_servers"]:
             raise DeployError(
-                f"servers run that another state of the hub may not know: {', '.join(running)}; nothing was restored; "
-                "stop them, or pass stop_servers=true"
+                f"servers are running that the restored hub would not know: {', '.join(running)}; nothing was "
+                "restored; stop them, or pass stop_servers=true"
             )
 
     def servers(self) -> list[str]:
-        """Return the containers of users' servers that run."""
+        """Return the containers of the running user servers."""
         found = self.client.containers(filters={"label": [f"{LABEL_HUB}={self.name}", LABEL_USER]})
-        return sorted(one["Names"][0].lstrip("/") for one in found)
+        return sorted(container["Names"][0].lstrip("/") for container in found)
 
     def recover(self, places: Places) -> None:
-        """Put right what a killed run has left."""
+        """Clean up after a killed run."""
         running = False
         if hub_files.unfinished(places):
-            running = self.runs()
+            running = self.is_running()
             self.stop_hub(places)
         kept = hub_files.recover(places)
         if running:
             self.client.start(self.name)
         if kept:
-            self.said.append(f"a run that was killed before had restored already; what that replaced is in {kept}")
+            self.messages.append(f"a run that was killed before had restored already; what that replaced is in {kept}")
 
-    def prove_schema(self, places: Places, backup: Backup) -> None:
-        """Ask the hub image that is to use the database whether it can.
+    def check_schema(self, places: Places, backup: Backup) -> None:
+        """Check, with the hub's image, that this image can use the database.
 
-        :raises DeployError: the database is a newer JupyterHub's.
+        :raises DeployError: the database is from a newer JupyterHub.
         """
         container = self.hub.observe()
         if not container:
-            return  # site.yml asks before it makes the hub
+            return  # site.yml checks it before it creates the hub
         spec = hub_spec.observed_spec(container)
         others = [mount for mount in spec["mounts"] if mount.split(":")[1] != hub_spec.DATA_TARGET]
         spec = {
@@ -151,9 +154,9 @@ class Restore:
             raise DeployError(f"backup {backup.stem} does not fit the hub's image, nothing was restored: {output}")
 
     def put_in_place(self, places: Places) -> list[str]:
-        """Replace the state while the hub is stopped, and see the hub answer; return the servers that were stopped.
+        """Replace the state while the hub is stopped, and start the hub; return the servers that were stopped.
 
-        :raises DeployError: the hub has the state that it had, and runs if it ran.
+        :raises DeployError: the restore failed; the hub has its old state, and runs again if it ran before.
         """
         container = self.hub.observe()
         with self.stopped(places):
@@ -180,8 +183,8 @@ class Restore:
 
     @contextlib.contextmanager
     def stopped(self, places: Places) -> Iterator[None]:
-        """Have the hub stopped; when something goes wrong meanwhile, it gets its old state and is started again."""
-        running = self.runs()
+        """Stop the hub for a block of code; if the block fails, restore the old state and start the hub again."""
+        running = self.is_running()
         self.stop_hub(places)
         try:
             yield
@@ -191,15 +194,15 @@ class Restore:
                 self.client.start(self.name)
             raise
 
-    def runs(self) -> bool:
-        """Tell whether the hub's container runs, or is started again and again."""
+    def is_running(self) -> bool:
+        """Return whether the hub's container is running or restarting."""
         state = (self.hub.observe() or {"State": {}})["State"]
         return bool(state.get("Running") or state.get("Restarting"))
 
     def stop_hub(self, places: Places) -> None:
         """Stop the hub.
 
-        :raises DeployError: another one uses its database.
+        :raises DeployError: another hub uses its database.
         """
         if self.hub.observe():
             self.client.stop(self.name, timeout=STOP_TIMEOUT)
@@ -209,18 +212,18 @@ class Restore:
             )
 
     def stop_servers(self) -> list[str]:
-        """Stop what runs, now that no hub can start any; return their containers.
+        """Stop the running user servers, while the hub cannot start any; return their containers.
 
-        Not by the hub, which may not work: that is when its state is restored. The hub that starts afterwards finds
-        none of them, whatever its database says.
+        Docker stops them, not the hub: a hub whose state is restored may not work. The hub that starts afterwards
+        finds none of them, whatever its database contains.
 
-        :raises DeployError: some run, and stopping was not asked for.
+        :raises DeployError: servers are running, and ``stop_servers`` is not set.
         """
         running = self.servers()
         if running and not self.params["stop_servers"]:
             raise DeployError(f"servers were started meanwhile: {', '.join(running)}; stop them and try again")
         for name in running:
-            with contextlib.suppress(docker_errors.NotFound):  # it has ended by itself
+            with contextlib.suppress(docker_errors.NotFound):  # it has already ended
                 self.client.stop(name, timeout=STOP_TIMEOUT)
                 self.client.remove_container(name, force=True)
         return running
@@ -230,8 +233,8 @@ def _exists(path: Any) -> bool:
     return bool(path) and os.path.exists(path)
 
 
-def _ran(places: Places) -> str:
-    """Return which hub image the hub had that was backed up, as far as the backup tells."""
+def _image_of_backup(places: Places) -> str:
+    """Return the image of the hub that was backed up, empty if the backup does not name it."""
     try:
         state = json.loads((places.new_tree / "state.json").read_text(encoding="utf-8"))
         return str(state["images"]["hub"]["name"])
@@ -239,10 +242,10 @@ def _ran(places: Places) -> str:
         return ""
 
 
-def _sentence(backup: Backup, ran: str, result: dict[str, Any]) -> str:
+def _message(backup: Backup, image: str, result: dict[str, Any]) -> str:
     text = f"the hub's state: restored from backup {backup.stem}"
-    if ran:
-        text += f", made of a hub with image {ran}"
+    if image:
+        text += f", made of a hub with image {image}"
     if result["stopped_servers"]:
         text += f"; servers stopped: {', '.join(result['stopped_servers'])}"
     if result["old_state"]:

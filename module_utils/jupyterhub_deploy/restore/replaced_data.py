@@ -1,4 +1,4 @@
-"""Data that restores have replaced and kept: which there are, and their removal."""
+"""List and remove the data that restores have replaced and kept."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ansible.module_utils.jupyterhub_deploy.restore import swap
 
 @dataclass(frozen=True)
 class OldData:
-    """What one restore has replaced in one volume."""
+    """The data that one restore has replaced in one volume."""
 
     volume: str
     user: str | None  # None for the hub's own state
     path: str
 
     def size(self) -> int:
-        """Return the bytes that it takes on the disk; 0 when that cannot be found out."""
+        """Return its size on the disk in bytes; 0 if it is unknown."""
         done = subprocess.run(
             ["du", "--summarize", "--block-size=1", "--", self.path],
             env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
@@ -30,11 +30,11 @@ class OldData:
         return int(number) if number.isdigit() else 0
 
 
-def find(client: Any, hub: str, users: list[str]) -> list[OldData]:
-    """Return what there is, by volume, oldest first.
+def list_old_data(client: Any, hub: str, users: list[str]) -> list[OldData]:
+    """Return the replaced data by volume, oldest first.
 
     :param client: a low-level Docker client.
-    :param users: look at these users' volumes alone; with none, at all of the hub, its own included.
+    :param users: only these users' volumes; if empty, all volumes of the hub and its own.
     """
     described = [Volume.of(one) for one in client.volumes()["Volumes"] or []]
     own = [one for one in described if one.name == f"{hub}-data" and not users]
@@ -48,9 +48,9 @@ def find(client: Any, hub: str, users: list[str]) -> list[OldData]:
 
 
 def remove(old: OldData) -> None:
-    """Remove it.
+    """Remove replaced data.
 
-    :raises DeployError: a restore of that volume is going on, or it cannot be removed.
+    :raises DeployError: a restore of that volume is in progress, or the data cannot be removed.
     """
     home = os.path.dirname(old.path)
     with swap.locked(home):

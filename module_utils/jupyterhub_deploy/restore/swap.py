@@ -1,11 +1,11 @@
-"""Bring a volume's data back: extract beside it, compare, and put the new tree in the old one's place in one step.
+"""Replace a volume's data in one step by a new tree that was extracted beside it.
 
-Docker keeps a local volume's files in ``<home>/_data`` and looks at nothing else there but ``opts.json``; ``home`` goes
-when the volume is removed. Nobody but root can make or rename anything in ``home``, so what lies in it is not what a
-user, who owns everything inside ``_data``, could have swapped for a link.
+Docker keeps a local volume's files in ``<home>/_data``, uses nothing else in ``home`` but ``opts.json``, and removes
+``home`` with the volume. Only root can create or rename files in ``home``. So users, who own everything in ``_data``,
+cannot replace anything in ``home`` by a link.
 
 =========================  ============================================================================================
-``home/.restoring``        the run that is going on, or was killed; root's alone
+``home/.restoring``        the run that is in progress, or was killed; only for root
 ``…/_data``                the new tree; after the exchange, the old one
 ``…/new``                  written before the exchange: which of the two is the new one
 ``…/old``                  the old tree, for the moment that two renames need where there is no exchange
@@ -13,7 +13,7 @@ user, who owns everything inside ``_data``, could have swapped for a link.
 ``home/before-<time>``     the tree that a restore has replaced, in ``_data`` in it
 =========================  ============================================================================================
 
-A run may be killed after any step. The next one finds out from these names alone what has happened (:func:`recover`).
+A run may be killed after any step. From these names, the next one knows which step was the last (:func:`recover`).
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ DATA, STAGING, DISCARDED, NEW, OLD, KEPT = "_data", ".restoring", ".discarded", 
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-# What the kernel, a file system (NFS, some FUSE) or an old libc says when it cannot exchange.
+# The errors of a kernel, a file system (NFS, some FUSE) or an old libc that cannot exchange.
 _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY)
 
 
 @contextlib.contextmanager
 def locked(home: str) -> Iterator[int]:
-    """Keep other restores away from a volume. The lock ends with the process, and leaves no file.
+    """Lock a volume against other restores. The lock ends with the process, and leaves no file.
 
-    :raises DeployError: somebody has it, or the volume is not there.
+    :raises DeployError: another restore has the lock, or the volume does not exist.
     """
     try:
         descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -63,9 +63,9 @@ def locked(home: str) -> Iterator[int]:
 
 
 def recover(home: str) -> str | None:
-    """Put right what a killed run has left; return where it put the old data if that run had replaced them already.
+    """Clean up after a killed run; return where it kept the old data if that run had replaced them already.
 
-    :raises DeployError: somebody has written to the volume while its data lay aside.
+    :raises DeployError: the volume was written to while its data was moved aside.
     """
     staging, data = os.path.join(home, STAGING), os.path.join(home, DATA)
     kept = None
@@ -87,7 +87,7 @@ def recover(home: str) -> str | None:
 
 def _bring_back(aside: str, data: str) -> None:
     try:
-        os.rename(aside, data)  # takes the place of an empty directory, which Docker may have made, and of no other
+        os.rename(aside, data)  # replaces only an empty directory, which Docker may have created
     except OSError as error:
         raise DeployError(
             f"a killed restore left the volume's data in {aside}, and {data} is in its place with something in it "
@@ -96,14 +96,14 @@ def _bring_back(aside: str, data: str) -> None:
 
 
 def swap(home: str) -> None:
-    """Put the new tree in the old one's place. The old one is in the staging directory then.
+    """Replace the old tree by the new one. The old tree is in the staging directory then.
 
-    :raises DeployError: the file system does not do it; the old tree is where it was.
+    :raises DeployError: the file system cannot do it; the old tree is still in place.
     """
     data, staging = os.path.join(home, DATA), os.path.join(home, STAGING)
     tree = os.path.join(staging, DATA)
     try:
-        sync_filesystem(tree)  # the whole new tree, before the old one gives way
+        sync_filesystem(tree)  # the whole new tree, before it replaces the old one
         mark(staging, os.stat(tree).st_ino)
         if not exchange(tree, data):
             _two_renames(staging, tree, data)
@@ -114,7 +114,7 @@ def swap(home: str) -> None:
 
 
 def swap_back(home: str) -> None:
-    """Undo :func:`swap`: the new tree goes back to staging, whatever was written to it since included."""
+    """Undo :func:`swap`: the new tree goes back to staging, with everything that was written to it since."""
     data, staging = os.path.join(home, DATA), os.path.join(home, STAGING)
     tree = os.path.join(staging, DATA)
     if not exchange(tree, data):
@@ -136,7 +136,7 @@ def _two_renames(staging: str, tree: str, data: str) -> None:
 
 
 def exchange(one: str, other: str) -> bool:
-    """Let two directories change places in one step; return ``False`` where kernel or file system have no such step."""
+    """Exchange two directories in one step; return ``False`` if the kernel or the file system cannot."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):  # glibc before 2.28
         return False
@@ -150,7 +150,7 @@ def exchange(one: str, other: str) -> bool:
 
 
 def mark(staging: str, inode: int) -> None:
-    """Note which tree is the new one, for a run that comes after a kill."""
+    """Record which tree is the new one, for the run after a kill."""
     path = os.path.join(staging, NEW)
     with open(f"{path}.partial", "w", encoding="ascii") as file:
         json.dump({"inode": inode}, file)
@@ -176,14 +176,14 @@ def _inode(path: str) -> int | None:
 
 
 def _keep(home: str) -> str:
-    """Give the old tree, which is in staging since the swap, a name that says when; return where it is."""
+    """Rename the old tree, which is in staging since the swap, to a name with the time; return its path."""
     staging = os.path.join(home, STAGING)
     name = KEPT + stem_of(datetime.now(timezone.utc))
     kept, number = os.path.join(home, name), 1
     while os.path.lexists(kept):
         number += 1
         kept = os.path.join(home, f"{name}-{number}")
-    # `new` goes with it, and means nothing there.
+    # The mark `new` is moved too, and has no meaning there.
     os.rename(staging, kept)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(kept, NEW))
@@ -200,9 +200,9 @@ def finish(home: str, keep_old: bool) -> str | None:
 
 
 def discard(home: str, path: str | None) -> None:
-    """Remove a directory in ``home``, or with ``None`` what a killed run was removing.
+    """Remove a directory in ``home``, or with ``None`` the one that a killed run was removing.
 
-    It gets a name first that nobody takes for data, in case that this is killed half-way.
+    It is renamed first, so that after a kill nobody mistakes the rest for data.
     """
     discarded = os.path.join(home, DISCARDED)
     _remove(discarded)
@@ -212,19 +212,19 @@ def discard(home: str, path: str | None) -> None:
 
 
 def _remove(path: str) -> None:
-    """Remove a tree. ``rm`` follows no link and minds neither depth nor names; Python's rmtree recurses."""
+    """Remove a tree. ``rm`` follows no links and accepts any depth and name; Python's rmtree recurses."""
     if not os.path.lexists(path):
         return
     done = subprocess.run(
         ["rm", "-rf", "--one-file-system", "--", path], env=ENVIRONMENT, capture_output=True, check=False
     )
     if done.returncode:
-        said = shown(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else b"rm said nothing")
-        raise DeployError(f"{path} cannot be removed: {said}")
+        message = shown(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else b"rm said nothing")
+        raise DeployError(f"{path} cannot be removed: {message}")
 
 
 def kept_directories(home: str) -> list[str]:
-    """Return the directories with what restores have replaced, oldest first."""
+    """Return the directories with the data that restores have replaced, oldest first."""
     try:
         return [os.path.join(home, name) for name in sorted(os.listdir(home)) if name.startswith(KEPT)]
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Restore backups to Docker volumes: which backup goes to which volume, and one volume after the other."""
+"""Restore backups to Docker volumes: assign each backup to a volume, and restore one volume."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Job:
 def jobs(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:
     """Return which backup goes to which volume.
 
-    :param to_user: a user who gets what was another's.
-    :raises DeployError: it does not fit together.
+    :param to_user: the user who gets the data of another user.
+    :raises DeployError: a backup is of another hub, or ``to_user`` is given with more or less than one backup.
     """
     others = [one for one in backups if one.manifest.hub != hub]
     if others:
@@ -49,9 +49,9 @@ def jobs(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:
 
 
 def describe(backup: Backup, verify: bool) -> dict[str, Any]:
-    """Return a line of the list of what can be restored.
+    """Return one backup for the list of what can be restored.
 
-    :param verify: read the whole archive and judge it as before a restore.
+    :param verify: read the whole archive and validate it as a restore does.
     """
     manifest, known = backup.manifest, backup_verify.read_record(backup)
     line: dict[str, Any] = {
@@ -82,15 +82,15 @@ def describe(backup: Backup, verify: bool) -> dict[str, Any]:
 
 
 class Host:
-    """The engine of this host, asked and told what a restore needs."""
+    """The volumes and containers of this host."""
 
     def __init__(self, client: Any, hub: str) -> None:
         self.client, self.hub = client, hub
 
     def home(self, job: Job) -> str | None:
-        """Return the directory that a volume has on this host, ``None`` when there is no such volume.
+        """Return the directory of a volume on this host, ``None`` when the volume does not exist.
 
-        :raises DeployError: the volume is somebody else's, or its files are not simply there.
+        :raises DeployError: the volume belongs to another user or hub, or is not a plain local one.
         """
         try:
             volume = self.client.inspect_volume(job.volume)
@@ -112,25 +112,25 @@ class Host:
         return home
 
     def volumes_root(self) -> str:
-        """Return the directory that a new volume would come to."""
+        """Return the directory in which Docker creates volumes."""
         return os.path.join(str(self.client.info()["DockerRootDir"]), "volumes")
 
     def create(self, job: Job) -> None:
-        """Make the volume, with the labels that the hub gives to its users' volumes."""
+        """Create the volume, with the labels that the hub gives to its users' volumes."""
         labels = {**job.backup.manifest.labels, LABEL_HUB: self.hub}
         if job.user is not None:
             labels[LABEL_USER] = job.user
         self.client.create_volume(job.volume, labels=labels)
 
     def using(self, job: Job, home: str) -> list[str]:
-        """Return the containers that have the volume's files."""
+        """Return the containers that use the volume's files."""
         data = os.path.join(home, swap.DATA)
         return [name_of(one) for one in containers_using(self.client, job.volume, data)]
 
     def holding_old(self, job: Job, home: str) -> list[str]:
-        """Return the containers that were started just before the swap, and so have the old tree.
+        """Return the containers that were started just before the swap, and so use the old tree.
 
-        The kernel says where the directory that is mounted lies now: for them in staging.
+        The kernel reports the present path of a mounted directory: for them, it is in staging.
         """
         staging = os.path.join(os.path.basename(home), swap.STAGING)
         found = []
@@ -145,7 +145,7 @@ class Host:
         return found
 
     def refuse_old(self, job: Job, home: str) -> None:
-        """Raise an error when a container has the old tree after the swap: what it writes would be lost."""
+        """Raise an error when a container uses the old tree after the swap: its changes would be lost."""
         names = self.holding_old(job, home)
         if names:
             raise DeployError(
@@ -154,7 +154,7 @@ class Host:
             )
 
     def stop_servers(self, job: Job, home: str, token_file: str, timeout: float) -> None:
-        """Have the hub stop the servers that use the volume."""
+        """Stop the servers that use the volume, through the hub."""
         names = self.using(job, home)
         if not names:
             return
@@ -179,14 +179,14 @@ def restore(host: Host, job: Job, params: dict[str, Any], check_mode: bool) -> d
     """Restore one volume; return what was done.
 
     :param params: ``keep_old``, ``stop_servers``, ``token_file`` and ``timeout`` of the module.
-    :raises DeployError: it cannot be; the volume has the data that it had.
+    :raises DeployError: the restore failed; the volume keeps its data.
     """
     home = host.home(job)
     next_step = "stop the server, or pass stop_servers=true"
     if home and not (params["stop_servers"] and check_mode):
         if params["stop_servers"]:
             host.stop_servers(job, home, params["token_file"], params["timeout"])
-            next_step = "it is no server that the hub could stop, so stop it yourself"
+            next_step = "the hub cannot stop this container, so stop it yourself"
         host.refuse_use(job, home, next_step)
     with reader.opened(job.backup) as archive:
         extract.check_space(home or host.volumes_root(), job.backup)
@@ -207,7 +207,7 @@ def restore(host: Host, job: Job, params: dict[str, Any], check_mode: bool) -> d
         "old_data": kept,
         "left_out": list(content.left_out),
         "sockets": job.backup.manifest.sockets,
-        "message": _sentence(job, content, home is None, kept, interrupted, check_mode),
+        "message": _message(job, content, home is None, kept, interrupted, check_mode),
     }
 
 
@@ -219,13 +219,13 @@ def _to_new_volume(host: Host, job: Job, archive: int) -> tuple[Content, str | N
             raise DeployError(f"volume {job.volume} was removed while it was restored; try again")
         return _to_volume(host, job, home, archive, keep_old=False)
     except BaseException:
-        with contextlib.suppress(docker_errors.APIError):  # somebody uses it already; it is empty and labelled
+        with contextlib.suppress(docker_errors.APIError):  # a container uses it already; it is empty and labelled
             host.client.remove_volume(job.volume)
         raise
 
 
 def _to_volume(host: Host, job: Job, home: str, archive: int, keep_old: bool) -> tuple[Content, str | None, str | None]:
-    """Return what was restored, the path of the old data, and of those that an earlier, killed run had replaced."""
+    """Return what was restored, the path of the old data, and the path of data that a killed run had replaced."""
     with swap.locked(home) as lock:
         interrupted = swap.recover(home)
         try:
@@ -245,7 +245,7 @@ def _to_volume(host: Host, job: Job, home: str, archive: int, keep_old: bool) ->
             raise
 
 
-def _sentence(
+def _message(
     job: Job, content: Content, created: bool, kept: str | None, interrupted: str | None, check_mode: bool
 ) -> str:
     done = "would be restored" if check_mode else "restored"

@@ -120,7 +120,9 @@ def hub(
 def test_nothing_is_restored_while_servers_run(hub: Hub) -> None:
     said = hub.refusal()
 
-    assert f"servers run that another state of the hub may not know: {NAME}-jupyter-alice, {NAME}-jupyter-carol" in said
+    assert (
+        f"servers are running that the restored hub would not know: {NAME}-jupyter-alice, {NAME}-jupyter-carol" in said
+    )
     assert "pass stop_servers=true" in said
     assert hub.left() == []
 

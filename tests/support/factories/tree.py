@@ -1,6 +1,6 @@
-"""A directory with every oddity that a backup must keep, and a description of a tree to compare it by.
+"""Create a directory with every unusual entry that a backup must keep, and describe a tree to compare it.
 
-Test hosts run it, too, with nothing but their own Python: ``python3 tests/support/factories/tree.py make|describe
+Test hosts run this file too, with only their own Python: ``python3 tests/support/factories/tree.py make|describe
 DIRECTORY``.
 """
 
@@ -153,7 +153,7 @@ def entries(root: Path) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def describe(root: Path) -> dict[bytes, Any]:
-    """Return everything about each entry that a restored tree has to have, too; sockets are left out."""
+    """Return all attributes of each entry that a restore must preserve; sockets are left out."""
     found: dict[bytes, Any] = {}
     first_names: dict[int, bytes] = {}
     for parent, name, path in entries(root):

@@ -16,7 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
 
 
 class Killed(BaseException):
-    """What a SIGKILL is to the code that it ends."""
+    """Stands for a SIGKILL: ends the code at this step."""
 
 
 def database(path: Path, user: str) -> None:
@@ -65,7 +65,7 @@ class Hub:
 
     def replace(self) -> str | None:
         self.extract()
-        hub_files.prove(self.places, "an archive")
+        hub_files.check_state(self.places, "an archive")
         hub_files.prepare(self.places)
         hub_files.put_in_place(self.places)
         return hub_files.keep(self.places, keep_old=True)
@@ -161,10 +161,10 @@ def test_a_journal_of_a_killed_hub_belongs_to_its_own_database(hub: Hub) -> None
     assert old == [("users",), ("alembic_version",)]
 
 
-def test_a_database_that_cannot_be_settled_is_kept_with_its_journal(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_is_too_damaged_is_kept_with_its_journal(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.places.database.write_bytes(b"no database" * 1000)
     journal = hub.places.data / "jupyterhub.sqlite-journal"
-    monkeypatch.setattr(hub_files, "_settle", lambda database: None)
+    monkeypatch.setattr(hub_files, "_roll_back", lambda database: None)
     journal.write_bytes(b"journal")
     hub.extract()
     hub_files.prepare(hub.places)
@@ -203,7 +203,7 @@ def test_taken_back_to_nothing(tmp_path: Path) -> None:
 
 
 def killed_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let the n-th thing that is done to a file be the last one."""
+    """Kill the code after the n-th step that changes a file."""
     left = step
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -278,15 +278,15 @@ def test_killed_after_any_step_it_is_one_of_the_two(tmp_path: Path, exchange: bo
         (lambda tree: shutil.rmtree(tree / "secrets"), "there is no secrets in A"),
         (lambda tree: (tree / "secrets" / "more").symlink_to("/etc/shadow"), "more in A is neither file nor directory"),
         (lambda tree: os.mkfifo(tree / "fifo"), "fifo in A is neither file nor directory"),
-        (lambda tree: drop(tree, "users"), "the database in A has no table users: it is no JupyterHub's"),
+        (lambda tree: drop(tree, "users"), "the database in A has no table users: it is not JupyterHub's"),
         (lambda tree: drop(tree, "alembic_version"), "has no table alembic_version"),
     ],
 )
-def test_what_is_no_hubs_state_is_refused(hub: Hub, make: Callable[[Path], None], message: str) -> None:
+def test_anything_but_a_hubs_state_is_refused(hub: Hub, make: Callable[[Path], None], message: str) -> None:
     hub.extract()
     make(hub.places.new_tree)
     with pytest.raises(DeployError, match=message):
-        hub_files.prove(hub.places, "A")
+        hub_files.check_state(hub.places, "A")
     assert hub.state() == ("old", "old")
 
 

@@ -1,4 +1,4 @@
-"""Which backups a restore takes, and why it refuses others."""
+"""Which backups a restore selects, and why it refuses others."""
 
 from __future__ import annotations
 
