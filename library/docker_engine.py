@@ -76,8 +76,6 @@ from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
-CONFIG_MODE = 0o644  # what Docker's documentation and packages use
-
 
 def require(seen: dict[str, Any], plan: daemon_plan.Plan, minimum_version: str) -> None:
     """Assert that the packages on the host are usable.
@@ -118,7 +116,7 @@ def apply(module: AnsibleModule, seen: dict[str, Any], record: daemon_plan.Recor
         # The pending action is recorded first: the next run completes a run that is interrupted here.
         pending = plan.action if plan.action in ("reload", "restart") else ""
         daemon_control.write_record(daemon_plan.Record(record.managed, plan.applied, pending))
-        daemon_control.write(path, daemon_json.render(plan.options), CONFIG_MODE)
+        daemon_control.write_config(path, daemon_json.render(plan.options))
     if plan.enable:
         daemon_control.enable()
     try:
@@ -140,7 +138,7 @@ def roll_back(
     path = seen["config"]["path"]
     if backup:
         with open(backup, encoding="utf-8") as file:
-            daemon_control.write(path, file.read(), CONFIG_MODE)
+            daemon_control.write_config(path, file.read())
     else:
         os.unlink(path)
     daemon_control.write_record(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from typing import Callable
 
@@ -24,12 +25,13 @@ def read_text(path: str) -> str | None:
         return None
 
 
-def write_atomically(path: str, content: str | bytes, mode: int = 0o600) -> None:
+def write_atomically(path: str, content: str | bytes, mode: int = 0o600, keep: bool = False) -> None:
     """Write a file so that a reader, a kill or a power cut finds the old content or the new, never a part.
 
     The file belongs to the user who writes it. Its directory has to exist.
 
     :param mode: the permissions of the file; nobody has more, not even for a moment.
+    :param keep: a file that exists keeps its permissions and its owner.
     :raises OSError: the file system does not take it; then the old file is as it was.
     """
     partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
@@ -39,6 +41,10 @@ def write_atomically(path: str, content: str | bytes, mode: int = 0o600) -> None
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
+            if keep and os.path.exists(path):
+                old = os.stat(path)
+                os.fchown(file.fileno(), old.st_uid, old.st_gid)
+                mode = stat.S_IMODE(old.st_mode)
             os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())

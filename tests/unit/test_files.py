@@ -46,6 +46,20 @@ def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
     assert files.read_text(str(tmp_path / "none")) is None
 
 
+def test_a_file_can_keep_its_mode_and_owner(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    files.write_atomically(str(path), "first", 0o644, keep=True)
+    assert path.stat().st_mode & 0o777 == 0o644
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 1234)
+    before = path.stat()
+    files.write_atomically(str(path), "second", 0o644, keep=True)
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert path.read_text() == "second"
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     files.write_atomically(str(path), "old")

@@ -16,10 +16,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy import processes
+from ansible.module_utils.jupyterhub_deploy import files, processes
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, daemon_json, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
+CONFIG_MODE = 0o644  # what Docker's documentation and packages use
 LOG_FILE = "/var/log/dockerd.log"  # of a dockerd that this role starts
 INIT_LOG_FILE = "/var/log/docker.log"  # of Debian's and Docker's init script
 LOG_LINES = 15
@@ -57,35 +58,17 @@ def validate(dockerd: str, version: str, options: daemon_json.Options) -> None:
         raise DeployError(f"Docker refuses these options, nothing was changed: {output}. Correct docker_daemon_options")
 
 
-def write(path: str, text: str, mode: int) -> None:
-    """Write a file atomically: readers find the old or the new content, even after a power cut.
-
-    :param mode: of a new file; an existing file keeps its mode and owner.
-    """
-    directory = os.path.dirname(path)
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=directory, prefix=f".{os.path.basename(path)}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            with contextlib.suppress(FileNotFoundError):
-                old = os.stat(path)
-                mode = old.st_mode & 0o7777
-                os.fchown(file.fileno(), old.st_uid, old.st_gid)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+def write_config(path: str, text: str) -> None:
+    """Write ``daemon.json``. An existing file keeps its permissions and its owner."""
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    files.write_atomically(path, text, CONFIG_MODE, keep=True)
 
 
 def write_record(record: daemon_plan.Record) -> None:
     """Write the record for the next run. Only root can read it: options may contain a proxy's password."""
     content = {"managed": record.managed, "applied": dict(record.applied), "pending": record.pending}
-    write(daemon_info.RECORD_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n", 0o600)
+    os.makedirs(os.path.dirname(daemon_info.RECORD_FILE), mode=0o755, exist_ok=True)
+    files.write_atomically(daemon_info.RECORD_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def enable() -> None:

@@ -216,15 +216,16 @@ def test_only_root_can_read_the_record(places):
     assert daemon_info.read_record(str(places / "record.json")) == daemon_plan.Record()
 
 
-def test_a_file_that_is_replaced_keeps_its_mode(tmp_path):
-    (tmp_path / "daemon.json").write_text("{}")
-    (tmp_path / "daemon.json").chmod(0o640)
+def test_daemon_json_is_readable_for_everybody_and_keeps_a_mode_that_somebody_gave_it(tmp_path):
+    file = tmp_path / "docker" / "daemon.json"
+    daemon_control.write_config(str(file), "{}")
+    assert file.stat().st_mode & 0o777 == 0o644
 
-    daemon_control.write(str(tmp_path / "daemon.json"), "new", 0o644)
+    file.chmod(0o640)
+    daemon_control.write_config(str(file), "new")
 
-    assert (tmp_path / "daemon.json").read_text() == "new"
-    assert (tmp_path / "daemon.json").stat().st_mode & 0o777 == 0o640
-    assert os.listdir(tmp_path) == ["daemon.json"]
+    assert file.read_text() == "new"
+    assert file.stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize(
