@@ -37,9 +37,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-text:
-  description: The status as text.
-  type: str
+messages:
+  description: Lines to show.
+  type: list
+  elements: str
   returned: success
 directory:
   description: Directory of the backups.
@@ -101,7 +102,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     """Read the status."""
     now = datetime.now(timezone.utc)
     status = backup_status.observe(module.params["name"], module.params["directory"], now)
-    return {"text": backup_status.text(status, now), **status}
+    return {"messages": backup_status.messages(status, now), **status}
 
 
 def main() -> None:

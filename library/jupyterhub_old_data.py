@@ -52,7 +52,7 @@ old_data:
   sample: [{"volume": "jupyterhub-user-alice", "user": "alice", "size": 1048576,
             "path": "/var/lib/docker/volumes/jupyterhub-user-alice/before-20261123T022141Z"}]
 messages:
-  description: A line for each entry of C(old_data).
+  description: Lines to show.
   type: list
   elements: str
   returned: success
@@ -81,6 +81,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         done = ("would be removed: " if module.check_mode else "removed: ") if removes else "kept by a restore: "
         described.append({"volume": one.volume, "user": one.user, "path": one.path, "size": size})
         messages.append(f"{done}{one.path}, {human_size(size)}")
+    if removes and not found:
+        messages.append("there was nothing to remove")
     return {"changed": bool(found) and removes, "old_data": described, "messages": messages}
 
 

@@ -80,8 +80,8 @@ def describe(
     }
 
 
-def text(status: dict[str, Any], now: datetime) -> str:
-    """Return the status as lines of text."""
+def messages(status: dict[str, Any], now: datetime) -> list[str]:
+    """Return the status as lines to show."""
     lines = []
     if status["fault"]:
         lines.append(f"backups: CANNOT BE READ: {status['fault']}")
@@ -99,7 +99,7 @@ def text(status: dict[str, Any], now: datetime) -> str:
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
     if bad:
         lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; playbooks/verify_backups.yml says why")
-    return "\n".join([*lines, *_schedule(status["schedule"], now)])
+    return [*lines, *_schedule(status["schedule"], now)]
 
 
 def _schedule(schedule: dict[str, Any] | None, now: datetime) -> list[str]:

@@ -113,7 +113,7 @@ def status(found: Record | None, running: bool = False, installed: datetime = LO
     settings = {"schedule": "02:30", "late_hours": 26}
     schedule = backup_status.describe(settings, found, running, installed, NOW)
     found_status = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS[:2], NOW), "schedule": schedule}
-    return backup_status.text(found_status, NOW).splitlines()[2:]
+    return backup_status.messages(found_status, NOW)[2:]
 
 
 @pytest.mark.parametrize(
@@ -141,20 +141,20 @@ def test_a_schedule_that_has_not_run_yet() -> None:
 
 def test_the_state_of_backups() -> None:
     found_status = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS, NOW), "schedule": None}
-    assert backup_status.text(found_status, NOW).splitlines() == [
+    assert backup_status.messages(found_status, NOW) == [
         "backups: 8 in /b, 5.0 MB, of 3 volumes (the hub's own state is one); the newest was made 9 h ago",
         "of the newest, 1 were not read again yet; playbooks/verify_backups.yml does it",
         "NOT GOOD is the newest backup of jupyterhub-user-bob; playbooks/verify_backups.yml says why",
         "scheduled backups: none; jupyterhub_backup_schedule sets a time",
     ]
     nothing = {"directory": "/b", "fault": None, **backup_status.totals([], NOW), "schedule": None}
-    assert backup_status.text(nothing, NOW).splitlines()[0] == "backups: there are none in /b; backup.yml makes them"
+    assert backup_status.messages(nothing, NOW)[0] == "backups: there are none in /b; backup.yml makes them"
 
 
 def test_a_directory_that_cannot_be_read_is_reported_with_the_schedule(tmp_path: Path) -> None:
     (tmp_path / "backups").write_text("")
     found_status = backup_status.observe("jhd-test-none", str(tmp_path / "backups"), NOW)
-    lines = backup_status.text(found_status, NOW).splitlines()
+    lines = backup_status.messages(found_status, NOW)
     assert lines[0].startswith("backups: CANNOT BE READ: [Errno 20] Not a directory")
     assert lines[1].startswith("scheduled backups: none")
 
