@@ -147,25 +147,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
+from ansible.module_utils.jupyterhub_deploy.containers.replacement import Times
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import config, secrets
 from ansible.module_utils.jupyterhub_deploy.module import run_module
-
-
-def check_config(hub: HubContainer, spec: Spec) -> None:
-    """Load the configuration, and examine the database, in the image that will run them.
-
-    :raises DeployError: the image refuses one of them; with its output.
-    """
-    image = spec["image"]
-    code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.check"], data="ro")
-    if code:
-        raise DeployError(f"the configuration does not load in {image}, so the hub was left as it was: {output}")
-    code, output = hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.schema", "--check"], data="ro")
-    if code:
-        raise DeployError(f"{image} cannot be used, so the hub was left as it was: {output}")
 
 
 def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
@@ -175,7 +162,7 @@ def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str
     """
     try:
         config.write(config_dir, spec["config"], files)
-        check_config(hub, spec)
+        hub.check_config(spec)
         hub.create_replacement(spec)
     except DOCKER_ERRORS as error:
         raise DeployError(f"the new hub could not be prepared, so the hub was left as it was: {error}") from error
@@ -183,64 +170,63 @@ def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
-    params, check = module.params, module.check_mode
+    options, check = hub_spec.HubOptions(**module.params), module.check_mode
     client = connect_or_none() if check else connect()
-    hub = HubContainer(client, params["name"], params["public_probe"], params["health_timeout"])
+    hub = HubContainer(client, options.name, options.public_probe, options.health_timeout)
     recovered: list[str] = []
     if client and hub.has_leftovers():
         recovered = ["an earlier run did not finish"] if check else hub.recover()
     current = hub.observe() if client else None
-    sign_in = config.sign_in_file(params["sign_in"])
-    files = {**params["config_files"], **sign_in}
-    key = secrets.read(f"{params['config_dir']}/secrets", "cookie_secret") if sign_in else None
-    hub_id, notebook_id = image_id(client, params["image"]), image_id(client, params["notebook_image"])
-    for reference, found in ((params["image"], hub_id), (params["notebook_image"], notebook_id)):
+    ids = {reference: image_id(client, reference) for reference in (options.image, options.notebook_image)}
+    for reference, found in ids.items():
         if not found and not check:
             raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
-    wanted = hub_spec.wanted_spec(params, hub_spec.config_digest(files, key or ""), hub_id, notebook_id)
-    reasons: list[str] = []
-    if current:
-        reasons = [one.message for one in hub_spec.differences(wanted, hub_spec.observed_spec(current))]
-    serving = bool(current) and not reasons and hub.is_serving()
-    action, reasons = container_spec.plan("hub", current, reasons, serving)
-    result: dict[str, Any] = {
-        "action": action,
-        "downtime": 0.0,
-        "start_seconds": 0.0,
-        "diff": diff(wanted, current, params),
-    }
+    sign_in = config.sign_in_file(options.sign_in)
+    files = {**options.config_files, **sign_in}
+    key = secrets.read(f"{options.config_dir}/secrets", "cookie_secret") if sign_in else None
+    digest = hub_spec.config_digest(files, key or "")
+    wanted = hub_spec.wanted_spec(options, digest, ids[options.image], ids[options.notebook_image])
+    differences = hub_spec.differences(wanted, hub_spec.observed_spec(current)) if current else []
+    serving = bool(current) and not differences and hub.is_serving()
+    action, reasons = container_spec.plan("hub", current, [found.message for found in differences], serving)
+    shown, times = diff(wanted, current, options), Times(0.0, 0.0)
     if not check:
         if action in ("create", "replace"):
-            prepare(hub, wanted, params["config_dir"], files)
+            prepare(hub, wanted, options.config_dir, files)
         if action != "none":
             times = hub.apply(action)
-            result.update(downtime=round(times.down, 2), start_seconds=round(times.start, 2))
         removed = hub.remove_old()
         recovered += removed if action == "none" else []
-        config.prune(params["config_dir"], hub.configs_in_use())
-    images = {notebook_id, *(image_id(client, one) for one in params["notebook_images"])}
-    result["servers_on_other_images"] = hub.servers_on_other_images(images) if client else []
-    result["reasons"] = recovered + reasons
-    return {**result, "messages": messages(result), "changed": bool(recovered) or action != "none"}
+        config.prune(options.config_dir, hub.configs_in_use())
+    current_images = {ids[options.notebook_image], *(image_id(client, name) for name in options.notebook_images)}
+    reasons = recovered + reasons
+    return {
+        "changed": bool(recovered) or action != "none",
+        "action": action,
+        "reasons": reasons,
+        "messages": reasons + ([] if action == "create" else away(times)),
+        "downtime": round(times.down, 2),
+        "start_seconds": round(times.start, 2),
+        "servers_on_other_images": hub.servers_on_other_images(current_images) if client else [],
+        "diff": shown,
+    }
 
 
-def messages(result: dict[str, Any]) -> list[str]:
-    """Return what the operator reads of a result."""
-    found = list(result["reasons"])
-    if result["downtime"] and result["action"] != "create":
-        found.append(
-            f"the hub was away for {result['downtime']} s (a start takes {result['start_seconds']} s); running servers "
-            "were not touched"
-        )
-    return found
+def away(times: Times) -> list[str]:
+    """Return how long the hub was away, for the operator."""
+    if not times.down:
+        return []
+    return [
+        f"the hub was away for {times.down:.2f} s (a start takes {times.start:.2f} s); running servers were not touched"
+    ]
 
 
-def diff(wanted: Spec, current: dict[str, Any] | None, params: dict[str, Any]) -> list[dict[str, Any]]:
+def diff(wanted: Spec, current: dict[str, Any] | None, options: hub_spec.HubOptions) -> list[dict[str, Any]]:
     """Return before and after, as ``--diff`` shows them: the specification, then each configuration file."""
     before = container_spec.comparable(wanted, hub_spec.observed_spec(current)) if current else {}
-    old_files = config.read(config.path(params["config_dir"], before["config"])) if before else {}
+    old_files = config.read(config.path(options.config_dir, before["config"])) if before else {}
     shown = [{"before": before, "after": wanted, "before_header": "running hub", "after_header": "wanted hub"}]
-    for name, text in params["config_files"].items():
+    for name, text in options.config_files.items():
         shown.append({"before": old_files.get(name, ""), "after": text, "before_header": name, "after_header": name})
     return [entry for entry in shown if entry["before"] != entry["after"]]
 

@@ -120,50 +120,50 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers import proxy as proxy_container
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
-from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyContainer
+from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyContainer, ProxyOptions
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
-def restore_routes(client: Any, params: dict[str, Any]) -> str:
-    """Make the hub give the new proxy its routes; return what that led to, for the result."""
-    if not inspect_container(client, params["hub"]):
+def restore_routes(client: Any, options: ProxyOptions) -> str:
+    """Make the hub give the new proxy its routes; return the value of ``routes`` in the result."""
+    if not inspect_container(client, options.hub):
         return "later: there is no hub yet"
     try:
-        api.connect(client, params["hub"], params["api_token_file"]).request("POST", "/proxy")
+        api.connect(client, options.hub, options.api_token_file).request("POST", "/proxy")
     except DeployError as error:
         # The hub is stopped, or is about to be replaced by one that accepts the token. It restores them by itself.
         return f"later: {error}"
     return "restored"
 
 
-def prepare(proxy: ProxyContainer, spec: container_spec.Spec, params: dict[str, Any]) -> None:
+def prepare(proxy: ProxyContainer, spec: container_spec.Spec, options: ProxyOptions) -> None:
     """Test the new proxy, and create it beside the running one.
 
     :raises DeployError: that fails; the running proxy was not touched.
     """
     try:
         proxy.smoke_test(spec)
-        proxy.create_replacement(spec, params["hub"], params["control_network"])
+        proxy.create_replacement(spec, options.hub, options.control_network)
     except DOCKER_ERRORS as error:
         raise DeployError(f"the new proxy could not be prepared, so the old one was left as it was: {error}") from error
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
-    params, check = module.params, module.check_mode
+    options, check = ProxyOptions(**module.params), module.check_mode
     client = connect_or_none() if check else connect()
-    probe = proxy_container.public_probe(params["bind_address"], params["port"])
-    proxy = ProxyContainer(client, params["name"], probe, params["health_timeout"])
+    probe = proxy_container.public_probe(options)
+    proxy = ProxyContainer(client, options.name, probe, options.health_timeout)
     recovered: list[str] = []
     if client and proxy.has_leftovers():
         recovered = ["an earlier run did not finish"] if check else proxy.recover()
     current = proxy.observe() if client else None
-    wanted = proxy_container.wanted_spec(params, image_id(client, params["image"]))
+    wanted = proxy_container.wanted_spec(options, image_id(client, options.image))
     if not wanted["image_id"] and not check:
-        raise DeployError(f"image {params['image']} is not on this host; run site.yml with the images role")
+        raise DeployError(f"image {options.image} is not on this host; run site.yml with the images role")
     before = container_spec.comparable(wanted, container_spec.observed_spec(current)) if current else {}
     differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
     serving = bool(current) and not differences and proxy.is_serving()
@@ -176,11 +176,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     }
     if not check:
         if action in ("create", "replace"):
-            prepare(proxy, wanted, params)
+            prepare(proxy, wanted, options)
         if action != "none":
             result["downtime"] = round(proxy.apply(action).down, 2)
         if action != "none" or recovered or proxy.has_leftovers():
-            result["routes"] = restore_routes(client, params)
+            result["routes"] = restore_routes(client, options)
         removed = proxy.remove_old()
         recovered += removed if action == "none" else []
     reasons = recovered + reasons

@@ -10,7 +10,7 @@ from ansible.module_utils.jupyterhub_deploy.containers.container import LOG_LINE
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import ReplaceableContainer
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container, name_of
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_NOTEBOOK_IMAGE_ID, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import is_locked
 
@@ -64,12 +64,27 @@ class HubContainer(ReplaceableContainer):
         labels = {
             LABEL_HUB: self.name,
             hub_spec.LABEL_CONFIG: spec["config"],
-            hub_spec.LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
+            LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
         }
         # Others resolve this name to both hubs while one replaces the other. The port of a hub on standby is closed, so
         # they go on to the other one, until `take_requests`.
         aliases = {network: [self.name] for network in spec["networks"]}
         self.create(self.next, spec, labels, aliases, START)
+
+    def check_config(self, spec: Spec) -> None:
+        """Load the configuration, and examine the database, in the image that will run them.
+
+        :raises DeployError: the image refuses one of them; with its output.
+        """
+        checks = {
+            "jupyterhub_deploy_hub.check": "the configuration does not load in {image}",
+            "jupyterhub_deploy_hub.schema --check": "{image} cannot be used",
+        }
+        for arguments, problem in checks.items():
+            code, output = self.run_once(spec, ["python", "-m", *arguments.split()], data="ro")
+            if code:
+                problem = problem.format(image=spec["image"])
+                raise DeployError(f"{problem}, so the hub was left as it was: {output}")
 
     def take_requests(self) -> None:
         """Make the hub on standby accept requests, which wait until it serves.

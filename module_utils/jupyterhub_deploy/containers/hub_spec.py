@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Difference, Spec
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_NOTEBOOK_IMAGE_ID
 
 LABEL_CONFIG = "org.jupyterhub.deploy.config"
-LABEL_NOTEBOOK_IMAGE_ID = "org.jupyterhub.deploy.notebook-image-id"
 NOTEBOOK_VARIABLE = "DOCKER_NOTEBOOK_IMAGE"  # in the hub's environment; upstream's name for it
 
 # Where the hub image expects what the host mounts (the hub package has the same paths).
@@ -35,6 +36,24 @@ TITLES = {
 HUB_PORT = 8081  # JupyterHub's own default for the hub's API
 
 
+@dataclass(frozen=True)
+class HubOptions:
+    """The options of the module ``jupyterhub_hub``, by their names."""
+
+    name: str
+    image: str
+    notebook_image: str
+    environment: dict[str, str]
+    config_dir: str
+    config_files: dict[str, str]
+    sign_in: dict[str, Any]
+    data_volume: str
+    networks: list[str]
+    public_probe: str
+    health_timeout: float
+    notebook_images: list[str]
+
+
 def config_digest(files: dict[str, str], key: str = "") -> str:
     """Return twelve hex digits that identify this exact set of configuration files (file name to text).
 
@@ -45,30 +64,29 @@ def config_digest(files: dict[str, str], key: str = "") -> str:
     return hmac.new(key.encode(), canonical, hashlib.sha256).hexdigest()[:12]
 
 
-def wanted_spec(params: dict[str, Any], digest: str, image_id: str | None, notebook_image_id: str | None) -> Spec:
-    """Return the spec that the module's parameters ask for.
+def wanted_spec(options: HubOptions, digest: str, image_id: str | None, notebook_image_id: str | None) -> Spec:
+    """Return the spec that the options ask for.
 
-    :param params: the parameters of the module ``jupyterhub_hub``.
     :param digest: from :func:`config_digest`.
     :param image_id: id of the hub image on this host, ``None`` when it is missing (check mode on a bare host).
     :param notebook_image_id: the same for the notebook image.
     """
     return {
-        "image": params["image"],
+        "image": options.image,
         "image_id": image_id,
-        "notebook_image": params["notebook_image"],
+        "notebook_image": options.notebook_image,
         "notebook_image_id": notebook_image_id,
-        "environment": {**params["environment"], NOTEBOOK_VARIABLE: params["notebook_image"]},
+        "environment": {**options.environment, NOTEBOOK_VARIABLE: options.notebook_image},
         "config": digest,
         "mounts": sorted(
             [
-                f"{params['config_dir']}/config-{digest}:{CONFIG_TARGET}:ro",
-                f"{params['config_dir']}/secrets:{SECRETS_TARGET}:ro",
-                f"{params['data_volume']}:{DATA_TARGET}:rw",
+                f"{options.config_dir}/config-{digest}:{CONFIG_TARGET}:ro",
+                f"{options.config_dir}/secrets:{SECRETS_TARGET}:ro",
+                f"{options.data_volume}:{DATA_TARGET}:rw",
                 f"{SOCKET_DIR}:{SOCKET_DIR}:ro",
             ]
         ),
-        "networks": sorted(params["networks"]),
+        "networks": sorted(options.networks),
         "ports": [],
         "hardening": spec.hardening(cap_add=[]),
         "restart_policy": "unless-stopped",

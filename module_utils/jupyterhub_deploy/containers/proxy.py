@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
@@ -26,23 +26,39 @@ TITLES = {
 }
 
 
-def wanted_spec(params: dict[str, Any], image_id: str | None) -> Spec:
-    """Return the spec that the module's parameters ask for.
+@dataclass(frozen=True)
+class ProxyOptions:
+    """The options of the module ``jupyterhub_proxy``, by their names."""
 
-    :param params: the parameters of the module ``jupyterhub_proxy``.
+    name: str
+    hub: str
+    image: str
+    api_host: str
+    token_file: str
+    api_token_file: str
+    network: str
+    control_network: str
+    bind_address: str
+    port: int
+    health_timeout: float
+
+
+def wanted_spec(options: ProxyOptions, image_id: str | None) -> Spec:
+    """Return the spec that the options ask for.
+
     :param image_id: id of the proxy image on this host, ``None`` when it is missing (check mode on a bare host).
     """
     return {
-        "image": params["image"],
+        "image": options.image,
         "image_id": image_id,
         "environment": {
-            "PROXY_API_HOST": params["api_host"],
+            "PROXY_API_HOST": options.api_host,
             # Also before the hub has registered itself, or while it is away: a page that explains it and reloads.
-            "PROXY_DEFAULT_TARGET": f"http://{params['hub']}:{HUB_PORT}",
+            "PROXY_DEFAULT_TARGET": f"http://{options.hub}:{HUB_PORT}",
         },
-        "mounts": [f"{params['token_file']}:{TOKEN_TARGET}:ro"],
-        "networks": sorted([params["control_network"], params["network"]]),
-        "ports": [f"{params['bind_address']}:{params['port']}:{PUBLIC_PORT}"],
+        "mounts": [f"{options.token_file}:{TOKEN_TARGET}:ro"],
+        "networks": sorted([options.control_network, options.network]),
+        "ports": [f"{options.bind_address}:{options.port}:{PUBLIC_PORT}"],
         # start.sh reads the token as root, then becomes an unprivileged user: that takes these two capabilities.
         "hardening": container_spec.hardening(cap_add=["SETGID", "SETUID"]),
         "restart_policy": "unless-stopped",
@@ -55,9 +71,10 @@ def wanted_spec(params: dict[str, Any], image_id: str | None) -> Spec:
     }
 
 
-def public_probe(address: str, port: int) -> str:
+def public_probe(options: ProxyOptions) -> str:
     """Return the URL of the proxy's health check on the port that it publishes."""
-    return f"http://{ALL_ADDRESSES.get(address, address)}:{port}/{HEALTH_PATH}"
+    address = ALL_ADDRESSES.get(options.bind_address, options.bind_address)
+    return f"http://{address}:{options.port}/{HEALTH_PATH}"
 
 
 class ProxyContainer(ReplaceableContainer):

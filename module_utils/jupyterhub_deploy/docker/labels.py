@@ -4,3 +4,4 @@ from __future__ import annotations
 
 LABEL_HUB = "org.jupyterhub.deploy.hub"  # on everything that belongs to a hub: the hub's name
 LABEL_USER = "org.jupyterhub.deploy.user"  # on a user's server and volume: the user's name (the hub image sets it)
+LABEL_NOTEBOOK_IMAGE_ID = "org.jupyterhub.deploy.notebook-image-id"  # on a hub: the image that it starts servers from

@@ -6,12 +6,15 @@ import copy
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
+from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HubOptions
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_NOTEBOOK_IMAGE_ID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.factories.container import inspected
 
 PARAMS = {
+    "name": "jupyterhub",
     "image": "hub:1",
     "notebook_image": "notebook:1",
     "environment": {"JUPYTERHUB_ADMIN": "admin"},
@@ -19,14 +22,18 @@ PARAMS = {
     "config_files": {"jupyterhub_config.py": "c = get_config()\n"},
     "data_volume": "jupyterhub-data",
     "networks": ["jupyterhub-network", "jupyterhub-control"],
+    "sign_in": {},
+    "public_probe": "",
+    "health_timeout": 120,
+    "notebook_images": [],
 }
 HUB_ID = "sha256:" + "1" * 64
 NOTEBOOK_ID = "sha256:" + "2" * 64
 
 
 def wanted(**changes):
-    params = {**copy.deepcopy(PARAMS), **changes}
-    return hub_spec.wanted_spec(params, hub_spec.config_digest(params["config_files"]), HUB_ID, NOTEBOOK_ID)
+    options = HubOptions(**{**copy.deepcopy(PARAMS), **changes})
+    return hub_spec.wanted_spec(options, hub_spec.config_digest(options.config_files), HUB_ID, NOTEBOOK_ID)
 
 
 def container(spec):
@@ -37,7 +44,7 @@ def container(spec):
         environment=("PATH=/usr/bin",),
         labels={
             hub_spec.LABEL_CONFIG: spec["config"],
-            hub_spec.LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
+            LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
         },
     )
 

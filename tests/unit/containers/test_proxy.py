@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from ansible.module_utils.jupyterhub_deploy.containers import proxy
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from support.factories.container import inspected
 
-PARAMS = {
-    "image": "proxy:1",
-    "hub": "jupyterhub",
-    "api_host": "jupyterhub-proxy-api",
-    "token_file": "/etc/jupyterhub/secrets/proxy_token",
-    "network": "jupyterhub-network",
-    "control_network": "jupyterhub-control",
-    "bind_address": "0.0.0.0",
-    "port": 8000,
-}
-WANTED = proxy.wanted_spec(PARAMS, "sha256:" + "1" * 64)
+OPTIONS = ProxyOptions(
+    name="jupyterhub-proxy",
+    hub="jupyterhub",
+    image="proxy:1",
+    api_host="jupyterhub-proxy-api",
+    token_file="/etc/jupyterhub/secrets/proxy_token",
+    api_token_file="/etc/jupyterhub/secrets/api_token",
+    network="jupyterhub-network",
+    control_network="jupyterhub-control",
+    bind_address="0.0.0.0",
+    port=8000,
+    health_timeout=120,
+)
+WANTED = proxy.wanted_spec(OPTIONS, "sha256:" + "1" * 64)
 
 CHANGES = {
     "image": ("proxy:0", "proxy image name changed: proxy:0 → proxy:1"),
@@ -65,7 +71,7 @@ def test_all_differences_together_are_named(keys):
 
 
 def test_the_port_is_published_where_the_operator_says():
-    spec = proxy.wanted_spec({**PARAMS, "bind_address": "127.0.0.1", "port": 8080}, None)
+    spec = proxy.wanted_spec(dataclasses.replace(OPTIONS, bind_address="127.0.0.1", port=8080), None)
     assert spec["ports"] == ["127.0.0.1:8080:8000"]
     assert spec["image_id"] is None
 
@@ -83,4 +89,4 @@ def test_requests_without_a_route_go_to_the_hub():
     ],
 )
 def test_the_host_reaches_the_published_port(address, url):
-    assert proxy.public_probe(address, 8000) == url
+    assert proxy.public_probe(dataclasses.replace(OPTIONS, bind_address=address)) == url
