@@ -25,10 +25,10 @@ options:
     description: File that stores the choice of V(auto). Remove it to choose again.
     type: path
     default: /etc/jupyterhub-deploy/image-source
-  proofs_file:
+  smoke_tests_file:
     description: File that stores the results of image tests, by image id.
     type: path
-    default: /var/lib/jupyterhub-deploy/image-proofs.json
+    default: /var/lib/jupyterhub-deploy/image-tests.json
   hub:
     description: Name of the hub that uses the images. Its images are recorded under this name.
     type: str
@@ -168,16 +168,22 @@ choice:
   type: dict
   returned: success
   sample: {"source": "build", "reason": "registry quay.io cannot be reached from this host", "new": true}
-proofs:
+smoke_tests:
   description: The test results of the notebook images, by name.
   type: dict
   returned: success
   sample: {"example.com/a:1": {"version": "5.5.4", "uid": 1000, "gid": 100, "exists": true, "writable": true}}
+messages:
+  description: The choice, if this run made it, and what is wrong with the notebook images.
+  type: list
+  elements: str
+  returned: success
+  sample: ["image example.com/a:1 runs as root; set a USER in it"]
 result:
   description:
-    - Names and ids of the hub, proxy and notebook image, the source, and warnings for the operator.
-    - C(images) lists all of them by purpose, for the module C(jupyterhub_old_images). C(look_for_old_images) is true
-      when that module may have some to remove.
+    - Names and ids of the hub, proxy and notebook image, and the source.
+    - C(images) lists all of them by purpose, for the module C(jupyterhub_old_images). C(needs_pruning) is true when
+      that module may have some to remove.
   type: dict
   returned: success
 """
@@ -185,9 +191,11 @@ result:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
+from ansible.module_utils.jupyterhub_deploy.images import record
 from ansible.module_utils.jupyterhub_deploy.images.hub_images import HubImages
-from ansible.module_utils.jupyterhub_deploy.images.lock import locked
+from ansible.module_utils.jupyterhub_deploy.images.plan import ImageOptions
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
@@ -197,11 +205,16 @@ API_TIMEOUT = 900
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Inspect, plan and, unless in check mode, run the steps; return the result."""
+    options = ImageOptions(**module.params)
     if module.check_mode:
-        images = HubImages(connect_or_none, module.params, check_mode=True)
+        images = HubImages(connect_or_none, options, check_mode=True)
         return images.report(images.make_steps())
-    with locked(Reporter(module.params["progress_file"])):
-        images = HubImages(lambda: connect(API_TIMEOUT), module.params)
+    # A job outlives an interrupted playbook. The next run waits for it and uses its images, instead of building them a
+    # second time.
+    progress = Reporter(options.progress_file)
+    waiting = "waiting for another run that is installing images on this host"
+    with files.locked(record.LOCK, wait=True, on_wait=lambda: progress.say(waiting)):
+        images = HubImages(lambda: connect(API_TIMEOUT), options)
         steps = images.make_steps()
         images.run_steps(steps)
         return images.report(steps)
@@ -228,7 +241,7 @@ def main() -> None:
     spec: dict[str, Any] = {
         "source": {"type": "str", "choices": ["auto", "pull", "build"], "default": "pull"},
         "choice_file": {"type": "path", "default": "/etc/jupyterhub-deploy/image-source"},
-        "proofs_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-proofs.json"},
+        "smoke_tests_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-tests.json"},
         "hub": {"type": "str", "default": "jupyterhub"},
         "keep": {"type": "int", "default": -1},
         "record_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/images.json"},

@@ -85,176 +85,33 @@ freed_bytes:
   description: Sum of the freed bytes (approximate).
   type: int
   returned: success
-message:
-  description: Messages for the operator about images that were removed, or kept for another reason than O(keep).
+messages:
+  description: A line for each image that was removed, or that is kept for another reason than O(keep).
   type: list
   elements: str
   returned: success
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_NOTEBOOK_IMAGE_ID
-from ansible.module_utils.jupyterhub_deploy.docker.client import (
-    connect,
-    connect_or_none,
-    docker_errors,
-    inspect_image,
-    name_of,
-)
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
-from ansible.module_utils.jupyterhub_deploy.images import prune
-from ansible.module_utils.jupyterhub_deploy.images.lock import try_lock
+from ansible.module_utils.jupyterhub_deploy import files
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
+from ansible.module_utils.jupyterhub_deploy.images import prune, record
 from ansible.module_utils.jupyterhub_deploy.module import run_module
-
-# How Docker shows that an image has no name.
-NAMELESS = ("<none>:<none>", "<none>@<none>")
-
-
-class Host:
-    """The images of this host and their users."""
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-
-    def ids(self) -> set[str]:
-        """Return the ids of all images, with intermediate images of builds."""
-        return {image["Id"] for image in self.client.images(all=True)}
-
-    def images(self, recorded: Iterable[str]) -> dict[str, prune.Found]:
-        """Return all images without intermediate images of builds.
-
-        Docker also counts a recorded image as intermediate when it has lost its name and another is built on it.
-        """
-        every = {image["Id"]: image.get("ParentId") or "" for image in self.client.images(all=True)}
-        shown = {image["Id"] for image in self.client.images()}
-        found = {}
-        for image_id in shown.union(recorded).intersection(every):
-            details = inspect_image(self.client, image_id)
-            if details:  # else it was removed just now
-                chain, parent = [], every[image_id]
-                while parent:
-                    chain.append(parent)
-                    parent = every.get(parent, "")
-                layers = (details.get("RootFS") or {}).get("Layers") or []
-                found[image_id] = prune.Found(names(details), chain, layers)
-        return found
-
-    def used(self) -> dict[str, str]:
-        """Return the ids of images that containers need, with the reason."""
-        used: dict[str, str] = {}
-        containers = self.client.containers(all=True)
-        for container in containers:
-            labels = container.get("Labels") or {}
-            if labels.get(LABEL_NOTEBOOK_IMAGE_ID):
-                used[labels[LABEL_NOTEBOOK_IMAGE_ID]] = f"hub {labels.get(LABEL_HUB, '')} starts servers from it"
-        for container in containers:
-            stopped = "" if container.get("State") == "running" else "stopped "
-            used[container["ImageID"]] = f"{stopped}container {name_of(container)} uses it"
-        return used
-
-    def sizes(self, image_id: str) -> list[int]:
-        """Return the sizes of the build steps of an image, lowest first."""
-        return [step.get("Size") or 0 for step in reversed(self.client.history(image_id))]
-
-    def remove(self, verdict: prune.Verdict) -> str:
-        """Remove this project's names of an image, and the image if it has no others; return why it was kept, if so.
-
-        Docker removes an image with its last name, and with it the unnamed intermediate images of its build.
-        """
-        try:
-            for name in verdict.names:
-                found = inspect_image(self.client, name)
-                if found and found["Id"] == verdict.id:
-                    self.client.remove_image(name)
-            found = inspect_image(self.client, verdict.id)
-            if found and not names(found):
-                self.client.remove_image(verdict.id)
-        except docker_errors.NotFound:
-            return ""
-        except docker_errors.APIError as error:
-            return f"Docker reported: {str(error.explanation or error).strip()}"
-        return ""
-
-
-def names(details: dict[str, Any]) -> list[str]:
-    """Return the tags and digests in Docker's description of an image."""
-    every = [*(details.get("RepoTags") or []), *(details.get("RepoDigests") or [])]
-    return [name for name in every if name not in NAMELESS]
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Record, plan and, unless in check mode, remove; return the result."""
+    options = prune.PruneOptions(**module.params)
     if module.check_mode:
         client = connect_or_none()
-        return prune_images(Host(client), module.params, check_mode=True) if client else report([], [])
-    with try_lock() as held:
-        if not held:  # not urgent: the next run removes them
-            return report([], [], "another run is getting images on this host; the next run removes old ones")
-        return prune_images(Host(connect()), module.params)
-
-
-def prune_images(host: Host, params: dict[str, Any], check_mode: bool = False) -> dict[str, Any]:
-    """Remove the old images of a host with Docker."""
-    path, hub = params["record_file"], params["hub"]
-    before = prune.load(path)
-    record = prune.without(before, prune.recorded_ids(before) - host.ids())
-    record = prune.with_current(record, hub, prune.by_kind(params["images"]), params["keep"])
-    present = host.images(record["brought"])
-    removed, kept, named_by_others = [], [], set()
-    for verdict in prune.plan(record, hub, present, host.used()):
-        shown = {key: getattr(verdict, key) for key in ("id", "kind", "names", "beyond", "reason")}
-        shown["untagged"] = []
-        if not verdict.remove:
-            kept.append(shown)
-            continue
-        layers = [found.layers for image_id, found in present.items() if image_id != verdict.id]
-        size = prune.freed_bytes(present[verdict.id].layers, host.sizes(verdict.id), layers)
-        refused = "" if check_mode else host.remove(verdict)
-        if refused:
-            kept.append({**shown, "reason": refused})
-        elif verdict.others:
-            named_by_others.add(verdict.id)
-            reason = f"it is also called {', '.join(verdict.others)}"
-            kept.append({**shown, "reason": reason, "untagged": verdict.names})
-        else:
-            removed.append({**shown, "bytes": size})
-            del present[verdict.id]
-    if not check_mode:
-        record = prune.without(record, named_by_others.union(str(image["id"]) for image in removed))
-        if record != before:
-            prune.save(path, record)
-    return report(removed, kept)
-
-
-def report(removed: list[dict[str, Any]], kept: list[dict[str, Any]], *messages: str) -> dict[str, Any]:
-    """Return the result."""
-
-    def label(image: dict[str, Any]) -> str:
-        return prune.label(image["id"], image["names"])
-
-    def lines(images: list[dict[str, Any]]) -> list[str]:
-        return sorted(f"{image['kind']} {label(image)} ({image['id'][:19]})" for image in images)
-
-    shown = [f"removed: {image['kind']} image {label(image)}, about {image['bytes'] / 1e6:.0f} MB" for image in removed]
-    shown += [
-        f"kept: {image['kind']} image {label(image)}: {image['reason']}"
-        + ("; its name from this project was removed" if image["untagged"] else "")
-        for image in kept
-        if image["beyond"]
-    ]
-    untagged = [image for image in kept if image["untagged"]]
-    left = [image for image in kept if not image["untagged"]]
-    return {
-        "changed": bool(removed or untagged),
-        "removed": removed,
-        "kept": kept,
-        "freed_bytes": sum(image["bytes"] for image in removed),
-        "message": [*messages, *shown],
-        "diff": {"before": {"earlier images": lines(kept + removed)}, "after": {"earlier images": lines(left)}},
-    }
+        return prune.prune(prune.Host(client), options, check_mode=True) if client else prune.report([], [])
+    try:
+        with files.locked(record.LOCK):
+            return prune.prune(prune.Host(connect()), options, check_mode=False)
+    except files.LockedError:  # not urgent
+        return prune.report([], [], "another run is installing images on this host; the next run removes old ones")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Callable
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, BUILD, PULL, REMEMBER, SMOKE_TEST, Step
+from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, BUILD, PULL, SAVE_CHOICE, SMOKE_TEST, Step
 
 # Maximum number of parallel steps. Builds and pulls mostly wait for the network and the disk.
 LIMIT = 4
@@ -33,7 +33,7 @@ def needs(step: Step, steps: Sequence[Step]) -> set[Step]:
         return {other for other in steps if other.purpose == "base" and other.action in (BOOTSTRAP, PULL)}
     if step.action == SMOKE_TEST:
         return {other for other in steps if other.name == step.name and other.action in (BUILD, PULL)}
-    if step.action == REMEMBER:
+    if step.action == SAVE_CHOICE:
         return set(steps) - {step}
     return set()
 

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import smoke_test
 
-PULL, BUILD, BOOTSTRAP, SMOKE_TEST, REMEMBER = "pull", "build", "bootstrap", "prove", "remember"
+PULL, BUILD, BOOTSTRAP, SMOKE_TEST, SAVE_CHOICE = "pull", "build", "bootstrap", "smoke_test", "save_choice"
 
 # The label of a built image: the digest of everything that it was built from.
 LABEL = "org.jupyterhub.deploy.context"
 
 # Users' servers are started from these images, so they are tested.
 SERVER_PURPOSES = ("notebook", "extra")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """The options of the module ``jupyterhub_image``, by their names."""
+
+    source: str
+    choice_file: str
+    smoke_tests_file: str
+    hub: str
+    keep: int
+    record_file: str
+    images: list[dict[str, Any]]
+    notebooks: list[str]
+    pull_policy: str
+    registry_logins: list[dict[str, Any]]
+    ca_bundle: str
+    build_args: dict[str, Any]
+    hub_version: str
+    notebook_dir: str
+    archive: str | None
+    progress_file: str | None
 
 
 class Image(NamedTuple):
@@ -173,14 +196,14 @@ def _stale(image: Image, present: dict[str, Present]) -> list[str]:
     return []
 
 
-def outcome(source: str, images: list[Image], ids: dict[str, str | None], warnings: list[str]) -> dict[str, Any]:
+def outcome(source: str, images: list[Image], ids: dict[str, str | None]) -> dict[str, Any]:
     """Return the result for the next role: names and ids of the hub, proxy and notebook image, and all images.
 
     The base image is in the list only where something is built on it.
 
     :param ids: image ids by name, ``None`` for an image that does not exist yet (in check mode).
     """
-    result: dict[str, Any] = {"source": source, "warnings": warnings}
+    result: dict[str, Any] = {"source": source}
     for image in images:
         if image.purpose in ("hub", "proxy", "notebook"):
             result[image.purpose] = image.name

@@ -88,7 +88,7 @@ def run(client: Any, name: str, image_id: str, notebook_dir: str) -> dict[str, A
             entrypoint=["sh", "-c", SCRIPT, "sh", notebook_dir],
             command=[],
             network_disabled=True,
-            labels={"org.jupyterhub.deploy.purpose": "proof"},
+            labels={"org.jupyterhub.deploy.purpose": "smoke-test"},
             host_config=client.create_host_config(
                 cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none"
             ),
@@ -99,7 +99,7 @@ def run(client: Any, name: str, image_id: str, notebook_dir: str) -> dict[str, A
     except (docker_errors.APIError, OSError) as error:
         text = getattr(error, "explanation", None) or error
         raise DeployError(
-            f"image {name} could not be tried: {text}; it needs sh and the host's processor architecture"
+            f"image {name} could not be tested: {text}; it needs sh and the host's processor architecture"
         ) from error
     finally:
         if container:
@@ -114,14 +114,13 @@ def key(image_id: str, notebook_dir: str) -> str:
 def load(path: str) -> dict[str, Any]:
     """Return the stored results; empty when the file is missing or invalid."""
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
+        found = json.loads(files.read_text(path) or "{}")
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def save(path: str, results: dict[str, Any]) -> None:
-    """Write the results atomically."""
+    """Write the results."""
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     files.write_atomically(path, json.dumps(results, indent=1, sort_keys=True), 0o644)

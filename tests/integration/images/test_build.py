@@ -13,8 +13,7 @@ from typing import Any
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.images import lock as image_lock
-from ansible.module_utils.jupyterhub_deploy.images import prune
+from ansible.module_utils.jupyterhub_deploy.images import record
 from ansible.plugins.loader import action_loader
 
 import jupyterhub_image
@@ -74,7 +73,7 @@ class Workshop:
             "hub_version": "5.5.4",
             "ca_bundle": str(self.certificates),
             "archive": str(self.folder / "contexts.tar.gz"),
-            "proofs_file": str(self.folder / "proofs.json"),
+            "smoke_tests_file": str(self.folder / "tests.json"),
             "record_file": str(self.folder / "images.json"),
             "progress_file": str(self.folder / "progress"),
             **settings,
@@ -114,7 +113,7 @@ def done(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def test_images_are_built_only_once(workshop: Workshop) -> None:
     planned = workshop.make(check=True)
-    assert done(planned) == [("build", HUB), ("build", NOTEBOOK), ("prove", NOTEBOOK)]
+    assert done(planned) == [("build", HUB), ("build", NOTEBOOK), ("smoke_test", NOTEBOOK)]
     assert planned["result"]["hub_id"] is None
     assert planned["diff"]["after"][HUB] == "build: is not on this host"
 
@@ -131,11 +130,11 @@ def test_a_built_image_is_recorded_with_its_first_stage(workshop: Workshop) -> N
     (workshop.folder / "hub" / "words").write_text("two\n")
     second = workshop.make()["result"]["hub_id"]
 
-    record = prune.load(str(workshop.folder / "images.json"))
-    history = record["hubs"]["jupyterhub"]["history"]
+    stored = record.load(str(workshop.folder / "images.json"))
+    history = stored["hubs"]["jupyterhub"]["history"]
     assert history["hub"] == [first, second]
-    assert HUB in record["brought"][first]
-    assert record["brought"][second] == [HUB]
+    assert HUB in stored["brought"][first]
+    assert stored["brought"][second] == [HUB]
     assert history["stage-hub"][-1] == workshop.stages()[0]["Id"]
     assert "base" not in history  # it existed before
 
@@ -148,7 +147,7 @@ def test_rebuilt_when_recipe_file_or_argument_changes_and_only_then(workshop: Wo
     assert changed["steps"][0]["reason"] == "what it is built from has changed"
     assert changed["result"]["hub_id"] != first["hub_id"]
 
-    assert done(workshop.make(word="b", check=True)) == [("build", HUB), ("build", NOTEBOOK), ("prove", NOTEBOOK)]
+    assert done(workshop.make(word="b", check=True)) == [("build", HUB), ("build", NOTEBOOK), ("smoke_test", NOTEBOOK)]
     assert workshop.make(build_args={"PIP_INDEX_URL": "https://pip.example.com/simple"})["changed"] is False
 
 
@@ -193,7 +192,7 @@ def test_a_missing_certificate_bundle_is_reported(workshop: Workshop) -> None:
 
 def test_a_second_run_waits_for_the_first(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = workshop.folder / "lock"
-    monkeypatch.setattr(image_lock, "LOCK", str(lock))
+    monkeypatch.setattr(record, "LOCK", str(lock))
     progress = workshop.folder / "progress"
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)

@@ -10,7 +10,7 @@ from typing import Any
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.images import lock, prune
+from ansible.module_utils.jupyterhub_deploy.images import prune, record
 
 import jupyterhub_old_images
 from support.factories import images as tiny_images
@@ -41,7 +41,7 @@ class Shop:
     def bring(self, word: str, name: str = NAME, hub: str = HUB, kind: str = "notebook") -> str:
         """Make an image, and record it as pulled or built by a run."""
         made = self.make(word, name)
-        prune.save(self.file, prune.with_image(prune.load(self.file), hub, kind, made, name))
+        record.save(self.file, record.with_image(record.load(self.file), hub, kind, made, name))
         return made
 
     def tidy(self, current: str, keep: int = 0, hub: str = HUB, check: bool = False, **more: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Shop:
 @pytest.fixture
 def shop(engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     # A separate lock, because other processes use the images of this machine.
-    monkeypatch.setattr(lock, "LOCK", str(tmp_path / "lock"))
+    monkeypatch.setattr(record, "LOCK", str(tmp_path / "lock"))
     made = Shop(tmp_path)
     made.forget()
     yield made
@@ -109,12 +109,12 @@ def test_earlier_images_of_the_same_tag_are_removed_except_the_newest(shop: Shop
     assert done["diff"] == planned["diff"]
     assert len(done["diff"]["before"]["earlier images"]) == 2
     assert 1_000_000 < done["freed_bytes"] < 10_000_000
-    assert done["message"] == [f"removed: notebook image {one[:19]}, about 3 MB"]
+    assert done["messages"] == [f"removed: notebook image {one[:19]}, about 3 MB"]
 
     second = shop.tidy(three, keep=1)
     assert second["changed"] is False
     assert ids(second["kept"]) == {two}
-    assert not prune.needs_pruning(prune.load(shop.file), HUB, {"notebook": [three]}, 1)
+    assert not record.needs_pruning(record.load(shop.file), HUB, {"notebook": [three]}, 1)
 
 
 def test_an_earlier_name_is_removed_with_its_image(shop: Shop) -> None:
@@ -123,7 +123,7 @@ def test_an_earlier_name_is_removed_with_its_image(shop: Shop) -> None:
     result = shop.tidy(two)
     assert result["removed"][0]["names"] == [f"{PREFIX}-before:1"]
     assert shop.here() == [two]
-    assert one not in prune.load(shop.file)["brought"]
+    assert one not in record.load(shop.file)["brought"]
 
 
 def test_an_image_with_a_name_of_somebody_else_only_loses_our_name(shop: Shop) -> None:
@@ -145,7 +145,7 @@ def test_the_image_of_a_stopped_container_is_kept_until_the_container_is_removed
         result = shop.tidy(two)
         assert result["changed"] is False
         assert reason(result, one) == f"stopped container {name} uses it"
-        assert result["message"] == [f"kept: notebook image {one[:19]}: stopped container {name} uses it"]
+        assert result["messages"] == [f"kept: notebook image {one[:19]}: stopped container {name} uses it"]
         assert shop.here() == [one, two]
     assert ids(shop.tidy(two)["removed"]) == {one}
 
@@ -200,21 +200,21 @@ def test_an_image_that_docker_refuses_to_remove_is_reported_as_kept(
 ) -> None:
     """A container is created between the inspection and the removal."""
     one, two = shop.bring("one"), shop.bring("two")
-    monkeypatch.setattr(jupyterhub_old_images.Host, "used", lambda self: {})
+    monkeypatch.setattr(prune.Host, "used", lambda self: {})
     with shop.container(one):
         result = shop.tidy(two)
     assert result["changed"] is False
     assert reason(result, one).startswith("Docker reported: conflict")
     assert shop.here() == [one, two]
-    assert one in prune.load(shop.file)["brought"]
+    assert one in record.load(shop.file)["brought"]
 
 
 def test_old_images_are_kept_while_another_run_gets_images(shop: Shop) -> None:
     one, two = shop.bring("one"), shop.bring("two")
-    with open(lock.LOCK, "w") as other:
+    with open(record.LOCK, "w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         result = shop.tidy(two)
     assert result["changed"] is False
-    assert "another run is getting images" in result["message"][0]
+    assert "another run is installing images" in result["messages"][0]
     assert shop.here() == [one, two]
     assert ids(shop.tidy(two)["removed"]) == {one}

@@ -16,7 +16,7 @@ from typing import Any
 import docker
 import pytest
 import requests
-from ansible.module_utils.jupyterhub_deploy.images import prune
+from ansible.module_utils.jupyterhub_deploy.images import record
 
 from hosts.registry import Registry
 from support.factories import images
@@ -123,7 +123,7 @@ def test_a_tag_that_is_pushed_again(author: Author, site: LocalSite) -> None:
     assert "removed: notebook image" in tidied.output
     assert not author.here(first)
     assert hub(site) == after
-    assert first not in json.dumps(prune.load(str(RECORD)))
+    assert first not in json.dumps(record.load(str(RECORD)))
 
     # Monday morning: the registry is down.
     down = author.image.replace(":5000", ":5999")

@@ -13,7 +13,7 @@ from typing import Any
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.images import prune
+from ansible.module_utils.jupyterhub_deploy.images import record
 
 from hosts.registry import Registry
 from support.factories import images as tiny_images
@@ -49,11 +49,11 @@ class TestPull:
         assert shelf.get(name, check=True)["changed"] is True
         assert shelf.ids() == {}
         first = shelf.get(name)
-        assert [step["action"] for step in first["steps"]] == ["pull", "prove"]
+        assert [step["action"] for step in first["steps"]] == ["pull", "smoke_test"]
         assert first["result"]["notebook"] == name
         assert first["result"]["notebook_id"] == shelf.ids()[name]
-        assert first["proofs"][name]["version"] == "5.5.4"
-        assert first["proofs"][name]["writable"] is True
+        assert first["smoke_tests"][name]["version"] == "5.5.4"
+        assert first["smoke_tests"][name]["writable"] is True
 
         second = shelf.get(name)
         assert second["changed"] is False
@@ -70,7 +70,7 @@ class TestPull:
         names = [shelf.name("course/notebook:1"), shelf.name("course/other:1")]
 
         result = shelf.get(*names)
-        assert {name: proof["version"] for name, proof in result["proofs"].items()} == {
+        assert {name: tested["version"] for name, tested in result["smoke_tests"].items()} == {
             names[0]: "5.5.4", names[1]: "5.2.0",
         }  # fmt: skip
         assert set(names) <= set(shelf.ids())
@@ -105,20 +105,20 @@ class TestPull:
         shelf.get(name, hub="lab")
         shelf.get(name, other, hub="jupyterhub")
 
-        record = prune.load(str(shelf.folder / "images"))
+        stored = record.load(str(shelf.folder / "images"))
         ids = {known: id_ for known, id_ in shelf.ids().items() if "@" not in known}
-        assert record["brought"] == {ids[name]: [name], ids[other]: [other]}
-        assert record["hubs"]["lab"]["history"] == {"notebook": [ids[name]]}
-        assert record["hubs"]["jupyterhub"]["history"] == {"extra": [ids[other]]}
+        assert stored["brought"] == {ids[name]: [name], ids[other]: [other]}
+        assert stored["hubs"]["lab"]["history"] == {"notebook": [ids[name]]}
+        assert stored["hubs"]["jupyterhub"]["history"] == {"extra": [ids[other]]}
 
     def test_old_images_are_searched_only_if_there_may_be_some(self, shelf: Shelf) -> None:
         name, file = shelf.name("course/notebook:1"), str(shelf.folder / "images")
         result = shelf.get(name, keep=2)["result"]
-        assert result["look_for_old_images"] is True
-        current = prune.by_kind(result["images"])
-        prune.save(file, prune.with_current(prune.load(file), "jupyterhub", current, 2))
-        assert shelf.get(name, keep=2, check=True)["result"]["look_for_old_images"] is False
-        assert shelf.get(name, keep=0, check=True)["result"]["look_for_old_images"] is True
+        assert result["needs_pruning"] is True
+        current = record.by_kind(result["images"])
+        record.save(file, record.with_current(record.load(file), "jupyterhub", current, 2))
+        assert shelf.get(name, keep=2, check=True)["result"]["needs_pruning"] is False
+        assert shelf.get(name, keep=0, check=True)["result"]["needs_pruning"] is True
 
     def test_the_login_is_not_stored(self, shelf: Shelf) -> None:
         kept = Path.home() / ".docker" / "config.json"
@@ -245,7 +245,7 @@ class TestAuto:
 
         assert planned["choice"]["source"] == "build"
         assert "registry nosuch.example.com cannot be reached" in planned["choice"]["reason"]
-        assert [step["action"] for step in planned["steps"]] == ["bootstrap", "build", "prove", "remember"]
+        assert [step["action"] for step in planned["steps"]] == ["bootstrap", "build", "smoke_test", "save_choice"]
         assert planned["result"]["notebook"] == f"{ABSENT}:1"
         assert planned["result"]["notebook_id"] is None
         assert not (shelf.folder / "choice").exists()
@@ -302,7 +302,7 @@ def test_role_shows_its_progress_and_no_password(shelf: Shelf, tmp_path: Path) -
 
     first = run_playbook()
     assert f"\n    pull {shelf.name('course/notebook:1')}: " in first
-    assert f"\n    notebook image: try {shelf.name('course/notebook:1')}" in first
+    assert f"\n    notebook image: test {shelf.name('course/notebook:1')}" in first
     assert not list((tmp_path / "async").iterdir())
     # Ansible's wrapper of the job removes its folder shortly after it has reported the end of the job.
     deadline = time.monotonic() + 30

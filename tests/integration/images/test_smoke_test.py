@@ -28,7 +28,7 @@ class Bench:
     def smoke_test(self, name: str = NAME, hub: str = "5.5.4", **settings: Any) -> dict[str, Any]:
         return run(
             jupyterhub_image, images=[{"purpose": "notebook", "reference": name}], hub_version=hub,
-            proofs_file=str(self.folder / "proofs.json"), **settings,
+            smoke_tests_file=str(self.folder / "tests.json"), **settings,
         )  # fmt: skip
 
     def containers(self) -> list[Any]:
@@ -49,12 +49,12 @@ def test_a_good_image_is_tested_once(bench: Bench) -> None:
 
     first = bench.smoke_test()
     assert first["changed"] is False
-    assert [step["action"] for step in first["steps"]] == ["prove"]
-    assert first["proofs"][NAME] == {
+    assert [step["action"] for step in first["steps"]] == ["smoke_test"]
+    assert first["smoke_tests"][NAME] == {
         "program": "/usr/local/bin/jupyterhub-singleuser", "version": "5.5.4", "uid": 1000, "gid": 100,
         "exists": True, "writable": True,
     }  # fmt: skip
-    assert first["result"]["warnings"] == []
+    assert first["messages"] == []
     assert bench.containers() == []
     assert bench.smoke_test()["steps"] == []
 
@@ -64,7 +64,7 @@ def test_new_content_under_the_same_name_is_tested_again(bench: Bench) -> None:
     bench.smoke_test()
     images.make(bench.engine, NAME, images.single_user("5.5.3"))
 
-    assert bench.smoke_test()["proofs"][NAME]["version"] == "5.5.3"
+    assert bench.smoke_test()["smoke_tests"][NAME]["version"] == "5.5.3"
 
 
 def test_without_a_single_user_server_it_is_refused_every_time(bench: Bench) -> None:
@@ -80,7 +80,7 @@ def test_another_major_version_is_a_warning_on_each_run(bench: Bench) -> None:
     images.make(bench.engine, NAME, images.single_user("5.5.4"))
 
     for _ in range(2):
-        (warning,) = bench.smoke_test(hub="6.1.1")["result"]["warnings"]
+        (warning,) = bench.smoke_test(hub="6.1.1")["messages"]
         assert f"image {NAME} has JupyterHub 5.5.4, the hub has 6.1.1" in warning
 
 
@@ -88,14 +88,14 @@ def test_another_major_version_is_a_warning_on_each_run(bench: Bench) -> None:
 def test_a_folder_that_users_cannot_write_to_is_a_warning(bench: Bench, owner: int, words: str) -> None:
     images.make(bench.engine, NAME, images.single_user("5.5.4"), folder_owner=owner)
 
-    (warning,) = bench.smoke_test()["result"]["warnings"]
+    (warning,) = bench.smoke_test()["messages"]
     assert words in warning
 
 
 def test_an_image_that_cannot_run_is_refused(bench: Bench) -> None:
     bench.engine.import_image_from_data(b"\0" * 10240, repository=NAME.partition(":")[0], tag="1")
 
-    with pytest.raises(ModuleError, match=r"could not be tried: .* it needs sh"):
+    with pytest.raises(ModuleError, match=r"could not be tested: .* it needs sh"):
         bench.smoke_test()
     assert bench.containers() == []
 
@@ -107,9 +107,9 @@ class TestOurOwnImages:
     def test_notebook_image_fits_its_hub(self, bench: Bench, notebook_image: NameOf, version: str) -> None:
         result = bench.smoke_test(notebook_image(version), hub=version)
 
-        (tested,) = result["proofs"].values()
+        (tested,) = result["smoke_tests"].values()
         assert (tested["version"], tested["uid"], tested["gid"], tested["writable"]) == (version, 1000, 100, True)
-        assert result["result"]["warnings"] == []
+        assert result["messages"] == []
 
     def sh(self, bench: Bench, image: str, script: str) -> str:
         """Run a script in an image as its default user, without network and with a read-only root."""

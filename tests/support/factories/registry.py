@@ -62,7 +62,7 @@ class Shelf:
             "hub_version": "5.5.4",
             "registry_logins": [self.login],
             "choice_file": str(self.folder / "choice"),
-            "proofs_file": str(self.folder / "proofs"),
+            "smoke_tests_file": str(self.folder / "tests"),
             "record_file": str(self.folder / "images"),
             **settings,
         }

@@ -7,13 +7,13 @@ import threading
 import pytest
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import parallel
-from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, BUILD, PULL, REMEMBER, SMOKE_TEST, Step
+from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, BUILD, PULL, SAVE_CHOICE, SMOKE_TEST, Step
 
 BASE = Step(BOOTSTRAP, "base", "base:1", "")
 HUB, PROXY, NOTEBOOK = (Step(BUILD, purpose, f"{purpose}:1", "") for purpose in ("hub", "proxy", "notebook"))
 TEST = Step(SMOKE_TEST, "notebook", "notebook:1", "")
 EXTRA, EXTRA_TEST = Step(PULL, "extra", "extra:1", ""), Step(SMOKE_TEST, "extra", "extra:1", "")
-CHOICE = Step(REMEMBER, "choice", "/etc/choice", "")
+CHOICE = Step(SAVE_CHOICE, "choice", "/etc/choice", "")
 STEPS = [EXTRA, EXTRA_TEST, BASE, HUB, PROXY, NOTEBOOK, TEST, CHOICE]
 
 

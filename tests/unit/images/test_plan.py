@@ -63,7 +63,7 @@ def test_an_empty_host_pulls_and_tests_first_and_builds_last():
     images = resolve(WANTED, "pull")
     assert actions(plan(images, {}, {}, FOLDER)) == [
         ("pull", "quay.io/n:1"),
-        ("prove", "quay.io/n:1"),
+        ("smoke_test", "quay.io/n:1"),
         ("bootstrap", "base:x"),
         ("build", "hub:1"),
     ]
@@ -71,7 +71,7 @@ def test_an_empty_host_pulls_and_tests_first_and_builds_last():
 
 def test_a_built_notebook_is_tested_after_the_build():
     images = resolve(WANTED, "build")
-    assert actions(plan(images, {}, {}, FOLDER))[-2:] == [("build", "n:built"), ("prove", "n:built")]
+    assert actions(plan(images, {}, {}, FOLDER))[-2:] == [("build", "n:built"), ("smoke_test", "n:built")]
 
 
 def test_nothing_to_do_when_all_is_there():
@@ -102,10 +102,10 @@ def test_a_changed_dockerfile_is_built_again_with_the_reason():
 def test_new_content_is_tested_again():
     images = resolve(WANTED, "pull")
     assert actions(plan(images, present(images, notebook="new"), stored_results("old"), FOLDER)) == [
-        ("prove", "quay.io/n:1")
+        ("smoke_test", "quay.io/n:1")
     ]
     assert actions(plan(images, present(images, notebook="old"), stored_results("old"), "/srv")) == [
-        ("prove", "quay.io/n:1")
+        ("smoke_test", "quay.io/n:1")
     ]
 
 
@@ -156,8 +156,8 @@ class TestPolicy:
 
 def test_outcome_names_what_the_next_role_needs():
     images = resolve(WANTED, "build")
-    assert outcome("build", images, {"hub:1": "sha256:1"}, ["w"]) == {
-        "source": "build", "warnings": ["w"],
+    assert outcome("build", images, {"hub:1": "sha256:1"}) == {
+        "source": "build",
         "hub": "hub:1", "hub_id": "sha256:1", "notebook": "n:built", "notebook_id": None,
         "images": [
             {"purpose": "base", "name": "base:x", "id": None},
@@ -169,4 +169,4 @@ def test_outcome_names_what_the_next_role_needs():
 
 def test_a_base_that_nothing_is_built_on_is_not_in_use():
     images = resolve([BASE, {"purpose": "hub", "reference": "hub:1"}], "pull")
-    assert [image["purpose"] for image in outcome("pull", images, {}, [])["images"]] == ["hub"]
+    assert [image["purpose"] for image in outcome("pull", images, {})["images"]] == ["hub"]

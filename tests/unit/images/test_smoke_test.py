@@ -50,9 +50,9 @@ def test_root_is_a_warning():
 
 
 def test_results_are_stored_and_a_broken_file_counts_as_empty(tmp_path):
-    path = str(tmp_path / "state" / "proofs.json")
+    path = str(tmp_path / "state" / "tests.json")
     assert smoke_test.load(path) == {}
     smoke_test.save(path, {"sha256:1 /home": {"uid": 1}})
     assert smoke_test.load(path) == {"sha256:1 /home": {"uid": 1}}
-    (tmp_path / "state" / "proofs.json").write_text("{half")
+    (tmp_path / "state" / "tests.json").write_text("{half")
     assert smoke_test.load(path) == {}
