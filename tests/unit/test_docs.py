@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -16,6 +17,7 @@ PAGES = [
     *sorted(ROOT.glob("docs/**/*.md")),
     *sorted(ROOT.glob("bench/*.md")),
 ]
+PLACEHOLDER = "\0"
 # Names in the pages that look like settings and are something else: roles, modules, results, our Python package.
 NO_SETTINGS = re.compile(
     r"^(jupyterhub_(images|images_result|config|hub|image|old_images|backup|backup_(?:last_run|last_success|late_after|newest|archives|stored)\w*|secrets|host_info|deploy\w*)|docker_(engine\w*|\w+_info))$"
@@ -76,3 +78,41 @@ def test_every_page_can_be_found_from_the_index() -> None:
     pages = set((ROOT / "docs").glob("**/*.md")) - {ROOT / "docs/README.md"}
 
     assert sorted(str(page) for page in pages - linked) == []
+
+
+def windows(text: str) -> set[tuple[str, ...]]:
+    """Return each three words in a row, without punctuation; a word with a placeholder is only that."""
+    words = [PLACEHOLDER if PLACEHOLDER in word else word.strip(".,;:()") for word in text.split()]
+    return set(zip(words, words[1:], words[2:]))
+
+
+def messages_in_the_code() -> set[tuple[str, ...]]:
+    """Return the windows of all texts in our code."""
+    found = set()
+    for folder in ("library", "module_utils", "filter_plugins", "roles"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [part.value if isinstance(part, ast.Constant) else PLACEHOLDER for part in node.values]
+                    found |= windows("".join(map(str, parts)))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found |= windows(node.value)
+    for path in ROOT.glob("roles/**/*.html"):
+        found |= windows(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_quoted_messages_are_in_the_code() -> None:
+    """Words in angle brackets, and … for what is left out, stand for any text."""
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    quoted = re.findall(r"^\| (?:… )?`([^`]+)`", text, re.MULTILINE) + re.findall(r'^\*\*"([^"]+)"', text, re.MULTILINE)
+    known = messages_in_the_code()
+    unknown = {
+        (message, " ".join(window))
+        for message in quoted
+        for part in re.split(r"…|\S*<[^>]+>\S*", message)
+        for window in windows(part)
+        if not {window, *((*window[:n], PLACEHOLDER, *window[n + 1 :]) for n in range(3))} & known
+    }
+    assert len(quoted) > 40
+    assert unknown == set()
