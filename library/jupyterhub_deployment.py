@@ -8,7 +8,7 @@ module: jupyterhub_deployment
 short_description: Record the version of this project that provisioned a hub
 description:
   - The record is C(/etc/jupyterhub-deploy/version-<name>.json) on the hub's host.
-  - In check mode it shows what is recorded.
+  - In check mode, nothing is recorded, and RV(messages) shows what is.
 options:
   name:
     description: Name of the hub.
@@ -18,11 +18,11 @@ options:
     description: The version that has provisioned the hub.
     type: str
   acknowledged:
-    description: The version whose breaking changes the operator has acknowledged. Forgotten when O(version) is set.
+    description: The version whose breaking changes the operator has acknowledged. Cleared when O(version) is set.
     type: str
 attributes:
   check_mode:
-    description: Says what would change.
+    description: Reports what would change.
     support: full
   diff_mode:
     description: Shows the record.

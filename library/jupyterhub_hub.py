@@ -7,16 +7,16 @@ DOCUMENTATION = r"""
 module: jupyterhub_hub
 short_description: Run the hub container of a JupyterHub deployment
 description:
-  - Ensures that the hub container runs with the wanted image, configuration and environment, and that it answers.
+  - Runs the hub container with the given image, configuration and environment, and waits until it answers.
   - Replaces a running hub only when something differs that needs a new container (see RV(reasons)). Users' servers are
     not touched.
   - Before the running hub is stopped, the configuration is loaded and checked in the image that will run it. The old
-    hub is kept until the new one answers; when that does not happen in time, the old one is restored and the module
-    fails with the last log lines of the new one.
-  - May be killed at any moment; the next run finishes or reverts what was begun.
+    hub is kept until the new one answers. If the new one does not answer in time, the old one is restored, and the
+    module fails with the last log lines of the new one.
+  - After an interrupted run, the next run finishes or reverts what was begun.
 options:
   name:
-    description: Name of the hub container; also the name under which the other containers reach it.
+    description: Name of the hub container, also in its networks.
     type: str
     required: true
   image:
@@ -41,14 +41,14 @@ options:
     required: true
   config_files:
     description:
-      - File name to text of the hub's configuration, C(jupyterhub_config.py) among them.
-      - The texts are shown in diff mode; secrets belong in O(sign_in) or in files under C(secrets).
+      - The hub's configuration files, as file name to text; one of them is C(jupyterhub_config.py).
+      - Diff mode shows the texts. Put secrets in O(sign_in) or in files under C(secrets).
     type: dict
     required: true
   sign_in:
     description:
-      - The secret traits of the authenticators, as name to trait to value.
-      - It becomes the file C(authenticators.json) beside O(config_files), and is never shown.
+      - The secret traits of the authenticators, such as client secrets, by authenticator and trait.
+      - Written to the file C(authenticators.json) beside O(config_files), and never shown.
     type: dict
     default: {}
   data_volume:
@@ -70,8 +70,8 @@ options:
     default: 120
   notebook_images:
     description:
-      - More notebook images that users' servers may run, by reference. A server on one of these or on
-        O(notebook_image), with the content that the host has now, is not in RV(servers_on_other_images).
+      - More notebook images that users' servers may run. A server on one of these or on O(notebook_image), with the
+        content that the host has now, is not in RV(servers_on_other_images).
     type: list
     elements: str
     default: []
@@ -111,7 +111,7 @@ action:
   returned: success
   sample: replace
 reasons:
-  description: Why; empty when nothing was done.
+  description: The reasons for RV(action); empty when nothing was done.
   type: list
   elements: str
   returned: success
@@ -128,8 +128,8 @@ downtime:
   sample: 0.5
 start_seconds:
   description:
-    - Seconds from the start of the new hub until it was healthy, without those in which it was on standby. Most of them
-      pass while the old hub still serves, so that RV(downtime) is usually less.
+    - Seconds from the start of the new hub until it was healthy, without the time on standby. The old hub still serves
+      during most of them, so RV(downtime) is usually less.
   type: float
   returned: success
   sample: 2.1

@@ -10,8 +10,7 @@ description:
   - Pulls or builds the images of one hub on the host before the hub uses them.
   - For an image that has both a reference and a build, O(source) decides. With V(auto), Docker tries once to reach the
     registry, and the image is built only if the registry cannot be reached. The choice is stored in O(choice_file).
-  - An image for users' servers is run once, without network, when its content is new. It is refused if
-    C(jupyterhub-singleuser) is missing.
+  - Tests a new notebook image in a container without network. An image without C(jupyterhub-singleuser) is refused.
   - The action plugin of the same name shows the progress, and sends build contexts from folders of the control
     machine.
 author: jupyterhub-deploy-ansible

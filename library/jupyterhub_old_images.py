@@ -11,7 +11,8 @@ description:
   - Removes only images that the module C(jupyterhub_image) has pulled or built on this host, according to
     O(record_file). Without that file nothing is removed.
   - Keeps images that a running or stopped container uses, that another hub on the host uses or keeps, and that another
-    image is built on. If somebody else has given an image another name, only this project's names are removed.
+    image is built on. If an image also has a name that this project did not give it, only this project's names are
+    removed.
   - An image that Docker refuses to remove is reported as kept, with Docker's reason.
 author: jupyterhub-deploy-ansible
 options:

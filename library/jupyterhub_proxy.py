@@ -7,20 +7,19 @@ DOCUMENTATION = r"""
 module: jupyterhub_proxy
 short_description: Run the proxy container of a JupyterHub deployment
 description:
-  - Ensures that the proxy container runs with the wanted image, port and networks, and that it answers.
-  - Every request of every user goes through it, so it is replaced only when its own specification changed (see
-    RV(reasons)). A new proxy is first tested without its port; the old one is kept until the new one serves the port,
-    and restored otherwise.
-  - A new proxy has no routes. The hub restores them at once, so that users' servers are reachable again before its next
-    periodic check.
-  - May be killed at any moment; the next run finishes or reverts what was begun.
+  - Runs the proxy container with the given image, port and networks, and waits until it answers.
+  - All users' requests go through the proxy, so it is replaced only when its own specification changes (see
+    RV(reasons)). A new proxy is first tested without its port. The old one is kept until the new one serves the port,
+    and restored if it does not.
+  - A new proxy has no routes. The module makes the hub restore them at once, instead of at its next periodic check.
+  - After an interrupted run, the next run finishes or reverts what was begun.
 options:
   name:
     description: Name of the proxy container.
     type: str
     required: true
   hub:
-    description: Name of the hub container, where requests without a route go.
+    description: Name of the hub container. Requests without a route go there.
     type: str
     required: true
   image:
@@ -32,11 +31,11 @@ options:
     type: str
     required: true
   token_file:
-    description: File on the host with the token by which the hub uses the proxy's API.
+    description: File on the host with the token for the proxy's API.
     type: path
     required: true
   api_token_file:
-    description: File on the host with the token of the hub's service C(deploy), which makes the hub restore routes.
+    description: File on the host with the token of the hub's service C(deploy), to make the hub restore the routes.
     type: path
     required: true
   network:
@@ -44,7 +43,7 @@ options:
     type: str
     required: true
   control_network:
-    description: Network of only the hub and the proxy. It must exist.
+    description: Network that only the hub and the proxy are attached to. It must exist.
     type: str
     required: true
   bind_address:
@@ -91,7 +90,7 @@ action:
   returned: success
   sample: replace
 reasons:
-  description: Why; empty when nothing was done.
+  description: The reasons for RV(action); empty when nothing was done.
   type: list
   elements: str
   returned: success

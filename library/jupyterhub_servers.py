@@ -8,10 +8,10 @@ module: jupyterhub_servers
 short_description: List users' servers, and stop those on an old image by policy
 description:
   - Lists the running servers with the image that each was started from, and which of them have an old one.
-  - Stops old ones when O(policy) says so, always by the hub's own API. Users keep their files; what is only in the
-    memory of a kernel is lost. The next start uses the current image.
-  - A server that is starting or stopping, and one that the hub does not know, is kept.
-  - Right before a stop, the server is checked again, and one that is in use again is kept.
+  - Stops old ones according to O(policy), always through the hub's API. Users keep their files; what is only in the
+    memory of a kernel is lost. The next server uses the current image.
+  - Keeps servers that are starting or stopping, and those that the hub does not know.
+  - Checks each server again right before it is stopped, and keeps it if it is in use.
 options:
   name:
     description: Name of the hub.
@@ -155,7 +155,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             )
         api = api_or_none(module, client)
         found = stop.observe(client, api, params["name"], current)
-        found = stop.apply(client, api, found, params, module.check_mode)
+        options = stop.StopOptions(params["policy"], params["idle_seconds"], params["timeout"])
+        found = stop.apply(client, api, found, options, module.check_mode)
     old = [server for server in found if not server["current"]]
     result = {
         "changed": any(server["action"] in (policy.STOPPED, policy.WOULD_STOP) for server in old),

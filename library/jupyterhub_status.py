@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: jupyterhub_status
 short_description: Report the status of a hub, its proxy and its users' servers
 description:
-  - Changes nothing. Works also on a host without a hub or without Docker.
+  - Changes nothing. Also works on a host without a hub or without Docker.
 options:
   name:
     description: Name of the hub.

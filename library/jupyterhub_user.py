@@ -12,9 +12,8 @@ description:
   - With O(state=absent) the module removes the user's volumes, archives their backups, and deletes the user and the
     password at the hub. Before it removes anything, it checks that no container uses a volume, and that the newest
     backup of each volume is complete and can be read.
-  - The volumes are removed first and the name becomes free last, so the next user of the name gets nothing of the old
-    one's.
-  - A run that is killed can be repeated; the next one does the rest.
+  - The volumes are removed before the name becomes available, so a new user with the same name never gets old files.
+  - After an interrupted run, the next run does the rest.
 author: jupyterhub-deploy-ansible
 options:
   name:
@@ -157,7 +156,7 @@ def _list(volumes: list[str]) -> str:
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Do what O(state) says; return the module's result."""
+    """Stop or delete the user, according to ``state``; return the module's result."""
     removal = Removal(connect(), module.params)
     if module.params["state"] == "stopped":
         return stop(removal, module.check_mode)

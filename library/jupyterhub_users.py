@@ -7,9 +7,9 @@ DOCUMENTATION = r"""
 module: jupyterhub_users
 short_description: Sync a hub's users, administrators and groups with the declared ones
 description:
-  - Adds, promotes, demotes, disables and authorizes the declared users, and puts them into their groups, by the hub's
-    REST API. Accounts with passwords are written by a program in the hub's container.
-  - Users who are not declared stay as they are.
+  - Adds, promotes, demotes, disables and authorizes the declared users, and sets their groups, through the hub's REST
+    API. A program in the hub's container writes the accounts with passwords.
+  - Users who are not declared are not changed.
   - Runs on the hub's host. The hub has to be running.
 options:
   name:
@@ -28,8 +28,8 @@ options:
     suboptions:
       name:
         description:
-          - Name that the user signs in with. A user who signs in at a provider (such as C(github:alice)) has no account
-            here, so neither a password nor the state V(disabled).
+          - Name that the user signs in with. A user who signs in with a provider, such as C(github:alice), has no
+            account in the hub, and can have neither a password nor the state V(disabled).
         type: str
         required: true
       state:
@@ -41,10 +41,10 @@ options:
         choices: [present, disabled, absent]
         default: present
       admin:
-        description: Whether the user is an administrator of the hub. When omitted, this stays as it is.
+        description: Whether the user is an administrator of the hub. When omitted, this is not changed.
         type: bool
       groups:
-        description: All groups of the user. When omitted, they stay as they are.
+        description: All groups of the user. When omitted, they are not changed.
         type: list
         elements: str
       password:

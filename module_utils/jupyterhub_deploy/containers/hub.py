@@ -77,14 +77,13 @@ class HubContainer(ReplaceableContainer):
         :raises DeployError: the image refuses one of them; with its output.
         """
         checks = {
-            "jupyterhub_deploy_hub.check": "the configuration does not load in {image}",
-            "jupyterhub_deploy_hub.schema --check": "{image} cannot be used",
+            "jupyterhub_deploy_hub.check": "the configuration does not load in {image}, so the hub was left as it was",
+            "jupyterhub_deploy_hub.schema --check": "{image} cannot be used, so the hub was left as it was",
         }
         for arguments, problem in checks.items():
             code, output = self.run_once(spec, ["python", "-m", *arguments.split()], data="ro")
             if code:
-                problem = problem.format(image=spec["image"])
-                raise DeployError(f"{problem}, so the hub was left as it was: {output}")
+                raise DeployError(f"{problem.format(image=spec['image'])}: {output}")
 
     def take_requests(self) -> None:
         """Make the hub on standby accept requests, which wait until it serves.

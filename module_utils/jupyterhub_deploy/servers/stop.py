@@ -5,6 +5,7 @@ Only the hub stops them, by its API; it would go on sending users to a container
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -98,22 +99,30 @@ def stop(api: HubApi, server: Server, timeout: float) -> None:
         raise DeployError(f"it was still stopping after {timeout:.0f} s; read the hub's log")
 
 
-def apply(client: Any, api: HubApi | None, servers: list[Server], params: dict[str, Any], check: bool) -> list[Server]:
+@dataclass(frozen=True)
+class StopOptions:
+    """Options of the module ``jupyterhub_servers``: the policy, and its times in seconds."""
+
+    policy: str
+    idle_seconds: float
+    timeout: float
+
+
+def apply(client: Any, api: HubApi | None, servers: list[Server], options: StopOptions, check: bool) -> list[Server]:
     """Apply a policy to servers; return them with ``action`` and ``reason``.
 
-    :param params: ``policy``, ``idle_seconds`` and ``timeout`` of the module ``jupyterhub_servers``.
     :param check: only report what would be done.
     """
     done = []
     for server in servers:
-        stops, reason = policy.decide(server, params["policy"], params["idle_seconds"])
+        stops, reason = policy.decide(server, options.policy, options.idle_seconds)
         if not stops or api is None:
             done.append(_kept(server, reason))
             continue
         try:
-            latest, stops, reason = recheck(client, api, server, params["policy"], params["idle_seconds"])
+            latest, stops, reason = recheck(client, api, server, options.policy, options.idle_seconds)
             if stops and not check:
-                stop(api, latest, params["timeout"])
+                stop(api, latest, options.timeout)
         except (DeployError, docker_errors.APIError) as error:  # the others are still stopped
             done.append({**server, "action": policy.FAILED, "reason": str(error)})
             continue

@@ -197,8 +197,8 @@ def test_a_server_that_is_used_again_after_it_was_listed_is_kept(old: OldServers
     api = hub_api.connect(old.site.engine.api, NAME, str(old.secrets / "api_token"))
     listed = [one for one in servers.observe(old.site.engine.api, api, NAME, {old.second_id}) if one["user"] == "alice"]
     old.touch("alice")
-    params = {"policy": "stop-idle", "idle_seconds": IDLE_SECONDS, "timeout": 30}
-    (alice,) = servers.apply(old.site.engine.api, api, listed, params, check=False)
+    options = servers.StopOptions("stop-idle", IDLE_SECONDS, timeout=30)
+    (alice,) = servers.apply(old.site.engine.api, api, listed, options, check=False)
     assert (alice["action"], alice["reason"]) == ("kept", f"it was active {alice['idle_seconds']} s ago")
     assert alice["idle_seconds"] < IDLE_SECONDS
     assert old.image_of("alice") == old.first_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -16,8 +17,8 @@ import jupyterhub_status
 from support.modules import ModuleError, run
 
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
-STOP = {"policy": "stop", "idle_seconds": 3600, "timeout": 0}
-STOP_IDLE = {**STOP, "policy": "stop-idle"}
+STOP = servers.StopOptions("stop", idle_seconds=3600, timeout=0)
+STOP_IDLE = dataclasses.replace(STOP, policy="stop-idle")
 
 
 def ago(seconds: float) -> str:
@@ -97,9 +98,9 @@ def idle(seconds: float = 9000) -> dict[str, Any]:
     return {"ready": True, "pending": None, "last_activity": ago(seconds)}
 
 
-def outcome(engine: Engine, hub: Any, params: dict[str, Any], check: bool = False) -> dict[str, tuple[str, str]]:
+def outcome(engine: Engine, hub: Any, options: servers.StopOptions, check: bool = False) -> dict[str, tuple[str, str]]:
     found = servers.observe(engine, hub, "jupyterhub", {NEW})
-    done = servers.apply(engine, hub, found, params, check)
+    done = servers.apply(engine, hub, found, options, check)
     return {f"{one['user']}/{one['server']}": (one["action"], one["reason"]) for one in done}
 
 
@@ -147,7 +148,7 @@ class TestRecheck:
         return Hub({"alice": {"": idle()}})
 
     def stop(self, engine: Engine, hub: Hub, listed: list[dict[str, Any]], policy: str) -> tuple[str, str]:
-        (done,) = servers.apply(engine, hub, listed, {**STOP, "policy": policy}, check=False)  # type: ignore[arg-type]
+        (done,) = servers.apply(engine, hub, listed, dataclasses.replace(STOP, policy=policy), check=False)  # type: ignore[arg-type]
         return done["action"], done["reason"]
 
     @pytest.fixture
@@ -169,7 +170,7 @@ class TestRecheck:
 
     def test_check_mode_checks_again_too(self, engine: Engine, hub: Hub, listed: Any) -> None:
         hub.seen = ago(60)
-        (done,) = servers.apply(engine, hub, listed, {**STOP, "policy": "stop-idle"}, check=True)  # type: ignore[arg-type]
+        (done,) = servers.apply(engine, hub, listed, STOP_IDLE, check=True)  # type: ignore[arg-type]
         assert (done["action"], done["reason"]) == ("kept", "it was active 1 min ago")
 
     def test_it_is_computing(self, engine: Engine, hub: Hub, listed: Any) -> None:
