@@ -5,10 +5,12 @@
 # requirements.yml does the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help site backup verify restore status upgrade check docs test again lock clean
+.PHONY: help site backup verify restore status upgrade check docs test test-all again lock clean
 .DELETE_ON_ERROR:
 
 ARGS ?=
+# `--long` runs the long tests, too (tests/support/long_runs.py).
+LONG ?=
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Ansible refuses to start under a locale that is not UTF-8 or, after an SSH login, not generated on this machine.
 export LC_ALL := C.UTF-8
@@ -24,7 +26,7 @@ PYTEST_ON_DOCKER := pytest --numprocesses 2 --no-loadscope-reorder --verbose
 VENV_PARTS := requirements/venv.sh requirements/uv.txt
 
 help: ## show the commands
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
 site: $(CONTROL) inventory ## provision a hub on each host of the inventory, at first on this machine
 	ansible-playbook site.yml$(if $(ARGS), $(ARGS))
@@ -58,12 +60,15 @@ docs: $(TEST) ## build the documentation as a site in .cache/site
 	mkdocs build --strict
 	@echo "Open .cache/site/index.html; for the search: python3 -m http.server --directory .cache/site"
 
-test: check ## everything, on test hosts of its own in Docker; about half an hour
+test: check ## all but the long tests, on test hosts in Docker; about 25 minutes
 	ansible-playbook tests/engine.yml
-	$(PYTEST_ON_DOCKER) tests/integration tests/e2e $(ARGS)
+	$(PYTEST_ON_DOCKER) $(LONG) tests/integration tests/e2e $(ARGS)
 
-again: $(TEST) ## run the files with failed tests again
-	files=$$(python tests/failed_files.py) && $(PYTEST_ON_DOCKER) $$files $(ARGS)
+test-all: LONG := --long
+test-all: test ## everything, with all repetitions; about 45 minutes
+
+again: $(TEST) ## run the files with failed tests again; LONG=--long after test-all
+	files=$$(python tests/failed_files.py) && $(PYTEST_ON_DOCKER) $(LONG) $$files $(ARGS)
 
 lock: $(TEST) ## pin the newest allowed releases: make lock ARGS=--upgrade
 	sh requirements/lock.sh $(ARGS)

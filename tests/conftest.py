@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from hosts.built_images import built_images, hub_image, notebook_image, proxy_image
 from hosts.fixtures import bare_site, engine, make_host, registry
+from support.long_runs import pytest_addoption, pytest_configure, pytest_runtest_setup, times
 
 __all__ = [
     "bare_site",
@@ -22,7 +23,11 @@ __all__ = [
     "make_host",
     "notebook_image",
     "proxy_image",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_runtest_setup",
     "registry",
+    "times",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent

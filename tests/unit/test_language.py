@@ -106,13 +106,6 @@ def test_only_named_files_are_checked(checkout: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == 'docs/b.md:1: "judge": write "check" or "validate"\n'
 
 
-def test_a_pending_file_is_checked_only_by_name(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language, "PENDING", ("a.md", "docs/"))
-
-    assert language.main([], checkout) == 0
-    assert language.main(["docs"], checkout) == 1
-
-
 def test_a_clean_checkout_passes(checkout: Path) -> None:
     for name in ("a.md", "docs/b.md"):
         (checkout / name).write_text("Fix the settings.\n", encoding="utf-8")

@@ -18,9 +18,9 @@ from ansible.module_utils.jupyterhub_deploy.backup import archive, store, verify
 import jupyterhub_restore
 from support import modules
 from support.backup_site import ALICE, BOB, HUB, Site, actions
+from support.long_runs import Times
 
 MEGABYTE = 1 << 20
-KILLS = 50
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_a_full_disk_leaves_the_last_good_backup(site: Site) -> None:
         subprocess.run(["umount", site.directory], check=True)
 
 
-def test_a_kill_at_any_moment_leaves_only_complete_backups(site: Site) -> None:
+def test_a_kill_at_any_moment_leaves_only_complete_backups(site: Site, times: Times) -> None:
     mountpoint = site.volume(ALICE, "alice")
     content = os.urandom(6 * MEGABYTE)
     (mountpoint / "file").write_bytes(content)
@@ -207,8 +207,9 @@ def test_a_kill_at_any_moment_leaves_only_complete_backups(site: Site) -> None:
     moments = random.Random(4)
     left = 0
     killed = 0
-    while killed < KILLS or left <= 5:  # fewer kills in the middle of an archive would test nothing
-        assert killed < 4 * KILLS
+    kills = times(10, 50)
+    while killed < kills or left <= 5:  # fewer kills in the middle of an archive would test nothing
+        assert killed < 4 * kills
         before = store.every_backup(str(site.directory))
         child = in_another_process(lambda: site.run(force=True, keep={"last": 2}))
         time.sleep(moments.uniform(0, whole))

@@ -37,6 +37,7 @@ def server(make_host: MakeHost) -> Host:
     return make_host("debian12")
 
 
+@pytest.mark.long
 def test_upgrade_of_a_server_with_a_schedule(server: Host, previous: Path, tmp_path: Path) -> None:
     settings = {"jupyterhub_image_source": "build", "jupyterhub_backup_schedule": "02:30"}
     inventory = tmp_path / "hosts.yml"
