@@ -7,11 +7,13 @@ DOCUMENTATION = r"""
 module: docker_engine
 short_description: Configure and start Docker on a host
 description:
-  - Merges C(daemon.json), checks it with C(dockerd), keeps a backup, and starts, reloads or restarts Docker, with as
-    little interruption as the change allows. Waits until Docker answers.
+  - Merges C(daemon.json), keeps a backup, and starts, reloads or restarts Docker, with as little interruption as the
+    change allows. Waits until Docker answers.
+  - Docker 23.0 and newer validates the new C(daemon.json) before anything is changed, also in check mode. An older
+    Docker reloads it before a restart, and refuses a wrong option while its containers keep running.
   - Uses systemd or the init script. Where neither works, starts dockerd directly, with its log in
     C(/var/log/dockerd.log).
-  - If Docker does not start with a changed C(daemon.json), restores the old file before the module fails.
+  - If Docker refuses or does not start with a changed C(daemon.json), restores the old file before the module fails.
   - Records its own options, and what an interrupted run left to be done, in
     C(/etc/jupyterhub-deploy/docker-engine.json).
 options:
@@ -111,7 +113,6 @@ def apply(module: AnsibleModule, seen: dict[str, Any], record: daemon_plan.Recor
     """
     path, backup = seen["config"]["path"], ""
     if plan.write:
-        daemon_control.validate(seen["dockerd"], seen["installed_version"] or seen["version"], plan.options)
         backup = module.backup_local(path) if seen["config"]["exists"] else ""
         # The pending action is recorded first: the next run completes a run that is interrupted here.
         pending = plan.action if plan.action in ("reload", "restart") else ""
@@ -125,7 +126,8 @@ def apply(module: AnsibleModule, seen: dict[str, Any], record: daemon_plan.Recor
     except DeployError as error:
         if not plan.write:
             raise
-        raise DeployError(f"{error}\n{roll_back(module, seen, record, plan, backup)}") from error
+        advice = daemon_json.advice("", plan.options, plan.applied, path)
+        raise DeployError(f"{error}\n{roll_back(module, seen, record, plan, backup)} {advice}") from error
     if plan.write or record.pending:
         daemon_control.write_record(daemon_plan.Record(record.managed, plan.applied, ""))
     return backup
@@ -146,8 +148,9 @@ def roll_back(
         return f"{path} is as it was before."
     try:
         now = daemon_info.observe(module.params["minimum_version"])
-        # After a failed reload, Docker is still running, and a reload does not interrupt its containers.
-        action = plan.action if now["running"] else "start"
+        # After a failed reload, the same dockerd is still running, and a reload does not interrupt its containers.
+        reloaded = now["running"] and now["pid"] == seen["pid"]
+        action = "reload" if reloaded else plan.action if now["running"] else "start"
         daemon_control.apply_action(action, now, seen["config"]["options"], module.params["timeout"], seen["arguments"])
     except DeployError as error:
         return f"{path} is as it was before, but Docker does not start with it either: {error}"
@@ -157,30 +160,17 @@ def roll_back(
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Inspect, plan and, unless in check mode, apply; return the result."""
     params = module.params
-
-    def observe() -> tuple[dict[str, Any], daemon_plan.Record, daemon_plan.Plan]:
-        seen = daemon_info.observe(params["minimum_version"])
-        record = daemon_info.read_record(daemon_info.RECORD_FILE)
-        plan = daemon_plan.make_plan(
-            seen,
-            record,
-            minimum_version=params["minimum_version"],
-            defaults=params["defaults"],
-            wanted=params["options"],
-        )
-        return seen, record, plan
-
-    seen, record, plan = observe()
-    backup = ""
+    seen, record, plan = daemon_control.plan_changes(params)
+    after, backup = (seen, record, plan), ""
     if not module.check_mode:
         require(seen, plan, params["minimum_version"])
         if plan.configures:
             backup = apply(module, seen, record, plan)
-    after_seen, after_record, after_plan = observe() if plan.configures else (seen, record, plan)
+            after = daemon_control.plan_changes(params)
     result: dict[str, Any] = {
         "changed": plan.configures,
         "steps": plan.steps,
-        "engine": daemon_plan.report(after_seen, after_record, after_plan),
+        "engine": daemon_plan.report(*after),
         "warnings": plan.warnings,
     }
     if backup:

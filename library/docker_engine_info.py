@@ -8,6 +8,7 @@ module: docker_engine_info
 short_description: Inspect Docker on a host and plan the changes that it needs
 description:
   - Changes nothing. Works with and without Docker, and only needs Python on the host.
+  - Fails when Docker refuses the options that would be written (Docker 23.0 and newer).
   - A Docker that somebody else installed and that is recent enough needs no change, unless its C(daemon.json) differs
     from I(options).
 options:
@@ -132,22 +133,13 @@ plan:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Return the state and the plan, as documented above."""
-    params = module.params
-    seen = daemon_info.observe(params["minimum_version"])
-    record = daemon_info.read_record(daemon_info.RECORD_FILE)
-    plan = daemon_plan.make_plan(
-        seen,
-        record,
-        minimum_version=params["minimum_version"],
-        defaults=params["defaults"],
-        wanted=params["options"],
-    )
+    seen, record, plan = daemon_control.plan_changes(module.params)
     return {**daemon_plan.report(seen, record, plan), "warnings": plan.warnings}
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from ansible.module_utils.jupyterhub_deploy import files, processes
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, daemon_json, daemon_plan
@@ -42,20 +45,43 @@ _VALIDATES_FROM = "23.0"
 CONTAINERD_PID_FILE = "/var/run/docker/containerd/containerd.pid"
 
 
-def validate(dockerd: str, version: str, options: daemon_json.Options) -> None:
-    """Validate the options with dockerd, where it supports that.
+def plan_changes(params: dict[str, Any]) -> tuple[dict[str, Any], daemon_plan.Record, daemon_plan.Plan]:
+    """Return the state of Docker, the record of earlier runs, and the plan; changes nothing.
 
-    :raises DeployError: with the output of dockerd.
+    :param params: ``minimum_version``, ``defaults`` and ``options`` of the modules.
+    :raises DeployError: Docker would not start with the planned options, as far as it can be known.
     """
-    if not daemon_plan.is_recent(version, _VALIDATES_FROM):
-        return
+    seen = daemon_info.observe(params["minimum_version"])
+    record = daemon_info.read_record(daemon_info.RECORD_FILE)
+    plan = daemon_plan.make_plan(
+        seen,
+        record,
+        minimum_version=params["minimum_version"],
+        defaults=params["defaults"],
+        wanted=params["options"],
+    )
+    # A Docker that is upgraded first may have more options.
+    if plan.write and not plan.install and can_validate(seen["dockerd"]):
+        _validate(seen["dockerd"], seen["config"]["path"], plan)
+    return seen, record, plan
+
+
+def can_validate(dockerd: str) -> bool:
+    """Return whether this dockerd is installed and can check a file without starting (``dockerd --validate``)."""
+    return bool(dockerd) and daemon_plan.is_recent(daemon_info.version_of(dockerd), _VALIDATES_FROM)
+
+
+def _validate(dockerd: str, path: str, plan: daemon_plan.Plan) -> None:
     with tempfile.NamedTemporaryFile("w", prefix="daemon.", suffix=".json", encoding="utf-8") as file:
-        file.write(daemon_json.render(options))
+        file.write(daemon_json.render(plan.options))
         file.flush()
         result = _run([dockerd, "--validate", "--config-file", file.name])
     if result.returncode != 0:
-        output = daemon_json.hide_passwords((result.stderr or result.stdout).strip())
-        raise DeployError(f"Docker refuses these options, nothing was changed: {output}. Correct docker_daemon_options")
+        output = daemon_json.hide_passwords((result.stderr or result.stdout).strip()).replace(file.name, path)
+        raise DeployError(
+            f"Docker refuses these options, nothing was changed: {output}. "
+            + daemon_json.advice(output, plan.options, plan.applied, path)
+        )
 
 
 def write_config(path: str, text: str) -> None:
@@ -98,11 +124,13 @@ def apply_action(
     if action == "start":
         _start(seen, timeout, arguments)
     elif action == "reload":
-        _reload(seen["pid"], options)
+        _reload(seen["pid"])
     elif action == "restart":
-        if options.get("live-restore") and seen["running"] and not seen["live_restore"]:
-            # Containers outlive the restart only if the old dockerd already uses live-restore.
-            _reload(seen["pid"], {"live-restore": True})
+        new_live_restore = bool(options.get("live-restore")) and seen["running"] and not seen["live_restore"]
+        # Containers outlive the restart only if the old dockerd already uses live-restore. A dockerd that cannot
+        # validate a file refuses it now, while the containers are still running.
+        if new_live_restore or (seen["pid"] and not can_validate(seen["dockerd"])):
+            _reload(seen["pid"])
         _restart(seen, timeout, arguments)
 
 
@@ -175,41 +203,23 @@ def _stop_directly() -> None:
         raise _failure(f"Docker (pid {pid}) did not stop within {STOP_TIMEOUT} s", "none")
 
 
-def _reload(pid: int | None, options: daemon_json.Options) -> None:
+def _reload(pid: int | None) -> None:
     if pid is None:
         raise DeployError(
             f"Docker is running, but {daemon_info.PID_FILE} does not contain its process id; restart Docker by hand"
         )
+    began = time.time()
     os.kill(pid, signal.SIGHUP)
 
-    # When dockerd rejects a value, it only logs an error and keeps the old one.
-    def is_applied() -> bool:
-        return has_applied(daemon_info.get("/info") or {}, options)
+    # When dockerd rejects the file, it only logs an error and keeps its options; it reports only success as an event.
+    def is_reloaded() -> bool:
+        filters = quote(json.dumps({"type": ["daemon"], "event": ["reload"]}))
+        query = f"/events?since={began:.6f}&until={time.time():.6f}&filters={filters}"
+        return bool(daemon_info.get(query, parse=bytes.strip))
 
-    if not processes.wait_until(is_applied, RELOAD_TIMEOUT, _POLL_SECONDS):
+    if not processes.wait_until(is_reloaded, RELOAD_TIMEOUT, _POLL_SECONDS):
         manager = daemon_plan.choose_service_manager(daemon_info.host_traits())
         raise _failure("Docker did not apply the new options after a reload", manager)
-
-
-def has_applied(info: dict[str, Any], options: daemon_json.Options) -> bool:
-    """Return whether Docker uses the reloadable options, as far as ``GET /info`` shows."""
-    registries = info.get("RegistryConfig") or {}
-    shown = [*(registries.get("InsecureRegistryCIDRs") or []), *(registries.get("IndexConfigs") or {})]
-    expected: list[tuple[Any, Any]] = []
-    if "live-restore" in options:
-        expected.append((info.get("LiveRestoreEnabled"), options["live-restore"]))
-    if "debug" in options:
-        expected.append((info.get("Debug"), options["debug"]))
-    if "labels" in options:
-        expected.append((sorted(info.get("Labels") or []), sorted(options["labels"])))
-    if "registry-mirrors" in options:
-        mirrors = {mirror.rstrip("/") for mirror in registries.get("Mirrors") or []}
-        expected.append((mirrors, {mirror.rstrip("/") for mirror in options["registry-mirrors"]}))
-    if "insecure-registries" in options:
-        # Shown without a scheme, networks in their canonical form: compare only the host names.
-        names = [name for name in options["insecure-registries"] if "/" not in name]
-        expected.append((all(name in shown for name in names), True))
-    return all(have == want for have, want in expected)
 
 
 def _wait_for_docker(timeout: int, manager: str, alive: Callable[[], bool] = lambda: True) -> None:
@@ -236,13 +246,22 @@ def _failure(what: str, manager: str) -> DeployError:
 def _log(manager: str) -> tuple[str, str]:
     if manager == "systemd":
         command = ["journalctl", "--unit=docker", f"--lines={LOG_WINDOW}", "--no-pager", "--output=cat"]
-        return "journalctl -u docker", daemon_json.trouble_lines(_run(command).stdout.splitlines(), LOG_LINES)
+        return "journalctl -u docker", trouble_lines(_run(command).stdout.splitlines(), LOG_LINES)
     path = INIT_LOG_FILE if manager == "sysvinit" else LOG_FILE
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return path, daemon_json.trouble_lines(file.read().splitlines()[-LOG_WINDOW:], LOG_LINES)
+            return path, trouble_lines(file.read().splitlines()[-LOG_WINDOW:], LOG_LINES)
     except OSError as error:
         return path, f"cannot be read: {error}"
+
+
+def trouble_lines(log: Sequence[str], limit: int) -> str:
+    """Return the last lines of Docker's log that report trouble, at most ``limit``; without trouble, the last lines.
+
+    Lines without a level (dockerd's last output when it cannot start) count as trouble.
+    """
+    trouble = [line for line in log if line.strip() and not re.search(r"\blevel=(info|debug)\b", line)]
+    return "\n".join((trouble or list(log))[-limit:]).strip()
 
 
 def _run_checked(command: list[str], manager: str, timeout: int = 60) -> None:

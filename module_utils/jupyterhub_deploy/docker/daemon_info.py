@@ -17,10 +17,10 @@ import socket
 import stat
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Callable
 
 from ansible.module_utils.jupyterhub_deploy import processes
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_json, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_flags, daemon_json, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 SOCKET = "/var/run/docker.sock"
@@ -53,7 +53,9 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def get(path: str, socket_path: str = SOCKET, timeout: float = ANSWER_TIMEOUT) -> Any:
+def get(
+    path: str, socket_path: str = SOCKET, timeout: float = ANSWER_TIMEOUT, parse: Callable[[bytes], Any] = json.loads
+) -> Any:
     """Return Docker's parsed answer to ``GET path``, ``None`` when no process listens on the socket.
 
     :raises DeployError: there is no valid answer within ``timeout`` seconds, or this user may not connect.
@@ -77,7 +79,7 @@ def get(path: str, socket_path: str = SOCKET, timeout: float = ANSWER_TIMEOUT) -
         connection.close()
     if response.status != http.client.OK:
         raise DeployError(f"Docker answers {response.status} to {path}: {body.decode(errors='replace').strip()}")
-    return json.loads(body)
+    return parse(body)
 
 
 def observe(
@@ -117,7 +119,7 @@ def observe(
         "containers_running": info.get("ContainersRunning", 0),
         "service_manager": manager,
         "enabled": os.path.lexists(ENABLED_LINK),
-        "config": read_config(daemon_json.flag_value(arguments, "config-file") or config_file),
+        "config": read_config(daemon_flags.flag_value(arguments, "config-file") or config_file),
         "sdk": sdk(),
     }
 

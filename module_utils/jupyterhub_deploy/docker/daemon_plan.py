@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_json
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_flags, daemon_json
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 # Bit number of CAP_SYS_RESOURCE in a capability set (linux/capability.h): needed to raise a hard limit.
@@ -197,12 +197,12 @@ def _merge(
     wanted: daemon_json.Options,
     arguments: list[str],
 ) -> daemon_json.Merged:
-    defaults = daemon_json.without_flagged(defaults, arguments)
+    defaults = daemon_flags.without_flagged(defaults, arguments)
     merged = daemon_json.merge(current, record.applied, defaults, wanted)
     if merged.options == current:
         # Nothing is written: a file that Docker has accepted is not checked again.
         return merged
-    errors = [*daemon_json.problems(merged.options), *daemon_json.conflicts(merged.options, arguments)]
+    errors = daemon_flags.conflicts(merged.options, arguments)
     if errors:
         raise DeployError(
             "Docker would not start with these options: "

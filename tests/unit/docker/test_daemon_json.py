@@ -1,4 +1,4 @@
-"""How options of ``daemon.json`` are merged, compared and checked."""
+"""How options of ``daemon.json`` are merged and compared."""
 
 from __future__ import annotations
 
@@ -91,19 +91,6 @@ class TestMerge:
         assert made.replaced == ["registry-mirrors"]
 
 
-class TestTroubleLines:
-    CHATTER = 'time="…" level=info msg="[core] Channel Connectivity change to SHUTDOWN" module=grpc'
-    ERROR = 'time="…" level=error msg="Failed to GetDriver graph" driver=nonsense'
-    LAST = "failed to start daemon: error initializing graphdriver: driver not supported"
-
-    def test_trouble_is_shown_whatever_is_logged_after_it(self):
-        log = [self.CHATTER, self.ERROR, *[self.CHATTER] * 50, self.LAST, ""]
-        assert options.trouble_lines(log, 15) == f"{self.ERROR}\n{self.LAST}"
-
-    def test_without_trouble_the_last_lines_are_shown(self):
-        assert options.trouble_lines(["a level=info", "b level=info"], 1) == "b level=info"
-
-
 NAMES = st.sampled_from(["a", "b", "log-opts", "registry-mirrors", "insecure-registries"])
 # Booleans and numbers apart: to Python, True and 1 are equal.
 LEAVES = st.one_of(st.booleans(), st.integers(2, 3), st.lists(st.sampled_from("xyz"), min_size=1, unique=True))
@@ -158,49 +145,28 @@ class TestAction:
         assert options.needed_action(before, after) == action
 
 
-class TestProblems:
-    def test_good_options_have_none(self):
-        assert options.problems({**LOGS, "live-restore": True, "default-shm-size": "1g", "mtu": 1400}) == []
-
-    def test_a_misspelt_option_is_reported(self):
-        assert options.problems({"registry-mirror": []}) == [
-            "registry-mirror is not an option of daemon.json (did you mean registry-mirrors?)"
-        ]
-
-    def test_an_option_of_a_newer_docker_is_accepted(self):
-        assert options.problems({"colour-of-the-whale": "blue"}) == []
-
-    def test_a_wrong_type_is_reported(self):
-        assert options.problems({"debug": "yes", "mtu": True, "dns": "192.0.2.1", "log-opts": {"max-file": 3}}) == [
-            "debug is 'yes', but must be true or false",
-            "dns is '192.0.2.1', but must be a list",
-            "mtu is True, but must be a whole number",
-            "log-opts.max-file is 3, but must be a text (write it in quotes)",
-        ]
-
-
-class TestFlags:
+class TestAdvice:
     @pytest.mark.parametrize(
-        "flags",
-        [["--default-address-pool", "base=172.20.0.0/14,size=24"], ["--default-address-pool=base=172.20.0.0/14"]],
+        ("output", "correct"),
+        [
+            ("don't match any configuration option: live-restor", "live-restor in docker_daemon_options"),
+            (
+                "cannot unmarshal string into Go struct field Config.mtu",
+                "mtu in daemon.json, where somebody else set it",
+            ),
+            (
+                "live-restor and mtu",
+                "live-restor in docker_daemon_options and mtu in daemon.json, where somebody else set it",
+            ),
+            ("live-restore, network-mtu: no", "docker_daemon_options, or daemon.json on the host"),
+        ],
     )
-    def test_a_conflict_is_reported(self, flags):
-        assert options.conflicts({"default-address-pools": [], "debug": True}, flags) == [
-            "default-address-pools cannot be set in daemon.json while dockerd is started with --default-address-pool"
-        ]
+    def test_is_where_the_refused_option_was_set(self, output, correct):
+        refused = {**LOGS, "live-restor": True, "mtu": "1400", "debug": True}
 
-    def test_short_flags_count(self):
-        assert options.options_in_flags(["-H", "fd://", "-D", "-ldebug", "--", "x"]) == {
-            "hosts": "-H",
-            "debug": "-D",
-            "log-level": "-l",
-            "": "--",
-        }
-
-    def test_values_of_flags(self):
-        assert options.flag_value(["--config-file", "/a"], "config-file") == "/a"
-        assert options.flag_value(["--config-file=/a"], "config-file") == "/a"
-        assert options.flag_value(["--config-file"], "config-file") is None
+        assert (
+            options.advice(output, refused, {"live-restor": True}, "daemon.json") == f"Correct {correct}, and run again"
+        )
 
 
 class TestFile:
