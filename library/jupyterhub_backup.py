@@ -195,14 +195,21 @@ removed:
   type: list
   elements: str
   returned: always
+messages:
+  description: Lines to show.
+  type: list
+  elements: str
+  returned: always
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
+from ansible.module_utils.jupyterhub_deploy.backup import settings
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
+from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -210,7 +217,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
     :raises DeployError: some backups failed, or none could be started.
     """
-    result = backup_run.run(module.params, module.check_mode)
+    wanted = settings.load(settings.BackupSettings, module.params)
+    result = backup_run.run(wanted, module.check_mode, Reporter(module.params["progress_file"]))
     problem = backup_run.failure(result["results"])
     if problem:
         raise DeployError(problem, result)
@@ -219,7 +227,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    run_module({**backup_run.ARGUMENTS, "progress_file": {"type": "path"}}, run, doing="backing up volumes")
+    run_module({**settings.BACKUP, "progress_file": {"type": "path"}}, run, doing="backing up volumes")
 
 
 if __name__ == "__main__":

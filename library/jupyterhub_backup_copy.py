@@ -43,6 +43,19 @@ options:
     type: list
     elements: dict
     default: []
+    suboptions:
+      name:
+        description: Path of the manifest in the backup directory.
+        type: str
+        required: true
+      archive:
+        description: Path of the archive in the backup directory.
+        type: str
+        required: true
+      size:
+        description: Bytes of the archive.
+        type: int
+        required: true
   progress_file:
     description: Set by the action plugin; file to append lines of progress to.
     type: path
@@ -103,11 +116,17 @@ incoming:
   description: Directory into which rsync transfers the files.
   type: str
   returned: for O(state=wanted)
+messages:
+  description: Lines to show.
+  type: list
+  elements: str
+  returned: except for O(state=offered)
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy.backup.settings import load
 from ansible.module_utils.jupyterhub_deploy.copy import fetch, push
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
@@ -116,7 +135,16 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "state": {"type": "str", "choices": ["pushed", "offered", "wanted", "accepted"], "default": "pushed"},
     "directory": {"type": "path", "required": True},
     **push.ARGUMENTS,
-    "offered": {"type": "list", "elements": "dict", "default": []},
+    "offered": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "name": {"type": "str", "required": True},
+            "archive": {"type": "str", "required": True},
+            "size": {"type": "int", "required": True},
+        },
+    },
     "progress_file": {"type": "path"},
 }
 
@@ -125,11 +153,12 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     """Run the step that the task selects."""
     params, directory = module.params, module.params["directory"]
     if params["state"] == "pushed":
-        return push.push(directory, params, module.check_mode, Reporter(params["progress_file"]))
+        settings = load(push.PushSettings, params)
+        return push.push(directory, settings, module.check_mode, Reporter(params["progress_file"]))
     if params["state"] == "offered":
-        return {"changed": False, "offered": fetch.list_backups(directory)}
+        return {"offered": [offer._asdict() for offer in fetch.list_backups(directory)]}
     if params["state"] == "wanted":
-        return fetch.plan_fetch(directory, params["offered"], module.check_mode)
+        return fetch.plan_fetch(directory, [fetch.Offer(**offer) for offer in params["offered"]], module.check_mode)
     return fetch.accept_arrived(directory)
 
 

@@ -94,16 +94,16 @@ cron_runs:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
+from ansible.module_utils.jupyterhub_deploy.backup.settings import BACKUP
 from ansible.module_utils.jupyterhub_deploy.copy import push
 from ansible.module_utils.jupyterhub_deploy.module import run_module
-from ansible.module_utils.jupyterhub_deploy.schedule import cli, install
+from ansible.module_utils.jupyterhub_deploy.schedule import cli, install, settings
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "schedule": {"type": "str", "required": True},
     "late_hours": {"type": "float", "default": 26},
     "metrics_dir": {"type": "path", "default": "/var/lib/jupyterhub-deploy/metrics"},
-    "backup": {"type": "dict", "required": True, "options": backup_run.ARGUMENTS},
+    "backup": {"type": "dict", "required": True, "options": BACKUP},
     "push": {"type": "dict", "options": push.ARGUMENTS, "no_log": False},
 }
 
@@ -113,8 +113,7 @@ COMMAND = cli.main
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Install or remove the schedule."""
-    wanted = install.Schedule(**{name: module.params[name] for name in ARGUMENTS})
-    return install.run(wanted, module.check_mode)
+    return install.run(settings.of(module.params), module.check_mode)
 
 
 def main() -> None:

@@ -87,14 +87,29 @@ totals:
   type: dict
   returned: always
   sample: {"good": 40, "bad": 0, "read": 40, "size": 12000000}
+messages:
+  description: Lines to show.
+  type: list
+  elements: str
+  returned: always
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import verify
+from ansible.module_utils.jupyterhub_deploy.backup.settings import load
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
+from ansible.module_utils.jupyterhub_deploy.progress import Reporter
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "directory": {"type": "path", "required": True},
+    "users": {"type": "list", "elements": "str", "default": []},
+    "backup": {"type": "str", "default": verify.ALL},
+    "again_after_days": {"type": "int", "default": 0},
+    "progress_file": {"type": "path"},
+}
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -102,7 +117,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
     :raises DeployError: a backup is damaged, or cannot be read.
     """
-    result = verify.run(module.params, module.check_mode)
+    settings = load(verify.VerifySettings, module.params)
+    result = verify.run(settings, module.check_mode, Reporter(module.params["progress_file"]))
     problem = verify.failure(result)
     if problem:
         raise DeployError(problem, result)
@@ -111,7 +127,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    run_module({**verify.ARGUMENTS, "progress_file": {"type": "path"}}, run, doing="verifying backups")
+    run_module(ARGUMENTS, run, doing="verifying backups")
 
 
 if __name__ == "__main__":

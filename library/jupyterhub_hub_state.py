@@ -105,7 +105,7 @@ stopped_servers:
   returned: success
   sample: [jupyter-alice]
 messages:
-  description: What was done, in sentences.
+  description: Lines to show.
   type: list
   elements: str
   returned: success
@@ -116,6 +116,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
+from ansible.module_utils.jupyterhub_deploy.backup.settings import load
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import hub_state
@@ -124,12 +125,12 @@ from ansible.module_utils.jupyterhub_deploy.restore.select import select_hub_sta
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Restore; return the module's result."""
-    params = module.params
+    settings = load(hub_state.HubStateSettings, module.params)
     # Keep backups from being made or removed meanwhile. The lock is a file, so not in check mode.
-    locked = contextlib.nullcontext() if module.check_mode else store.lock(params["directory"], shared=True)
-    with encryption.unlocked(params["identity"]), locked:
-        backup = select_hub_state(params["directory"], params["name"], params["backup"])
-        return hub_state.Restore(connect(), params, module.check_mode).run(backup)
+    locked = contextlib.nullcontext() if module.check_mode else store.lock(settings.directory, shared=True)
+    with encryption.unlocked(module.params["identity"]), locked:
+        backup = select_hub_state(settings.directory, settings.name, settings.backup)
+        return hub_state.Restore(connect(), settings, module.check_mode).run(backup)
 
 
 def main() -> None:

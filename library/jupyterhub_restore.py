@@ -162,10 +162,10 @@ failed_volumes:
   elements: dict
   returned: for O(state=restored)
 messages:
-  description: A line for each volume that was restored.
+  description: Lines to show.
   type: list
   elements: str
-  returned: for O(state=restored)
+  returned: always
 """
 
 import contextlib
@@ -175,56 +175,58 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import VOLUME
+from ansible.module_utils.jupyterhub_deploy.backup.settings import check_parallel, load
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import volumes
 from ansible.module_utils.jupyterhub_deploy.restore.select import select_volumes
+from ansible.module_utils.jupyterhub_deploy.restore.volumes import RestoreSettings
 
 
-def listed(params: dict[str, Any], directory: str) -> dict[str, Any]:
+def listed(settings: RestoreSettings) -> dict[str, Any]:
     """Return what can be restored. Only reads."""
     backups, faults = [], []
-    for folder in store.folders(directory):
-        found, wrong = store.list_backups(directory, folder)
+    for folder in store.folders(settings.directory):
+        found, wrong = store.list_backups(settings.directory, folder)
         faults += [fault.message for fault in wrong]
         for one in found:
             manifest = one.manifest
-            asked = not (params["users"] or params["volumes"])
-            asked = asked or any(map(manifest.is_of, params["users"])) or manifest.volume in params["volumes"]
-            if manifest.kind == VOLUME and asked and params["backup"] in (None, one.stem):
-                backups.append(volumes.describe(one, params["verify"]))
-    return {"changed": False, "backups": backups, "faults": faults}
+            selected = not (settings.users or settings.volumes)
+            selected = selected or any(map(manifest.is_of, settings.users)) or manifest.volume in settings.volumes
+            if manifest.kind == VOLUME and selected and settings.backup in (None, one.stem):
+                backups.append(volumes.describe(one, settings.verify))
+    lines = [str(one["message"]) for one in backups] or [f"there is no backup in {settings.directory}"]
+    return {"backups": backups, "faults": faults, "messages": lines + faults}
 
 
-def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[str, Any]:
+def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
     """Restore the selected volumes, and collect the failures."""
-    if params["parallel"] < 1:
-        raise DeployError(f"parallel is {params['parallel']}; at least one volume has to be restored at a time")
-    named = bool(params["users"] or params["volumes"])
-    if named == params["every_volume"]:
-        raise DeployError("say what to restore: either users or volumes by name, or every_volume=true")
+    check_parallel(settings.parallel)
+    named = bool(settings.users or settings.volumes)
+    if named == settings.every_volume:
+        raise DeployError("select what to restore: either users or volumes by name, or every_volume=true")
     done, failed = [], []
     expected: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
     # Keep backups from being made or removed meanwhile. The lock is a file, so not in check mode.
-    with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
+    with contextlib.nullcontext() if check_mode else store.lock(settings.directory, shared=True):
         backups, problems = select_volumes(
-            directory, params["name"], params["users"], params["volumes"], params["backup"]
+            settings.directory, settings.name, settings.users, settings.volumes, settings.backup
         )
         if not backups and not problems:
-            raise DeployError(f"there is no backup of any volume in {directory}")
-        jobs = volumes.jobs(backups, params["name"], params["to_user"]) if backups else []
+            raise DeployError(f"there is no backup of any volume in {settings.directory}")
+        jobs = volumes.jobs(backups, settings.name, settings.to_user) if backups else []
         failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
-        host = volumes.Host(connect() if jobs else None, params["name"])
+        host = volumes.Host(connect() if jobs else None, settings.name)
 
         def restore_one(job: volumes.Job) -> dict[str, Any] | str:
             try:
-                return volumes.restore(host, job, params, check_mode)
+                return volumes.restore(host, job, settings, check_mode)
             except expected as error:  # the other volumes are restored anyway
                 return str(error)
 
         # One waits for the disk while another is validated.
-        with ThreadPoolExecutor(max_workers=params["parallel"]) as pool:
+        with ThreadPoolExecutor(max_workers=settings.parallel) as pool:
             for job, result in zip(jobs, pool.map(restore_one, jobs)):
                 if isinstance(result, str):
                     failed.append({"volume": job.volume, "user": job.user, "message": result})
@@ -234,17 +236,17 @@ def restored(params: dict[str, Any], directory: str, check_mode: bool) -> dict[s
         "changed": bool(done),
         "restored": done,
         "failed_volumes": failed,
-        "messages": [one["message"] for one in done],
+        "messages": [one["message"] for one in done] + [f"NOT RESTORED: {one['message']}" for one in failed],
     }
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """List or restore; return the module's result."""
-    params = module.params
-    with encryption.unlocked(params["identity"]):
-        if params["state"] == "listed":
-            return listed(params, params["directory"])
-        result = restored(params, params["directory"], module.check_mode)
+    settings = load(RestoreSettings, module.params)
+    with encryption.unlocked(module.params["identity"]):
+        if settings.state == "listed":
+            return listed(settings)
+        result = restored(settings, module.check_mode)
     failed = result["failed_volumes"]
     if failed:
         reasons = "; ".join(one["message"] for one in failed)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import ENDINGS, HUB, HUB_FOLDER, Manifest
+from ansible.module_utils.jupyterhub_deploy.backup.settings import BACKUP, BackupSettings
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, stem_of
 
 COMPRESS = {"zstd": ["zstd", "-q"], "gzip": ["gzip"], "none": ["cat"]}
@@ -40,6 +41,12 @@ def manifest(moment: datetime, volume: str | None = "jupyterhub-user-alice", **c
         versions={},
     )
     return replace(whole, **changes)
+
+
+def settings(**given: Any) -> BackupSettings:
+    """Return the settings of the module ``jupyterhub_backup``, with its defaults for those that are not given."""
+    defaults = {name: option.get("default") for name, option in BACKUP.items()}
+    return BackupSettings(**{**defaults, "name": "jupyterhub", "directory": "/b", **given})
 
 
 def write(directory: Path, moment: datetime, tarball: bytes = b"", **changes: Any) -> Backup:

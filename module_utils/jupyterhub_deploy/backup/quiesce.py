@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.backup import helper_container
 from ansible.module_utils.jupyterhub_deploy.backup.pause import Pauses
+from ansible.module_utils.jupyterhub_deploy.backup.settings import BackupSettings
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, name_of
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, containers_using
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -145,24 +146,18 @@ class StoppedVolume(_IdleVolume):
 class Consistency:
     """The consistency of all volumes of a run.
 
-    :param mode: ``live``, ``paused`` or ``stopped``.
-    :param data_volume: the hub's own, which stays live: users cannot sign in to a hub that is paused or stopped.
-    :param directory: of the backups.
-    :param token_file: of the hub's secret ``api_token``.
-    :param timeout: seconds that one server gets to stop.
+    The volume with the hub's database stays live: users cannot sign in to a hub that is paused or stopped.
     """
 
-    def __init__(
-        self, client: Any, hub: str, mode: str, data_volume: str, directory: str, token_file: str, timeout: float
-    ) -> None:
-        self.client, self.hub, self.mode, self.data_volume = client, hub, mode, data_volume
-        self.token_file, self.timeout = token_file, timeout
-        self.pauses = Pauses(client, directory)
+    def __init__(self, client: Any, settings: BackupSettings) -> None:
+        self.client, self.settings = client, settings
+        self.pauses = Pauses(client, settings.directory)
 
     def quiesce(self, volume: Volume) -> QuiescedVolume:
         """Return the context in which one volume is read."""
-        if self.mode == PAUSED and volume.name != self.data_volume:
+        settings = self.settings
+        if settings.consistency == LIVE or volume.name == settings.database_volume:
+            return QuiescedVolume()
+        if settings.consistency == PAUSED:
             return PausedVolume(self.client, volume, self.pauses)
-        if self.mode == STOPPED and volume.name != self.data_volume:
-            return StoppedVolume(self.client, volume, self.hub, self.token_file, self.timeout)
-        return QuiescedVolume()
+        return StoppedVolume(self.client, volume, settings.name, settings.api_token_file, settings.stop_timeout)

@@ -2,55 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ansible.module_utils.jupyterhub_deploy.backup import retention, store
-from ansible.module_utils.jupyterhub_deploy.backup.runner import Runner
+from ansible.module_utils.jupyterhub_deploy.backup.runner import Result, Runner
+from ansible.module_utils.jupyterhub_deploy.backup.settings import BackupSettings, check_parallel
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-
-# The argument spec of the module. The settings file of a schedule has a value for each argument.
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "name": {"type": "str", "required": True},
-    "directory": {"type": "path", "required": True},
-    "volumes": {"type": "list", "elements": "str", "default": []},
-    "exclude": {"type": "list", "elements": "str", "default": []},
-    "hub_state": {"type": "bool", "default": True},
-    "compression": {"type": "str", "choices": ["zstd", "gzip", "none"], "default": "zstd"},
-    "recipients": {"type": "list", "elements": "str", "default": []},
-    "consistency": {"type": "str", "choices": ["live", "paused", "stopped"], "default": "live"},
-    "token_file": {"type": "path", "default": "", "no_log": False},
-    "stop_timeout": {"type": "int", "default": 60},
-    "force": {"type": "bool", "default": False},
-    "parallel": {"type": "int", "default": 2},
-    "keep": {"type": "dict", "options": {rule: {"type": "int", "default": 0} for rule in retention.RULES}},
-    "config_dir": {"type": "path", "default": "/etc/jupyterhub"},
-    "data_volume": {"type": "str", "default": ""},
-}
+from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 
-def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def run(settings: BackupSettings, check_mode: bool, progress: Reporter) -> Result:
     """Back up, and return what the module ``jupyterhub_backup`` documents (``RETURN``).
 
-    :param params: see :data:`ARGUMENTS`, and ``progress_file``, see :class:`progress.Reporter`.
     :raises DeployError: the run could not start. Failures of single backups are in the result.
     """
-    if params["parallel"] < 1:
-        raise DeployError(f"parallel is {params['parallel']}; set it to 1 or more")
-    runner = Runner(connect_or_none() if check_mode else connect(), params, check_mode)
+    check_parallel(settings.parallel)
+    runner = Runner(connect_or_none() if check_mode else connect(), settings, check_mode, progress)
     cleaned: list[str] = []
     removed: list[str] = []
     if check_mode:
-        results = runner.run(params["volumes"], params["hub_state"])
+        results = runner.run()
     else:
-        store.ensure_folder(params["directory"])
-        with store.lock(params["directory"]):
-            cleaned = runner.recover() + store.clean(params["directory"])
-            results = runner.run(params["volumes"], params["hub_state"])
-            if params["keep"]:
-                for result in results:
-                    if result["action"] != "failed":
-                        removed += retention.prune(params["directory"], result["name"], params["keep"])
+        store.ensure_folder(settings.directory)
+        with store.lock(settings.directory):
+            cleaned = runner.recover() + store.clean(settings.directory)
+            results = runner.run()
+            for result in results:
+                if settings.keep and result["action"] != "failed":
+                    removed += retention.prune(settings.directory, result["name"], settings.keep)
     totals = sums(results)
     return {
         "changed": bool(totals["backed_up"] or cleaned or removed),
@@ -58,10 +35,40 @@ def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "totals": totals,
         "cleaned": cleaned,
         "removed": removed,
+        "messages": messages(results, totals, cleaned, removed, settings.directory, check_mode),
     }
 
 
-def sums(results: list[dict[str, Any]]) -> dict[str, Any]:
+def messages(
+    results: list[Result],
+    totals: dict[str, int],
+    cleaned: list[str],
+    removed: list[str],
+    directory: str,
+    check_mode: bool,
+) -> list[str]:
+    """Return the lines to show about a run."""
+    done = "would be backed up" if check_mode else "backed up"
+    return [
+        f"{done}: {totals['backed_up']}, unchanged: {totals['unchanged']}, in {directory}",
+        *([f"old backups removed: {len(removed)}"] if removed else []),
+        *([f"removed after an interrupted run: {', '.join(cleaned)}"] if cleaned else []),
+        *(note for result in results for note in _notes(result)),
+    ]
+
+
+def _notes(result: Result) -> list[str]:
+    """Return what an administrator should know about one backup."""
+    name, notes = result["name"], []
+    if result.get("changed_files"):
+        notes.append(f"{name}: files changed while they were read; its manifest lists them")
+    if result.get("unrestorable"):
+        notes.append(f"{name}: has paths that are too long to restore; its manifest lists them for its user to shorten")
+    notes += [f"{server}: stopped for its backup" for server in result.get("stopped", [])]
+    return notes + list(result.get("not_at_rest", []))
+
+
+def sums(results: list[Result]) -> dict[str, int]:
     """Return the totals of the results of single backups."""
     return {
         "backed_up": sum(result["action"] == "backed_up" for result in results),
@@ -72,7 +79,7 @@ def sums(results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def failure(results: list[dict[str, Any]]) -> str | None:
+def failure(results: list[Result]) -> str | None:
     """Return the message of a run in which backups failed, ``None`` when none did."""
     failed = [result for result in results if result["action"] == "failed"]
     if not failed:

@@ -15,6 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.hub_state import HubState, co
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB, HUB_FOLDER, VOLUME, VOLUME_NAME, Manifest
 from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, QuiescedVolume
+from ansible.module_utils.jupyterhub_deploy.backup.settings import BackupSettings
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
@@ -50,29 +51,14 @@ def unchanged(scan: str | None, backups: list[store.Backup]) -> store.Backup | N
 class Runner:
     """One run of backups of one hub."""
 
-    def __init__(self, client: Any, params: dict[str, Any], check_mode: bool) -> None:
-        self.client = client
-        self.hub: str = params["name"]
-        self.directory: str = params["directory"]
-        self.compression: str = params["compression"]
-        self.force: bool = params["force"]
-        self.parallel: int = params["parallel"]
-        self.exclude = frozenset(params["exclude"])
-        self.state = HubState(client, self.hub, params["config_dir"], params["data_volume"] or f"{self.hub}-data")
-        self.consistency = Consistency(
-            client,
-            self.hub,
-            params["consistency"],
-            self.state.data_volume,
-            self.directory,
-            params["token_file"] or os.path.join(params["config_dir"], "secrets", "api_token"),
-            params["stop_timeout"],
-        )
-        self.recipients = encryption.recipients(params["recipients"])
+    def __init__(self, client: Any, settings: BackupSettings, check_mode: bool, progress: Reporter) -> None:
+        self.client, self.settings, self.check_mode, self.progress = client, settings, check_mode, progress
+        self.hub, self.directory, self.compression = settings.name, settings.directory, settings.compression
+        self.state = HubState(client, self.hub, settings.config_dir, settings.database_volume)
+        self.consistency = Consistency(client, settings)
+        self.recipients = encryption.recipients(settings.recipients)
         self.encryption = "age" if self.recipients else "none"
         self.plain_staging = os.path.join(STAGING, f"staging-{self.hub}")
-        self.check_mode = check_mode
-        self.progress = Reporter(params["progress_file"])
         self._versions: dict[str, str] = {}
         self._sync_times: dict[int, int] = {}  # by file system
         self._scan_secret = b""
@@ -87,21 +73,18 @@ class Runner:
             raise DeployError(f"Docker does not list its volumes: {error}; try again") from error
         return {volume.name: volume for volume in map(Volume.of, described)}
 
-    def select_volumes(self, names: list[str]) -> dict[str, Volume | None]:
-        """Return the volumes to back up by name, without the excluded ones; ``None`` for a volume that does not exist.
-
-        :param names: the requested volumes; when empty, those of all of the hub's users.
-        """
+    def select_volumes(self) -> dict[str, Volume | None]:
+        """Return the volumes to back up by name; ``None`` for one that does not exist."""
         found = self.list_volumes()
-        wanted = names or [volume.name for volume in users_volumes(self.hub, list(found.values()))]
-        return {name: found.get(name) for name in sorted(set(wanted) - self.exclude)}
+        wanted = self.settings.volumes or [one.name for one in users_volumes(self.hub, list(found.values()))]
+        return {name: found.get(name) for name in sorted(set(wanted) - set(self.settings.exclude))}
 
-    def run(self, names: list[str], hub_state: bool) -> list[Result]:
+    def run(self) -> list[Result]:
         """Back up the requested volumes in parallel; return a result for each, also for failures."""
         jobs: list[tuple[str, Callable[[], Result]]] = []
-        if hub_state:
+        if self.settings.hub_state:
             jobs.append((HUB_FOLDER, self.back_up_hub_state))
-        for name, volume in self.select_volumes(names).items():
+        for name, volume in self.select_volumes().items():
             jobs.append((name, lambda name=name, volume=volume: self.back_up_volume(name, volume)))  # type: ignore[misc]
         if self.recipients:
             if not self.check_mode:
@@ -109,7 +92,7 @@ class Runner:
             self._scan_secret = encryption.scan_secret(self.directory, write=not self.check_mode)
         # tar and the compressor do the work: threads only copy their output.
         try:
-            with ThreadPoolExecutor(max_workers=self.parallel) as pool:
+            with ThreadPoolExecutor(max_workers=self.settings.parallel) as pool:
                 return list(pool.map(lambda job: self.run_job(*job), jobs))
         finally:
             self.consistency.pauses.close()
@@ -155,7 +138,7 @@ class Runner:
             "options": volume.options,
         }
         digest = self.manifest_digest(scan.digest)
-        same = None if self.force else unchanged(digest, self.existing(name))
+        same = None if self.settings.force else unchanged(digest, self.existing(name))
         if same:
             return self.unchanged_result(name, same, volume.user)
         if self.check_mode:
@@ -265,7 +248,7 @@ class Runner:
             os.mkdir(staging, 0o700)
             self.state.stage(self.list_volumes().get(self.state.data_volume), staging)
             digest = self.manifest_digest(content_digest(staging))
-            same = None if self.force else unchanged(digest, self.existing(HUB_FOLDER))
+            same = None if self.settings.force else unchanged(digest, self.existing(HUB_FOLDER))
             if same:
                 return self.unchanged_result(HUB_FOLDER, same, None)
             return self.write(draft, staging, digest, about, QuiescedVolume())

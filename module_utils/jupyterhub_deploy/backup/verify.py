@@ -22,13 +22,17 @@ from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 ALL, NEWEST = "all", "newest"
 
-# The argument spec of the module.
-ARGUMENTS: dict[str, dict[str, Any]] = {
-    "directory": {"type": "path", "required": True},
-    "users": {"type": "list", "elements": "str", "default": []},
-    "backup": {"type": "str", "default": ALL},
-    "again_after_days": {"type": "int", "default": 0},
-}
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class VerifySettings:
+    """The options of the module ``jupyterhub_backup_verify``, where they are documented."""
+
+    directory: str
+    users: list[str]
+    backup: str
+    again_after_days: int
 
 
 @dataclass(frozen=True)
@@ -156,35 +160,39 @@ def select_backups(directory: str, users: list[str], which: str) -> tuple[list[B
     return backups, problems
 
 
-def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def run(settings: VerifySettings, check_mode: bool, progress: Reporter) -> Result:
     """Verify backups, and return what the module ``jupyterhub_backup_verify`` documents (``RETURN``).
 
-    :param params: see :data:`ARGUMENTS`, and ``progress_file``, see :class:`progress.Reporter`.
     :raises DeployError: the directory does not exist, or another run writes to it.
     """
-    directory = params["directory"]
+    directory = settings.directory
     if not os.path.isdir(directory):
         raise DeployError(f"there are no backups: directory {directory} does not exist; run backup.yml first")
     # Shared: other runs may restore backups meanwhile, but not remove them.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
-        backups, problems = select_backups(directory, params["users"], params["backup"])
-        progress = Reporter(params["progress_file"])
-        recent = datetime.now(timezone.utc) - timedelta(days=params["again_after_days"])
+        backups, problems = select_backups(directory, settings.users, settings.backup)
+        recent = datetime.now(timezone.utc) - timedelta(days=settings.again_after_days)
         results = [_verify_one(backup, recent, check_mode, progress) for backup in backups]
+    totals = {
+        "good": sum(result["good"] for result in results),
+        "bad": sum(not result["good"] for result in results),
+        "read": sum(result["read"] for result in results),
+        "size": sum(result["size"] for result in results if result["read"]),
+    }
+    encrypted = sum(not result["members_read"] for result in results)
     return {
         "changed": any(result.pop("outcome_changed") for result in results),
         "results": results,
         "problems": problems,
-        "totals": {
-            "good": sum(result["good"] for result in results),
-            "bad": sum(not result["good"] for result in results),
-            "read": sum(result["read"] for result in results),
-            "size": sum(result["size"] for result in results if result["read"]),
-        },
+        "totals": totals,
+        "messages": [
+            f"read: {totals['read']}, good: {totals['good']}, in {directory}",
+            *([f"encrypted, so only the checksum was compared: {encrypted}"] if encrypted else []),
+        ],
     }
 
 
-def _verify_one(backup: Backup, recent: datetime, check_mode: bool, progress: Reporter) -> dict[str, Any]:
+def _verify_one(backup: Backup, recent: datetime, check_mode: bool, progress: Reporter) -> Result:
     began, before = time.monotonic(), read_record(backup)
     found = before
     # A bad backup is always verified again: the fault may have been a temporary read error.
@@ -214,7 +222,7 @@ def _verify_one(backup: Backup, recent: datetime, check_mode: bool, progress: Re
     }
 
 
-def failure(result: dict[str, Any]) -> str | None:
+def failure(result: Result) -> str | None:
     """Return the message of a run that found problems, ``None`` when all backups are good."""
     faults = [one["fault"] for one in result["results"] if not one["good"]] + result["problems"]
     if not faults:

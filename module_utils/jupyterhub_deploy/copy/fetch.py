@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.backup import reader, store
@@ -18,6 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.manifest import EVERY_ENDING,
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.copy.push import name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 INCOMING = ".incoming"
 LIST = ".fetch-list"
@@ -25,50 +26,63 @@ LIST = ".fetch-list"
 NAME = re.compile(rf"({VOLUME_NAME.pattern})/({store.STEM.pattern})\.json")
 
 
-def list_backups(directory: str) -> list[dict[str, Any]]:
-    """Return the backups in a directory: their manifests, archives and sizes."""
+class Offer(NamedTuple):
+    """A backup that can be fetched."""
+
+    name: str  # of its manifest
+    archive: str
+    size: int
+
+
+def list_backups(directory: str) -> list[Offer]:
+    """Return the backups in a directory."""
     return [
-        {"name": name_of(one, manifest=True), "archive": name_of(one), "size": one.manifest.size}
+        Offer(name_of(one, manifest=True), name_of(one), one.manifest.size)
         for found in store.every_backup(directory).values()
         for one in found
     ]
 
 
-def plan_fetch(directory: str, offers: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
+def plan_fetch(directory: str, offers: list[Offer], check_mode: bool) -> dict[str, Any]:
     """Return which of the offered backups are missing here, and write the file list for rsync.
 
     :param directory: of the copies; created if missing.
     :raises DeployError: the host offers a name that is not valid, or rsync is not installed on this machine.
     """
     for offer in offers:
-        found = NAME.fullmatch(offer["name"])
+        found = NAME.fullmatch(offer.name)
         endings = [f"{found[1]}/{found[2]}{ending}" for ending in EVERY_ENDING] if found else []
-        if offer["archive"] not in endings:
+        if offer.archive not in endings:
             raise DeployError(
-                f"the host offers {offer['name']!r} with {offer['archive']!r}, which is not a backup's "
-                "name; nothing was fetched; inspect that host"
+                f"the host offers {offer.name!r} with {offer.archive!r}, which is not a backup's name; "
+                "nothing was fetched; inspect that host"
             )
     if not shutil.which("rsync"):
         raise DeployError("program rsync is missing on the control machine; install the package rsync")
-    here = {offer["name"] for offer in list_backups(directory)}
-    missing = sorted((offer for offer in offers if offer["name"] not in here), key=lambda offer: str(offer["name"]))
-    incoming = os.path.join(directory, INCOMING)
-    result = {
-        "missing": [offer["archive"] for offer in missing],
-        "size": sum(offer["size"] for offer in missing),
-        "list": os.path.join(directory, LIST),
-        "incoming": incoming,
-        "changed": bool(missing),
-    }
+    here = {offer.name for offer in list_backups(directory)}
+    missing = sorted(offer for offer in offers if offer.name not in here)
+    archives, size = [offer.archive for offer in missing], sum(offer.size for offer in missing)
+    incoming, listed = os.path.join(directory, INCOMING), os.path.join(directory, LIST)
     if not missing and not check_mode:
         shutil.rmtree(incoming, ignore_errors=True)  # files of an interrupted run that are no longer offered
     if missing and not check_mode:
         store.ensure_folder(directory)
         store.ensure_folder(incoming)
-        _check_space(directory, result["size"])
-        with open(result["list"], "w", encoding="utf-8") as file:
-            file.writelines(f"{name}\n" for offer in missing for name in (offer["archive"], offer["name"]))
-    return result
+        _check_space(directory, size)
+        with open(listed, "w", encoding="utf-8") as file:
+            file.writelines(f"{name}\n" for offer in missing for name in (offer.archive, offer.name))
+    count = f"{'would be fetched' if check_mode else 'to fetch'}: {len(missing)}"
+    return {
+        "changed": bool(missing),
+        "missing": archives,
+        "size": size,
+        "list": listed,
+        "incoming": incoming,
+        "messages": [
+            f"{count} ({human_size(size)}), here already: {len(offers) - len(missing)}, in {directory}",
+            *(archives if check_mode else []),
+        ],
+    }
 
 
 def _check_space(directory: str, size: int) -> None:
@@ -116,7 +130,7 @@ def accept_arrived(directory: str) -> dict[str, Any]:
     shutil.rmtree(incoming, ignore_errors=True)
     if os.path.exists(os.path.join(directory, LIST)):
         os.unlink(os.path.join(directory, LIST))
-    return {"copied": copied, "size": size, "changed": bool(copied)}
+    return {"changed": bool(copied), "copied": copied, "size": size, "messages": [f"fetched: {len(copied)}"]}
 
 
 def _move_into_place(directory: str, backup: Backup) -> None:

@@ -8,9 +8,11 @@ that are removed here are not removed there.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.backup import reader, store
+from ansible.module_utils.jupyterhub_deploy.backup.settings import Spec
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
 from ansible.module_utils.jupyterhub_deploy.copy.rsync import Remote, Target
@@ -23,13 +25,32 @@ LOCK = ".push-lock"
 # one, because each batch needs four connections.
 BATCH = 50
 
-# The argument spec of the module. The settings file of a schedule has a value for each argument.
-ARGUMENTS: dict[str, dict[str, Any]] = {
+# The argument spec of the settings.
+ARGUMENTS: Spec = {
     "to": {"type": "str"},
     "host_key": {"type": "str", "no_log": False},
     "key_file": {"type": "path", "default": "/etc/jupyterhub-deploy/push_key", "no_log": False},
     "port": {"type": "int", "default": 22},
 }
+
+
+@dataclass(frozen=True)
+class PushSettings:
+    """The other machine. The module ``jupyterhub_backup_copy`` documents the settings."""
+
+    to: str
+    host_key: str
+    key_file: str
+    port: int
+
+    def target(self) -> Target:
+        """Return the target.
+
+        :raises DeployError: it or its host key is missing or not valid.
+        """
+        target = Target.of(self.to or "")
+        rsync.known_hosts_line(self.host_key or "")
+        return target
 
 
 def name_of(backup: Backup, manifest: bool = False) -> str:
@@ -38,55 +59,54 @@ def name_of(backup: Backup, manifest: bool = False) -> str:
     return f"{backup.manifest.folder}/{name}"
 
 
-def check_settings(settings: dict[str, Any]) -> Target:
-    """Return the target of the settings.
-
-    :raises DeployError: the target or its host key is missing or not valid.
-    """
-    target = Target.of(settings["to"] or "")
-    rsync.known_hosts_line(settings["host_key"] or "")
-    return target
-
-
-def push(
-    directory: str, settings: dict[str, Any], check_mode: bool = False, progress: Reporter | None = None
-) -> dict[str, Any]:
+def push(directory: str, settings: PushSettings, check_mode: bool, progress: Reporter) -> dict[str, Any]:
     """Send the backups that are missing on the other machine; return what ``jupyterhub_backup_copy`` documents.
 
-    :param settings: see :data:`ARGUMENTS`.
     :param check_mode: only list the missing backups.
     :raises DeployError: the other machine cannot be reached, refuses this host's key, or has received other content.
         Backups whose manifest was sent by then are complete there.
     """
-    target = check_settings(settings)
-    progress = progress or Reporter(None)
+    target = settings.target()
     if not os.path.isdir(directory) and not check_mode:
         raise DeployError(f"there are no backups: directory {directory} does not exist; run backup.yml first")
-    public = rsync.public_key(settings["key_file"], write=not check_mode)
-    result: dict[str, Any] = {"to": str(target), "public_key": public, "copied": [], "size": 0, "changed": False}
+    public = rsync.public_key(settings.key_file, write=not check_mode)
+    copied: list[Backup] = []
     newest_first = sorted(
         (one for found in store.every_backup(directory).values() for one in found),
         key=lambda one: one.stem,
         reverse=True,
     )
-    if public is None:
-        return {**result, "missing": [name_of(one) for one in newest_first], "changed": True}
-    connection = rsync.connect(directory, target, settings["host_key"], settings["key_file"], settings["port"], public)
-    with connection as remote:
+    if public is None:  # in check mode; nothing can be there without a key
+        return _result(target, public, newest_first, copied, check_mode)
+    with rsync.connect(directory, target, settings.host_key, settings.key_file, settings.port, public) as remote:
         names = set(remote.missing([name_of(one, kind) for one in newest_first for kind in (True, False)]))
         missing = [one for one in newest_first if names & {name_of(one, manifest=True), name_of(one)}]
-        result["missing"] = [name_of(one) for one in missing]
-        result["changed"] = bool(missing)
-        if check_mode or not missing:
-            return result
-        with store.lock(directory, name=LOCK):
-            for start in range(0, len(missing), BATCH):
-                for one in _send(remote, missing[start : start + BATCH]):
-                    result["copied"].append(name_of(one))
-                    result["size"] += one.manifest.size
-                done = min(start + BATCH, len(missing))
-                progress.say(f"{done} of {len(missing)} backups are at {target.host}, {human_size(result['size'])}")
-    return result
+        if missing and not check_mode:
+            with store.lock(directory, name=LOCK):
+                for start in range(0, len(missing), BATCH):
+                    copied += _send(remote, missing[start : start + BATCH])
+                    done = f"{min(start + BATCH, len(missing))} of {len(missing)} backups are at {target.host}"
+                    progress.say(f"{done}, {human_size(_size(copied))}")
+    return _result(target, public, missing, copied, check_mode)
+
+
+def _size(backups: list[Backup]) -> int:
+    return sum(one.manifest.size for one in backups)
+
+
+def _result(
+    target: Target, public: str | None, missing: list[Backup], copied: list[Backup], check_mode: bool
+) -> dict[str, Any]:
+    done = f"would be sent: {len(missing)}" if check_mode else f"sent: {len(copied)}"
+    return {
+        "changed": public is None or bool(missing),
+        "to": str(target),
+        "public_key": public,
+        "missing": [name_of(one) for one in missing],
+        "copied": [name_of(one) for one in copied],
+        "size": _size(copied),
+        "messages": [f"{done}, to {target}"],
+    }
 
 
 def _send(remote: Remote, batch: list[Backup]) -> list[Backup]:

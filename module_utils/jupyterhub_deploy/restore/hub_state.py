@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
@@ -23,19 +24,33 @@ from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
 FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
 
 
+@dataclass(frozen=True)
+class HubStateSettings:
+    """The options of the module ``jupyterhub_hub_state``, where they are documented."""
+
+    name: str
+    directory: str
+    state: str
+    backup: str | None
+    config_dir: str
+    data_volume: str
+    keep_old: bool
+    stop_servers: bool
+    health_timeout: float
+
+
 class Restore:
     """One restore of one hub's state.
 
     :param client: a low-level Docker client.
-    :param params: of the module ``jupyterhub_hub_state``.
     """
 
-    def __init__(self, client: Any, params: dict[str, Any], check_mode: bool) -> None:
-        self.client, self.params, self.check_mode = client, params, check_mode
-        self.name: str = params["name"]
-        self.volume: str = params["data_volume"] or f"{self.name}-data"
+    def __init__(self, client: Any, settings: HubStateSettings, check_mode: bool) -> None:
+        self.client, self.settings, self.check_mode = client, settings, check_mode
+        self.name = settings.name
+        self.volume = settings.data_volume or f"{self.name}-data"
         # The proxy does not change, so it is enough that the hub itself is healthy.
-        self.hub = HubContainer(client, self.name, "", params["health_timeout"])
+        self.hub = HubContainer(client, self.name, "", settings.health_timeout)
         self.messages: list[str] = []
 
     def run(self, backup: Backup) -> dict[str, Any]:
@@ -55,7 +70,7 @@ class Restore:
             if home is None:
                 self.client.create_volume(self.volume, labels={LABEL_HUB: self.name})
                 home = self.home()
-            places = Places(str(home), self.params["config_dir"])
+            places = Places(str(home), self.settings.config_dir)
             with swap.locked(str(home)) as lock:
                 self.recover(places)
                 try:
@@ -71,7 +86,7 @@ class Restore:
                     if not hub_files.unfinished(places):
                         hub_files.recover(places)
                     raise
-                result["old_state"] = hub_files.keep(places, self.params["keep_old"])
+                result["old_state"] = hub_files.keep(places, self.settings.keep_old)
         self.messages.append(_message(backup, image, result))
         return {**result, "messages": self.messages, "changed": True}
 
@@ -98,8 +113,8 @@ class Restore:
         :raises DeployError: they are not.
         """
         container = self.hub.observe()
-        if self.params["state"] == "recovered":
-            database = home and Places(home, self.params["config_dir"]).database
+        if self.settings.state == "recovered":
+            database = home and Places(home, self.settings.config_dir).database
             there = f"hub container {self.name}" if container else f"database {database}" if _exists(database) else ""
             if there:
                 raise DeployError(
@@ -111,7 +126,7 @@ class Restore:
         if any(inspect_container(self.client, name) for name in (self.hub.next, self.hub.previous)):
             raise DeployError(f"an earlier change of hub {self.name} did not finish; run site.yml first")
         running = self.servers()
-        if running and not self.params["stop_servers"]:
+        if running and not self.settings.stop_servers:
             raise DeployError(
                 f"servers are running that the restored hub would not know: {', '.join(running)}; nothing was "
                 "restored; stop them, or pass stop_servers=true"
@@ -220,7 +235,7 @@ class Restore:
         :raises DeployError: servers are running, and ``stop_servers`` is not set.
         """
         running = self.servers()
-        if running and not self.params["stop_servers"]:
+        if running and not self.settings.stop_servers:
             raise DeployError(f"servers were started meanwhile: {', '.join(running)}; stop them and try again")
         for name in running:
             with contextlib.suppress(docker_errors.NotFound):  # it has already ended

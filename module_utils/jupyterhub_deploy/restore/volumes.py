@@ -21,6 +21,26 @@ from ansible.module_utils.jupyterhub_deploy.servers import stop
 
 
 @dataclass(frozen=True)
+class RestoreSettings:
+    """The options of the module ``jupyterhub_restore``, where they are documented."""
+
+    name: str
+    directory: str
+    state: str
+    users: list[str]
+    volumes: list[str]
+    every_volume: bool
+    backup: str | None
+    to_user: str | None
+    keep_old: bool
+    stop_servers: bool
+    token_file: str
+    timeout: int
+    parallel: int
+    verify: bool
+
+
+@dataclass(frozen=True)
 class Job:
     """One backup, and the volume that it goes to."""
 
@@ -175,17 +195,16 @@ class Host:
             )
 
 
-def restore(host: Host, job: Job, params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+def restore(host: Host, job: Job, settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
     """Restore one volume; return what was done.
 
-    :param params: ``keep_old``, ``stop_servers``, ``token_file`` and ``timeout`` of the module.
     :raises DeployError: the restore failed; the volume keeps its data.
     """
     home = host.home(job)
     next_step = "stop the server, or pass stop_servers=true"
-    if home and not (params["stop_servers"] and check_mode):
-        if params["stop_servers"]:
-            host.stop_servers(job, home, params["token_file"], params["timeout"])
+    if home and not (settings.stop_servers and check_mode):
+        if settings.stop_servers:
+            host.stop_servers(job, home, settings.token_file, settings.timeout)
             next_step = "the hub cannot stop this container, so stop it yourself"
         host.refuse_use(job, home, next_step)
     with reader.opened(job.backup) as archive:
@@ -196,7 +215,7 @@ def restore(host: Host, job: Job, params: dict[str, Any], check_mode: bool) -> d
         elif home is None:
             content, _, interrupted = _to_new_volume(host, job, archive)
         else:
-            content, kept, interrupted = _to_volume(host, job, home, archive, params["keep_old"])
+            content, kept, interrupted = _to_volume(host, job, home, archive, settings.keep_old)
     return {
         "volume": job.volume,
         "user": job.user,

@@ -23,11 +23,13 @@ from ansible.module_utils.jupyterhub_deploy.copy import push
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
-from ansible.module_utils.jupyterhub_deploy.schedule import report
+from ansible.module_utils.jupyterhub_deploy.schedule import report, settings
+from ansible.module_utils.jupyterhub_deploy.schedule.settings import Schedule
 from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 # Days after which a good backup is verified again: disks can lose data.
 AGAIN_AFTER_DAYS = 30
+PROGRESS = Reporter("-")
 
 FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, *DOCKER_ERRORS)
 
@@ -46,12 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs.add_parser("list", help="list the backups")
     given = parser.parse_args(arguments)
     try:
-        settings = find_settings(given.hub)
+        wanted = find_schedule(given.hub)
         if given.verb == "run":
-            return run(settings)
+            return run(wanted)
         if given.verb == "verify":
-            return exit_status(verify_backups(settings, given.user, given.backup, 0))
-        print_backups(settings)
+            return exit_status(verify_backups(wanted, given.user, given.backup, 0))
+        print_backups(wanted)
     except BrokenPipeError:  # of `| head`
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -60,8 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def find_settings(hub: str | None) -> dict[str, Any]:
-    """Return the settings of a hub's schedule.
+def find_schedule(hub: str | None) -> Schedule:
+    """Return the schedule of a hub.
 
     :param hub: its name; ``None`` for the only one on this host.
     :raises DeployError: there is none, or there are several.
@@ -73,7 +75,7 @@ def find_settings(hub: str | None) -> dict[str, Any]:
     if hub is None and len(names) > 1:
         raise DeployError(f"there are several hubs on this host; select one: --hub {' or --hub '.join(names)}")
     hub = hub or (names[0] if names else None)
-    found = report.read_settings(hub) if hub else None
+    found = settings.read(hub) if hub else None
     if not found:
         raise DeployError(
             f"backups of {f'hub {hub}' if hub else 'no hub'} are scheduled on this host; "
@@ -82,9 +84,9 @@ def find_settings(hub: str | None) -> dict[str, Any]:
     return found
 
 
-def run(settings: dict[str, Any]) -> int:
+def run(wanted: Schedule) -> int:
     """Back up, verify the newest backups, push them to another machine; write the record and metrics."""
-    hub = settings["backup"]["name"]
+    hub = wanted.hub
     before = report.read_record(hub)
     record = report.Record(
         began=report.now(), process=os.getpid(), last_success=before.last_success if before else None
@@ -95,14 +97,15 @@ def run(settings: dict[str, Any]) -> int:
     problems: list[str | None] = ["the run was ended by a bug in the deployment; its traceback is in the log"]
     try:
         with _problem() as backing_up:
-            result = backup_run.run({**settings["backup"], "progress_file": "-"}, check_mode=False)
+            result = backup_run.run(wanted.backup, False, PROGRESS)
             totals = result["totals"]
             backing_up.append(backup_run.failure(result["results"]))
         with _problem() as verifying:
             if totals:  # otherwise there may be no backups, or the directory may be unavailable
-                verifying.append(verify_backups(settings, [], backup_verify.NEWEST, AGAIN_AFTER_DAYS))
+                verifying.append(verify_backups(wanted, [], backup_verify.NEWEST, AGAIN_AFTER_DAYS))
         with _problem() as copying:
-            copy_elsewhere(settings)
+            if wanted.push:
+                push.push(wanted.backup.directory, wanted.push, False, PROGRESS)
         problems = backing_up + verifying + copying
     except _StoppedError as error:
         problems = [str(error)]
@@ -111,7 +114,7 @@ def run(settings: dict[str, Any]) -> int:
         now = report.now()
         success = record.last_success if message else now
         record = replace(record, ended=now, error=message, totals=totals, last_success=success)
-        write_report(settings, record)
+        write_report(wanted, record)
     return exit_status(message)
 
 
@@ -134,37 +137,26 @@ def _raise_stopped(number: int, frame: Any) -> None:
     raise _StoppedError(f"the run was stopped by {signal.Signals(number).name}")
 
 
-def verify_backups(settings: dict[str, Any], users: list[str], which: str, again_after_days: int) -> str | None:
+def verify_backups(wanted: Schedule, users: list[str], which: str, again_after_days: int) -> str | None:
     """Verify backups; return the problems, ``None`` when all are good."""
-    options = {"directory": settings["backup"]["directory"], "users": users, "backup": which}
-    found = backup_verify.run({**options, "again_after_days": again_after_days, "progress_file": "-"}, check_mode=False)
-    return backup_verify.failure(found)
+    options = backup_verify.VerifySettings(wanted.backup.directory, users, which, again_after_days)
+    return backup_verify.failure(backup_verify.run(options, False, PROGRESS))
 
 
-def copy_elsewhere(settings: dict[str, Any]) -> None:
-    """Push the backups to another machine, if the settings name one.
-
-    :raises DeployError: the push failed.
-    """
-    if settings.get("push"):
-        push.push(settings["backup"]["directory"], settings["push"], progress=Reporter("-"))
-
-
-def write_report(settings: dict[str, Any], record: report.Record) -> None:
+def write_report(wanted: Schedule, record: report.Record) -> None:
     """Write the record and the metrics of a run that has ended."""
-    hub = settings["backup"]["name"]
-    report.write_record(hub, record)
+    report.write_record(wanted.hub, record)
     try:
-        folders = report.list_folders(settings["backup"]["directory"])
+        folders = report.list_folders(wanted.backup.directory)
     except OSError:  # the run has failed with the same error already
         folders = []
-    text = report.metrics(hub, record, folders, settings["late_hours"])
-    report.write(report.metrics_path(settings["metrics_dir"], hub), text, 0o644)
+    text = report.metrics(wanted.hub, record, folders, wanted.late_hours)
+    report.write_metrics(wanted.metrics_dir, wanted.hub, text)
 
 
-def print_backups(settings: dict[str, Any]) -> None:
+def print_backups(wanted: Schedule) -> None:
     """Print the backups."""
-    every = [one for many in store.every_backup(settings["backup"]["directory"]).values() for one in many]
+    every = [one for many in store.every_backup(wanted.backup.directory).values() for one in many]
     width = max((len(one.manifest.folder) for one in every), default=0)
     for one in every:
         known = backup_verify.read_record(one)

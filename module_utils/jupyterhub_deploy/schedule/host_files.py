@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import pkgutil
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
@@ -145,16 +144,6 @@ def cron_time(schedule: str) -> str:
 def _is_cron_field(field: str, limits: tuple[int, int]) -> bool:
     items = [CRON_ITEM.fullmatch(item) for item in field.split(",")]
     return all(item and all(limits[0] <= int(end) <= limits[1] for end in item.groups() if end) for item in items)
-
-
-def settings_text(
-    schedule: str, late_hours: float, metrics_dir: str, backup: dict[str, Any], push: dict[str, Any] | None
-) -> str:
-    """Return the settings file of the command."""
-    settings = {"schedule": schedule, "late_hours": late_hours, "metrics_dir": metrics_dir, "backup": backup}
-    if push:
-        settings["push"] = push
-    return json.dumps(settings, indent=2, sort_keys=True) + "\n"
 
 
 def starter_files(hub: str, schedule: str, directory: str, systemd: bool) -> dict[str, File]:

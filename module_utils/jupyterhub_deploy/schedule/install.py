@@ -6,36 +6,21 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
-from ansible.module_utils.jupyterhub_deploy.copy import push
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.processes import process_of
 from ansible.module_utils.jupyterhub_deploy.schedule import host_files
 from ansible.module_utils.jupyterhub_deploy.schedule.host_files import File
+from ansible.module_utils.jupyterhub_deploy.schedule.settings import Schedule
 
 SYSTEMD = "/run/systemd/system"  # exists while systemd is the init system
 CRON_PID = "/run/crond.pid"
 PACKAGES = {"ssh": "openssh-client"}  # programs whose package has another name
 
 Result = dict[str, Any]
-
-
-class Schedule(NamedTuple):
-    """A schedule as the module ``jupyterhub_backup_schedule`` receives it."""
-
-    schedule: str
-    late_hours: float
-    metrics_dir: str
-    backup: dict[str, Any]
-    push: dict[str, Any] | None
-
-    @property
-    def hub(self) -> str:
-        """Name of the hub."""
-        return str(self.backup["name"])
 
 
 def run(wanted: Schedule, check_mode: bool) -> Result:
@@ -57,8 +42,8 @@ def missing_packages(wanted: Schedule, systemd: bool) -> list[str]:
     """Return the packages that a run needs and that are not installed."""
     copies = bool(wanted.push)
     needed = {
-        "zstd": wanted.backup["compression"] == "zstd",
-        "age": bool(wanted.backup["recipients"]),
+        "zstd": wanted.backup.compression == "zstd",
+        "age": bool(wanted.backup.recipients),
         "cron": not systemd,
         "rsync": copies,
         "ssh": copies,
@@ -71,12 +56,11 @@ def install(wanted: Schedule, systemd: bool, check_mode: bool) -> Result:
     if systemd:
         check_calendar(wanted.schedule)
     if wanted.push:
-        push.check_settings(wanted.push)
-    starters = host_files.starter_files(wanted.hub, wanted.schedule, wanted.backup["directory"], systemd)
-    settings = host_files.settings_text(*wanted)
+        wanted.push.target()  # check it
+    starters = host_files.starter_files(wanted.hub, wanted.schedule, wanted.backup.directory, systemd)
     desired = {
         **host_files.command_files(sys.executable),
-        host.backup_settings(wanted.hub): File(settings, 0o600),
+        host.backup_settings(wanted.hub): File(wanted.to_json(), 0o600),
         **starters,
     }
     written = [path for path, file in desired.items() if needs_writing(path, file)]

@@ -7,11 +7,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.backup import store, verify
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import host
+from ansible.module_utils.jupyterhub_deploy.files import write_atomically
 
 STATE_DIR = "/var/lib/jupyterhub-deploy"
 COMMAND = "jupyterhub-backup"
@@ -51,37 +50,6 @@ def metrics_path(directory: str, hub: str) -> str:
     return os.path.join(directory, f"jupyterhub_backup_{hub}.prom")
 
 
-def write(path: str, text: str, mode: int) -> None:
-    """Write a file, completely or not at all; create its directory if it is missing."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        os.fchmod(file.fileno(), mode)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(partial, path)
-
-
-def read_settings(hub: str) -> dict[str, Any] | None:
-    """Return the settings of a hub's schedule, ``None`` when it has none.
-
-    :raises DeployError: they are damaged.
-    """
-    path = host.backup_settings(hub)
-    try:
-        with open(path, encoding="utf-8") as file:
-            found: dict[str, Any] = json.load(file)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DeployError(
-            f"the settings of scheduled backups, {path}, cannot be read: {error}; run site.yml"
-        ) from error
-    return found
-
-
 def read_record(hub: str) -> Record | None:
     """Return the record of a hub's last scheduled run, ``None`` when there was none."""
     try:
@@ -93,7 +61,14 @@ def read_record(hub: str) -> Record | None:
 
 def write_record(hub: str, record: Record) -> None:
     """Write the run record."""
-    write(record_path(hub), json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", 0o600)
+    os.makedirs(STATE_DIR, mode=0o755, exist_ok=True)
+    write_atomically(record_path(hub), json.dumps(asdict(record), indent=2, sort_keys=True) + "\n")
+
+
+def write_metrics(directory: str, hub: str, text: str) -> None:
+    """Write the metrics of a hub's backups."""
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    write_atomically(metrics_path(directory, hub), text, 0o644)
 
 
 def is_running(record: Record) -> bool:

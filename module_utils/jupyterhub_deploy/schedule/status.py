@@ -7,8 +7,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.hub import host
-from ansible.module_utils.jupyterhub_deploy.schedule import report
+from ansible.module_utils.jupyterhub_deploy.schedule import report, settings
 from ansible.module_utils.jupyterhub_deploy.schedule.report import Folder, Record
+from ansible.module_utils.jupyterhub_deploy.schedule.settings import Schedule
 from ansible.module_utils.jupyterhub_deploy.servers.policy import span
 from ansible.module_utils.jupyterhub_deploy.text import human_size
 
@@ -18,12 +19,12 @@ def observe(hub: str, directory: str, now: datetime) -> dict[str, Any]:
 
     :raises DeployError: the settings of the schedule cannot be read.
     """
-    settings, record = report.read_settings(hub), report.read_record(hub)
+    wanted, record = settings.read(hub), report.read_record(hub)
     schedule = None
-    if settings:
+    if wanted:
         installed = datetime.fromtimestamp(os.stat(host.backup_settings(hub)).st_mtime, timezone.utc)
         running = bool(record and not record.ended and report.is_running(record))
-        schedule = describe(settings, record, running, installed, now)
+        schedule = describe(wanted, record, running, installed, now)
     fault: str | None = None
     folders: list[Folder] = []
     try:
@@ -55,14 +56,14 @@ def totals(folders: list[Folder], now: datetime) -> dict[str, Any]:
 
 
 def describe(
-    settings: dict[str, Any], record: Record | None, running: bool, installed: datetime, now: datetime
+    wanted: Schedule, record: Record | None, running: bool, installed: datetime, now: datetime
 ) -> dict[str, Any]:
     """Return the state of a schedule.
 
     :param running: whether the run of the record is still in progress.
     :param installed: when the schedule was installed or last changed.
     """
-    late = report.overdue(record, installed, settings["late_hours"], now)
+    late = report.overdue(record, installed, wanted.late_hours, now)
     if not record:
         state = "waiting"
     elif record.ended:
@@ -70,7 +71,7 @@ def describe(
     else:
         state = "running" if running else "killed"
     return {
-        "calendar": settings["schedule"],
+        "calendar": wanted.schedule,
         "state": state,
         "error": record.error if record else None,
         "last_run": (record.ended or record.began) if record else None,

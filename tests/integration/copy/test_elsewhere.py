@@ -281,6 +281,6 @@ def test_backups_are_fetched_over_ansibles_connection(nas: Host, tmp_path: Path)
     assert (here / first.manifest.folder / first.manifest.archive).read_bytes() == Path(first.archive_path).read_bytes()
     nas.run(f"rm {remote}/jupyterhub-user-alice/{second.stem}*")
     again = play()
-    assert "fetched: 0, were here already: 2" in again
+    assert "to fetch: 0 (0 B), here already: 2" in again
     assert "changed=0 " in again
     assert not (here / ".incoming").exists()

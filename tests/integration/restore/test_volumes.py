@@ -393,7 +393,7 @@ def test_two_are_restored_at_the_same_time(site: Site, monkeypatch: pytest.Monke
     monkeypatch.setattr(restore_tree, "extract", together)
     done = site.restore(users=["bob", "alice"])["restored"]
     assert [one["user"] for one in done] == ["alice", "bob"]
-    with pytest.raises(ModuleError, match="at least one volume has to be restored at a time"):
+    with pytest.raises(ModuleError, match="parallel is 0; set it to 1 or more"):
         site.restore(parallel=0)
 
 

@@ -10,7 +10,7 @@ import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
 from ansible.module_utils.jupyterhub_deploy.backup import store
-from ansible.module_utils.jupyterhub_deploy.schedule import report
+from ansible.module_utils.jupyterhub_deploy.schedule import settings
 
 import jupyterhub_backup
 import jupyterhub_backup_copy
@@ -50,7 +50,7 @@ def test_an_error_of_the_disk_is_one_sentence(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(store, "folders", fail)
-    monkeypatch.setattr(report, "read_settings", fail)
+    monkeypatch.setattr(settings, "read", fail)
     with pytest.raises(modules.ModuleError) as error:
         modules.run(module, directory=str(tmp_path), **arguments)
     assert str(error.value).startswith(f"Docker or the system failed while {doing}: [Errno 5] Input/output error; ")

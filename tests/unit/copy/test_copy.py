@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.copy import fetch, push, rsync
 from ansible.module_utils.jupyterhub_deploy.copy.rsync import Target
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 from support import backup_data
 
@@ -94,10 +94,12 @@ def test_a_write_error_without_a_reason_is_reported_as_a_full_disk(errors: str) 
 
 
 def test_without_backups_there_is_nothing_to_push(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"to": "a@b:/c", "host_key": KEY, "key_file": str(tmp_path / "key"), "port": 22}
+    settings, silent = push.PushSettings("a@b:/c", KEY, str(tmp_path / "key"), 22), Reporter(None)
     with pytest.raises(DeployError, match=r"there are no backups: directory .*/none does not exist"):
-        push.push(str(tmp_path / "none"), settings)
-    assert push.push(str(tmp_path / "none"), settings, check_mode=True)["missing"] == []
+        push.push(str(tmp_path / "none"), settings, False, silent)
+    checked = push.push(str(tmp_path / "none"), settings, True, silent)
+    assert checked["missing"] == []
+    assert checked["messages"] == ["would be sent: 0, to a@b:/c"]
     assert not (tmp_path / "key").exists()
 
 
@@ -112,6 +114,9 @@ def test_only_missing_backups_are_fetched(tmp_path: Path) -> None:
     assert os.listdir(here) == ["jupyterhub-user-alice"]
     done = fetch.plan_fetch(str(here), offers, check_mode=False)
 
+    where = f"2 (0 B), here already: 1, in {here}"
+    assert checked.pop("messages") == [f"would be fetched: {where}", *done["missing"]]
+    assert done.pop("messages") == [f"to fetch: {where}"]
     assert checked == done
     assert done["missing"] == [f"jupyterhub-user-alice/202611{day}T014440Z.tar" for day in (24, 25)]
     assert Path(done["list"]).read_text(encoding="utf-8").splitlines() == [
@@ -132,7 +137,7 @@ def test_only_missing_backups_are_fetched(tmp_path: Path) -> None:
 )
 def test_a_compromised_host_cannot_name_other_files_here(tmp_path: Path, name: str, archive: str) -> None:
     with pytest.raises(DeployError, match="which is not a backup's name; nothing was fetched"):
-        fetch.plan_fetch(str(tmp_path), [{"name": name, "archive": archive, "size": 1}], check_mode=False)
+        fetch.plan_fetch(str(tmp_path), [fetch.Offer(name, archive, 1)], check_mode=False)
     assert os.listdir(tmp_path) == []
 
 
@@ -158,6 +163,6 @@ def test_missing_rsync_on_the_control_machine_is_an_error(tmp_path: Path, monkey
 
 @pytest.mark.usefixtures("with_rsync")
 def test_a_fetch_needs_enough_free_space(tmp_path: Path) -> None:
-    offer = {"name": "xx/20261123T014440Z.json", "archive": "xx/20261123T014440Z.tar", "size": 1 << 60}
+    offer = fetch.Offer("xx/20261123T014440Z.json", "xx/20261123T014440Z.tar", 1 << 60)
     with pytest.raises(DeployError, match="MB are to be fetched; make room"):
         fetch.plan_fetch(str(tmp_path), [offer], check_mode=False)

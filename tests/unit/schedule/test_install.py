@@ -16,8 +16,11 @@ import pytest
 import yaml
 from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
 from ansible.module_utils.jupyterhub_deploy.backup import store, verify
+from ansible.module_utils.jupyterhub_deploy.backup.settings import BACKUP
+from ansible.module_utils.jupyterhub_deploy.copy.push import PushSettings
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
+from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.schedule import cli, host_files, install, report
 
 import jupyterhub_backup_schedule
@@ -146,7 +149,7 @@ def test_a_schedule_sends_backups_where_the_settings_say(place: Place, monkeypat
     monkeypatch.setattr(cli.push, "push", lambda *args, **more: sent.append(args))
     assert cli.main(["run"]) == 0
     key_file = "/etc/jupyterhub-deploy/push_key"
-    assert sent == [(str(place.backups), {**push, "key_file": key_file, "port": 22})]
+    assert sent == [(str(place.backups), PushSettings(**push, key_file=key_file, port=22), False, cli.PROGRESS)]
 
     def fails(*args: Any, **more: Any) -> None:
         raise DeployError("nas.example.com cannot be reached")
@@ -167,7 +170,7 @@ def test_a_schedule_is_installed_once_repaired_changed_and_removed(place: Place)
     assert files["usr/local/sbin/jupyterhub-backup"][1] == 0o755
     settings, mode = files[f"etc/jupyterhub-deploy/backup-{HUB}.json"]
     assert mode == 0o600
-    assert set(json.loads(settings)["backup"]) == set(backup_run.ARGUMENTS)
+    assert set(json.loads(settings)["backup"]) == set(BACKUP)
     assert not place.module()["changed"]
     assert place.files() == files
 
@@ -235,7 +238,7 @@ def scheduled(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     backups.put_tree(place.backups, tree)
     place.module()
     result = {"totals": {"backed_up": 1, "unchanged": 0, "failed": 0}, "results": []}
-    monkeypatch.setattr(backup_run, "run", lambda params, check_mode: result)
+    monkeypatch.setattr(backup_run, "run", lambda *_: result)
     monkeypatch.delenv("JOURNAL_STREAM", raising=False)
     handler = signal.getsignal(signal.SIGTERM)
     yield place
@@ -263,7 +266,7 @@ FAILED = {
 
 
 def raising(error: BaseException) -> Any:
-    def run(params: Any, check_mode: Any) -> Any:
+    def run(*_: Any) -> Any:
         raise error
 
     return run
@@ -272,10 +275,10 @@ def raising(error: BaseException) -> Any:
 @pytest.mark.parametrize(
     ("run", "text"),
     [
-        (lambda params, check_mode: FAILED, "1 of 2 backups failed, 1 are up to date: alice: no disk"),
+        (lambda *_: FAILED, "1 of 2 backups failed, 1 are up to date: alice: no disk"),
         (raising(DeployError("the engine does not answer")), "the engine does not answer"),
         (raising(OSError(28, "No space left on device")), "[Errno 28] No space left on device"),
-        (lambda params, check_mode: os.kill(os.getpid(), signal.SIGTERM), "the run was stopped by SIGTERM"),
+        (lambda *_: os.kill(os.getpid(), signal.SIGTERM), "the run was stopped by SIGTERM"),
     ],
 )
 def test_a_failed_run_is_reported_everywhere(
@@ -323,7 +326,7 @@ def test_metrics_are_written_when_the_directory_cannot_be_read(
 
 
 def test_a_run_that_is_killed_has_no_end(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup_run, "run", lambda params, check_mode: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(backup_run, "run", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
     child = os.fork()
     if not child:
         cli.main(["run"])
@@ -356,13 +359,13 @@ def test_the_hub_is_selected(scheduled: Place, capsys: pytest.CaptureFixture[str
 
 
 def test_a_good_backup_is_verified_again_after_some_time(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[dict[str, Any]] = []
+    asked: list[verify.VerifySettings] = []
     real = verify.run
 
-    def run(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-        asked.append(params)
-        return real(params, check_mode)
+    def run(settings: verify.VerifySettings, check_mode: bool, progress: Reporter) -> dict[str, Any]:
+        asked.append(settings)
+        return real(settings, check_mode, progress)
 
     monkeypatch.setattr(verify, "run", run)
     cli.main(["run"])
-    assert (asked[0]["backup"], asked[0]["again_after_days"]) == ("newest", 30)
+    assert (asked[0].backup, asked[0].again_after_days) == ("newest", 30)

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import verify
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
-from ansible.module_utils.jupyterhub_deploy.schedule import report
+from ansible.module_utils.jupyterhub_deploy.schedule import report, settings
 from ansible.module_utils.jupyterhub_deploy.schedule import status as backup_status
 from ansible.module_utils.jupyterhub_deploy.schedule.report import Folder, Record
 
+from support import backup_data
 from support.factories import backups
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=timezone.utc)
@@ -110,8 +112,8 @@ def test_when_backups_are_late(last: timedelta | None, installed: datetime, late
 
 
 def status(found: Record | None, running: bool = False, installed: datetime = LONG_AGO) -> list[str]:
-    settings = {"schedule": "02:30", "late_hours": 26}
-    schedule = backup_status.describe(settings, found, running, installed, NOW)
+    wanted = settings.Schedule("02:30", 26, "/m", backup_data.settings())
+    schedule = backup_status.describe(wanted, found, running, installed, NOW)
     found_status = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS[:2], NOW), "schedule": schedule}
     return backup_status.messages(found_status, NOW)[2:]
 
@@ -187,7 +189,13 @@ def test_a_damaged_record_counts_as_none_and_damaged_settings_are_an_error(
     assert report.read_record("lab") == record()
     Path(report.record_path("lab")).write_text('{"x": 1}')
     assert report.read_record("lab") is None
-    assert report.read_settings("lab") is None
+    assert settings.read("lab") is None
+    wanted = settings.Schedule("02:30", 26, "/m", backup_data.settings(name="lab"))
+    Path(host.backup_settings("lab")).write_text(wanted.to_json())
+    assert settings.read("lab") == wanted
+    Path(host.backup_settings("lab")).write_text('{"schedule": "02:30"}')
+    with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: 'late_hours' is missing; run site.yml"):
+        settings.read("lab")
     Path(host.backup_settings("lab")).write_text("{")
-    with pytest.raises(report.DeployError, match=r"backup-lab.json, cannot be read: .*; run site.yml"):
-        report.read_settings("lab")
+    with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: .*; run site.yml"):
+        settings.read("lab")
