@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -86,10 +87,11 @@ def windows(text: str) -> set[tuple[str, ...]]:
     return set(zip(words, words[1:], words[2:]))
 
 
+@functools.cache
 def messages_in_the_code() -> set[tuple[str, ...]]:
     """Return the windows of all texts in our code."""
     found = set()
-    for folder in ("library", "module_utils", "filter_plugins", "roles"):
+    for folder in ("library", "module_utils", "filter_plugins", "action_plugins", "roles"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):
@@ -102,17 +104,42 @@ def messages_in_the_code() -> set[tuple[str, ...]]:
     return found
 
 
-def test_quoted_messages_are_in_the_code() -> None:
-    """Words in angle brackets, and … for what is left out, stand for any text."""
-    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
-    quoted = re.findall(r"^\| (?:… )?`([^`]+)`", text, re.MULTILINE) + re.findall(r'^\*\*"([^"]+)"', text, re.MULTILINE)
-    known = messages_in_the_code()
+def quoted_messages(page: str) -> list[str]:
+    """Return the messages in the first column of a page's tables of messages, and the bold quotations."""
+    tables = re.findall(r"^\| message \|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    cells = [line.split("|")[1] for table in tables for line in table.splitlines()]
+    return [*re.findall(r"`([^`]+)`", " ".join(cells)), *re.findall(r'^\*\*"([^"]+)"', page, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_quoted_messages_are_in_the_code(page: Path) -> None:
+    """Words in angle brackets, numbers, and … for what is left out, stand for any text."""
     unknown = {
         (message, " ".join(window))
-        for message in quoted
-        for part in re.split(r"…|\S*<[^>]+>\S*", message)
+        for message in quoted_messages(page.read_text(encoding="utf-8"))
+        for part in re.split(r"…|\S*<[^>]+>\S*|\b\d+\b", message)
         for window in windows(part)
-        if not {window, *((*window[:n], PLACEHOLDER, *window[n + 1 :]) for n in range(3))} & known
+        if not {window, *((*window[:n], PLACEHOLDER, *window[n + 1 :]) for n in range(3))} & messages_in_the_code()
     }
-    assert len(quoted) > 40
     assert unknown == set()
+
+
+def test_messages_are_found_in_the_tables() -> None:
+    assert len(quoted_messages((ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"))) > 50
+    page = "| message | solution |\n| --- | --- |\n| `a <b>`, `c` | `d` |\n\n| `e` | `f` |\n"
+    assert quoted_messages(page) == ["a <b>", "c"]
+
+
+def test_every_command_and_playbook_is_documented() -> None:
+    text = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+    developers = (ROOT / "docs/development.md").read_text(encoding="utf-8")
+    for target in re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE):
+        assert re.search(rf"make {target}\b", text + developers), target
+    for playbook in [*ROOT.glob("*.yml"), *ROOT.glob("playbooks/*.yml")]:
+        plays = yaml.safe_load(playbook.read_text(encoding="utf-8"))
+        if not isinstance(plays, list) or playbook.name.startswith("."):
+            continue  # not a playbook
+        name = str(playbook.relative_to(ROOT))
+        assert f"`{name}`" in text, name
+        for parameter in re.findall(r"\{\{ \(?([a-z_]+)(?: \| default\(| \}\})", playbook.read_text(encoding="utf-8")):
+            assert f"`{parameter}=" in text, f"{name}: {parameter}"
