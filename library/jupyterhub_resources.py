@@ -71,10 +71,12 @@ password_pending:
   returned: success
 """
 
+import contextlib
 import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
 from ansible.module_utils.jupyterhub_deploy.hub import resources, secrets
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -83,9 +85,18 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     params, check = module.params, module.check_mode
+    client = connect_or_none() if check else connect()
+    with contextlib.nullcontext() if check else files.locked(resources.LOCK, wait=True):
+        return create_missing(client, params, check)
+
+
+def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str, Any]:
+    """Create what is missing, unless in check mode; return the module's result.
+
+    :param client: ``None`` in check mode on a host without Docker.
+    """
     hub, directory = params["name"], params["secrets_dir"]
     wanted = resources.resources(params["networks"], params["volumes"])
-    client = connect_or_none() if check else connect()
     missing = resources.missing(client, hub, wanted) if client else wanted
     exists, changes = secrets.observe(directory, params["admin_password"])
     if not check:

@@ -10,6 +10,10 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 NETWORK, VOLUME = "network", "volume"
 
+# Held from the inspection to the creation. For two runs at once, Docker creates two networks of one name, and then
+# refuses the name as ambiguous. In /run, because a reboot ends all runs.
+LOCK = "/run/jupyterhub-deploy-resources.lock"
+
 
 class Resource(NamedTuple):
     """A network or a volume."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
-from ansible.module_utils.jupyterhub_deploy.hub import secrets
+from ansible.module_utils.jupyterhub_deploy.hub import resources, secrets
 
 import jupyterhub_resources
 from support.modules import ModuleError, run
@@ -36,10 +37,11 @@ class Docker:
 
 
 @pytest.fixture
-def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
+def docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Docker:
     client = Docker()
     monkeypatch.setattr(jupyterhub_resources, "connect", lambda: client)
     monkeypatch.setattr(jupyterhub_resources, "connect_or_none", lambda: client)
+    monkeypatch.setattr(resources, "LOCK", str(tmp_path / "lock"))
     # Only root can own a secret.
     monkeypatch.setattr(secrets, "_own", lambda path, mode: None)
     monkeypatch.setattr(secrets, "_is", lambda path, mode: True)

@@ -1,0 +1,55 @@
+"""Networks, volumes and secrets of a hub on real Docker, when two first runs create them at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from ansible.module_utils.jupyterhub_deploy.hub import resources
+
+import jupyterhub_resources
+from support.modules import run
+
+NAME = "jhd-test-at-once"
+
+
+@pytest.fixture
+def client(engine: None) -> Iterator[docker.APIClient]:
+    client = docker.APIClient(version="auto")
+    yield client
+    for network in client.networks(names=[NAME]):
+        client.remove_network(network["Id"])
+    subprocess.run(["docker", "volume", "rm", "--force", NAME], capture_output=True, check=False)
+
+
+def run_slowly(arguments: dict[str, Any]) -> bool:
+    """Run the module with a pause between the inspection and the creation; return whether it created something."""
+    missing = resources.missing
+
+    def slow(*given: Any) -> list[resources.Resource]:
+        found = missing(*given)
+        time.sleep(1)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resources, "missing", slow)
+        return bool(run(jupyterhub_resources, **arguments)["changed"])
+
+
+def test_two_first_runs_at_once_create_one_network(client: docker.APIClient, tmp_path: Path) -> None:
+    secrets = str(tmp_path / "hub" / "secrets")
+    arguments: dict[str, Any] = {"name": NAME, "networks": [NAME], "volumes": [NAME], "secrets_dir": secrets}
+
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        created = pool.map(run_slowly, [arguments, arguments], chunksize=1)
+
+    assert sorted(created) == [False, True]
+    assert len(client.networks(names=[NAME])) == 1
+    assert client.inspect_network(NAME)["Labels"] == client.inspect_volume(NAME)["Labels"]
+    assert not run(jupyterhub_resources, check=True, **arguments)["changed"]
