@@ -88,12 +88,12 @@ class Machine:
         machine = self.host.inventory()
         if machine["ansible_connection"] == "ssh":
             machine["ansible_become"] = True
-        return json.dumps({"all": {"hosts": {"machine": machine}}})
+        return json.dumps({"jupyterhub": {"hosts": {"machine": machine}}})
 
-    def run(self, *arguments: str, fails: bool = False, **settings: Any) -> Run:
-        """Run the role with settings; assert that it succeeds, or fails if ``fails``."""
+    def run(self, *arguments: str, fails: bool = False, playbook: str = "role.yml", **settings: Any) -> Run:
+        """Run the role, or a playbook, with settings; assert that it succeeds, or fails if ``fails``."""
         (self.directory / "hosts.json").write_text(self.inventory(), encoding="utf-8")
-        command = ["ansible-playbook", "-i", "hosts.json", "role.yml", "-e", json.dumps(settings), *arguments]
+        command = ["ansible-playbook", "-i", "hosts.json", playbook, "-e", json.dumps(settings), *arguments]
         paths = {
             "ANSIBLE_LIBRARY": str(ROOT / "library"),
             "ANSIBLE_MODULE_UTILS": str(ROOT / "module_utils"),
@@ -304,6 +304,17 @@ class TestServer:
 
     def test_a_second_run_changes_nothing(self, server):
         assert server.run().changed == 0
+
+    @pytest.mark.parametrize("skipped", ["none", "always", "always,docker,images"])  # checks, role docker, role hub
+    def test_check_mode_without_root_fails_instead_of_reporting_a_bare_host(self, server, skipped):
+        arguments = ("--check", "--skip-tags", skipped)
+
+        run = server.run(*arguments, playbook=str(ROOT / "site.yml"), fails=True, ansible_become=False)
+
+        assert run.output.count("Task failed") == 1
+        assert "run the play with become: true" in run.output
+        assert "would be created" not in run.output
+        assert run.changed == 0
 
     def test_containers_outlive_a_changed_option(self, server):
         life, before = server.start_container(), server.docker_pid()
