@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 import select
@@ -13,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images.parallel import check
 from ansible.module_utils.jupyterhub_deploy.images.plan import LABEL, Image
@@ -26,72 +26,65 @@ LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/s
 STOP_INTERVAL = 0.5
 BLOCK = 1024 * 1024
 
-SOURCE_LINE = re.compile(
-    r"^\s*deb\s+(?:\[(?P<options>[^]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.+?)\s*(?:#.*)?$"
-)
+# mmdebstrap writes and removes 20,000 small files: 10 s on a slow disk, less than 1 s in memory. It needs 450 MB there,
+# and is given half of the memory that is available.
+MEMORY_NEEDED = 2_000_000_000
 
 
-def archive_sources(files: dict[str, str], suite: str) -> list[str]:
+def archive_sources(targets: str, suite: str) -> list[str]:
     """Return the apt sources of the host's own distribution, as one-line entries.
 
     Sources of third parties are left out: the images need none of their packages, and their keys may be missing. The
     sources of the distribution are recognised by their suite (``bookworm``, ``bookworm-updates`` …) and the component
     ``main``.
 
-    :param files: contents by file name, ``*.list`` in the one-line style and ``*.sources`` in the deb822 style.
+    :param targets: what apt knows, from :func:`index_targets`.
     :param suite: the distribution's code name.
     """
-    suites = (suite, f"{suite}-updates", f"{suite}-security")
-    entries = []
-    for name in sorted(files):
-        read = _deb822 if name.endswith(".sources") else _one_line
-        for options, uri, its_suite, components in read(files[name]):
-            if its_suite in suites and "main" in components and re.match(r"https?://", uri):
-                prefix = f"[{options}] " if options else ""
-                entries.append(f"deb {prefix}{uri} {its_suite} {' '.join(components)}")
-    return list(dict.fromkeys(entries))
+    components: dict[tuple[str, str, str], list[str]] = {}
+    for line in targets.splitlines():
+        uri, its_suite, component, entry = line.split(" ", 3)
+        if its_suite in (suite, f"{suite}-updates", f"{suite}-security"):
+            components.setdefault((_options(entry), _mirror(uri), its_suite), []).append(component)
+    return [
+        f"deb {options}{uri} {its_suite} {' '.join(dict.fromkeys(found))}"
+        for (options, uri, its_suite), found in components.items()
+        if "main" in found and uri.startswith(("http://", "https://"))
+    ]
 
 
-def _one_line(text: str) -> list[tuple[str, str, str, list[str]]]:
-    """Return options, URI, suite and components of each entry in a ``.list`` file."""
-    found = [SOURCE_LINE.match(line) for line in text.splitlines()]
-    return [(m["options"] or "", m["uri"], m["suite"], m["components"].split()) for m in found if m]
+def index_targets() -> str:
+    """Return the package lists that apt has downloaded: address, suite, component, and file with position, by line."""
+    form = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(SOURCESENTRY)"
+    return _output(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
 
 
-def _deb822(text: str) -> list[tuple[str, str, str, list[str]]]:
-    """Return the same for a ``.sources`` file.
+def _options(entry: str) -> str:
+    """Return the options of a source in the one-line style, which ``indextargets`` does not show.
 
-    A key inside the file is left out: apt then uses its trusted keys.
+    In a ``*.sources`` file, only paths of keyrings count: apt uses its trusted keys for a key inside the file.
+
+    :param entry: such as ``/etc/apt/sources.list:3``.
     """
-    entries = []
-    for stanza in re.split(r"\n\s*\n", "\n".join(line for line in text.splitlines() if not line.startswith("#"))):
-        fields: dict[str, list[str]] = {}
-        field = ""
-        for line in stanza.splitlines():
-            if line[:1].isspace():
-                fields.setdefault(field, []).extend(line.split())
-            elif ":" in line:
-                field, _, value = line.partition(":")
-                field = field.strip().lower()
-                fields[field] = value.split()
-        if "deb" not in fields.get("types", []) or fields.get("enabled", ["yes"])[0].lower() in ("no", "false"):
-            continue
-        key = fields.get("signed-by", [])
-        options = f"signed-by={','.join(key)}" if key and all(path.startswith("/") for path in key) else ""
-        for uri in fields.get("uris", []):
-            entries += [(options, uri, suite, fields.get("components", [])) for suite in fields.get("suites", [])]
-    return entries
+    path, _, line = entry.rpartition(":")
+    text = files.read_text(path) or ""
+    if path.endswith(".sources"):
+        keyrings = " ".join(re.findall(r"(?im)^Signed-By:[ \t]*(/.*)$", text)).split()
+        return f"[signed-by={','.join(dict.fromkeys(keyrings))}] " if keyrings else ""
+    found = re.match(r"\s*deb\s+(\[[^]]*\]\s+)", text.splitlines()[int(line) - 1])
+    return found[1] if found else ""
 
 
-def read_sources() -> dict[str, str]:
-    """Return this host's apt sources by file name."""
-    files = {}
-    folder = "/etc/apt/sources.list.d"
-    for path in ["/etc/apt/sources.list", *glob.glob(f"{folder}/*.list"), *glob.glob(f"{folder}/*.sources")]:
-        if os.path.isfile(path):
-            with open(path, encoding="utf-8", errors="replace") as file:
-                files[path] = file.read()
-    return files
+def _mirror(uri: str) -> str:
+    """Return the address of a source; of a list of mirrors in a file of the host, which images do not have, the first.
+
+    Cloud images of Debian have such lists: ``mirror+file:/etc/apt/mirrors/debian.list``.
+    """
+    scheme, _, path = uri.partition(":")
+    if scheme != "mirror+file":
+        return uri
+    lines = (files.read_text("/" + path.strip("/")) or "").splitlines()
+    return next((line.split()[0] for line in lines if line.strip() and not line.startswith("#")), uri)
 
 
 def proxy_options() -> list[str]:
@@ -99,24 +92,40 @@ def proxy_options() -> list[str]:
     options = []
     for scheme in ("http", "https"):
         key = f"Acquire::{scheme}::Proxy"
-        found = subprocess.run(
-            ["apt-config", "shell", "value", key], capture_output=True, text=True, check=False
-        ).stdout
-        value = found.strip().partition("=")[2].strip("'")
+        value = _output(["apt-config", "shell", "value", key]).strip().partition("=")[2].strip("'")
         if value:
             options.append(f'--aptopt={key} "{value}"')
     return options
 
 
-def command(suite: str, packages: str, sources_file: str, extra: list[str]) -> list[str]:
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def command(suite: str, packages: str, sources: list[str], extra: list[str]) -> list[str]:
     """Return the mmdebstrap command that writes a root file system to its standard output as a tarball."""
     excludes = [f"--dpkgopt=path-exclude={path}" for path in LEFT_OUT]
     return [
         # An incomplete root file system is removed as a whole, so files need not be flushed to the disk one by one.
         "mmdebstrap", "--variant=minbase", f"--include={packages}", "--dpkgopt=force-unsafe-io", *excludes,
         "--dpkgopt=path-include=/usr/share/doc/*/copyright", '--aptopt=APT::Install-Recommends "false"', *extra,
-        suite, "-", sources_file,
+        suite, "-", *sources,
     ]  # fmt: skip
+
+
+def in_memory(directory: str) -> list[str]:
+    """Return the start of a command that runs with a tmpfs on a directory, empty where that is not possible.
+
+    The tmpfs exists only for that command, so no unmount can fail.
+    """
+    found = re.search(r"MemAvailable:\s+(\d+) kB", files.read_text("/proc/meminfo") or "")
+    available = int(found[1]) * 1024 if found else 0
+    if available < MEMORY_NEEDED:
+        return []
+    mount = f"mount -t tmpfs -o mode=0700,size={available // 2} tmpfs {directory}"
+    prefix = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
+    works = subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0
+    return prefix if works else []
 
 
 def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Event) -> str:
@@ -131,31 +140,28 @@ def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Eve
         raise DeployError(
             "mmdebstrap is not installed on this host; the role jupyterhub_images installs it before it builds"
         )
-    sources = archive_sources(read_sources(), suite)
+    sources = archive_sources(index_targets(), suite)
     if not sources:
         raise DeployError(
-            f"none of this host's apt sources is of the suite {suite} with the component main; "
-            "fix /etc/apt/sources.list, or name a base image in jupyterhub_images_base"
+            f"apt on this host has no package list of the suite {suite} with the component main; fix the apt sources "
+            "and run apt-get update, or name a base image in jupyterhub_images_base"
         )
     progress.say(f"{image.purpose} image: {suite} from the distribution's packages")
-    with tempfile.NamedTemporaryFile("w", suffix=".list", prefix="jupyterhub-deploy-") as file:
-        file.write("\n".join(sources) + "\n")
-        file.flush()
-        reference = parse(image.name)
-        with subprocess.Popen(
-            command(suite, image.args["packages"], file.name, proxy_options()),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False,
-            # Not /tmp: systemd mounts a tmpfs there with nodev, where a root file system cannot be created.
-            env={**os.environ, "TMPDIR": "/var/tmp", "LC_ALL": "C.UTF-8"},  # noqa: S108 (root's mmdebstrap creates its own directory)
-        ) as process:  # fmt: skip
-            log: list[str] = []
-            reader = threading.Thread(target=_read_log, args=(process.stderr, log, image.purpose, progress))
-            reader.start()
-            client.import_image_from_stream(
-                _read_output(process, stop), repository=reference.remote, tag=reference.tag,
-                changes=[f"LABEL {LABEL}={image.digest}", "ENV LANG=C.UTF-8", 'CMD ["/bin/bash"]'],
-            )  # fmt: skip
-            reader.join()
+    reference = parse(image.name)
+    # Not /tmp: systemd mounts a tmpfs there with nodev, where a root file system cannot be created.
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="jupyterhub-deploy-") as directory, subprocess.Popen(
+        [*in_memory(directory), *command(suite, image.args["packages"], sources, proxy_options())],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False,
+        env={**os.environ, "TMPDIR": directory, "LC_ALL": "C.UTF-8"},
+    ) as process:  # fmt: skip
+        log: list[str] = []
+        reader = threading.Thread(target=_read_log, args=(process.stderr, log, image.purpose, progress))
+        reader.start()
+        client.import_image_from_stream(
+            _read_output(process, stop), repository=reference.remote, tag=reference.tag,
+            changes=[f"LABEL {LABEL}={image.digest}", "ENV LANG=C.UTF-8", 'CMD ["/bin/bash"]'],
+        )  # fmt: skip
+        reader.join()
     if process.returncode:
         client.remove_image(image.name)  # incomplete: Docker imports whatever it receives
         raise DeployError(
