@@ -6,10 +6,8 @@ three ways wait until Docker answers.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import re
 import resource
 import signal
 import subprocess
@@ -20,19 +18,10 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.jupyterhub_deploy import files, processes
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, daemon_json, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, daemon_json, daemon_log, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 CONFIG_MODE = 0o644  # what Docker's documentation and packages use
-LOG_FILE = "/var/log/dockerd.log"  # of a dockerd that this role starts
-INIT_LOG_FILE = "/var/log/docker.log"  # of Debian's and Docker's init script
-LOG_LINES = 15
-# LOG_LINES are taken from this many last lines: a dockerd that fails logs a dozen lines about its shutdown.
-LOG_WINDOW = 100
-
-# One older log is kept. Checked at each start; the role adds a logrotate rule where logrotate is installed.
-LOG_ROTATE_BYTES = 10 * 1024 * 1024
-
 # Without live-restore, dockerd stops its containers within shutdown-timeout, 15 s by default, and then itself.
 STOP_TIMEOUT = 90
 RELOAD_TIMEOUT = 15
@@ -169,13 +158,13 @@ def _start_directly(dockerd: str, arguments: Sequence[str], timeout: int) -> Non
         # Left by a killed dockerd. If another program has that process id now, dockerd takes it for a running dockerd.
         if os.path.exists(pid_file) and not processes.process_of(pid_file, name):
             os.unlink(pid_file)
-    _rotate(LOG_FILE)
+    daemon_log.rotate(daemon_log.LOG_FILE)
     # A service manager would raise the limit on open files; only the soft limit can be raised here.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     mask = os.umask(0o022)
     try:
-        with open(LOG_FILE, "ab") as log:
+        with open(daemon_log.LOG_FILE, "ab") as log:
             process = subprocess.Popen(
                 [dockerd, *arguments],
                 cwd="/",
@@ -232,36 +221,9 @@ def _wait_for_docker(timeout: int, manager: str, alive: Callable[[], bool] = lam
         raise _failure(f"Docker does not answer within {timeout} s", manager)
 
 
-def _rotate(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if os.path.getsize(path) > LOG_ROTATE_BYTES:
-            os.replace(path, f"{path}.1")
-
-
 def _failure(what: str, manager: str) -> DeployError:
-    where, lines = _log(manager)
+    where, lines = daemon_log.read(manager)
     return DeployError(f"{what}. The end of its log ({where}):\n" + daemon_json.hide_passwords(lines))
-
-
-def _log(manager: str) -> tuple[str, str]:
-    if manager == "systemd":
-        command = ["journalctl", "--unit=docker", f"--lines={LOG_WINDOW}", "--no-pager", "--output=cat"]
-        return "journalctl -u docker", trouble_lines(_run(command).stdout.splitlines(), LOG_LINES)
-    path = INIT_LOG_FILE if manager == "sysvinit" else LOG_FILE
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return path, trouble_lines(file.read().splitlines()[-LOG_WINDOW:], LOG_LINES)
-    except OSError as error:
-        return path, f"cannot be read: {error}"
-
-
-def trouble_lines(log: Sequence[str], limit: int) -> str:
-    """Return the last lines of Docker's log that report trouble, at most ``limit``; without trouble, the last lines.
-
-    Lines without a level (dockerd's last output when it cannot start) count as trouble.
-    """
-    trouble = [line for line in log if line.strip() and not re.search(r"\blevel=(info|debug)\b", line)]
-    return "\n".join((trouble or list(log))[-limit:]).strip()
 
 
 def _run_checked(command: list[str], manager: str, timeout: int = 60) -> None:

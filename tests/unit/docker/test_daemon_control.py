@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, daemon_log, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.testing import patch_module_args
 
@@ -25,19 +25,6 @@ def run_module(module, capsys, **arguments):
     with patch_module_args(arguments), pytest.raises(SystemExit):
         module.main()
     return json.loads(capsys.readouterr().out)
-
-
-class TestTroubleLines:
-    CHATTER = 'time="…" level=info msg="[core] Channel Connectivity change to SHUTDOWN" module=grpc'
-    ERROR = 'time="…" level=error msg="Failed to GetDriver graph" driver=nonsense'
-    LAST = "failed to start daemon: error initializing graphdriver: driver not supported"
-
-    def test_trouble_is_shown_whatever_is_logged_after_it(self):
-        log = [self.CHATTER, self.ERROR, *[self.CHATTER] * 50, self.LAST, ""]
-        assert daemon_control.trouble_lines(log, 15) == f"{self.ERROR}\n{self.LAST}"
-
-    def test_without_trouble_the_last_lines_are_shown(self):
-        assert daemon_control.trouble_lines(["a level=info", "b level=info"], 1) == "b level=info"
 
 
 def test_only_root_can_read_the_record(places):
@@ -131,7 +118,7 @@ class TestDockerEngine:
     def test_what_an_older_dockerd_does_not_start_with_is_rolled_back(self, places, capsys, monkeypatch):
         install_dockerd(places, "20.10.24", "cannot be asked")
         (places / "config_file").write_text('{"debug": true}')
-        monkeypatch.setattr(daemon_control, "LOG_FILE", str(places / "dockerd.log"))
+        monkeypatch.setattr(daemon_log, "LOG_FILE", str(places / "dockerd.log"))
         monkeypatch.setattr(daemon_control, "CONTAINERD_PID_FILE", str(places / "containerd.pid"))
         monkeypatch.setattr(daemon_info, "PID_FILE", str(places / "pid_file"))
         monkeypatch.setattr(daemon_info, "get", lambda *arguments: None)
