@@ -19,6 +19,23 @@ options:
     description: Port of the hub.
     type: int
     required: true
+  docker:
+    description: What Docker should be like, as for M(docker_engine_info). One call of a module is faster than two.
+    type: dict
+    required: true
+    suboptions:
+      minimum_version:
+        description: The oldest accepted version.
+        type: str
+        required: true
+      defaults:
+        description: Options of C(daemon.json) for a Docker that this project installed.
+        type: dict
+        default: {}
+      options:
+        description: Options of C(daemon.json) that the operator sets.
+        type: dict
+        default: {}
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -32,6 +49,7 @@ EXAMPLES = r"""
   jupyterhub_host_info:
     name: jupyterhub
     port: 8000
+    docker: {minimum_version: "20.10"}
   register: __host
 """
 
@@ -59,6 +77,11 @@ hub_exists:
   description: Whether the hub's container exists.
   type: bool
   returned: always
+docker_ready:
+  description:
+    - Whether Docker runs as wanted. Then M(docker_engine_info) would report no change, no warning and no error.
+  type: bool
+  returned: always
 deployment:
   description: The version of this project that provisioned the hub last, and a newer one that the operator has
     acknowledged. Empty when not recorded.
@@ -71,7 +94,9 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_control
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, name_of
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
@@ -86,6 +111,15 @@ def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str |
     return host.listener(port)
 
 
+def docker_ready(wanted: dict[str, Any]) -> bool:
+    """Return whether Docker runs as wanted. If not, the role ``docker``, which may be skipped, reports why."""
+    try:
+        _, _, plan = daemon_control.plan_changes(wanted)
+    except DeployError:
+        return False
+    return not (plan.steps or plan.warnings)
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Return the values that preflight checks, and the facts about the distribution."""
     name = module.params["name"]
@@ -97,6 +131,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),
+        "docker_ready": docker_ready(module.params["docker"]),
         "hub_exists": name in map(name_of, containers),
         "deployment": deployment.read(name),
         "ansible_facts": host.distribution(),
@@ -105,8 +140,17 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
+    docker = {
+        "minimum_version": {"type": "str", "required": True},
+        "defaults": {"type": "dict", "default": {}},
+        "options": {"type": "dict", "default": {}},
+    }
     run_module(
-        {"name": {"type": "str", "required": True}, "port": {"type": "int", "required": True}},
+        {
+            "name": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "docker": {"type": "dict", "required": True, "options": docker},
+        },
         run,
         doing="inspecting the host",
     )

@@ -16,6 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.testing import patch_module_args
 
 import docker_engine_info
+import jupyterhub_host_info
 from support.fake_docker import INFO, VERSION, install_dockerd, isolate, serve
 
 
@@ -66,6 +67,24 @@ def test_docker_that_is_not_running_has_its_version(places, capsys):
     assert (seen["installed"], seen["running"], seen["version"]) == (True, False, "20.10.24+dfsg1")
     assert not seen["plan"]["install"]
     assert "start Docker" in seen["plan"]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "expected"),
+    [
+        ('{"debug": true}', {}, True),
+        ('{"debug": true}', {"debug": True}, True),
+        ("{}", {"debug": True}, False),  # a change
+        ("no JSON", {}, False),  # a warning
+        ("no JSON", {"debug": True}, False),  # an error
+    ],
+)
+def test_docker_is_ready_when_there_is_nothing_to_do_or_to_report(places, config, options, expected):
+    (places / "config_file").write_text(config)
+    wanted = {"minimum_version": "26", "defaults": {}, "options": options}
+    with serve(places / "socket_path", {"/version": (200, VERSION), "/info": (200, INFO)}):
+        assert jupyterhub_host_info.docker_ready(wanted) is expected
+    assert not jupyterhub_host_info.docker_ready(wanted)  # does not answer
 
 
 def test_podman_is_refused(places, capsys):
