@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from hosts import run
 from hosts.built_images import built_images, hub_image, notebook_image, proxy_image
 from hosts.fixtures import bare_site, engine, make_host, registry
 from support.long_runs import pytest_addoption, pytest_configure, pytest_runtest_setup, times
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
+
+run.begin()
 
 # On a target, Ansible merges module_utils/ of a project into ansible.module_utils; so does this.
 _ours = str(ROOT / "module_utils")

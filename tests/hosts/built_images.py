@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .fixtures import MADE, bare_site_name
+from .fixtures import BARE_SITE, MADE
 from .hosts import ROOT, Host
 from .images import EngineError, docker
 
@@ -36,7 +36,7 @@ def bare_host_when_made() -> Host | None:
     """Wait until `make site` has ended on this run's bare machine; ``None`` when there is none, or it failed."""
     while True:
         try:
-            host = Host.find(bare_site_name())
+            host = Host.find(BARE_SITE)
         except EngineError:
             return None
         done = host.run(["cat", MADE], check=False)

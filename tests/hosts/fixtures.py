@@ -13,9 +13,7 @@ import pytest
 
 from . import registry as registries
 from .hosts import ROOT, Host, remove_stale
-
-#: Set to keep hosts when the tests end, to look at them; `make clean` removes them.
-KEEP = "JHD_TEST_KEEP"
+from .run import KEEP
 
 
 class MakeHost(Protocol):
@@ -39,8 +37,7 @@ def make_host(engine: None) -> Iterator[MakeHost]:
     made: list[Host] = []
 
     def make(kind: str, name: str | None = None) -> Host:
-        # A host without an owner is removed by `make clean` alone.
-        host = Host.create(kind, name, owner=None if os.environ.get(KEEP) else os.getpid())
+        host = Host.create(kind, name)
         made.append(host)
         return host
 
@@ -80,17 +77,14 @@ class BareSite(NamedTuple):
 
 #: Where a bare machine says that `make site` has ended there, and with which exit code.
 MADE = "/root/site-made"
-
-
-def bare_site_name() -> str:
-    """Return the name of the one bare machine of this test run, the same in each process of it."""
-    return f"bare-site-{os.environ.get('PYTEST_XDIST_TESTRUNUID', str(os.getpid()))[:8]}"
+#: Name of the one bare machine of a test run.
+BARE_SITE = "bare-site"
 
 
 @pytest.fixture(scope="session")
 def bare_site(make_host: MakeHost, tmp_path_factory: pytest.TempPathFactory) -> BareSite:
     """Type ``make site`` in a clone on a bare machine, as a newcomer would, and return the result."""
-    host = make_host("bare", bare_site_name())
+    host = make_host("bare", BARE_SITE)
     project = host.copy_project()
     log = Path(tmp_path_factory.mktemp("bare"), "make-site.log")
     start = time.monotonic()

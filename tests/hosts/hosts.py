@@ -4,9 +4,10 @@ From Python: ``host = Host.create("debian12")`` … ``host.destroy()``. From a s
 
     python -m hosts.hosts create debian12 --name web     # prints the inventory variables of the host as JSON
     python -m hosts.hosts destroy web
-    python -m hosts.hosts clean                          # all hosts and images, also of other runs
+    python -m hosts.hosts clean                          # all hosts and images, except those of running tests
 
-Every host carries a label with the process that wants it; hosts whose process is gone are removed by the next run.
+In a test run, the name of a host's container contains the run; elsewhere, a label can name the process that wants the
+host. When the process is gone, the next run removes the host.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import run
 from .images import KINDS, REPOSITORY, EngineError, docker, ensure_image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Keys and known_hosts files of living hosts, one directory each.
 STATE = ROOT / ".cache" / "hosts"
-PREFIX = "jhd-test-"
 LABEL = "org.jupyterhub.deploy.test"
 #: Boot takes 2–4 s; a loaded machine takes longer.
 BOOT_SECONDS = 120
@@ -41,9 +42,16 @@ class Host:
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
         self.kind = kind
-        self.container = PREFIX + name
+        self.container = run.name(name)
         self.volume = f"{self.container}-docker"
-        self.state = STATE / name
+        self.state = STATE / self.container
+
+    @classmethod
+    def of_container(cls, container: str) -> Host:
+        """Return the host of a container, also of another run's."""
+        host = cls("", "")
+        host.container, host.volume, host.state = container, f"{container}-docker", STATE / container
+        return host
 
     @classmethod
     def create(cls, kind: str, name: str | None = None, owner: int | None = None) -> Host:
@@ -61,7 +69,7 @@ class Host:
         docker(
             "run", "--detach", "--name", host.container, "--hostname", host.name,
             "--label", f"{LABEL}=host", "--label", f"{LABEL}.kind={kind}",
-            "--label", f"{LABEL}.owner={identity(owner) if owner else ''}",
+            "--label", f"{LABEL}.owner={run.identity(owner) if owner else ''}",
             # What an engine inside needs; see host-init for the rest. Never --privileged: not every machine may.
             # SYS_PTRACE: `docker exec` into a container whose processes are not root's.
             "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE",
@@ -84,7 +92,7 @@ class Host:
     @classmethod
     def find(cls, name: str) -> Host:
         """Return the existing host of that name; ``EngineError`` when there is none."""
-        kind = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}.kind"}}}}', PREFIX + name)
+        kind = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}.kind"}}}}', run.name(name))
         return cls(name, kind)
 
     @property
@@ -236,36 +244,29 @@ class Host:
         (self.state / "known_hosts").write_text(f"{self.address} {server_key}\n", encoding="utf-8")
 
 
-def identity(pid: int) -> str:
-    """Return what identifies a process, also among earlier and later ones: its number and its start time."""
-    start = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    return f"{pid}-{start}"
-
-
-def _is_gone(owner: str) -> bool:
-    pid = owner.partition("-")[0]
-    try:
-        return identity(int(pid)) != owner
-    except (OSError, ValueError):
-        return True
-
-
-def remove_stale() -> None:
-    """Remove the hosts, and other containers with our labels, whose process was killed before it could."""
+def remove(stale: Callable[[str, str], bool]) -> None:
+    """Remove the hosts of which a function of their container's name and their owner returns true."""
     listing = docker("ps", "--all", "--filter", f"label={LABEL}",
                      "--format", f'{{{{.Names}}}} {{{{.Label "{LABEL}.owner"}}}}')  # fmt: skip
     for line in listing.splitlines():
         container, _, owner = line.partition(" ")
-        if owner and _is_gone(owner):
-            Host(container.removeprefix(PREFIX), "").destroy()
+        if stale(container, owner):
+            Host.of_container(container).destroy()
+
+
+def remove_stale() -> None:
+    """Remove what killed runs have left."""
+    remove(lambda container, owner: run.is_stale(container) or bool(owner and not run.is_alive(owner)))
+    run.remove_stale()
 
 
 def clean() -> None:
-    """Remove every test host, whosever it is, and the images that hosts are made of."""
-    for container in docker("ps", "--all", "--filter", f"label={LABEL}", "--format", "{{.Names}}").split():
-        Host(container.removeprefix(PREFIX), "").destroy()
+    """Remove all test hosts, the images that they are made of, and what killed runs have left; spare running tests."""
+    remove(lambda container, owner: not (run.is_running(container) or run.is_alive(owner)))
+    run.remove_stale()
     for image in docker("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split():
-        docker("rmi", image)
+        with contextlib.suppress(EngineError):  # in use
+            docker("rmi", image)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -275,12 +276,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     create = verbs.add_parser("create")
     create.add_argument("kind", choices=sorted(KINDS))
     create.add_argument("--name", required=True)
-    create.add_argument("--owner", type=int, help="process whose end makes the host stale")
     verbs.add_parser("destroy").add_argument("name")
     verbs.add_parser("clean")
     args = parser.parse_args(argv)
     if args.verb == "create":
-        json.dump(Host.create(args.kind, args.name, args.owner).inventory(), sys.stdout)
+        json.dump(Host.create(args.kind, args.name).inventory(), sys.stdout)
     elif args.verb == "destroy":
         Host(args.name, "").destroy()
     elif shutil.which("docker"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import socket
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 import docker
 import pytest
 
-from hosts.hosts import LABEL, Host, identity
+from hosts.hosts import Host
 from support.factories import images
 
 #: Those of the proxy, its API and the hub.
@@ -30,8 +29,7 @@ def another_hub(engine: None) -> Iterator[None]:
         api.create_volume(decoy.volume, labels=LABELS)
         container = api.create_container(
             image, ["sh", "-c", "read line"], name=decoy.container, stdin_open=True,
-            # The owner's label: a later session removes what a killed one left.
-            labels={**LABELS, LABEL: "decoy", f"{LABEL}.owner": identity(os.getpid())},
+            labels=LABELS,
             host_config=api.create_host_config(binds=[f"{decoy.volume}:/home/jovyan/work"]),
         )["Id"]  # fmt: skip
         api.start(container)

@@ -13,9 +13,10 @@ from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
 import jupyterhub_backup
+from hosts.run import name as run_name
 from support import modules
 
-HUB = f"jhd-test-bk-{secrets.token_hex(3)}"  # unique, so that two test runs can run at the same time
+HUB = run_name(f"backup-{secrets.token_hex(3)}")  # unique within the run, too: several files use it
 ALICE, BOB = f"{HUB}-user-alice", f"{HUB}-user-bob"
 
 

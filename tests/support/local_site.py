@@ -6,10 +6,8 @@ It is a second hub as docs/how-to/second-hub.md has it: its own name, port, cont
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -20,10 +18,10 @@ from typing import Any, NamedTuple
 import docker
 import docker.errors
 
+from hosts.run import remove_files
 from support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-RECORD = Path("/var/lib/jupyterhub-deploy/images.json")  # which images were brought to this machine
 RECAP = re.compile(r"^\S+ +: (ok=.*)$", re.MULTILINE)
 
 
@@ -45,7 +43,7 @@ class LocalSite:
     """One such hub. Nothing exists before the first :meth:`run`; :meth:`destroy` removes what carries its name.
 
     Args:
-        name: the hub's name; begin it with ``jhd-test-``.
+        name: the hub's name, from ``hosts.run.name``.
         port: the proxy's port on 127.0.0.1; a free one by default.
         settings: what the inventory says of it, for all runs; more than the defaults here.
     """
@@ -120,14 +118,7 @@ class LocalSite:
         for network in self.engine.networks.list():
             if self._owns(network):
                 network.remove()
-        for directory in (Path("/etc", self.name), Path("/var/backups", self.name)):
-            shutil.rmtree(directory, ignore_errors=True)
-        Path(f"/etc/jupyterhub-deploy/version-{self.name}.json").unlink(missing_ok=True)
-        # What it used must not keep images from being removed for others.
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            record = json.loads(RECORD.read_text(encoding="utf-8"))
-            del record["hubs"][self.name]
-            RECORD.write_text(json.dumps(record), encoding="utf-8")
+        remove_files(self.name)
 
     def _all_containers(self) -> list[Any]:
         # Others use this engine too: what they remove while we look is not ours.

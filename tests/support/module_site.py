@@ -27,7 +27,7 @@ class ModuleSite:
     """One hub with a name of its own. Nothing exists before :meth:`prepare`.
 
     Args:
-        name: the hub's name; begin it with ``jhd-test-``.
+        name: the hub's name, from ``hosts.run.name``.
         hub, proxy, notebook: names of the images.
         config_dir: a temporary directory of the test.
     """

@@ -16,11 +16,13 @@ from typing import Any
 
 import requests
 
+from hosts.run import name as run_name
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "roles/jupyterhub_images/files/hub/jupyterhub_deploy_hub"
 TEMPLATE = ROOT / "roles/jupyterhub/templates/jupyterhub_config.py.j2"
 #: The hub's name in its settings, which no hub of this machine has. Tests that spawn servers set a unique one.
-HUB = "jhd-test-hub"
+HUB = run_name("signin-hub")
 ADMIN = "admin"
 ADMIN_PASSWORD = "a password by the test"
 NO_PROXY = """
@@ -132,7 +134,7 @@ class HubContainer:
         self.socket = socket
         self.address = address
         self.notebook_image = "example/notebook:1"
-        self.name = f"jhd-test-signin-{uuid.uuid4().hex[:8]}"
+        self.name = run_name(f"signin-{uuid.uuid4().hex[:8]}")
         self.url = ""
 
     def arguments(self) -> list[str]:

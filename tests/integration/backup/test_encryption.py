@@ -22,6 +22,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABE
 
 import jupyterhub_backup
 import jupyterhub_restore
+from hosts.run import name as run_name
 from support import modules
 from support.factories import tree
 from support.long_runs import Times
@@ -42,7 +43,7 @@ class Site:
 
     def __init__(self, folder: Path) -> None:
         self.client: Any = docker.APIClient(version="auto")
-        self.hub = f"jhd-test-el-{secrets.token_hex(3)}"
+        self.hub = run_name(f"encrypted-{secrets.token_hex(3)}")
         self.volume = f"{self.hub}-user-alice"
         self.directory = folder / "backups"
         self.config = folder / "config"

@@ -18,11 +18,12 @@ from ansible.module_utils.jupyterhub_deploy.backup import helper_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
 import jupyterhub_backup
+from hosts.run import name as run_name
 from support.factories import images, tree
 from support.long_runs import Times
 from support.modules import run
 
-HUB = "jhd-test-bh"
+HUB = run_name("helper")
 IMAGE = f"{HUB}-image:1"
 OPTIONS = {"bind": {"type": "none", "o": "bind"}, "tmpfs": {"type": "tmpfs", "device": "tmpfs"}}
 

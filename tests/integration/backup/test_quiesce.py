@@ -21,6 +21,7 @@ from ansible.module_utils.jupyterhub_deploy.servers import policy as servers_pla
 from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
 
 import jupyterhub_backup
+from hosts.run import name as run_name
 from support.factories import images
 from support.long_runs import Times
 from support.modules import run
@@ -31,7 +32,7 @@ class Site:
 
     def __init__(self, folder: Path, image: str) -> None:
         self.engine: Any = docker.APIClient(version="auto")
-        self.hub = f"jhd-test-br-{secrets.token_hex(3)}"
+        self.hub = run_name(f"quiesce-{secrets.token_hex(3)}")
         self.image = image
         self.directory = folder / "backups"
         self.volume = f"{self.hub}-user-alice"
@@ -75,7 +76,7 @@ class Site:
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
     engine: Any = docker.APIClient(version="auto")
-    name = f"jhd-test-br-image-{secrets.token_hex(3)}:1"
+    name = run_name("quiesce-image:1")
     images.make(engine, name, {})
     yield name
     engine.remove_image(name, force=True)

@@ -19,10 +19,11 @@ from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
 
 import jupyterhub_hub
+from hosts.run import name as run_name
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
 
-NAME = "jhd-test-hub"
+NAME = run_name("hub")
 # Only for NativeAuthenticator's sign-up form, never for an account that lives longer than a test.
 STRANGERS_PASSWORD = "let-me-in-please"
 

@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.local_site import LocalSite, Run
 from support.poller import Notebook, Poll, Report
 
-NAME = "jhd-test-notices"
+NAME = run_name("work")
 PASSWORD = "a-long-enough-passphrase-of-the-test"
 #: Configuration with which the server of one user asks the hub each second about its cookie.
 ASKS_EACH_SECOND = """

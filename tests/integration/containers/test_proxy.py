@@ -10,12 +10,13 @@ import pytest
 import requests
 
 import jupyterhub_proxy
+from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
 from support.ports import free_port
 
-NAME = "jhd-test-proxy"
+NAME = run_name("proxy")
 
 
 @pytest.fixture(scope="module")

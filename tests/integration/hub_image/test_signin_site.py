@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 
+from hosts.run import name as run_name
 from support.local_site import LocalSite
 
 FIRST, SECOND, OTHER = secrets.token_hex(20), secrets.token_hex(20), secrets.token_hex(20)
@@ -28,7 +29,7 @@ LAB = {
 def site(built_images: Callable[[str], dict[str, Any]]) -> Iterator[LocalSite]:
     built_images("5.5.4")
     made = LocalSite(
-        "jhd-test-signin-site",
+        run_name("signin-site"),
         jupyterhub_authenticators=["native", "github", LAB],
         jupyterhub_auth_state=True,
         jupyterhub_extra_config="c.JupyterHub.log_level = 'DEBUG'",

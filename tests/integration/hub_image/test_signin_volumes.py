@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from hosts.run import name as run_name
 from support.oauth_hub import Visitor, hub_of, provider_of
 from support.signin_hub import HubContainer, docker
 
 PASSWORD = "three unrelated words"
 WORK = "/home/jovyan/work"
-PREFIX = f"jhd-test-{uuid.uuid4().hex[:8]}"
+PREFIX = run_name("signin-volumes")
 IMAGE = f"{PREFIX}:notebook"
 EXTRA = f"""
 c.JupyterHub.spawner_class = "jupyterhub_deploy_hub.spawner.HubSpawner"

@@ -18,6 +18,7 @@ import pytest
 import requests
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
+from hosts.run import name as run_name
 from support.signin_hub import NO_PROXY, HubContainer, docker, names_of, write_config
 
 TOKEN = secrets.token_hex(16)
@@ -48,7 +49,7 @@ class Site:
     """A hub with Docker's socket, under a name of its own."""
 
     def __init__(self, hub_image: str, directory: Path) -> None:
-        self.prefix = f"jhd-test-{uuid.uuid4().hex[:8]}"
+        self.prefix = run_name(f"spawner-{uuid.uuid4().hex[:8]}")
         self.hub_image = hub_image
         self.built: dict[str, str] = {}
         write_config(directory, EXTRA, names_of(self.prefix))

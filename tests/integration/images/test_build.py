@@ -17,11 +17,12 @@ from ansible.module_utils.jupyterhub_deploy.images import record
 from ansible.plugins.loader import action_loader
 
 import jupyterhub_image
+from hosts.run import name as run_name
 from support.factories import images as tiny_images
 from support.modules import ModuleError, run
 
 ROOT = Path(__file__).resolve().parents[3]
-BASE, HUB, NOTEBOOK = "jhd-test-build-base:1", "jhd-test-build-hub:1", "jhd-test-build-notebook:1"
+BASE, HUB, NOTEBOOK = (run_name(f"build-{image}:1") for image in ("base", "hub", "notebook"))
 
 # As in our own Dockerfiles, the certificates stay in the first stage. The image only has sh, sed and id.
 RECIPE = """\

@@ -13,10 +13,11 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.images import prune, record
 
 import jupyterhub_old_images
+from hosts.run import name as run_name
 from support.factories import images as tiny_images
 from support.modules import run
 
-PREFIX = "jhd-test-old"
+PREFIX = run_name("old")
 NAME, HUB, OTHER = f"{PREFIX}-notebook:1", f"{PREFIX}-a", f"{PREFIX}-b"
 
 

@@ -19,11 +19,13 @@ import requests
 from ansible.module_utils.jupyterhub_deploy.images import record
 
 from hosts.registry import Registry
+from hosts.run import IMAGES_RECORD as RECORD
+from hosts.run import name as run_name
 from support.factories import images
 from support.factories.registry import trusted
-from support.local_site import RECORD, LocalSite
+from support.local_site import LocalSite
 
-NAME = "jhd-test-pushed"
+NAME = run_name("pushed")
 REPOSITORY = "course/pushed"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 

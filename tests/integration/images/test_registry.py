@@ -16,12 +16,13 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.images import record
 
 from hosts.registry import Registry
+from hosts.run import name as run_name
 from support.factories import images as tiny_images
 from support.factories.registry import CERTIFICATES, Shelf, trusted
 from support.modules import ModuleError
 
 ROOT = Path(__file__).resolve().parents[3]
-ABSENT = "jhd-test-nosuch"
+ABSENT = run_name("nosuch")
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ import pytest
 
 import jupyterhub_image
 from hosts.built_images import NameOf
+from hosts.run import name as run_name
 from support.factories import images
 from support.modules import ModuleError, run
 
-NAME = "jhd-test-proof:1"
+NAME = run_name("smoke-test:1")
 
 
 class Bench:

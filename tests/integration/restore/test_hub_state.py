@@ -19,13 +19,14 @@ from ansible.module_utils.jupyterhub_deploy.restore import hub_files
 import jupyterhub_backup
 import jupyterhub_hub_state
 import jupyterhub_restore
+from hosts.run import name as run_name
 from support.factories.backups import put_tree
 from support.hub_http import HubSession
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
 from support.notebook_run import NOTEBOOK, run_notebook
 
-NAME = "jhd-test-state"
+NAME = run_name("state")
 PASSWORD = "a-long-enough-passphrase-of-the-test"
 
 

@@ -191,7 +191,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB with a volume on it."""
     mount = tmp_path / "small"
     mount.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "jhd-test-rs", mount], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], check=True)
     try:
         (mount / "volume" / "_data").mkdir(parents=True)
         (mount / "volume" / "_data" / "old").write_text("old")

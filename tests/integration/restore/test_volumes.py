@@ -28,6 +28,7 @@ import jupyterhub_backup
 import jupyterhub_backup_verify
 import jupyterhub_old_data
 import jupyterhub_restore
+from hosts.run import name as run_name
 from support.factories import images
 from support.factories import tree as odd_tree
 from support.factories.backups import ROOT, joined, member, padded, pax, put, put_tree, record
@@ -43,7 +44,7 @@ class Site:
 
     def __init__(self, directory: Path) -> None:
         self.engine: Any = docker.APIClient(version="auto")
-        self.hub = f"jhd-test-rs-{secrets.token_hex(3)}"
+        self.hub = run_name(f"restore-{secrets.token_hex(3)}")
         self.directory = directory / "backups"
         self.directory.mkdir()
 
@@ -87,7 +88,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
     engine: Any = docker.APIClient(version="auto")
-    name = f"jhd-test-rs-image-{secrets.token_hex(3)}:1"
+    name = run_name("restore-image:1")
     images.make(engine, name, {})
     yield name
     engine.remove_image(name, force=True)
@@ -539,7 +540,7 @@ LIES: dict[str, dict[str, Any]] = {
     "another content size": {"content_size": 1 << 40},
     "another archive": {"archive": "20261122T014440Z.tar"},
     "a path": {"archive": "../../etc/20261123T014440Z.tar"},
-    "another volume": {"volume_": "jhd-test-rs-other"},
+    "another volume": {"volume_": "another-volume"},
     "another compression": {"compression_": "gzip"},
 }
 

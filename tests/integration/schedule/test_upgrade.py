@@ -89,7 +89,7 @@ def install_schedule(host: Host, directory: Path) -> str:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    made = Host.create("debian12", owner=os.getpid())
+    made = Host.create("debian12")
     yield made
     made.destroy()
 

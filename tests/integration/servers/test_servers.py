@@ -22,11 +22,12 @@ from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
 
 import jupyterhub_servers
 import jupyterhub_status
+from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.local_site import LocalSite, Run
 from support.modules import ModuleError, run
 
-NAME = "jhd-test-servers"
+NAME = run_name("servers")
 IMAGE = f"{NAME}/notebook:1"
 PASSWORD = "a-long-enough-passphrase-of-the-test"
 IDLE_SECONDS = 12  # more than the ten seconds after which the hub hears of traffic from the proxy
@@ -312,7 +313,7 @@ def test_a_backup_of_a_volume_at_rest_has_the_hub_stop_its_server(old: OldServer
 
 @pytest.mark.usefixtures("engine")
 def test_status_yml_on_a_host_without_that_hub() -> None:
-    done = LocalSite("jhd-test-no-such-hub").run(playbook="status.yml")
+    done = LocalSite(run_name("no-such-hub")).run(playbook="status.yml")
     shown = " ".join(done.output.split())  # Ansible wraps a message of one line
-    assert "Hub jhd-test-no-such-hub does not exist on this host; run site.yml to create it." in shown
+    assert f"Hub {run_name('no-such-hub')} does not exist on this host; run site.yml to create it." in shown
     assert done.recap["changed"] == 0

@@ -137,7 +137,7 @@ class Machine:
 
 
 def fresh_machine(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    host = Host.create(kind, owner=os.getpid())
+    host = Host.create(kind)
     try:
         yield Machine(host, tmp_path_factory.mktemp(kind))
     finally:

@@ -58,7 +58,6 @@ def molecule_environment(
         "JHD_REGISTRY": filled_registry.server,
         "JHD_REGISTRY_USER": filled_registry.username,
         "JHD_REGISTRY_PASSWORD": filled_registry.password,
-        "JHD_TEST_OWNER": str(os.getpid()),
         "ANSIBLE_HOME": str(tmp_path_factory.mktemp("ansible")),
         "NO_COLOR": "1",
         "ANSIBLE_NOCOLOR": "1",

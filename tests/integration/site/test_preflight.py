@@ -13,10 +13,11 @@ from pathlib import Path
 import docker
 import pytest
 
+from hosts.run import name as run_name
 from support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
-NAME = "jhd-test-preflight"
+NAME = run_name("preflight")
 NOTHING = "Nothing was changed."
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from hosts.run import name as run_name
 from support.local_site import ROOT, LocalSite
 
-NAME = "jhd-test-versions"
+NAME = run_name("versions")
 RECORD = Path(f"/etc/jupyterhub-deploy/version-{NAME}.json")
 BACKUPS = Path("/var/backups", NAME)
 VERSION = (ROOT / "VERSION").read_text(encoding="utf-8").strip()

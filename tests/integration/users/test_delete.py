@@ -15,12 +15,13 @@ from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
 import jupyterhub_backup
 import jupyterhub_restore
 import jupyterhub_user
+from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.local_site import LocalSite
 from support.modules import ModuleError, run
 from support.notebook_run import NOTEBOOK, run_notebook
 
-NAME = "jhd-test-leave"
+NAME = run_name("delete")
 PASSWORD = "a-long-enough-passphrase-of-the-test"
 _serial = itertools.count(1)
 

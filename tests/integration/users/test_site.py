@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import pytest
 
 import jupyterhub_users
+from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.local_site import LocalSite, Run
 from support.modules import run
 
-NAME = "jhd-test-users"
+NAME = run_name("users")
 PASSWORD = "seven-green-bottles-on-a-wall"
 USERS: list[dict[str, Any]] = [
     {"name": "alice", "admin": True, "groups": ["teachers"], "password": PASSWORD},

@@ -14,7 +14,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, load
 
 TAR = ["tar", "--create", "--format=posix", "--sparse", "--xattrs", "--acls", "--numeric-owner", "-b", "2048"]
 COMPRESS = {"zstd": ["zstd", "-q", "--stdout"], "gzip": ["gzip", "--stdout"]}
-HUB, VOLUME, STEM = "jhd-test-rs", "jhd-test-rs-user-alice", "20261123T014440Z"
+HUB, VOLUME, STEM = "hub1", "hub1-user-alice", "20261123T014440Z"
 END = bytes(1024)
 
 

@@ -1,0 +1,90 @@
+"""Names of what a test run creates on this machine: unique to the run, so that two runs do not interfere.
+
+A name contains the identity of the process that pytest was started as. When that process is gone, :func:`remove_stale`
+removes what has the name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+from .images import EngineError, docker
+
+PREFIX = "jhd-test-"
+#: The environment variable with the run's identity; xdist's workers and other children inherit it.
+VARIABLE = "JHD_TEST_RUN"
+#: Set to keep hosts when the tests end, to inspect them; `make clean` removes them.
+KEEP = "JHD_TEST_KEEP"
+#: Which images which hub uses, on this machine (role ``jupyterhub_images``).
+IMAGES_RECORD = Path("/var/lib/jupyterhub-deploy/images.json")
+_NAME = re.compile(rf"(?:version-)?{PREFIX}(\d+-\d+)-")
+
+
+def begin() -> None:
+    """Set the run's identity, unless a parent process has done so."""
+    os.environ.setdefault(VARIABLE, "kept" if os.environ.get(KEEP) else identity(os.getpid()))
+
+
+def name(part: str) -> str:
+    """Return the name of this run's container, hub, volume, network or image repository."""
+    run = os.environ.get(VARIABLE)
+    return f"{PREFIX}{run}-{part}" if run else PREFIX + part
+
+
+def identity(pid: int) -> str:
+    """Return what identifies a process, also among earlier and later ones: its number and its start time."""
+    start = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    return f"{pid}-{start}"
+
+
+def is_alive(process: str) -> bool:
+    """Return whether the process of an identity still runs."""
+    try:
+        return identity(int(process.partition("-")[0])) == process
+    except (OSError, ValueError):
+        return False
+
+
+def is_stale(found: str) -> bool:
+    """Return whether a name belongs to a run whose process is gone."""
+    match = _NAME.match(found)
+    return match is not None and not is_alive(match[1])
+
+
+def is_running(found: str) -> bool:
+    """Return whether a name belongs to a run whose process still runs."""
+    match = _NAME.match(found)
+    return match is not None and is_alive(match[1])
+
+
+def remove_files(hub: str) -> None:
+    """Remove what a hub has left in this machine's file system."""
+    for directory in (Path("/etc", hub), Path("/var/backups", hub)):
+        shutil.rmtree(directory, ignore_errors=True)
+    Path(f"/etc/jupyterhub-deploy/version-{hub}.json").unlink(missing_ok=True)
+    # What it used must not keep images from being removed for others.
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        record = json.loads(IMAGES_RECORD.read_text(encoding="utf-8"))
+        del record["hubs"][hub]
+        IMAGES_RECORD.write_text(json.dumps(record), encoding="utf-8")
+
+
+def remove_stale() -> None:
+    """Remove what runs whose process is gone have left: containers, networks, volumes, images and files."""
+    for listing, removal in (
+        (["ps", "--all", "--format", "{{.Names}}"], ["rm", "--force", "--volumes"]),
+        (["network", "ls", "--format", "{{.Name}}"], ["network", "rm"]),
+        (["volume", "ls", "--format", "{{.Name}}"], ["volume", "rm"]),
+        (["images", "--format", "{{.Repository}}:{{.Tag}}"], ["rmi", "--force"]),
+    ):
+        for found in filter(is_stale, docker(*listing).splitlines()):
+            with contextlib.suppress(EngineError):  # another run removes the same
+                docker(*removal, found)
+    places = (Path("/etc"), Path("/var/backups"), Path("/etc/jupyterhub-deploy"))
+    for path in (path for place in places if place.is_dir() for path in place.iterdir() if is_stale(path.name)):
+        remove_files(path.name.removeprefix("version-").removesuffix(".json"))
