@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import secrets
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -19,7 +21,7 @@ LABELS = {"org.jupyterhub.deploy.hub": "jupyterhub", "org.jupyterhub.deploy.user
 
 
 @pytest.fixture(scope="session", autouse=True)
-def another_hub(engine: None) -> Iterator[None]:
+def another_hub(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run a container with the labels of alice's server at the default hub, and listen on a hub's ports."""
     decoy = Host(f"decoy-{secrets.token_hex(3)}", "")
     image = f"{decoy.container}:1"
@@ -34,17 +36,28 @@ def another_hub(engine: None) -> Iterator[None]:
         )["Id"]  # fmt: skip
         api.start(container)
 
+        volume = api.inspect_volume(decoy.volume)
+        (Path(volume["Mountpoint"]) / "work").write_text("of alice", encoding="utf-8")
+
         def state() -> tuple[object, ...]:
             found = api.inspect_container(container)
-            return found["Name"], found["State"], found["Mounts"], api.inspect_volume(decoy.volume)
+            files = {path.name: path.stat().st_ctime_ns for path in Path(volume["Mountpoint"]).rglob("*")}
+            return found["Name"], found["State"], api.inspect_volume(decoy.volume), files
 
         before = state()
-        with contextlib.ExitStack() as listeners:
+        # What leaves no trace in its state, such as a pause.
+        events = tmp_path_factory.mktemp("decoy") / "events"
+        command = ["docker", "events", "--filter", f"container={container}", "--format", "{{.Action}}"]
+        with contextlib.ExitStack() as stack:
+            log = subprocess.Popen(command, stdout=stack.enter_context(events.open("w")))
+            stack.callback(log.wait)
+            stack.callback(log.terminate)
             for port in PORTS:
                 with contextlib.suppress(OSError):  # a real hub has it, or another process of the tests
-                    listeners.enter_context(socket.create_server(("0.0.0.0", port)))
+                    stack.enter_context(socket.create_server(("0.0.0.0", port)))
             yield
         assert state() == before, "a test changed a container or volume of another hub"
+        assert events.read_text(encoding="utf-8") == "", "a test used a container of another hub"
     finally:
         decoy.destroy()
         with contextlib.suppress(docker.errors.ImageNotFound):

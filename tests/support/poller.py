@@ -290,11 +290,11 @@ class Poll:
         for thread in self._threads:
             thread.start()
         # Good answers before anything happens: that is what later ones are compared with.
-        time.sleep(5 / RATE)
+        self._wait_for_answers()
         return self
 
     def __exit__(self, *_: object) -> None:
-        time.sleep(5 / RATE)
+        self._wait_for_answers()
         self._stop.set()
         seconds = time.monotonic() - self._began
         for thread in self._threads:
@@ -319,6 +319,12 @@ class Poll:
             hub_down=sum(hub_rows),
             hub_wait=slowest(self.hub_answers),
         )
+
+    def _wait_for_answers(self) -> None:
+        """Wait until five more requests have been answered, good or not."""
+        enough, deadline = len(self.answers) + 5, time.monotonic() + PATIENCE
+        while len(self.answers) < enough and time.monotonic() < deadline:
+            time.sleep(1 / RATE)
 
     def _ask_on_schedule(self, answers: list[Answer], rate: float, ask: Callable[[], str]) -> None:
         def one() -> None:

@@ -209,7 +209,7 @@ def test_a_kill_at_any_moment_leaves_only_complete_backups(site: Site, times: Ti
     killed = 0
     kills = times(10, 50)
     while killed < kills or left <= 5:  # fewer kills in the middle of an archive would test nothing
-        assert killed < 4 * kills
+        assert killed < 200
         before = store.every_backup(str(site.directory))
         child = in_another_process(lambda: site.run(force=True, keep={"last": 2}))
         time.sleep(moments.uniform(0, whole))

@@ -104,11 +104,12 @@ def test_a_volume_with_a_mount_is_backed_up_and_then_unchanged(site: Site, tmp_p
 def test_a_volume_in_memory_is_read_while_its_container_runs(site: Site) -> None:
     name = site.volume("tmpfs")
     holder = site.engine.create_container(
-        IMAGE, ["sh", "-c", "echo text > /data/file; read x"], name=f"{HUB}-holder", stdin_open=True, user="0",
+        IMAGE, ["sh", "-c", "echo text > /data/file; echo written; read x"],
+        name=f"{HUB}-holder", stdin_open=True, user="0",
         host_config=site.engine.create_host_config(binds=[f"{name}:/data"]),
     )  # fmt: skip
     site.engine.start(holder)
-    time.sleep(0.5)
+    assert next(site.engine.logs(holder, stream=True, follow=True)) == b"written\n"
 
     (result,) = site.run(consistency="paused")["results"]
 

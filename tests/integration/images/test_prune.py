@@ -32,7 +32,7 @@ class Shop:
     def make(self, word: str, name: str = NAME) -> str:
         """Make an image that this project has not pulled or built."""
         scratch = f"{PREFIX}-scratch:1"
-        made = tiny_images.make(self.engine, scratch, {"word": word})
+        made = tiny_images.make(self.engine, scratch, {"word": f"{word} {PREFIX}"})  # no layer of another run's
         repository, _, tag = name.rpartition(":")
         self.engine.tag(made, repository, tag)
         self.engine.remove_image(scratch)

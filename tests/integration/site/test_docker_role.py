@@ -184,7 +184,9 @@ class TestBareMachine:
 
     def test_a_killed_dockerd_is_started_and_containers_keep_running(self, bare):
         life = bare.start_container()
-        bare.host.run("kill -9 $(cat /var/run/docker.pid); sleep 1")
+        bare.host.run(
+            "pid=$(cat /var/run/docker.pid); kill -9 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.1; done"
+        )
         # The stale pid file contains the id of another running program: process 1.
         bare.host.run("echo 1 > /var/run/docker.pid")
 
