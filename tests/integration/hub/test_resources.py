@@ -14,9 +14,10 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.hub import resources
 
 import jupyterhub_resources
+from hosts.run import name as run_name
 from support.modules import run
 
-NAME = "jhd-test-at-once"
+NAME = run_name("at-once")
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, Image
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 from hosts.images import sources
+from hosts.run import name as run_name
 
-NAME, SUITE = "jhd-test-bootstrap:1", "bookworm"
+NAME, SUITE = run_name("bootstrap:1"), "bookworm"
 CONFIG = """\
 Dir::Etc::SourceList "/dev/null";
 Dir::Etc::SourceParts "{folder}/sources.list.d";
