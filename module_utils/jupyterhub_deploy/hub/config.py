@@ -15,7 +15,7 @@ import tempfile
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.files import sync_directory
+from ansible.module_utils.jupyterhub_deploy.files import sync_directory, write_atomically
 
 KEEP = 3  # directories that are kept for reference, beside those in use
 # The secret traits of authenticators (see signin.py in the hub image).
@@ -61,23 +61,17 @@ def write(config_dir: str, digest: str, files: dict[str, str]) -> None:
     staging = tempfile.mkdtemp(prefix=".config-", dir=config_dir)
     try:
         for name, text in files.items():
-            descriptor = os.open(os.path.join(staging, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            write_atomically(os.path.join(staging, name), text)
         if os.path.isdir(target):
             shutil.rmtree(target)
         os.rename(staging, target)
         sync_directory(config_dir)
     except OSError as error:
-        shutil.rmtree(staging, ignore_errors=True)
         raise DeployError(
             f"the configuration cannot be written to {config_dir}: {error}; the hub was left as it was"
         ) from error
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)  # renamed when all went well
 
 
 def prune(config_dir: str, in_use: set[str], keep: int = KEEP) -> list[str]:
