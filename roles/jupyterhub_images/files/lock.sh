@@ -1,11 +1,11 @@
 #!/bin/sh
 # Pin the packages in the images: compile requirements-*.txt with hashes for all platforms and Pythons 3.10 to 3.13.
-# `make lock` runs it; ARGS=--upgrade takes newer releases. For a new version of JupyterHub, add it to the loop below,
+# Run by `make lock`; ARGS=--upgrade selects newer releases. For a new version of JupyterHub, add it to the loop below,
 # to the role's argument specs, and to the tests. The result contains no names of package hosts.
 set -eu
 cd "$(dirname "$0")"
 
-# compile OUTPUT REQUIREMENT… — The pins in OUTPUT are kept where they satisfy the requirements.
+# compile OUTPUT REQUIREMENT…: pins in OUTPUT that satisfy the requirements are kept.
 compile() {
   output=$1
   shift

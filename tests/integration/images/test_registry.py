@@ -234,7 +234,12 @@ class TestAuto:
         assert first["choice"] == {
             "source": "pull", "reason": f"registry {shelf.registry.server} answers", "new": True,
         }  # fmt: skip
+        assert first["messages"] == [
+            f"the notebook image is pulled: registry {shelf.registry.server} answers; to choose again, remove "
+            f"{shelf.folder / 'choice'}"
+        ]
         assert (shelf.folder / "choice").read_text() == "pull\n"
+        assert shelf.get("", images=images, source="auto")["messages"] == []
 
         images = self.images("nosuch.example.com/notebook:1")
         with pytest.raises(ModuleError, match="cannot be reached"):

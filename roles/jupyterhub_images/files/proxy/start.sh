@@ -1,9 +1,11 @@
 #!/bin/sh
-# Start configurable-http-proxy as an unprivileged user whose API only the control network can reach.
+# Start configurable-http-proxy as an unprivileged user, with its API only on the control network.
 #
-# PROXY_API_HOST        a name of this container on the control network (jupyterhub-proxy-api); the API, port 8001, listens on that address only
-# PROXY_TOKEN_FILE      the token that the hub shows to the API (/etc/jupyterhub/secrets/proxy_token), readable only by root
-# PROXY_DEFAULT_TARGET  where requests without a route go, for example http://jupyterhub:8081 (nowhere)
+# The default is in parentheses.
+# PROXY_API_HOST        name of this container on the control network, on whose address the API listens, port 8001
+#                       (jupyterhub-proxy-api)
+# PROXY_TOKEN_FILE      file with the token for the API, readable only by root (/etc/jupyterhub/secrets/proxy_token)
+# PROXY_DEFAULT_TARGET  target of requests without a route, for example http://jupyterhub:8081 (none)
 # PROXY_LOG_LEVEL       debug, info, warn or error (info)
 set -eu
 
@@ -16,12 +18,12 @@ fail() {
     exit 1
 }
 
-# In the environment and not on the command line: arguments can be read by every process of the host.
+# In the environment, because every process on the host can read the arguments of others.
 CONFIGPROXY_AUTH_TOKEN=$(cat "$token_file") || fail "cannot read the token in $token_file; mount the secrets there"
 [ -n "$CONFIGPROXY_AUTH_TOKEN" ] || fail "the token in $token_file is empty; remove the file and run site.yml again"
 export CONFIGPROXY_AUTH_TOKEN
 
-# A network may be attached a moment after the start, so its name is asked for ten times.
+# Docker may attach the network shortly after the start, so the name is resolved up to ten times.
 address=
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     address=$(getent ahostsv4 "$api_host" | awk 'NR == 1 { print $1 }')
