@@ -61,7 +61,7 @@ docs: $(TEST) ## build the documentation as a site in .cache/site
 	@echo "Open .cache/site/index.html; for the search: python3 -m http.server --directory .cache/site"
 
 test: check ## all but the long tests, on test hosts in Docker; about 25 minutes
-	ansible-playbook tests/engine.yml
+	ansible-playbook tests/prepare.yml
 	$(PYTEST_ON_DOCKER) $(LONG) tests/integration tests/e2e $(ARGS)
 
 test-all: LONG := --long

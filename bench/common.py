@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from hosts.hosts import ROOT, Host
-from hosts.images import EngineError
+from hosts.images import DockerError
 
 
 class Deployed(NamedTuple):
@@ -88,7 +88,7 @@ def deployed(kind: str = "debian12") -> Iterator[Deployed]:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             host = Host.find(name) if name else Host.create(kind, owner=os.getpid())
-        except EngineError:
+        except DockerError:
             host = Host.create(kind, name=name)
         try:
             inventory = Path(scratch, "hosts.yml")

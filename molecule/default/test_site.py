@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hosts.hosts import Host
-from support.mixins.site import Site, SitePromises
+from support.mixins.site import Site, SiteTests
 
 
-class TestSite(SitePromises):
+class TestSite(SiteTests):
     """All that a site promises, on each of the two servers."""
 
     @pytest.fixture(params=["debian12", "debian13"])

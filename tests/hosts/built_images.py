@@ -1,4 +1,4 @@
-"""Fixtures with the names of the project's own images on this machine's engine, built once and then kept."""
+"""Fixtures with the names of the project's own images on this machine's Docker, built once and then kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from .fixtures import BARE_SITE, MADE
 from .hosts import ROOT, Host
-from .images import EngineError, docker
+from .images import DockerError, docker
 
 #: Repository of the images that tests use, so that a hub on this machine keeps its own.
 REPOSITORY = "jupyterhub-deploy-test"
@@ -37,7 +37,7 @@ def bare_host_when_made() -> Host | None:
     while True:
         try:
             host = Host.find(BARE_SITE)
-        except EngineError:
+        except DockerError:
             return None
         done = host.run(["cat", MADE], check=False)
         if not done.returncode:
@@ -46,7 +46,7 @@ def bare_host_when_made() -> Host | None:
 
 
 @pytest.fixture(scope="session")
-def built_images(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+def built_images(local_docker: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
     """Return a function from a version of JupyterHub to what role ``jupyterhub_images`` made for it."""
     directory: Path = tmp_path_factory.mktemp("images")
     # On a fresh machine another process of this run may have the bare one build the same images at this moment: take

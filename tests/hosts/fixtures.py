@@ -24,15 +24,15 @@ class MakeHost(Protocol):
 
 
 @pytest.fixture(scope="session")
-def engine() -> None:
-    """Let there be a Docker engine on this machine, by the project's own role, and nothing left of killed runs."""
+def local_docker() -> None:
+    """Install Docker by the project's own role if it is missing, and remove what killed runs have left."""
     if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
-        subprocess.run(["ansible-playbook", "tests/engine.yml"], cwd=ROOT, check=True)
+        subprocess.run(["ansible-playbook", "tests/prepare.yml"], cwd=ROOT, check=True)
     remove_stale()
 
 
 @pytest.fixture(scope="session")
-def make_host(engine: None) -> Iterator[MakeHost]:
+def make_host(local_docker: None) -> Iterator[MakeHost]:
     """Return a function that makes hosts, which are removed at the end."""
     made: list[Host] = []
 

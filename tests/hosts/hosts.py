@@ -1,4 +1,4 @@
-"""Test hosts: Debian machines as containers, in which an engine of their own runs the hub's containers.
+"""Test hosts: Debian machines as containers, in which their own Docker runs the hub's containers.
 
 From Python: ``host = Host.create("debian12")`` … ``host.destroy()``. From a shell or a playbook::
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from . import run
-from .images import KINDS, REPOSITORY, EngineError, docker, ensure_image
+from .images import KINDS, REPOSITORY, DockerError, docker, ensure_image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Keys and known_hosts files of living hosts, one directory each.
@@ -70,7 +70,7 @@ class Host:
             "run", "--detach", "--name", host.container, "--hostname", host.name,
             "--label", f"{LABEL}=host", "--label", f"{LABEL}.kind={kind}",
             "--label", f"{LABEL}.owner={run.identity(owner) if owner else ''}",
-            # What an engine inside needs; see host-init for the rest. Never --privileged: not every machine may.
+            # What Docker inside needs; see host-init for the rest. Never --privileged: not every machine may.
             # SYS_PTRACE: `docker exec` into a container whose processes are not root's.
             "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_PTRACE",
             "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--cgroupns", "private",
@@ -91,7 +91,7 @@ class Host:
 
     @classmethod
     def find(cls, name: str) -> Host:
-        """Return the existing host of that name; ``EngineError`` when there is none."""
+        """Return the existing host of that name; ``DockerError`` when there is none."""
         kind = docker("inspect", "--format", f'{{{{index .Config.Labels "{LABEL}.kind"}}}}', run.name(name))
         return cls(name, kind)
 
@@ -265,7 +265,7 @@ def clean() -> None:
     remove(lambda container, owner: not (run.is_running(container) or run.is_alive(owner)))
     run.remove_stale()
     for image in docker("images", "--format", "{{.Repository}}:{{.Tag}}", REPOSITORY).split():
-        with contextlib.suppress(EngineError):  # in use
+        with contextlib.suppress(DockerError):  # in use
             docker("rmi", image)
 
 
@@ -284,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif args.verb == "destroy":
         Host(args.name, "").destroy()
     elif shutil.which("docker"):
-        with contextlib.suppress(EngineError):  # no engine, no hosts
+        with contextlib.suppress(DockerError):  # without Docker, there are no hosts
             clean()
 
 

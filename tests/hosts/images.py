@@ -53,15 +53,15 @@ KINDS = {
 }
 
 
-class EngineError(RuntimeError):
+class DockerError(RuntimeError):
     """The Docker client failed; the text has what it said."""
 
 
 def docker(*args: str) -> str:
-    """Run the Docker client and return its output; :class:`EngineError` when it fails."""
+    """Run the Docker client and return its output; :class:`DockerError` when it fails."""
     done = subprocess.run(["docker", *args], check=False, text=True, capture_output=True)
     if done.returncode:
-        raise EngineError(f"docker {' '.join(args)}: {done.stderr.strip()}")
+        raise DockerError(f"docker {' '.join(args)}: {done.stderr.strip()}")
     return done.stdout.strip()
 
 

@@ -13,7 +13,7 @@ import re
 import shutil
 from pathlib import Path
 
-from .images import EngineError, docker
+from .images import DockerError, docker
 
 PREFIX = "jhd-test-"
 #: The environment variable with the run's identity; xdist's workers and other children inherit it.
@@ -83,7 +83,7 @@ def remove_stale() -> None:
         (["images", "--format", "{{.Repository}}:{{.Tag}}"], ["rmi", "--force"]),
     ):
         for found in filter(is_stale, docker(*listing).splitlines()):
-            with contextlib.suppress(EngineError):  # another run removes the same
+            with contextlib.suppress(DockerError):  # another run removes the same
                 docker(*removal, found)
     places = (Path("/etc"), Path("/var/backups"), Path("/etc/jupyterhub-deploy"))
     for path in (path for place in places if place.is_dir() for path in place.iterdir() if is_stale(path.name)):

@@ -21,7 +21,7 @@ LABELS = {"org.jupyterhub.deploy.hub": "jupyterhub", "org.jupyterhub.deploy.user
 
 
 @pytest.fixture(scope="session", autouse=True)
-def another_hub(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def another_hub(local_docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run a container with the labels of alice's server at the default hub, and listen on a hub's ports."""
     decoy = Host(f"decoy-{secrets.token_hex(3)}", "")
     image = f"{decoy.container}:1"

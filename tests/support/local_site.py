@@ -1,4 +1,4 @@
-"""A hub of a test's own on this machine's engine, made and changed by the operator's own site.yml.
+"""A hub of a test's own on this machine's Docker, created and changed by the operator's own site.yml.
 
 It is a second hub as docs/how-to/second-hub.md has it: its own name, port, containers, volumes, networks and
 `/etc/<name>`. Ask for the fixture ``built_images`` first, so that the images are there and no run builds any.
@@ -57,7 +57,7 @@ class LocalSite:
             **settings,
         }
         self.url = f"http://127.0.0.1:{self.port}"
-        self.engine = docker.from_env()
+        self.client = docker.from_env()
 
     def run(
         self, *arguments: str, playbook: str = "site.yml", check: bool = False, fails: bool = False, **settings: Any
@@ -97,11 +97,11 @@ class LocalSite:
 
     def container(self, part: str = "") -> dict[str, Any]:
         """Return what Docker knows of one of its containers: the hub by default, else ``proxy``, ``jupyter-alice``."""
-        return dict(self.engine.api.inspect_container(f"{self.name}-{part}" if part else self.name))
+        return dict(self.client.api.inspect_container(f"{self.name}-{part}" if part else self.name))
 
     def logs(self) -> str:
         """Return what the hub has said since it was started."""
-        return bytes(self.engine.containers.get(self.name).logs()).decode()
+        return bytes(self.client.containers.get(self.name).logs()).decode()
 
     def containers(self) -> list[str]:
         """Return the names of all its containers, the stopped ones and users' too."""
@@ -112,17 +112,17 @@ class LocalSite:
         for container in self._all_containers():
             if self._owns(container):
                 container.remove(force=True, v=True)
-        for volume in self.engine.volumes.list():
+        for volume in self.client.volumes.list():
             if self._owns(volume):
                 volume.remove(force=True)
-        for network in self.engine.networks.list():
+        for network in self.client.networks.list():
             if self._owns(network):
                 network.remove()
         remove_files(self.name)
 
     def _all_containers(self) -> list[Any]:
-        # Others use this engine too: what they remove while we look is not ours.
-        return list(self.engine.containers.list(all=True, ignore_removed=True))
+        # Others use this Docker too: containers that they remove during the listing are not ours.
+        return list(self.client.containers.list(all=True, ignore_removed=True))
 
     def _owns(self, thing: Any) -> bool:
         return bool(thing.name == self.name or thing.name.startswith(f"{self.name}-"))

@@ -33,7 +33,7 @@ class ModuleSite:
     """
 
     def __init__(self, name: str, hub: str, proxy: str, notebook: str, config_dir: str) -> None:
-        self.engine = docker.from_env()
+        self.client = docker.from_env()
         self.name, self.image, self.proxy_image, self.notebook_image = name, hub, proxy, notebook
         self.config_dir = config_dir
         self.extra_config = ""
@@ -121,13 +121,13 @@ class ModuleSite:
 
     def observe(self, part: str = "") -> tuple[str, str, int]:
         """Return identity and start time of the hub (or ``proxy``), and what users get from the hub."""
-        container = self.engine.containers.get(f"{self.name}-{part}" if part else self.name)
+        container = self.client.containers.get(f"{self.name}-{part}" if part else self.name)
         answered = requests.get(f"{self.url}/hub/health", timeout=10).status_code
         return str(container.id), str(container.attrs["State"]["StartedAt"]), answered
 
     def names(self) -> list[str]:
         """Return the names of its containers, also of stopped ones, without the site's name."""
-        found = [str(c.name) for c in self.engine.containers.list(all=True, ignore_removed=True)]
+        found = [str(c.name) for c in self.client.containers.list(all=True, ignore_removed=True)]
         return sorted(name.removeprefix(self.name) for name in found if name.startswith(self.name))
 
     def admin_password(self) -> str:
@@ -145,13 +145,13 @@ class ModuleSite:
 
     def destroy(self) -> None:
         """Remove everything that has its name."""
-        for container in self.engine.containers.list(all=True, ignore_removed=True):
+        for container in self.client.containers.list(all=True, ignore_removed=True):
             if str(container.name).startswith(self.name):
                 container.remove(force=True, v=True)
-        for volume in self.engine.volumes.list():
+        for volume in self.client.volumes.list():
             if str(volume.name).startswith(self.name):
                 volume.remove(force=True)
-        for network in self.engine.networks.list():
+        for network in self.client.networks.list():
             if str(network.name).startswith(self.name):
                 network.remove()
 

@@ -1,4 +1,4 @@
-"""What a user with a running notebook notices of something that is done to the hub, measured from outside.
+"""Measure from outside whether a change of the hub interrupts a user with a running notebook.
 
 ``Notebook`` is the user's side: a server, a kernel that holds a variable and its open web socket, by the login cookie.
 ``Poll`` asks while something happens, and ``Report`` has the result::
@@ -6,7 +6,7 @@
     notebook = Notebook(session, "alice")
     with Poll(notebook) as poll:
         do_something()
-    assert poll.report.unnoticed, poll.report
+    assert poll.report.uninterrupted, poll.report
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Report(NamedTuple):
     hub_wait: float
 
     @property
-    def unnoticed(self) -> bool:
-        """Nobody with a notebook could tell that anything happened."""
+    def uninterrupted(self) -> bool:
+        """Whether a user with a running notebook worked without interruption."""
         lost = self.failed or self.beats_lost or self.socket or self.variable or self.cookie
         # A poll that sent nothing proves nothing. How many requests a busy machine sends in this time does not matter.
         return not lost and self.sent >= RATE and self.beats > 0 and self.server

@@ -32,35 +32,35 @@ class Site:
     """A hub with only a name and an image, and volumes with options."""
 
     def __init__(self, folder: Path) -> None:
-        self.engine: Any = docker.APIClient(version="auto")
+        self.client: Any = docker.APIClient(version="auto")
         self.folder = folder
         self.directory = folder / "backups"
         self.source = folder / "source"
         self.source.mkdir()
-        images.make(self.engine, IMAGE, {})
-        self.engine.create_container(IMAGE, "/bin/sh", name=HUB)
+        images.make(self.client, IMAGE, {})
+        self.client.create_container(IMAGE, "/bin/sh", name=HUB)
 
     def volume(self, kind: str) -> str:
         name = f"{HUB}-user-{kind}"
         options = {**OPTIONS[kind], **({"device": str(self.source)} if kind == "bind" else {})}
-        self.engine.create_volume(name, labels={LABEL_HUB: HUB, LABEL_USER: kind}, driver_opts=options)
+        self.client.create_volume(name, labels={LABEL_HUB: HUB, LABEL_USER: kind}, driver_opts=options)
         return name
 
     def run(self, **more: Any) -> dict[str, Any]:
         return run(jupyterhub_backup, name=HUB, directory=str(self.directory), hub_state=False, **more)
 
     def helpers(self) -> list[Any]:
-        return list(self.engine.containers(all=True, filters={"label": f"{helper_container.LABEL}={HUB}"}))
+        return list(self.client.containers(all=True, filters={"label": f"{helper_container.LABEL}={HUB}"}))
 
     def remove(self) -> None:
-        for one in self.engine.containers(all=True, filters={"name": HUB}):  # the helpers' names start with it, too
+        for one in self.client.containers(all=True, filters={"name": HUB}):  # the helpers' names start with it, too
             # Docker may be removing one whose input has ended.
             with contextlib.suppress(docker.errors.APIError):
-                self.engine.remove_container(one["Id"], force=True)
+                self.client.remove_container(one["Id"], force=True)
         until_gone(self)
-        for one in self.engine.volumes(filters={"name": HUB})["Volumes"] or []:
-            self.engine.remove_volume(one["Name"])
-        self.engine.remove_image(IMAGE, force=True)
+        for one in self.client.volumes(filters={"name": HUB})["Volumes"] or []:
+            self.client.remove_volume(one["Name"])
+        self.client.remove_image(IMAGE, force=True)
 
 
 @pytest.fixture
@@ -103,13 +103,13 @@ def test_a_volume_with_a_mount_is_backed_up_and_then_unchanged(site: Site, tmp_p
 
 def test_a_volume_in_memory_is_read_while_its_container_runs(site: Site) -> None:
     name = site.volume("tmpfs")
-    holder = site.engine.create_container(
+    holder = site.client.create_container(
         IMAGE, ["sh", "-c", "echo text > /data/file; echo written; read x"],
         name=f"{HUB}-holder", stdin_open=True, user="0",
-        host_config=site.engine.create_host_config(binds=[f"{name}:/data"]),
+        host_config=site.client.create_host_config(binds=[f"{name}:/data"]),
     )  # fmt: skip
-    site.engine.start(holder)
-    assert next(site.engine.logs(holder, stream=True, follow=True)) == b"written\n"
+    site.client.start(holder)
+    assert next(site.client.logs(holder, stream=True, follow=True)) == b"written\n"
 
     (result,) = site.run(consistency="paused")["results"]
 
@@ -120,9 +120,9 @@ def test_a_volume_in_memory_is_read_while_its_container_runs(site: Site) -> None
 
 def test_the_helper_has_no_privileges(site: Site) -> None:
     name = site.volume("bind")
-    with helper_container.hold_volume(site.engine, HUB, name) as path:
+    with helper_container.hold_volume(site.client, HUB, name) as path:
         (one,) = site.helpers()
-        found = site.engine.inspect_container(one["Id"])
+        found = site.client.inspect_container(one["Id"])
         config = found["HostConfig"]
         assert (config["NetworkMode"], config["ReadonlyRootfs"], config["CapDrop"]) == ("none", True, ["ALL"])
         assert found["Config"]["User"] == "65534:65534"
@@ -168,7 +168,7 @@ def test_no_helper_outlives_a_kill(site: Site, times: Times) -> None:
 def test_a_helper_that_was_never_started_is_removed_by_the_next_run(site: Site) -> None:
     # It has no input that could end: the run was killed between creating and starting it.
     labels = {helper_container.LABEL: HUB}
-    site.engine.create_container(IMAGE, "/bin/sh", name=f"{HUB}-backup-left", labels=labels)
+    site.client.create_container(IMAGE, "/bin/sh", name=f"{HUB}-backup-left", labels=labels)
 
     assert site.run()["cleaned"] == [f"container {HUB}-backup-left, which held a volume"]
 

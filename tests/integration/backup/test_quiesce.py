@@ -31,27 +31,27 @@ class Site:
     """A user's volume, and containers that use it."""
 
     def __init__(self, folder: Path, image: str) -> None:
-        self.engine: Any = docker.APIClient(version="auto")
+        self.client: Any = docker.APIClient(version="auto")
         self.hub = run_name(f"quiesce-{secrets.token_hex(3)}")
         self.image = image
         self.directory = folder / "backups"
         self.volume = f"{self.hub}-user-alice"
         labels = {LABEL_HUB: self.hub, LABEL_USER: "alice"}
-        self.data = Path(self.engine.create_volume(self.volume, labels=labels)["Mountpoint"])
+        self.data = Path(self.client.create_volume(self.volume, labels=labels)["Mountpoint"])
         (self.data / "file").write_bytes(os.urandom(1 << 20))
 
     def start(self, name: str, source: str = "") -> str:
         """Start a container with the volume, or another source; return its id."""
         binds = [f"{source or self.volume}:/data"]
-        made = self.engine.create_container(
+        made = self.client.create_container(
             self.image, ["sh", "-c", "read x"], name=f"{self.hub}-{name}", stdin_open=True, user="0",
-            host_config=self.engine.create_host_config(binds=binds),
+            host_config=self.client.create_host_config(binds=binds),
         )  # fmt: skip
-        self.engine.start(made)
+        self.client.start(made)
         return str(made["Id"])
 
     def paused(self, identity: str) -> bool:
-        return bool(self.engine.inspect_container(identity)["State"]["Paused"])
+        return bool(self.client.inspect_container(identity)["State"]["Paused"])
 
     def arguments(self, **more: Any) -> dict[str, Any]:
         asked = {"name": self.hub, "directory": str(self.directory), "hub_state": False, "force": True}
@@ -68,18 +68,18 @@ class Site:
         return [name for name in os.listdir(self.directory) if name.startswith(".paused-")]
 
     def remove(self) -> None:
-        for one in self.engine.containers(all=True, filters={"name": self.hub}):
-            self.engine.remove_container(one["Id"], force=True)
-        self.engine.remove_volume(self.volume)
+        for one in self.client.containers(all=True, filters={"name": self.hub}):
+            self.client.remove_container(one["Id"], force=True)
+        self.client.remove_volume(self.volume)
 
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
-    engine: Any = docker.APIClient(version="auto")
+    client: Any = docker.APIClient(version="auto")
     name = run_name("quiesce-image:1")
-    images.make(engine, name, {})
+    images.make(client, name, {})
     yield name
-    engine.remove_image(name, force=True)
+    client.remove_image(name, force=True)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_containers_that_use_the_volume_are_paused_only_while_it_is_read(
 
 def test_containers_that_somebody_else_has_paused_stay_paused(site: Site) -> None:
     theirs, mine = site.start("theirs"), site.start("mine")
-    site.engine.pause(theirs)
+    site.client.pause(theirs)
 
     result = site.one()
 
@@ -161,7 +161,7 @@ def test_a_backup_that_fails_unpauses(site: Site, monkeypatch: pytest.MonkeyPatc
 
 def test_a_container_of_two_volumes_is_paused_until_both_are_read(site: Site, tmp_path: Path) -> None:
     mine = site.start("mine")
-    pauses = pause.Pauses(site.engine, str(tmp_path))
+    pauses = pause.Pauses(site.client, str(tmp_path))
     entered, leave = threading.Barrier(2, timeout=20), threading.Event()
 
     def other() -> None:
@@ -227,12 +227,12 @@ def test_a_kill_at_any_moment_leaves_no_container_paused(site: Site, times: Time
 
 def test_the_next_run_unpauses_what_the_watchdog_could_not(site: Site) -> None:
     theirs, mine, ended = site.start("theirs"), site.start("mine"), site.start("ended")
-    site.engine.pause(theirs)
+    site.client.pause(theirs)
     site.directory.mkdir()
     for identity in (mine, ended, "f" * 64):
         (site.directory / f".paused-{identity}-00000000").touch()
-    site.engine.pause(mine)
-    site.engine.kill(ended)
+    site.client.pause(mine)
+    site.client.kill(ended)
 
     result = site.run(consistency="live")
 
@@ -245,10 +245,10 @@ def test_the_next_run_unpauses_what_the_watchdog_could_not(site: Site) -> None:
 
 def test_the_watchdog_does_not_undo_a_pause_that_is_not_ours(site: Site, tmp_path: Path) -> None:
     mine = site.start("mine")
-    pauses = pause.Pauses(site.engine, str(tmp_path))
+    pauses = pause.Pauses(site.client, str(tmp_path))
     pauses._send(f"pausing {mine} {tmp_path / 'gone'}")
     pauses._send(f"paused {mine}")
-    site.engine.pause(mine)
+    site.client.pause(mine)
     pauses.close()
     assert pauses._watchdog
     assert pauses._watchdog.wait(30) == 0
@@ -282,7 +282,7 @@ def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, mo
     known = [{"container": f"{site.hub}-{name}", "container_id": identities[name]} for name in ("idle", "busy")]
 
     def stop(api: object, server: dict[str, str], timeout: float) -> None:
-        site.engine.kill(server["container_id"])
+        site.client.kill(server["container_id"])
 
     def computing(stats: dict[str, Any]) -> float:
         return 0.9 if stats["id"] == identities["busy"] else 0.0
@@ -302,7 +302,7 @@ def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, mo
         f"{site.hub}-stranger was not stopped: the hub does not know it as a server",
     ]
     for name in ("busy", "stranger"):
-        site.engine.kill(identities[name])
+        site.client.kill(identities[name])
     assert site.one(consistency="stopped")["consistency"] == "stopped"
 
 

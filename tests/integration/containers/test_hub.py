@@ -110,7 +110,7 @@ def test_a_second_run_changes_nothing(site):
 
 
 def test_upstreams_names_and_environment(site):
-    container = site.engine.containers.get(NAME)
+    container = site.client.containers.get(NAME)
     environment = dict(entry.partition("=")[::2] for entry in container.attrs["Config"]["Env"])
     assert environment["DOCKER_NOTEBOOK_IMAGE"] == site.notebook_image
     assert environment["DOCKER_NETWORK_NAME"] == f"{NAME}-network"
@@ -118,7 +118,7 @@ def test_upstreams_names_and_environment(site):
 
 
 def test_the_hub_has_only_the_rights_that_it_needs(site):
-    host = site.engine.containers.get(NAME).attrs["HostConfig"]
+    host = site.client.containers.get(NAME).attrs["HostConfig"]
     assert host["CapDrop"] == ["ALL"]
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert host["ReadonlyRootfs"]
@@ -126,8 +126,8 @@ def test_the_hub_has_only_the_rights_that_it_needs(site):
 
 
 def test_a_hub_restarted_by_hand_is_kept(site):
-    site.engine.containers.get(NAME).restart()
-    before = site.engine.containers.get(NAME).attrs["State"]["StartedAt"]
+    site.client.containers.get(NAME).restart()
+    before = site.client.containers.get(NAME).attrs["State"]["StartedAt"]
     assert site.run_hub()["action"] == "none"
     assert site.observe()[1] == before
 
@@ -150,7 +150,7 @@ def test_check_mode_reports_and_changes_nothing(site):
 
 
 def test_a_stopped_hub_is_started(site):
-    site.engine.containers.get(NAME).stop()
+    site.client.containers.get(NAME).stop()
     result = site.run_hub()
     assert (result["action"], result["reasons"]) == ("start", ["the hub container is stopped"])
     assert site.observe()[2] == 200
@@ -198,7 +198,7 @@ def test_new_sign_in_secrets_belong_to_the_configuration_that_was_accepted_with_
     """After a refused run, the running hub restarts (a reboot, say) with the secrets that fit its settings."""
 
     def secret():
-        code, output = site.engine.containers.get(NAME).exec_run("cat /etc/jupyterhub/config/authenticators.json")
+        code, output = site.client.containers.get(NAME).exec_run("cat /etc/jupyterhub/config/authenticators.json")
         return json.loads(output)["values"]["github"]["client_secret"] if code == 0 else None
 
     try:
@@ -207,7 +207,7 @@ def test_new_sign_in_secrets_belong_to_the_configuration_that_was_accepted_with_
         with pytest.raises(ModuleError, match="so the hub was left as it was"):
             site.run_hub(sign_in={"github": {"client_secret": "second"}})
         site.extra_config = ""
-        site.engine.containers.get(NAME).restart()
+        site.client.containers.get(NAME).restart()
         assert secret() == "first"
         assert site.run_hub(sign_in={"github": {"client_secret": "first"}})["action"] == "none"
         assert site.run_hub(sign_in={"github": {"client_secret": "second"}})["action"] == "replace"
@@ -239,7 +239,7 @@ def test_a_hub_that_fails_is_rolled_back_and_its_log_shown(site, extra, expected
         run(jupyterhub_hub, **arguments)
     assert "the old one was restored" in str(caught.value)
     assert expected in str(caught.value)
-    assert site.engine.containers.get(NAME).id == before[0]
+    assert site.client.containers.get(NAME).id == before[0]
     assert site.names() == ["", "-proxy"]
     result = site.run_hub()
     assert (result["action"], site.observe()[0]) == ("none", before[0])
@@ -276,23 +276,23 @@ def derived_image(site, line):
     """Build an image from the hub's with one more line; return its name."""
     name = f"{NAME}:derived"
     text = f"FROM {site.image}\nWORKDIR /opt/jupyterhub-deploy\n{line}\nWORKDIR /data\n"
-    site.engine.images.build(fileobj=io.BytesIO(text.encode()), tag=name, rm=True)
+    site.client.images.build(fileobj=io.BytesIO(text.encode()), tag=name, rm=True)
     return name
 
 
 @pytest.mark.parametrize("left", ["next", "previous"])
 def test_leftovers_of_a_killed_run_are_cleaned_up(site, left):
     """A kill before the switch leaves the new hub; a kill during it leaves only the old hub, renamed."""
-    container = site.engine.containers.get(NAME)
+    container = site.client.containers.get(NAME)
     if left == "next":
-        site.engine.containers.create(site.image, name=f"{NAME}-next")
+        site.client.containers.create(site.image, name=f"{NAME}-next")
     else:
         container.stop()
         container.rename(f"{NAME}-previous")
     result = site.run_hub()
     assert result["changed"]
     assert "left by an unfinished run" in result["reasons"][0]
-    assert site.engine.containers.get(NAME).id == container.id
+    assert site.client.containers.get(NAME).id == container.id
     assert site.observe()[2] == 200
     assert site.names() == ["", "-proxy"]
 
@@ -328,7 +328,7 @@ def test_a_hub_on_standby_whose_run_was_killed_soon_closes_its_port(site, tmp_pa
 
 def revision(site):
     """The schema revision of the hub's database, read directly from the file."""
-    volume = site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
+    volume = site.client.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
     with sqlite3.connect(f"file:{volume}/jupyterhub.sqlite?mode=ro", uri=True) as database:
         return database.execute("SELECT version_num FROM alembic_version").fetchone()[0]
 
@@ -363,7 +363,7 @@ class TestUpgrade:
         assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)
         while revision(site) == schema:
             time.sleep(0.5)
-        site.engine.containers.get(NAME).remove(force=True)
+        site.client.containers.get(NAME).remove(force=True)
         site.image = image
         result = site.run_hub()
         assert "left by an unfinished run" in " ".join(result["reasons"])
@@ -388,8 +388,8 @@ class TestUpgrade:
         assert site.observe() == before
 
         # By hand, as docs/how-to/jupyterhub-version.md has it, there is one.
-        site.engine.containers.get(NAME).stop()
-        volume = Path(site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"])
+        site.client.containers.get(NAME).stop()
+        volume = Path(site.client.volumes.get(f"{NAME}-data").attrs["Mountpoint"])
         (volume / "jupyterhub.sqlite").rename(volume / "jupyterhub.sqlite.newer")
         shutil.copy2(max(volume.glob(f"jupyterhub.sqlite.{schema}.*")), volume / "jupyterhub.sqlite")
         assert site.run_hub()["action"] == "replace"

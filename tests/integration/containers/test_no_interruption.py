@@ -76,7 +76,7 @@ class Workplace:
 
     def schema(self) -> str:
         """Return the schema revision of the hub's database, read directly from the file."""
-        volume = self.site.engine.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
+        volume = self.site.client.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
         with sqlite3.connect(f"file:{volume}/jupyterhub.sqlite?mode=ro", uri=True) as database:
             return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
@@ -93,8 +93,8 @@ class Workplace:
             self.site.settings.update(settings)
         output = run.output.partition(HUB_TASK)[2].partition("\nTASK [")[0]
         print(poll.report)
-        assert poll.report.unnoticed, f"{poll.report}\n{run.output}"
-        assert hub_fails or asking.report.unnoticed, f"{asking.report}\n{run.output}"
+        assert poll.report.uninterrupted, f"{poll.report}\n{run.output}"
+        assert hub_fails or asking.report.uninterrupted, f"{asking.report}\n{run.output}"
         assert self.untouched() == self.kept
         assert [name for name in self.site.containers() if "-jupyter-" not in name] == [NAME, f"{NAME}-proxy"]
         return Change(run, poll.report, output)
@@ -209,12 +209,12 @@ class TestNoInterruption:
 
     def test_a_hub_restarted_by_hand_is_kept(self, work: Workplace) -> None:
         with Poll(work.notebook) as poll:
-            work.site.engine.containers.get(NAME).restart()
+            work.site.client.containers.get(NAME).restart()
             hub = work.started()
             run = work.site.run()
         assert run.recap["changed"] == 0
         assert work.started() == hub
-        assert poll.report.unnoticed, poll.report
+        assert poll.report.uninterrupted, poll.report
         assert poll.report.hub_down > 0
 
     def test_a_new_configuration(self, work: Workplace) -> None:
@@ -243,7 +243,7 @@ class TestNoInterruption:
             bob.spawn("bob")
             assert image_of(site, "bob") == two
             bob.stop("bob")
-        assert poll.report.unnoticed, poll.report
+        assert poll.report.uninterrupted, poll.report
         assert image_of(site, "alice") == before
 
     def test_a_configuration_that_does_not_load(self, work: Workplace) -> None:
@@ -288,9 +288,9 @@ class TestNoInterruption:
     def test_the_poll_detects_an_interruption(self, work: Workplace) -> None:
         """The proxy is away for a moment: a poll that misses that would prove nothing above."""
         with Poll(work.notebook) as poll:
-            work.site.engine.containers.get(f"{NAME}-proxy").restart(timeout=0)
+            work.site.client.containers.get(f"{NAME}-proxy").restart(timeout=0)
             time.sleep(0.5)
-        assert not poll.report.unnoticed
+        assert not poll.report.uninterrupted
         assert poll.report.failed > 0
         assert poll.report.longest_gap > 0
         assert poll.report.socket

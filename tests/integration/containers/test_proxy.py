@@ -103,7 +103,7 @@ def test_a_port_that_is_taken_leaves_the_old_proxy_serving(site, alice, as_befor
             site.run_proxy()
     assert str(site.port) in str(caught.value)
     assert requests.get(f"{url}/hub/health", timeout=10).status_code == 200
-    assert site.engine.containers.get(f"{NAME}-proxy").id == before
+    assert site.client.containers.get(f"{NAME}-proxy").id == before
     assert site.names() == ["", "-jupyter-alice", "-proxy"]
 
 
@@ -124,7 +124,7 @@ def test_a_missing_image_is_an_error_before_anything_is_changed(site):
 
 
 def test_a_stopped_proxy_is_started_and_has_its_routes(site, alice):
-    site.engine.containers.get(f"{NAME}-proxy").stop()
+    site.client.containers.get(f"{NAME}-proxy").stop()
     result = site.run_proxy()
     assert (result["action"], result["reasons"]) == ("start", ["the proxy container is stopped"])
     assert server_answers(site, alice) == 200

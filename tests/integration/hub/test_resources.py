@@ -21,7 +21,7 @@ NAME = run_name("at-once")
 
 
 @pytest.fixture
-def client(engine: None) -> Iterator[docker.APIClient]:
+def client(local_docker: None) -> Iterator[docker.APIClient]:
     client = docker.APIClient(version="auto")
     yield client
     for network in client.networks(names=[NAME]):

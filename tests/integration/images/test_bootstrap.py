@@ -27,7 +27,7 @@ Dir::Cache "{folder}/cache";
 
 
 @pytest.fixture
-def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: None) -> Path:
+def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_docker: None) -> Path:
     """apt with lists of mirrors, as in Debian's cloud images, instead of this machine's sources."""
     for name in ("sources.list.d", "lists", "cache", "mirrors"):
         (tmp_path / name).mkdir()

@@ -43,7 +43,7 @@ class Workshop:
     """Two Dockerfiles, a base image, and a Docker client to build them with."""
 
     def __init__(self, folder: Path) -> None:
-        self.engine = docker.APIClient(version="auto")
+        self.client = docker.APIClient(version="auto")
         self.folder = folder
         self.certificates = folder / "ca.pem"
         self.certificates.write_text("certificates of a site\n")
@@ -84,26 +84,26 @@ class Workshop:
     def forget(self) -> None:
         for name in (HUB, NOTEBOOK, BASE):
             with contextlib.suppress(docker.errors.ImageNotFound):
-                self.engine.remove_image(name, force=True)
+                self.client.remove_image(name, force=True)
         for stage in self.stages():
-            self.engine.remove_image(stage["Id"], force=True)
+            self.client.remove_image(stage["Id"], force=True)
 
     def stages(self) -> list[Any]:
         """Return the dangling build stages of this test."""
         filters = {"dangling": True, "label": "org.jupyterhub.deploy.stage=hub"}
-        stages = self.engine.images(filters=filters)
+        stages = self.client.images(filters=filters)
         return [stage for stage in stages if any("/build/words" in step["CreatedBy"] for step in self.history(stage))]
 
     def history(self, image: Any) -> list[Any]:
-        steps: list[Any] = self.engine.history(image["Id"])
+        steps: list[Any] = self.client.history(image["Id"])
         return steps
 
 
 @pytest.fixture
-def workshop(engine: None, tmp_path: Path) -> Iterator[Workshop]:
+def workshop(local_docker: None, tmp_path: Path) -> Iterator[Workshop]:
     made = Workshop(tmp_path)
     made.forget()
-    tiny_images.make(made.engine, BASE, tiny_images.single_user("5.5.4"))
+    tiny_images.make(made.client, BASE, tiny_images.single_user("5.5.4"))
     yield made
     made.forget()
 
@@ -120,7 +120,7 @@ def test_images_are_built_only_once(workshop: Workshop) -> None:
 
     first = workshop.make()
     assert done(first) == done(planned)
-    assert first["result"]["hub_id"] == workshop.engine.inspect_image(HUB)["Id"]
+    assert first["result"]["hub_id"] == workshop.client.inspect_image(HUB)["Id"]
     assert "hub image: step 3/" in (workshop.folder / "progress").read_text()
     assert workshop.make()["changed"] is False
     assert workshop.make(check=True)["changed"] is False
@@ -155,12 +155,12 @@ def test_rebuilt_when_recipe_file_or_argument_changes_and_only_then(workshop: Wo
 def test_certificates_and_addresses_stay_in_the_first_stage(workshop: Workshop) -> None:
     workshop.make(build_args={"PIP_INDEX_URL": "https://pip.example.com/simple"})
 
-    assert "pip.example.com" not in str(workshop.engine.history(HUB))
-    made = workshop.engine.create_container(HUB, ["sh"])["Id"]
+    assert "pip.example.com" not in str(workshop.client.history(HUB))
+    made = workshop.client.create_container(HUB, ["sh"])["Id"]
     try:
-        files = b"".join(workshop.engine.export(made))
+        files = b"".join(workshop.client.export(made))
     finally:
-        workshop.engine.remove_container(made)
+        workshop.client.remove_container(made)
     assert b"certificates of a site" not in files
     assert b"jupyterhub-singleuser" in files
 
@@ -183,7 +183,7 @@ def test_a_failed_build_reports_step_and_cause_and_keeps_the_old_image(workshop:
     ) as error:
         workshop.make()
     assert "no such mirror" in str(error.value)
-    assert workshop.engine.inspect_image(HUB)["Id"] == before
+    assert workshop.client.inspect_image(HUB)["Id"] == before
 
 
 def test_a_missing_certificate_bundle_is_reported(workshop: Workshop) -> None:
@@ -204,6 +204,6 @@ def test_a_second_run_waits_for_the_first(workshop: Workshop, monkeypatch: pytes
             assert time.monotonic() < deadline
             time.sleep(0.1)
         with pytest.raises(docker.errors.ImageNotFound):
-            workshop.engine.inspect_image(HUB)
+            workshop.client.inspect_image(HUB)
     waiting.join(timeout=60)
-    assert workshop.engine.inspect_image(HUB)
+    assert workshop.client.inspect_image(HUB)

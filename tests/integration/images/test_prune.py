@@ -25,17 +25,17 @@ class Shop:
     """A hub whose notebook image is replaced several times under one name. Docker is real, no hub runs."""
 
     def __init__(self, folder: Path) -> None:
-        self.engine = docker.APIClient(version="auto")
+        self.client = docker.APIClient(version="auto")
         self.file = str(folder / "images.json")
         self.made: list[str] = []
 
     def make(self, word: str, name: str = NAME) -> str:
         """Make an image that this project has not pulled or built."""
         scratch = f"{PREFIX}-scratch:1"
-        made = tiny_images.make(self.engine, scratch, {"word": f"{word} {PREFIX}"})  # no layer of another run's
+        made = tiny_images.make(self.client, scratch, {"word": f"{word} {PREFIX}"})  # no layer of another run's
         repository, _, tag = name.rpartition(":")
-        self.engine.tag(made, repository, tag)
-        self.engine.remove_image(scratch)
+        self.client.tag(made, repository, tag)
+        self.client.remove_image(scratch)
         self.made.append(made)
         return made
 
@@ -54,32 +54,32 @@ class Shop:
 
     def here(self) -> list[str]:
         """Return the images of this test that still exist."""
-        there = {image["Id"] for image in self.engine.images(all=True)}
+        there = {image["Id"] for image in self.client.images(all=True)}
         return [made for made in self.made if made in there]
 
     def names(self, image_id: str) -> list[str]:
-        names: list[str] = self.engine.inspect_image(image_id)["RepoTags"]
+        names: list[str] = self.client.inspect_image(image_id)["RepoTags"]
         return names
 
     @contextlib.contextmanager
     def container(self, image_id: str, **options: Any) -> Iterator[str]:
         """Create a container of an image, without starting it."""
         name = f"{PREFIX}-container"
-        made = self.engine.create_container(image_id, ["sh"], name=name, **options)["Id"]
+        made = self.client.create_container(image_id, ["sh"], name=name, **options)["Id"]
         try:
             yield name
         finally:
-            self.engine.remove_container(made)
+            self.client.remove_container(made)
 
     def forget(self) -> None:
-        for image in self.engine.images(all=True):
+        for image in self.client.images(all=True):
             if image["Id"] in self.made or any(name.startswith(PREFIX) for name in image["RepoTags"] or []):
                 with contextlib.suppress(docker.errors.APIError):
-                    self.engine.remove_image(image["Id"], force=True)
+                    self.client.remove_image(image["Id"], force=True)
 
 
 @pytest.fixture
-def shop(engine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(local_docker: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     # A separate lock, because other processes use the images of this machine.
     monkeypatch.setattr(record, "LOCK", str(tmp_path / "lock"))
     made = Shop(tmp_path)
@@ -129,7 +129,7 @@ def test_an_earlier_name_is_removed_with_its_image(shop: Shop) -> None:
 
 def test_an_image_with_a_name_of_somebody_else_only_loses_our_name(shop: Shop) -> None:
     one = shop.bring("one", f"{PREFIX}-before:1")
-    shop.engine.tag(one, f"{PREFIX}-mine", "1")
+    shop.client.tag(one, f"{PREFIX}-mine", "1")
     two = shop.bring("two")
     planned, result = shop.tidy(two, check=True), shop.tidy(two)
     assert shop.names(one) == [f"{PREFIX}-mine:1"]
@@ -190,7 +190,7 @@ def test_an_image_is_kept_with_the_intermediate_images_that_somebody_built_on_it
     recipe = tmp_path / "Dockerfile"
     recipe.write_text(f"FROM {one}\nLABEL a=b\nLABEL c=d\n")
     with recipe.open("rb") as file:
-        list(shop.engine.build(fileobj=file, tag=f"{PREFIX}-mine:1", rm=True))
+        list(shop.client.build(fileobj=file, tag=f"{PREFIX}-mine:1", rm=True))
     result = shop.tidy(two)
     assert result["changed"] is False
     assert reason(result, one) == f"image {PREFIX}-mine:1 is built on it"

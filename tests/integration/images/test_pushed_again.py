@@ -34,7 +34,7 @@ class Author:
     """Somebody who pushes images to the registry; the images of the site, in the same Docker, are not changed."""
 
     def __init__(self, registry: Registry, folder: Path) -> None:
-        self.registry, self.engine = registry, docker.APIClient(version="auto")
+        self.registry, self.client = registry, docker.APIClient(version="auto")
         self.image = f"{registry.server}/{REPOSITORY}:1"
         self.certificate = folder / "registry.pem"
         self.certificate.write_text(registry.certificate, encoding="utf-8")
@@ -42,11 +42,11 @@ class Author:
     def push(self, word: str) -> str:
         """Push an image and return its id; it is removed from the host."""
         scratch = self.image.removesuffix(":1") + ":scratch"
-        made = images.make(self.engine, scratch, {**images.single_user("5.5.4"), "word": word})
+        made = images.make(self.client, scratch, {**images.single_user("5.5.4"), "word": word})
         auth = {"username": self.registry.username, "password": self.registry.password}
-        for event in self.engine.push(scratch, stream=True, decode=True, auth_config=auth):
+        for event in self.client.push(scratch, stream=True, decode=True, auth_config=auth):
             assert "error" not in event, event
-        self.engine.remove_image(scratch)
+        self.client.remove_image(scratch)
         # The tag only changes in the registry.
         manifest = self.ask("GET", "scratch", headers={"Accept": MANIFEST})
         self.ask("PUT", "1", headers={"Content-Type": MANIFEST}, data=manifest)
@@ -63,7 +63,7 @@ class Author:
         return answer.content
 
     def here(self, image_id: str) -> bool:
-        return any(image["Id"] == image_id for image in self.engine.images(all=True))
+        return any(image["Id"] == image_id for image in self.client.images(all=True))
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def site(author: Author, built_images: Callable[[str], dict[str, Any]]) -> Itera
     )
     yield made
     made.destroy()
-    for image in author.engine.images():
+    for image in author.client.images():
         if any(REPOSITORY in name for name in [*(image["RepoTags"] or []), *(image["RepoDigests"] or [])]):
             with contextlib.suppress(docker.errors.APIError):
-                author.engine.remove_image(image["Id"], force=True)
+                author.client.remove_image(image["Id"], force=True)
 
 
 def hub(site: LocalSite) -> tuple[str, str]:
@@ -97,7 +97,7 @@ def hub(site: LocalSite) -> tuple[str, str]:
 def test_a_tag_that_is_pushed_again(author: Author, site: LocalSite) -> None:
     first = author.push("one")
     site.run()
-    assert author.engine.inspect_image(author.image)["Id"] == first
+    assert author.client.inspect_image(author.image)["Id"] == first
     before = hub(site)
 
     second = author.push("two")
@@ -106,11 +106,11 @@ def test_a_tag_that_is_pushed_again(author: Author, site: LocalSite) -> None:
     assert hub(site) == before
     assert re.search(r"TASK \[jupyterhub : Remove old images\] \*+\nskipping:", unasked.output), "it cost a module call"
 
-    alice = author.engine.create_container(first, ["sh"], name=f"{NAME}-jupyter-alice")["Id"]
+    alice = author.client.create_container(first, ["sh"], name=f"{NAME}-jupyter-alice")["Id"]
     followed = site.run("--tags", "hub", jupyterhub_pull_policy="always")
     assert f"notebook image content changed: {first[:19]} → {second[:19]}" in followed.output
     assert hub(site)[0] != before[0]
-    assert author.engine.inspect_image(author.image)["Id"] == second
+    assert author.client.inspect_image(author.image)["Id"] == second
     assert f"stopped container {NAME}-jupyter-alice uses it" in followed.output
     assert author.here(first)
 
@@ -119,7 +119,7 @@ def test_a_tag_that_is_pushed_again(author: Author, site: LocalSite) -> None:
     assert again.recap["changed"] == 0
     assert hub(site) == after
 
-    author.engine.remove_container(alice)
+    author.client.remove_container(alice)
     tidied = site.run("--tags", "hub", jupyterhub_pull_policy="always")
     assert tidied.recap["changed"] == 1
     assert "removed: notebook image" in tidied.output
@@ -129,9 +129,9 @@ def test_a_tag_that_is_pushed_again(author: Author, site: LocalSite) -> None:
 
     # Monday morning: the registry is down.
     down = author.image.replace(":5000", ":5999")
-    author.engine.tag(second, down.removesuffix(":1"), "1")
+    author.client.tag(second, down.removesuffix(":1"), "1")
     stopped = site.run("--tags", "hub", fails=True, jupyterhub_pull_policy="always", jupyterhub_notebook_image=down)
-    author.engine.remove_image(down)
+    author.client.remove_image(down)
     assert stopped.recap["changed"] == 0
     said = " ".join(stopped.output.split())
     assert f"registry {author.registry.server.replace(':5000', ':5999')} cannot be reached from this host" in said

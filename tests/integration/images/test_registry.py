@@ -91,7 +91,7 @@ class TestPull:
         shelf.get(f"{repository}@{old_digest}")
         new = shelf.push("course/moving:1", "5.5.4")
         shelf.get(f"{repository}@{old_digest}")
-        shelf.engine.tag(shelf.ids()[f"{repository}@{old_digest}"], repository, "1")
+        shelf.client.tag(shelf.ids()[f"{repository}@{old_digest}"], repository, "1")
 
         assert shelf.get(f"{repository}:1")["changed"] is False
         assert shelf.get(f"{repository}:1", pull_policy="always", check=True)["changed"] is True
@@ -197,18 +197,18 @@ class TestAlways:
         here = shelf.name("course/notebook:1")
         shelf.get(here)
         down = here.replace(":5000", ":5999")
-        shelf.engine.tag(here, *down.rsplit(":", 1))
+        shelf.client.tag(here, *down.rsplit(":", 1))
         try:
             text = self.refusal(shelf, down)
         finally:
-            shelf.engine.remove_image(down)
+            shelf.client.remove_image(down)
         assert f"registry {shelf.registry.server.replace(':5000', ':5999')} cannot be reached from this host" in text
         assert f"whether it has a newer image {down}" in text
         assert "nothing was changed, and the hub keeps running" in text
 
     def test_an_image_that_was_built_on_the_host(self, shelf: Shelf) -> None:
         mine = shelf.name("course/mine:1")
-        tiny_images.make(shelf.engine, mine, tiny_images.single_user("5.5.4"))
+        tiny_images.make(shelf.client, mine, tiny_images.single_user("5.5.4"))
         text = self.refusal(shelf, mine)
         assert f"registry {shelf.registry.server} has no image {mine}" in text or "has none of that name" in text
 

@@ -23,7 +23,7 @@ class Bench:
     """A Docker client with one image to check."""
 
     def __init__(self, folder: Path) -> None:
-        self.engine = docker.APIClient(version="auto")
+        self.client = docker.APIClient(version="auto")
         self.folder = folder
 
     def smoke_test(self, name: str = NAME, hub: str = "5.5.4", **settings: Any) -> dict[str, Any]:
@@ -33,20 +33,20 @@ class Bench:
         )  # fmt: skip
 
     def containers(self) -> list[Any]:
-        found: list[Any] = self.engine.containers(all=True, filters={"ancestor": NAME})
+        found: list[Any] = self.client.containers(all=True, filters={"ancestor": NAME})
         return found
 
 
 @pytest.fixture
-def bench(engine: None, tmp_path: Path) -> Iterator[Bench]:
+def bench(local_docker: None, tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path)
     yield made
     with contextlib.suppress(docker.errors.ImageNotFound):
-        made.engine.remove_image(NAME, force=True)
+        made.client.remove_image(NAME, force=True)
 
 
 def test_a_good_image_is_tested_once(bench: Bench) -> None:
-    images.make(bench.engine, NAME, images.single_user("5.5.4"))
+    images.make(bench.client, NAME, images.single_user("5.5.4"))
 
     first = bench.smoke_test()
     assert first["changed"] is False
@@ -61,15 +61,15 @@ def test_a_good_image_is_tested_once(bench: Bench) -> None:
 
 
 def test_new_content_under_the_same_name_is_tested_again(bench: Bench) -> None:
-    images.make(bench.engine, NAME, images.single_user("5.5.4"))
+    images.make(bench.client, NAME, images.single_user("5.5.4"))
     bench.smoke_test()
-    images.make(bench.engine, NAME, images.single_user("5.5.3"))
+    images.make(bench.client, NAME, images.single_user("5.5.3"))
 
     assert bench.smoke_test()["smoke_tests"][NAME]["version"] == "5.5.3"
 
 
 def test_without_a_single_user_server_it_is_refused_every_time(bench: Bench) -> None:
-    images.make(bench.engine, NAME, {})
+    images.make(bench.client, NAME, {})
 
     for _ in range(2):
         with pytest.raises(ModuleError, match=f"image {NAME} has no jupyterhub-singleuser"):
@@ -78,7 +78,7 @@ def test_without_a_single_user_server_it_is_refused_every_time(bench: Bench) -> 
 
 
 def test_another_major_version_is_a_warning_on_each_run(bench: Bench) -> None:
-    images.make(bench.engine, NAME, images.single_user("5.5.4"))
+    images.make(bench.client, NAME, images.single_user("5.5.4"))
 
     for _ in range(2):
         (warning,) = bench.smoke_test(hub="6.1.1")["messages"]
@@ -87,14 +87,14 @@ def test_another_major_version_is_a_warning_on_each_run(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("owner", "words"), [(0, "may not write to /home/jovyan/work"), (-1, "has no folder")])
 def test_a_folder_that_users_cannot_write_to_is_a_warning(bench: Bench, owner: int, words: str) -> None:
-    images.make(bench.engine, NAME, images.single_user("5.5.4"), folder_owner=owner)
+    images.make(bench.client, NAME, images.single_user("5.5.4"), folder_owner=owner)
 
     (warning,) = bench.smoke_test()["messages"]
     assert words in warning
 
 
 def test_an_image_that_cannot_run_is_refused(bench: Bench) -> None:
-    bench.engine.import_image_from_data(b"\0" * 10240, repository=NAME.partition(":")[0], tag="1")
+    bench.client.import_image_from_data(b"\0" * 10240, repository=NAME.partition(":")[0], tag="1")
 
     with pytest.raises(ModuleError, match=r"could not be tested: .* it needs sh"):
         bench.smoke_test()
@@ -114,14 +114,14 @@ class TestOurOwnImages:
 
     def sh(self, bench: Bench, image: str, script: str) -> str:
         """Run a script in an image as its default user, without network and with a read-only root."""
-        host = bench.engine.create_host_config(read_only=True, network_mode="none")
-        made = bench.engine.create_container(image, entrypoint=["sh", "-c", script], host_config=host)["Id"]
+        host = bench.client.create_host_config(read_only=True, network_mode="none")
+        made = bench.client.create_container(image, entrypoint=["sh", "-c", script], host_config=host)["Id"]
         try:
-            bench.engine.start(made)
-            assert bench.engine.wait(made)["StatusCode"] == 0, bench.engine.logs(made)
-            return str(bench.engine.logs(made).decode())
+            bench.client.start(made)
+            assert bench.client.wait(made)["StatusCode"] == 0, bench.client.logs(made)
+            return str(bench.client.logs(made).decode())
         finally:
-            bench.engine.remove_container(made, force=True)
+            bench.client.remove_container(made, force=True)
 
     def test_build_tools_caches_and_certificates_stay_behind(
         self, bench: Bench, hub_image: NameOf, notebook_image: NameOf, proxy_image: str
@@ -148,9 +148,9 @@ class TestOurOwnImages:
         self, bench: Bench, hub_image: NameOf, notebook_image: NameOf, proxy_image: str
     ) -> None:
         for image in (hub_image("6.1.1"), notebook_image("6.1.1"), proxy_image):
-            assert bench.engine.inspect_image(image)["Config"]["Entrypoint"][0] == "tini"
+            assert bench.client.inspect_image(image)["Config"]["Entrypoint"][0] == "tini"
 
     def test_certificates_and_addresses_are_not_in_the_history(self, bench: Bench, hub_image: NameOf) -> None:
-        history = "\n".join(layer["CreatedBy"] for layer in bench.engine.history(hub_image("5.5.4")))
+        history = "\n".join(layer["CreatedBy"] for layer in bench.client.history(hub_image("5.5.4")))
         assert "ca-bundle" not in history
         assert "INDEX_URL" not in history

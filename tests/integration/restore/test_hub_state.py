@@ -36,7 +36,7 @@ class Hub:
     def __init__(self, site: ModuleSite, directory: Path) -> None:
         self.site, self.directory = site, directory
         self.users: dict[str, HubSession] = {}
-        volume = site.engine.volumes.get(f"{NAME}-data")
+        volume = site.client.volumes.get(f"{NAME}-data")
         self.data = Path(volume.attrs["Mountpoint"])
 
     def join(self, name: str) -> HubSession:
@@ -174,7 +174,7 @@ def test_the_hub_of_the_backup_comes_back(hub: Hub) -> None:
 
 
 def test_the_notebook_of_a_restored_volume_runs_in_the_spawned_server(hub: Hub) -> None:
-    data = Path(hub.site.engine.volumes.get(f"{NAME}-user-alice").attrs["Mountpoint"])
+    data = Path(hub.site.client.volumes.get(f"{NAME}-user-alice").attrs["Mountpoint"])
     (data / "answer.ipynb").unlink()
     arguments: dict[str, Any] = {"name": NAME, "directory": str(hub.directory), "state": "restored", "users": ["alice"]}
     run(jupyterhub_restore, **arguments)
@@ -223,7 +223,7 @@ def test_killed_between_any_two_steps_the_next_run_ends_it(hub: Hub, tmp_path: P
     while killed_run("jupyterhub_hub_state", f"{steps + 1}", hub.arguments(keep_old=False), tmp_path):
         steps += 1
         assert HubSession(hub.site.url).get(f"{hub.site.url}/hub/health", timeout=10).status_code in (200, 503)
-        container = hub.site.engine.containers.get(NAME)
+        container = hub.site.client.containers.get(NAME)
         if container.status != "running":  # as site.yml would
             container.start()
     assert steps >= 3

@@ -40,10 +40,10 @@ OLDER, NEWER = "20261122T014440Z", "20261123T014440Z"
 
 
 class Site:
-    """A hub's volumes on the real engine, and its directory of backups. No hub runs."""
+    """A hub's volumes on real Docker, and its directory of backups. No hub runs."""
 
     def __init__(self, directory: Path) -> None:
-        self.engine: Any = docker.APIClient(version="auto")
+        self.client: Any = docker.APIClient(version="auto")
         self.hub = run_name(f"restore-{secrets.token_hex(3)}")
         self.directory = directory / "backups"
         self.directory.mkdir()
@@ -54,7 +54,7 @@ class Site:
     def volume(self, user: str = "alice", **more: Any) -> Path:
         """Make a user's volume with old data in it; return where they are."""
         labels = more.pop("labels", {LABEL_HUB: self.hub, LABEL_USER: user})
-        data = Path(self.engine.create_volume(self.name(user), labels=labels, **more)["Mountpoint"])
+        data = Path(self.client.create_volume(self.name(user), labels=labels, **more)["Mountpoint"])
         (data / "old").write_text("old")
         return data
 
@@ -70,10 +70,10 @@ class Site:
         return self.run(**{"state": "restored", "users": ["alice"], **arguments})
 
     def clean(self) -> None:
-        for one in self.engine.containers(all=True, filters={"name": self.hub}):
-            self.engine.remove_container(one["Id"], force=True)
-        for one in self.engine.volumes(filters={"name": self.hub})["Volumes"] or []:
-            self.engine.remove_volume(one["Name"])
+        for one in self.client.containers(all=True, filters={"name": self.hub}):
+            self.client.remove_container(one["Id"], force=True)
+        for one in self.client.volumes(filters={"name": self.hub})["Volumes"] or []:
+            self.client.remove_volume(one["Name"])
 
 
 @pytest.fixture
@@ -87,21 +87,21 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[str]:
-    engine: Any = docker.APIClient(version="auto")
+    client: Any = docker.APIClient(version="auto")
     name = run_name("restore-image:1")
-    images.make(engine, name, {})
+    images.make(client, name, {})
     yield name
-    engine.remove_image(name, force=True)
+    client.remove_image(name, force=True)
 
 
 def start(site: Site, image: str, volume: str, name: str = "holder") -> str:
     """Start a container that has a volume and waits."""
-    host_config = site.engine.create_host_config(binds=[f"{volume}:/data"])
+    host_config = site.client.create_host_config(binds=[f"{volume}:/data"])
     made = f"{site.hub}-{name}"
-    site.engine.create_container(
+    site.client.create_container(
         image, ["sh", "-c", "read x"], name=made, stdin_open=True, host_config=host_config, user="0"
     )
-    site.engine.start(made)
+    site.client.start(made)
     return made
 
 
@@ -125,19 +125,19 @@ def test_all_oddities_come_back_to_a_volume(site: Site, tmp_path: Path) -> None:
 def test_docker_does_not_mind_what_lies_beside_the_data(site: Site, image: str) -> None:
     site.volume()
     site.put()
-    before = site.engine.inspect_volume(site.name())
+    before = site.client.inspect_volume(site.name())
     site.restore()
 
     # Docker 20.10 takes the time of the directory for that of its making.
-    assert {**site.engine.inspect_volume(site.name()), "CreatedAt": ""} == {**before, "CreatedAt": ""}
-    assert [one["Name"] for one in site.engine.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
+    assert {**site.client.inspect_volume(site.name()), "CreatedAt": ""} == {**before, "CreatedAt": ""}
+    assert [one["Name"] for one in site.client.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
     container = start(site, image, site.name())
-    code = site.engine.exec_create(container, ["sh", "-c", 'read x < /data/file; test "$x" = new'])
-    site.engine.exec_start(code)
-    assert site.engine.exec_inspect(code)["ExitCode"] == 0
-    site.engine.remove_container(container, force=True)
+    code = site.client.exec_create(container, ["sh", "-c", 'read x < /data/file; test "$x" = new'])
+    site.client.exec_start(code)
+    assert site.client.exec_inspect(code)["ExitCode"] == 0
+    site.client.remove_container(container, force=True)
     home = Path(before["Mountpoint"]).parent
-    site.engine.remove_volume(site.name())
+    site.client.remove_volume(site.name())
     assert not home.exists()
 
 
@@ -146,7 +146,7 @@ def test_a_volume_that_is_not_there_is_made_with_its_labels(site: Site) -> None:
 
     (done,) = site.restore()["restored"]
 
-    found = site.engine.inspect_volume(site.name())
+    found = site.client.inspect_volume(site.name())
     assert found["Labels"] == {LABEL_HUB: site.hub, LABEL_USER: "alice", "other": "kept"}
     assert done["created"] is True
     assert done["old_data"] is None
@@ -160,7 +160,7 @@ def test_another_user_can_get_the_data(site: Site) -> None:
     (done,) = site.restore(to_user="bob.b")["restored"]
 
     assert done["volume"] == f"{site.hub}-user-bob-2eb"
-    assert site.engine.inspect_volume(done["volume"])["Labels"][LABEL_USER] == "bob.b"
+    assert site.client.inspect_volume(done["volume"])["Labels"][LABEL_USER] == "bob.b"
     assert os.listdir(mine) == ["old"]
 
 
@@ -176,7 +176,7 @@ def test_a_volume_from_before_this_deployment_is_its_users_by_its_name(site: Sit
             one["backup"]
             for one in run(jupyterhub_backup_verify, directory=str(site.directory), users=["alice"])["results"]
         ]
-        site.engine.remove_volume(site.name())
+        site.client.remove_volume(site.name())
         (done,) = site.restore()["restored"]
         assert (done["volume"], done["created"]) == (site.name(), True)
         assert os.listdir(data) == ["old"]
@@ -232,13 +232,13 @@ def test_a_volume_in_use_is_refused(site: Site, image: str, check: bool) -> None
 
     with pytest.raises(ModuleError, match=rf"{site.name()} is in use by container {container}; .*stop_servers=true"):
         site.restore(check=check)
-    site.engine.pause(container)
+    site.client.pause(container)
     with pytest.raises(ModuleError, match="is in use by container"):
         site.restore(check=check)
-    site.engine.unpause(container)
+    site.client.unpause(container)
     assert os.listdir(data) == ["old"]
 
-    site.engine.kill(container)
+    site.client.kill(container)
     site.restore()
     assert (data / "file").read_text() == "new"
 
@@ -255,7 +255,7 @@ def test_servers_are_stopped_through_the_hub_when_asked(
     def stop(api: object, server: dict[str, str], timeout: float) -> None:
         stopped.append(server["container"])
         if server["container"] == container:
-            site.engine.kill(container)
+            site.client.kill(container)
 
     both = [{"container": container, "user": "alice"}, {"container": other, "user": "bob"}]
     monkeypatch.setattr(hub_api, "connect", lambda client, hub, token_file: (hub, token_file))
@@ -269,7 +269,7 @@ def test_servers_are_stopped_through_the_hub_when_asked(
     assert stopped == [container]
     assert (data / "file").read_text() == "new"
 
-    site.engine.start(container)
+    site.client.start(container)
     monkeypatch.setattr(servers, "observe", lambda client, api, hub, current: [])
     with pytest.raises(ModuleError, match=f"in use by container {container}; .*stop it yourself"):
         site.restore(stop_servers=True, token_file="/x")
@@ -353,7 +353,7 @@ def test_a_volume_of_somebody_else_is_not_touched(site: Site) -> None:
 def test_a_volume_with_options_is_refused(site: Site, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     options = {"type": "none", "o": "bind", "device": str(tmp_path / "there")}
-    site.engine.create_volume(site.name(), driver_opts=options)
+    site.client.create_volume(site.name(), driver_opts=options)
     site.put()
 
     with pytest.raises(ModuleError, match="only volumes of driver local without options"):
@@ -379,7 +379,7 @@ def test_one_failure_does_not_stop_the_others(site: Site) -> None:
 
     assert [one["user"] for one in failed.value.result["restored"]] == ["alice"]
     # A volume that was made for a restore that failed is gone again.
-    assert [one["Name"] for one in site.engine.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
+    assert [one["Name"] for one in site.client.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
 
 
 def test_two_are_restored_at_the_same_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -407,7 +407,7 @@ def test_a_volume_that_was_made_for_a_restore_that_fails_is_removed(
     with pytest.raises(ModuleError, match="tar failed with exit code 1"):
         site.restore()
 
-    assert not site.engine.volumes(filters={"name": site.hub})["Volumes"]
+    assert not site.client.volumes(filters={"name": site.hub})["Volumes"]
 
 
 def test_every_volume_has_to_be_said(site: Site) -> None:
@@ -433,7 +433,7 @@ def test_check_mode_writes_nothing(site: Site) -> None:
     assert "would be restored" in result["messages"][0]
     assert os.listdir(data) == ["old"]
     assert os.listdir(data.parent) == ["_data"]
-    assert len(site.engine.volumes(filters={"name": site.hub})["Volumes"]) == 1
+    assert len(site.client.volumes(filters={"name": site.hub})["Volumes"]) == 1
     assert sorted(site.directory.rglob("*")) == before
 
 
@@ -701,7 +701,7 @@ class TestOldData:
     def test_the_hubs_own_is_there_too_and_other_hubs_are_not(self, site: Site, restored: dict[str, Path]) -> None:
         other = site.volume("carol", labels={LABEL_HUB: "another", LABEL_USER: "carol"})
         (other.parent / "before-20261123T020000Z").mkdir()
-        data = Path(site.engine.create_volume(f"{site.hub}-data")["Mountpoint"])
+        data = Path(site.client.create_volume(f"{site.hub}-data")["Mountpoint"])
         (data.parent / "before-20261123T020000Z").mkdir()
         self.old(site, state="absent")
         assert not (data.parent / "before-20261123T020000Z").exists()

@@ -93,30 +93,30 @@ def by_user(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def old(notebook_image: Callable[[str], str]) -> Iterator[OldServers]:
     """The hub after its image was pushed again under the same name: alice and bob came before, carol after."""
-    engine = docker.from_env()
+    client = docker.from_env()
     site = LocalSite(NAME, jupyterhub_notebook_image=IMAGE)
     site.destroy()
     ids: list[str] = []
     for number in (1, 2):
         dockerfile = f"FROM {notebook_image('5.5.4')}\nLABEL org.jupyterhub.deploy.test={number}\n"
-        built, _ = engine.images.build(
+        built, _ = client.images.build(
             fileobj=io.BytesIO(dockerfile.encode()), tag=f"{NAME}/notebook:build{number}", rm=True
         )
         ids.append(str(built.id))
     made = OldServers(site, *ids)
     try:
-        engine.images.get(made.first_id).tag(IMAGE)
+        client.images.get(made.first_id).tag(IMAGE)
         made.play()
         made.join("alice")
         made.join("bob")
-        engine.images.get(made.second_id).tag(IMAGE)
+        client.images.get(made.second_id).tag(IMAGE)
         made.kept = made.play()
         made.join("carol")
         yield made
     finally:
         site.destroy()
         for tag in ("1", "build1", "build2"):
-            engine.images.remove(f"{NAME}/notebook:{tag}", force=True)
+            client.images.remove(f"{NAME}/notebook:{tag}", force=True)
 
 
 @pytest.fixture
@@ -195,18 +195,18 @@ def test_check_mode_reports_what_would_be_stopped_and_stops_nothing(old: OldServ
 
 def test_a_server_that_is_used_again_after_it_was_listed_is_kept(old: OldServers, bob_works: None) -> None:
     until_idle(old, "alice")
-    api = hub_api.connect(old.site.engine.api, NAME, str(old.secrets / "api_token"))
-    listed = [one for one in servers.observe(old.site.engine.api, api, NAME, {old.second_id}) if one["user"] == "alice"]
+    api = hub_api.connect(old.site.client.api, NAME, str(old.secrets / "api_token"))
+    listed = [one for one in servers.observe(old.site.client.api, api, NAME, {old.second_id}) if one["user"] == "alice"]
     old.touch("alice")
     options = servers.StopOptions("stop-idle", IDLE_SECONDS, timeout=30)
-    (alice,) = servers.apply(old.site.engine.api, api, listed, options, check=False)
+    (alice,) = servers.apply(old.site.client.api, api, listed, options, check=False)
     assert (alice["action"], alice["reason"]) == ("kept", f"it was active {alice['idle_seconds']} s ago")
     assert alice["idle_seconds"] < IDLE_SECONDS
     assert old.image_of("alice") == old.first_id
 
 
 def test_a_server_that_is_computing_is_kept(old: OldServers, bob_works: None) -> None:
-    container = old.site.engine.containers.get(f"{NAME}-jupyter-alice")
+    container = old.site.client.containers.get(f"{NAME}-jupyter-alice")
     until_idle(old, "alice")
     container.exec_run(["sh", "-c", "echo $$ > /tmp/pid; while :; do :; done"], detach=True)
     try:
@@ -255,7 +255,7 @@ def test_a_refused_token_stops_no_server_and_is_reported(
 def test_site_yml_stops_the_rest_and_keeps_a_server_that_the_hub_does_not_know(old: OldServers) -> None:
     # As after the hub's database was replaced: a container with our labels that the hub does not know.
     labels = {"org.jupyterhub.deploy.hub": NAME, "org.jupyterhub.deploy.user": "zoe@example.com"}
-    stranger = old.site.engine.containers.run(
+    stranger = old.site.client.containers.run(
         old.first_id, ["sleep", "600"], name=f"{NAME}-jupyter-zoe", labels=labels, detach=True
     )
     done = old.play("--tags", "hub", jupyterhub_old_servers="stop")
@@ -273,7 +273,7 @@ def test_site_yml_stops_the_rest_and_keeps_a_server_that_the_hub_does_not_know(o
 
 
 def test_a_stopped_hub_is_reported_and_its_servers_are_listed(old: OldServers) -> None:
-    hub = old.site.engine.containers.get(NAME)
+    hub = old.site.client.containers.get(NAME)
     hub.stop()
     try:
         status = run(jupyterhub_status, name=NAME, token_file=str(old.secrets / "api_token"))
@@ -297,7 +297,7 @@ def test_the_token_is_in_no_output(old: OldServers) -> None:
     token = hub_api.read_token(str(old.secrets / "api_token"))
     assert len(old.said) > 10
     shown = "".join(old.said) + json.dumps([old.site.container(part) for part in ("", "proxy", "jupyter-carol")])
-    shown += old.site.engine.containers.get(NAME).logs().decode()
+    shown += old.site.client.containers.get(NAME).logs().decode()
     assert token not in shown
 
 
@@ -311,7 +311,7 @@ def test_a_backup_of_a_volume_at_rest_has_the_hub_stop_its_server(old: OldServer
     assert json.loads(manifest.read_text(encoding="utf-8"))["consistency"] == "stopped"
 
 
-@pytest.mark.usefixtures("engine")
+@pytest.mark.usefixtures("local_docker")
 def test_status_yml_on_a_host_without_that_hub() -> None:
     done = LocalSite(run_name("no-such-hub")).run(playbook="status.yml")
     shown = " ".join(done.output.split())  # Ansible wraps a message of one line

@@ -10,7 +10,7 @@ import pytest
 
 from hosts.fixtures import BareSite
 from support.mixins.schedule import RECORD
-from support.mixins.site import Site, SitePromises, secrets_of
+from support.mixins.site import Site, SiteTests, secrets_of
 
 
 def recaps(output: str) -> list[dict[str, int]]:
@@ -36,7 +36,7 @@ def make_schedule(bare_site: BareSite, scratch: Path) -> dict[str, int]:
     return recap
 
 
-class TestBareSite(SitePromises):
+class TestBareSite(SiteTests):
     """All that a site promises, and what only this one shows."""
 
     @pytest.fixture
@@ -69,12 +69,12 @@ class TestBareSite(SitePromises):
         assert make_schedule(bare_site, tmp_path)["changed"] == 0
         assert "* * * * * root " in bare_site.host.read("/etc/cron.d/jupyterhub-backup")
 
-    def test_dead_engine_is_brought_back_with_the_hub(self, bare_site: BareSite, site: Site, tmp_path: Path) -> None:
+    def test_a_dead_docker_is_restarted_with_the_hub(self, bare_site: BareSite, site: Site, tmp_path: Path) -> None:
         stop = "pid=$(cat /var/run/docker.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.5; done"
         bare_site.host.run(stop, timeout=60)
         bare_site.host.run_logged(f"cd {bare_site.project} && make site", tmp_path / "log", timeout=300)
         self.test_hub_answers(site)
-        # The hub has to find the new engine: a server is what it needs one for.
+        # The hub has to reach the new Docker, which starts the servers.
         self.test_user_signs_up_works_and_finds_the_work_again(site)
 
     def test_cron_has_started_a_backup_by_now(self, bare_site: BareSite, tmp_path: Path) -> None:

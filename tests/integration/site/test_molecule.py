@@ -18,8 +18,8 @@ from hosts.fixtures import BareSite
 from hosts.hosts import ROOT, Host
 from hosts.registry import Registry
 from support.hub_http import HubSession
-from support.mixins.host import HostPromises, new_user
-from support.mixins.schedule import RECORD, TIMER, SchedulePromises
+from support.mixins.host import HostTests, new_user
+from support.mixins.schedule import RECORD, TIMER, ScheduleTests
 from support.mixins.site import PASSWORD, SECRETS_DIR, Site, environment, inspect, secrets_of
 from support.notebook_run import NOTEBOOK, run_notebook
 
@@ -105,8 +105,8 @@ def test_whole_sequence(filled_registry: Registry, sequence: str) -> None:
             assert secret not in sequence, f"{file} of {server} is in Molecule's output"
 
 
-class TestDebian12(SchedulePromises, HostPromises):
-    """An engine of 2022, and a server that loses its power."""
+class TestDebian12(ScheduleTests, HostTests):
+    """Docker of 2022, and a server that loses its power."""
 
     power_cut = True
 
@@ -116,8 +116,8 @@ class TestDebian12(SchedulePromises, HostPromises):
         return site_on("debian12")
 
 
-class TestDebian13(SchedulePromises, HostPromises):
-    """An engine of 2024, and a server that is shut down."""
+class TestDebian13(ScheduleTests, HostTests):
+    """Docker of 2024, and a server that is shut down."""
 
     @pytest.fixture(scope="class")
     @classmethod

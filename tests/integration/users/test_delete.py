@@ -68,7 +68,7 @@ class Hub:
         run(jupyterhub_backup, name=NAME, directory=str(self.backups), config_dir=f"/etc/{NAME}", **volumes)
 
     def has_volume(self, name: str) -> bool:
-        return volume_of(name) in [volume.name for volume in self.site.engine.volumes.list()]
+        return volume_of(name) in [volume.name for volume in self.site.client.volumes.list()]
 
     def archives(self, name: str) -> list[Path]:
         return list((self.backups / "deleted").glob(f"{volume_of(name)}-*"))
@@ -88,7 +88,7 @@ def hub(built_images: Callable[[str], dict[str, Any]]) -> Iterator[Hub]:
 
 def test_a_volume_that_is_in_use_or_not_backed_up_is_not_removed(hub: Hub) -> None:
     name = fresh("bob")
-    volume, engine = volume_of(name), hub.site.engine
+    volume, client = volume_of(name), hub.site.client
     hub.join(name).spawn(name)
     with pytest.raises(
         ModuleError, match=f"volume {volume} is in use by container {NAME}-jupyter-{name}; nothing of {name}"
@@ -101,9 +101,9 @@ def test_a_volume_that_is_in_use_or_not_backed_up_is_not_removed(hub: Hub) -> No
     hub.back_up(name)
 
     # A container may have the volume's directory without Docker knowing that it is a volume.
-    directory = engine.volumes.get(volume).attrs["Mountpoint"]
+    directory = client.volumes.get(volume).attrs["Mountpoint"]
     image = hub.site.container()["Config"]["Image"]
-    other = engine.containers.run(
+    other = client.containers.run(
         image, ["sleep", "600"], name=f"{NAME}-other", volumes={directory: {"bind": "/data"}}, detach=True
     )
     try:
@@ -168,7 +168,7 @@ class Killed(BaseException):
 def test_the_next_run_finishes_one_that_was_killed(hub: Hub, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = fresh("bob")
     hub.join(name)
-    volume = hub.site.engine.volumes.create(volume_of(name), labels={LABEL_HUB: NAME, LABEL_USER: name})
+    volume = hub.site.client.volumes.create(volume_of(name), labels={LABEL_HUB: NAME, LABEL_USER: name})
     Path(volume.attrs["Mountpoint"], "answer.txt").write_text("42\n", encoding="utf-8")
     hub.user(name, "stopped")
     hub.back_up(name)

@@ -111,7 +111,7 @@ def test_the_first_run_creates_them_and_shows_no_password(place: Place, site: Lo
     assert place.leaks == []
     assert signed_in(site, "alice").api("GET", "/users").ok
     assert signed_in(site, "bob").api("GET", "/users").status_code == 403
-    assert PASSWORD not in str(site.container()) + site.engine.containers.get(NAME).logs().decode()
+    assert PASSWORD not in str(site.container()) + site.client.containers.get(NAME).logs().decode()
 
 
 def test_a_demoted_and_a_disabled_user_and_then_nothing_to_change(site: LocalSite) -> None:

@@ -1,4 +1,4 @@
-"""The engine's description of a container, as `docker inspect` words it, for a spec of ours."""
+"""A container as `docker inspect` describes it, for a specification of ours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def inspected(
             "Healthcheck": {"Test": spec["healthcheck"]},
         },
         "HostConfig": {
-            # The engine leaves the mode out where it is rw, writes capabilities with CAP_, and empty lists as None.
+            # Docker leaves the mode out where it is rw, writes capabilities with CAP_, and empty lists as None.
             "Binds": [mount[: -len(":rw")] if mount.endswith(":rw") else mount for mount in spec["mounts"]] or None,
             "PortBindings": {f"{inner}/tcp": [{"HostIp": ip, "HostPort": outer}] for ip, outer, inner in published},
             "CapDrop": hardening["cap_drop"],

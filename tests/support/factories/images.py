@@ -1,4 +1,4 @@
-"""Images of three megabytes, made from this machine's own files: what tests pull, push and prove in a second."""
+"""Images of three megabytes, made from this machine's own files: which tests pull, push and check in a second."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def single_user(version: str) -> dict[str, str]:
     }
 
 
-def make(engine: Any, name: str, files: dict[str, str], user: str = "1000:100", folder_owner: int = 1000) -> str:
+def make(client: Any, name: str, files: dict[str, str], user: str = "1000:100", folder_owner: int = 1000) -> str:
     """Import an image and return its id.
 
     Args:
-        engine: a low-level Docker client.
+        client: a low-level Docker client.
         name: repository and tag.
         files: contents by path; all are executable.
         user: who it runs as.
@@ -54,10 +54,10 @@ def make(engine: Any, name: str, files: dict[str, str], user: str = "1000:100", 
             folder.type, folder.mode, folder.uid, folder.gid = tarfile.DIRTYPE, 0o755, folder_owner, 100
             tar.addfile(folder)
     with contextlib.suppress(docker.errors.ImageNotFound):
-        engine.remove_image(name, force=True)
+        client.remove_image(name, force=True)
     repository, _, tag = name.rpartition(":")
-    engine.import_image_from_data(target.getvalue(), repository=repository, tag=tag, changes=[f"USER {user}"])
-    return str(engine.inspect_image(name)["Id"])
+    client.import_image_from_data(target.getvalue(), repository=repository, tag=tag, changes=[f"USER {user}"])
+    return str(client.inspect_image(name)["Id"])
 
 
 def _add(tar: tarfile.TarFile, path: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Images in the tests' private registry, and this machine's engine as somebody who pulls them."""
+"""Images in the tests' private registry, and this machine's Docker, which pulls them."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ CERTIFICATES = Path("/etc/docker/certs.d")
 
 
 class Shelf:
-    """Images in the registry, and this machine's engine, which has none of them at first."""
+    """Images in the registry, and this machine's Docker, which has none of them at first."""
 
-    def __init__(self, registry: Registry, engine: Any, folder: Path) -> None:
-        self.registry, self.engine, self.folder = registry, engine, folder
+    def __init__(self, registry: Registry, client: Any, folder: Path) -> None:
+        self.registry, self.client, self.folder = registry, client, folder
         self.login = {"registry": registry.server, "username": registry.username, "password": registry.password}
 
     def name(self, image: str) -> str:
         return f"{self.registry.server}/{image}"
 
     def push(self, image: str, version: str) -> str:
-        """Put an image into the registry and return its id; the engine forgets it."""
+        """Put an image into the registry and return its id, and remove it from Docker."""
         name = self.name(image)
-        made = images.make(self.engine, name, images.single_user(version))
+        made = images.make(self.client, name, images.single_user(version))
         auth = {"username": self.registry.username, "password": self.registry.password}
-        for event in self.engine.push(name, stream=True, decode=True, auth_config=auth):
+        for event in self.client.push(name, stream=True, decode=True, auth_config=auth):
             assert "error" not in event, event
-        self.digest = self.engine.inspect_image(name)["RepoDigests"][0].partition("@")[2]
+        self.digest = self.client.inspect_image(name)["RepoDigests"][0].partition("@")[2]
         self.forget()
         return made
 
     def ids(self) -> dict[str, str]:
-        """Return what the engine has from this registry: ids by name."""
+        """Return what Docker has from this registry: ids by name."""
         return {
             name: image["Id"]
-            for image in self.engine.images()
+            for image in self.client.images()
             for name in [*(image["RepoTags"] or []), *(image["RepoDigests"] or [])]
             if name.startswith(self.registry.server)
         }
@@ -52,7 +52,7 @@ class Shelf:
     def forget(self) -> None:
         for name in self.ids():
             with contextlib.suppress(docker.errors.APIError):
-                self.engine.remove_image(name, force=True)
+                self.client.remove_image(name, force=True)
 
     def arguments(self, *names: str, **settings: Any) -> dict[str, Any]:
         first, *more = names
@@ -83,7 +83,7 @@ class Shelf:
 
 @contextlib.contextmanager
 def trusted(registry: Registry) -> Iterator[None]:
-    """Let this machine's engine trust the registry's certificate."""
+    """Let this machine's Docker trust the registry's certificate."""
     folder = CERTIFICATES / registry.server
     folder.mkdir(parents=True)
     try:

@@ -42,7 +42,7 @@ def new_user(site: Site) -> tuple[str, HubSession]:
     return name, session
 
 
-class HostPromises:
+class HostTests:
     """In this order: Docker first, then the host."""
 
     power_cut = False
@@ -63,7 +63,7 @@ class HostPromises:
         assert started(site, *containers) == before
         # Requests may fail: without Docker, a host refuses new connections to a published port for a moment.
         kept = poll.report._replace(failed=0, first_failure="")
-        assert kept.unnoticed, poll.report
+        assert kept.uninterrupted, poll.report
         name, session = new_user(site)
         session.spawn(name)  # by the restarted Docker
         session.stop(name)

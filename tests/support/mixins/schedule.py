@@ -33,7 +33,7 @@ def metric(host: Host, name: str) -> float:
     return float(line.split()[1])
 
 
-class SchedulePromises:
+class ScheduleTests:
     """In this order: a run that the timer starts, one that fails, and one that succeeds again."""
 
     def test_the_timer_starts_a_full_backup(self, site: Site) -> None:

@@ -48,7 +48,7 @@ def secrets_of(host: Host) -> dict[str, str]:
     return {name: host.read(f"{SECRETS_DIR}/{name}").strip() for name in names}
 
 
-class SitePromises:
+class SiteTests:
     """Tests that hold for every site."""
 
     def test_hub_answers(self, site: Site) -> None:
