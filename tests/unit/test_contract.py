@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+import reference
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 PYTHON = "ansible_python_interpreter"
@@ -250,3 +252,11 @@ def test_no_file_names_a_package_host() -> None:
         naming += [f"{path.relative_to(ROOT)}: {domain}" for domain in domains if domain in text]
 
     assert naming == []
+
+
+def test_modules_return_what_they_show_as_messages() -> None:
+    """``show_messages.yml`` shows ``messages``; there is not a second name for it."""
+    for module, texts in reference.read_modules(ROOT).items():
+        returned = yaml.safe_load(texts.get("RETURN", "")) or {}
+        assert not {"message", "text", "words", "lines"} & returned.keys(), module
+        assert returned.get("messages", {"elements": "str"})["elements"] == "str", module
