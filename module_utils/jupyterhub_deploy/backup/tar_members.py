@@ -158,21 +158,23 @@ class Members:
         kind = header[156:157]
         name = extended.get(b"GNU.sparse.name") or extended.get(b"path") or self._header_name(header)
         self._check_kind(kind, name)
-        parts = self._check_name(name, kind)
-        size = int(extended.get(b"size", b"%d" % octal(header, 124, 136, self.path, self.count, "size")))
+        parent, last = self._split(name, kind)
+        size = octal(header, 124, 136, self.path, self.count, "size")
+        if b"size" in extended:
+            size = int(extended[b"size"])
         sparse = SPARSE.intersection(extended)
         if kind != FILE and (size or sparse or b"size" in extended):
             raise self._refuse(name, "it has content, which only a plain file has")
         if sparse and sparse != SPARSE:
             raise self._refuse(name, "its description of a sparse file is not complete")
-        target = extended.get(b"linkpath") or text_in(header, 157, 257)
+        target = (extended.get(b"linkpath") or text_in(header, 157, 257)) if kind in (LINK, SYMLINK) else b""
         # A user who made such a path must get everything else back all the same.
         too_long = len(name) > LONGEST_NAME or (kind == LINK and len(target) > LONGEST_NAME)
         if kind in (LINK, SYMLINK):
             self._check_target(kind, name, target, too_long)
         elif b"linkpath" in extended or header[157:158] != b"\0":
             raise self._refuse(name, "it has a link's target but is not a link")
-        self._place(name, kind, parts)
+        self._place(name, kind, parent, last)
         if self.count == self.most:
             raise DeployError(f"archive {self.path} has more than the {self.most} members that its manifest says")
         self.count += 1
@@ -226,8 +228,23 @@ class Members:
         if kind not in MEMBERS:
             raise self._refuse(name, f"it is of type `{shown(kind)}`, which backups do not have")
 
-    def _check_name(self, name: bytes, kind: bytes, what: str = "its name") -> list[bytes]:
-        """Return the parts of a name that is safe and in the one form that it may have."""
+    def _split(self, name: bytes, kind: bytes) -> tuple[bytes, bytes]:
+        """Return the directory of a member, and its name in it, after checking both."""
+        parent, slash, last = (name[:-1] if kind == DIRECTORY else name).rpartition(b"/")
+        parent += slash
+        # Most members are in the directory that is being read, and its name was checked when it was added.
+        if (
+            not self.folders
+            or parent != self.folders[-1].name
+            or last in (b"", b".", b"..")
+            or len(last) > LONGEST_PART
+            or (kind == DIRECTORY and not name.endswith(b"/"))
+        ):
+            self._check_name(name, kind)
+        return parent, last
+
+    def _check_name(self, name: bytes, kind: bytes, what: str = "its name") -> None:
+        """Check that a name is safe and in the one form that it may have."""
         if name.startswith(b"/"):
             raise self._refuse(name, f"{what} is absolute")
         if b".." in name.split(b"/"):
@@ -244,7 +261,6 @@ class Members:
             raise self._refuse(name, f"a part of {what[4:]} is longer than {LONGEST_PART} bytes")
         if not parts and kind != DIRECTORY:
             raise self._refuse(name, "it has the place of the volume's own directory")
-        return parts
 
     def _check_target(self, kind: bytes, name: bytes, target: bytes, too_long: bool) -> None:
         if not target:
@@ -257,25 +273,24 @@ class Members:
             if not too_long and self._digest(target) not in self.names:
                 raise self._refuse(name, f"it is a hard link to {shown(target)}, which is not in the archive before it")
 
-    def _place(self, name: bytes, kind: bytes, parts: list[bytes]) -> None:
+    def _place(self, name: bytes, kind: bytes, parent: bytes, last: bytes) -> None:
         """Find the directory that a member is in, and note that it is there."""
-        if not parts:
+        if not parent:
             if self.folders or self.count:
                 raise self._refuse(name, "it comes twice")
             self.folders.append(_Folder(b"./"))
             return
         if not self.count:
             raise self._refuse(name, "the archive does not begin with `./`, the volume's own directory")
-        parent = b"".join([b"./", *(part + b"/" for part in parts[:-1])])
         while self.folders and self.folders[-1].name != parent:
             self.folders.pop()
         if not self.folders:
             raise self._refuse(name, f"{shown(parent)} is not the directory that is being restored at this place")
-        seen, digest = self.folders[-1].seen, self._digest(parts[-1])
+        seen, digest = self.folders[-1].seen, self._digest(parent + last)
         if digest in seen:
             raise self._refuse(name, "it comes twice")
         seen.add(digest)
         if kind == DIRECTORY:
             self.folders.append(_Folder(name))
         else:
-            self.names.add(self._digest(name))
+            self.names.add(digest)

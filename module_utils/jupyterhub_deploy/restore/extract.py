@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import fcntl
 import os
 import stat
 import subprocess
@@ -41,6 +42,7 @@ EXTRACT = [
 RESERVE = 64 << 20  # bytes that have to be left on the file system
 BLOCK_OF_DISK = 4096  # what the smallest file takes on the usual file systems
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+F_SETPIPE_SZ = 1031  # of Linux; Python has a name for it since 3.10
 REPORTED = 10  # lines of tar's errors
 
 
@@ -93,6 +95,9 @@ def extract(descriptor: int, backup: Backup, home: str, lock: int | None = None)
     assert tar.stdin  # noqa: S101  (for mypy)
     assert tar.stderr  # noqa: S101
     into, lines, content = tar.stdin, _Lines(tar.stderr), None
+    # With the usual 64 KiB, we would wait while tar extracts a record of 1 MiB, and tar while we fill the next one.
+    with contextlib.suppress(OSError):  # the host may allow less
+        fcntl.fcntl(into, F_SETPIPE_SZ, CHUNK)
 
     def write(data: bytes) -> None:
         try:
