@@ -102,6 +102,11 @@ HOSTILE = {
         r"its name has `\.\.`",
     ),
     "up in a prefix": ([ROOT, member(b"x", prefix=b"./..".ljust(155, b"\0"))], r"its name has `\.\.`"),
+    "a name that is ..": ([ROOT, folder(b"./d/"), member(b"./d/..")], r"its name has `\.\.`"),
+    "a directory that is ..": ([ROOT, folder(b"./d/"), folder(b"./d/../")], r"its name has `\.\.`"),
+    "a name that is a dot": ([ROOT, member(b"./.")], "not written as GNU tar writes it"),
+    "a directory with two slashes": ([ROOT, folder(b"./d//")], "not written as GNU tar writes it"),
+    "a long directory without a slash": ([ROOT, folder(b"./dd")], "no slash at its end"),
     "no ./": ([ROOT, member(b"a")], "not written as GNU tar writes it"),
     "two slashes": ([ROOT, folder(b"./d/"), member(b"./d//a")], "not written as GNU tar writes it"),
     "a dot inside": ([ROOT, folder(b"./d/"), member(b"./d/./a")], "not written as GNU tar writes it"),
@@ -221,6 +226,44 @@ def test_a_number_in_another_form_is_refused(field: dict[str, bytes], tmp_path: 
 
     with pytest.raises(DeployError, match="is not an octal number"):
         check(tmp_path, joined([ROOT, block]), 2)
+
+
+@pytest.mark.parametrize("number", [65521, -65521, 256])
+def test_a_checksum_is_compared_whole(number: int) -> None:
+    # Names of bytes with high values: the sum of a header is more than 65,521, by which Adler-32 divides.
+    named = {"prefix": b"\xfe" * 155, "owners": b"\xfe" * 64}
+    total = sum(header(b"\xfe" * 100, target=b"\xfe" * 100, checksum=b" " * 8, **named))
+    block = header(b"\xfe" * 100, target=b"\xfe" * 100, checksum=b"%06o\0 " % (total + number), **named)
+
+    tar_headers.check_header(header(b"\xfe" * 100, target=b"\xfe" * 100, **named), "x", 0)
+    with pytest.raises(DeployError, match="its header is damaged"):
+        tar_headers.check_header(block, "x", 0)
+
+
+TIMES = [(b"mtime", b"1795752257.880709511"), (b"atime", b"1795752257.90537342"), (b"ctime", b"1795752258.2")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (b"30 mtime", b"29 mtime", "is damaged"),
+        (b"29 atime", b"30 atime", "is damaged"),
+        (b"22 ctime", b"23 ctime", "is damaged"),
+        (b"ctime", b"mtime", "has mtime twice"),
+        (b"ctime", b"dtime", "has dtime"),
+        (b"8.2\n", b"8.x\n", "ctime is"),
+        (b"8.2\n", b"8.2\0", "is damaged"),
+    ],
+)
+def test_the_times_in_an_extended_header_are_checked(old: bytes, new: bytes, why: str, tmp_path: Path) -> None:
+    text = b"".join(record(*time) for time in TIMES)
+    assert text.count(old) == 1
+    text_with_fault = text.replace(old, new)
+    start = header(b"./PaxHeaders/x", b"x", len(text))
+
+    check(tmp_path / "good", joined([ROOT, start + padded(text) + FILE]), 2)
+    with pytest.raises(DeployError, match=why):
+        check(tmp_path / "bad", joined([ROOT, start + padded(text_with_fault) + FILE]), 2)
 
 
 @pytest.mark.parametrize(
