@@ -1,9 +1,12 @@
-"""Backup and restore, against what the reference deployment's FAQ says, plain tar, restic and borg, in turn on the same
-20 volumes.
+"""Backup and restore compared with other tools: the reference deployment's FAQ, plain tar, restic and borg.
 
 python -m bench.backup [--pairs 3] [--plot backup.svg]
 
-Needs root, Docker, and Debian's restic, borgbackup and zstd.
+All tools have the same conditions. Before each step, what the tool is going to read is read into the page cache, and
+the disk is synced. A step ends when its data are on the disk. Nothing is deleted before all measurements are done.
+Every second turn takes the tools in the opposite order.
+
+Needs root, Docker, a notebook image, and Debian's restic, borgbackup and zstd.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,17 +30,18 @@ from bench.backup_plot import plot
 from bench.common import table
 
 HUB = "jhd-bench-backup"
-STEPS = ("first", "unchanged", "one file changed", "restore")
-# One of the project's own images that has tar; the FAQ takes the notebook image, as this does.
-IMAGE = "jupyterhub-deploy/notebook:4.6.6"
+FIRST, UNCHANGED, CHANGED, RESTORE = "first", "unchanged", "one file changed", "restore"
+STEPS = (FIRST, UNCHANGED, CHANGED, RESTORE)
+STORED = "stored"
+IMAGE = "jupyterhub-deploy-test/notebook:4.6.6"  # as the tests build it
 CGROUP = "/jhd-bench-backup"
 # As on a target, where Ansible has put module_utils/ into its own.
 MODULE = """
-import json, os, sys
+import importlib, json, os, sys
 import ansible.module_utils
 ansible.module_utils.__path__.append(os.path.abspath("module_utils"))
-from modules import run
-run(__import__(sys.argv[1]), **json.loads(sys.argv[2]))
+from support.modules import run
+run(importlib.import_module(sys.argv[1]), **json.loads(sys.argv[2]))
 """
 
 
@@ -45,239 +49,186 @@ class Cost(NamedTuple):
     """What one step cost."""
 
     seconds: float
-    cpu: float  # seconds of all processes together
-    memory: float  # MiB, the most that all processes had together
+    cpu: float  # seconds of all processes together, Docker's daemons excluded
 
 
-def docker(*arguments: str) -> str:
-    """Run a command of Docker; return what it printed."""
-    return subprocess.run(["docker", *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+def run(command: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None) -> str:
+    """Run a command; return its output.
+
+    Raises:
+        SystemExit: the command failed.
+    """
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"{command} ended with {done.returncode}: {done.stdout[-1000:]}{done.stderr[-3000:]}")
+    return done.stdout.strip()
 
 
-def family(process: int) -> list[int]:
-    """Return a process and all that it has started."""
-    parents: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                fields = Path("/proc", entry, "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2]
-            except OSError:
-                continue
-            parents.setdefault(int(fields.split()[1]), []).append(int(entry))
-    found, pending = [], [process]
-    while pending:
-        found.append(pending.pop())
-        pending += parents.get(found[-1], [])
-    return found
+def module_command(name: str, **arguments: object) -> list[str]:
+    """Return the command that runs one of our modules in a process of its own."""
+    paths = os.pathsep.join(["library", "tests"])
+    arguments = {"name": HUB, **arguments}
+    return ["env", f"PYTHONPATH={paths}", sys.executable, "-c", MODULE, name, json.dumps(arguments)]
 
 
-def memory(processes: list[int]) -> float:
-    """Return the memory of processes in MiB; what several share is counted once."""
-    total = 0
-    for process in processes:
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1024
+def cpu_seconds() -> float:
+    """Return the processor time of all commands so far, and of the measured containers."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    version_1 = Path(f"/sys/fs/cgroup/cpuacct{CGROUP}/cpuacct.usage")
+    version_2 = Path(f"/sys/fs/cgroup{CGROUP}/cpu.stat")
+    containers = 0.0
+    if version_1.exists():
+        containers = int(version_1.read_text(encoding="ascii")) / 1e9
+    elif version_2.exists():
+        containers = int(version_2.read_text(encoding="ascii").split()[1]) / 1e6
+    return usage.ru_utime + usage.ru_stime + containers
 
 
-class Measured:
-    """Runs commands and adds up what they cost, those in containers included."""
+def measure(action: Callable[[], object], read: list[Path], disk: Path) -> Cost:
+    """Return what an action costs until its data are on the disk.
 
-    def __init__(self) -> None:
-        self.cpu = 0.0
-        self.peak = 0.0
-        self._began = time.monotonic()
-        self._containers = self._used()
-
-    def run(self, command: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None) -> None:
-        """Run one command.
-
-        Raises:
-            SystemExit: it failed.
-        """
-        with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(
-                command, cwd=cwd, env={**os.environ, **(environment or {})}, stdout=said, stderr=subprocess.STDOUT
-            )
-            ended = threading.Event()
-            watcher = threading.Thread(target=self._watch, args=(process.pid, ended))
-            watcher.start()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            ended.set()
-            watcher.join()
-            self.cpu += usage.ru_utime + usage.ru_stime
-            if process.returncode:
-                said.seek(0)
-                raise SystemExit(f"{command} ended with {process.returncode}: {said.read()[-3000:]!r}")
-
-    def cost(self) -> Cost:
-        """Return what all of it has cost since the beginning."""
-        return Cost(time.monotonic() - self._began, self.cpu + self._used() - self._containers, self.peak)
-
-    def _watch(self, process: int, ended: threading.Event) -> None:
-        while not ended.wait(0.1):
-            self.peak = max(self.peak, memory(family(process)))
-
-    @staticmethod
-    def _used() -> float:
-        """Return the seconds of processor time that containers of this measurement have used."""
-        first = Path(f"/sys/fs/cgroup/cpuacct{CGROUP}/cpuacct.usage")
-        second = Path(f"/sys/fs/cgroup{CGROUP}/cpu.stat")
-        if first.exists():
-            return int(first.read_text(encoding="ascii")) / 1e9
-        return int(second.read_text(encoding="ascii").split()[1]) / 1e6 if second.exists() else 0.0
+    Args:
+        read: what the action reads; in the page cache before it begins.
+        disk: a directory of the file system that the action writes to.
+    """
+    run(["find", *map(str, read), "-type", "f", "-exec", "sh", "-c", 'cat "$@" > /dev/null', "sh", "{}", "+"])
+    os.sync()
+    began, cpu = time.monotonic(), cpu_seconds()
+    action()
+    run(["sync", "--file-system", str(disk)])
+    return Cost(time.monotonic() - began, cpu_seconds() - cpu)
 
 
 class Volumes:
-    """The data: Docker volumes of a hub that is not there."""
+    """The data: Docker volumes of a hub that does not exist."""
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.paths: dict[str, Path] = {}
 
     def make(self, count: int, fill: Callable[[Path], None] | None = None) -> None:
-        """Make volumes until there are so many, and fill each.
+        """Create volumes until there are so many, and fill each.
 
         Args:
-            fill: how; mixed data when not given, and tiny files in the first.
+            fill: how; without it, tiny files in the first and mixed data in the others.
         """
-        for number in range(len(self.names), count):
+        for number in range(len(self.paths), count):
             name = f"{HUB}-user-user{number:03d}"
             labels = (f"org.jupyterhub.deploy.hub={HUB}", f"org.jupyterhub.deploy.user=user{number:03d}")
-            docker("volume", "create", *(part for label in labels for part in ("--label", label)), name)
-            self.names.append(name)
+            run(["docker", "volume", "create", *(f"--label={label}" for label in labels), name])
+            self.paths[name] = Path(run(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", name]))
             if fill:
-                fill(self.path(name))
+                fill(self.paths[name])
             elif number == 0:
-                tiny(self.path(name), number)
+                tiny(self.paths[name], number)
             else:
-                mixed(self.path(name), number)
-
-    @staticmethod
-    def path(name: str) -> Path:
-        """Return where a volume's files are."""
-        return Path(docker("volume", "inspect", "--format", "{{.Mountpoint}}", name))
+                mixed(self.paths[name], number)
 
     def change_one_file(self) -> None:
-        """Write one cell more to a notebook of one user."""
-        with (self.path(self.names[-1]) / "week 3.ipynb").open("a", encoding="utf-8") as file:
+        """Add to a notebook of one user."""
+        with (list(self.paths.values())[-1] / "week 3.ipynb").open("a", encoding="utf-8") as file:
             file.write("\n")
 
-    def forget_old(self) -> None:
-        """Remove what a restore has kept, which is not measured."""
-        for name in self.names:
-            for old in self.path(name).parent.glob("before-*"):
-                shutil.rmtree(old)
-
     def remove(self) -> None:
-        """Leave nothing."""
-        if self.names:
-            docker("volume", "rm", "--force", *self.names)
+        """Remove all volumes."""
+        if self.paths:
+            run(["docker", "volume", "rm", "--force", *self.paths])
 
 
-class Way:
-    """One way to back up: into a directory of its own, ``target``."""
+class Tool:
+    """One way to back up: to ``target``, and back from it, to directories in ``restored`` if not to the volumes."""
 
     name = ""
 
-    def __init__(self, volumes: Volumes, target: Path) -> None:
-        self.volumes, self.target = volumes, target
-        self.paths = {name: volumes.path(name) for name in volumes.names}
-        target.mkdir(parents=True)
+    def __init__(self, volumes: dict[str, Path], directory: Path, image: str) -> None:
+        self.volumes, self.directory, self.image = volumes, directory, image
+        self.target, self.restored = directory / "target", directory / "restored"
+        self.target.mkdir(parents=True)
+        self.restored.mkdir()
 
-    def prepare(self) -> None:
-        """Do what is done once and for all, and is not measured."""
-
-    def backup(self, measured: Measured) -> None:
+    def backup(self) -> None:
         """Back up all volumes."""
         raise NotImplementedError
 
-    def restore(self, measured: Measured, to: Path) -> None:
-        """Restore all volumes, to directories of their own in ``to`` unless the way has another place."""
+    def restore(self) -> None:
+        """Restore all volumes."""
         raise NotImplementedError
 
 
-class Ours(Way):
+class Ours(Tool):
     """The modules, as Ansible runs them on the host."""
 
     name = "this deployment"
-    compression = "zstd"
 
-    def backup(self, measured: Measured) -> None:
-        module(measured, "jupyterhub_backup", directory=str(self.target), hub_state=False, compression=self.compression)
+    def backup(self) -> None:
+        run(module_command("jupyterhub_backup", directory=str(self.target), hub_state=False, compression="zstd"))
 
-    def restore(self, measured: Measured, to: Path) -> None:
-        module(measured, "jupyterhub_restore", directory=str(self.target), state="restored", every_volume=True)
-
-
-def module(measured: Measured, which: str, **arguments: object) -> None:
-    """Run one of our modules in a process of its own."""
-    command = [sys.executable, "-c", MODULE, which, json.dumps({"name": HUB, **arguments})]
-    measured.run(command, environment={"PYTHONPATH": os.pathsep.join(["library", "tests"])})
+    def restore(self) -> None:
+        run(module_command("jupyterhub_restore", directory=str(self.target), state="restored", every_volume=True))
 
 
-class Faq(Way):
-    """What the reference deployment's FAQ says: a container with tar for each volume."""
+class Faq(Tool):
+    """What the reference deployment's FAQ describes: a container with tar for each volume."""
 
     name = "FAQ: docker run … tar"
 
-    def run(self, measured: Measured, volume: str, *command: str) -> None:
-        measured.run(
-            ["docker", "run", "--rm", "-u", "root", "--cgroup-parent", CGROUP,
-             "-v", f"{self.target}:/backups", "-v", f"{volume}:/notebooks", IMAGE, *command]
+    def tar(self, volume: str, *command: str) -> None:
+        """Run a container with a volume, or a directory in its place."""
+        run(
+            ["docker", "run", "--rm", "-u", "root", "--cgroup-parent", CGROUP, "-v", f"{self.target}:/backups",
+             "-v", f"{volume}:/notebooks", self.image, "tar", *command]
         )  # fmt: skip
 
-    def backup(self, measured: Measured) -> None:
-        for name in self.volumes.names:
-            self.run(measured, name, "tar", "cvf", f"/backups/{name}-backup.tar", "/notebooks")
+    def backup(self) -> None:
+        for name in self.volumes:
+            self.tar(name, "cvf", f"/backups/{name}-backup.tar", "/notebooks")
 
-    def restore(self, measured: Measured, to: Path) -> None:
-        for name in self.volumes.names:
-            (to / name).mkdir()
-            self.run(measured, str(to / name), "tar", "xf", f"/backups/{name}-backup.tar", "-C", "/")
+    def restore(self) -> None:
+        for name in self.volumes:
+            (self.restored / name).mkdir()
+            self.tar(str(self.restored / name), "xf", f"/backups/{name}-backup.tar", "-C", "/")
 
 
-class Tar(Way):
+class Tar(Tool):
     """GNU tar on the host, with zstd, and everything that a volume may hold; restored by `zstd -d | tar -x`."""
 
     name = "host tar, zstd"
 
-    def backup(self, measured: Measured) -> None:
-        for name, path in self.paths.items():
+    def backup(self) -> None:
+        for name, path in self.volumes.items():
             pack = f"tar -C '{path}' --format=posix --sparse --xattrs --acls --numeric-owner -c . | zstd -q -3 -T0"
-            measured.run(["sh", "-c", f"{pack} > '{self.target}/{name}.tar.zst'"])
+            run(["sh", "-c", f"{pack} > '{self.target}/{name}.tar.zst'"])
 
-    def restore(self, measured: Measured, to: Path) -> None:
-        for name in self.paths:
-            (to / name).mkdir()
-            unpack = f"zstd -q -dc '{self.target}/{name}.tar.zst' | tar -C '{to / name}' --xattrs"
-            measured.run(["sh", "-c", f"{unpack} --xattrs-include='*' --acls --numeric-owner -xp"])
+    def restore(self) -> None:
+        for name in self.volumes:
+            (self.restored / name).mkdir()
+            unpack = f"zstd -q -dc '{self.target}/{name}.tar.zst' | tar -C '{self.restored / name}' --xattrs"
+            run(["sh", "-c", f"{unpack} --xattrs-include='*' --acls --numeric-owner -xp"])
 
 
-class Restic(Way):
-    """Debian's restic; it encrypts, and there is no way without."""
+class Restic(Tool):
+    """Debian's restic; it cannot run without encryption."""
 
     name = "restic"
 
-    def run(self, measured: Measured, *arguments: str) -> None:
+    def __init__(self, volumes: dict[str, Path], directory: Path, image: str) -> None:
+        super().__init__(volumes, directory, image)
+        self.restic("init")
+
+    def restic(self, *arguments: str) -> None:
+        """Run restic."""
         environment = {"RESTIC_PASSWORD": "bench", "RESTIC_REPOSITORY": str(self.target)}
-        cache = f"{self.target}.cache"
-        measured.run(["restic", "--quiet", "--cache-dir", cache, *arguments], environment=environment)
+        run(["restic", "--quiet", "--cache-dir", f"{self.directory}/cache", *arguments], environment=environment)
 
-    def prepare(self) -> None:
-        self.run(Measured(), "init")
+    def backup(self) -> None:
+        self.restic("backup", *map(str, self.volumes.values()))
 
-    def backup(self, measured: Measured) -> None:
-        self.run(measured, "backup", *map(str, self.paths.values()))
-
-    def restore(self, measured: Measured, to: Path) -> None:
-        self.run(measured, "restore", "latest", "--target", str(to))
+    def restore(self) -> None:
+        self.restic("restore", "latest", "--target", str(self.restored))
 
 
-class Borg(Way):
+class Borg(Tool):
     """Debian's borg, without encryption, with zstd."""
 
     name = "borg"
@@ -286,158 +237,148 @@ class Borg(Way):
         "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
     }
 
-    def run(self, measured: Measured, *arguments: str, cwd: Path | None = None) -> None:
-        directories = {"BORG_BASE_DIR": f"{self.target}.base"}
-        measured.run(["borg", *arguments], cwd=cwd, environment={**self.environment, **directories})
-
-    def prepare(self) -> None:
-        self.run(Measured(), "init", "--encryption", "none", str(self.target))
+    def __init__(self, volumes: dict[str, Path], directory: Path, image: str) -> None:
+        super().__init__(volumes, directory, image)
         self.archives = 0
+        self.borg("init", "--encryption", "none", str(self.target))
 
-    def backup(self, measured: Measured) -> None:
+    def borg(self, *arguments: str) -> None:
+        """Run borg."""
+        run(
+            ["borg", *arguments],
+            cwd=self.restored,
+            environment={**self.environment, "BORG_BASE_DIR": f"{self.directory}/base"},
+        )
+
+    def backup(self) -> None:
         self.archives += 1
-        where = f"{self.target}::{self.archives}"
-        self.run(measured, "create", "--compression", "zstd,3", where, *map(str, self.paths.values()))
+        archive = f"{self.target}::{self.archives}"
+        self.borg("create", "--compression", "zstd,3", archive, *map(str, self.volumes.values()))
 
-    def restore(self, measured: Measured, to: Path) -> None:
-        self.run(measured, "extract", f"{self.target}::{self.archives}", cwd=to)
-
-
-WAYS: tuple[type[Way], ...] = (Ours, Faq, Tar, Restic, Borg)
+    def restore(self) -> None:
+        self.borg("extract", f"{self.target}::{self.archives}")
 
 
-def stored(target: Path) -> float:
-    """Return the megabytes that a way has stored."""
-    return int(subprocess.check_output(["du", "-sb", str(target)]).split()[0]) / 1e6
+# Ours is next to those that it is compared with most closely.
+TOOLS: tuple[type[Tool], ...] = (Faq, Ours, Tar, Restic, Borg)
 
 
-def measure(way: Way, scratch: Path) -> tuple[dict[str, Cost], float]:
-    """Return what each step costs, and the megabytes stored by the first run."""
-    costs: dict[str, Cost] = {}
-    way.prepare()
-    size = 0.0
-    for step in STEPS:
-        if step == "one file changed":
-            way.volumes.change_one_file()
-        time.sleep(3)  # what has changed within two seconds is read again by us
-        os.sync()
-        measured = Measured()
-        if step == "restore":
-            to = scratch / "restored"
-            to.mkdir()
-            way.restore(measured, to)
-            costs[step] = measured.cost()
-            shutil.rmtree(to)
-            way.volumes.forget_old()
-        else:
-            way.backup(measured)
-            costs[step] = measured.cost()
-        if step == "first":
-            size = stored(way.target)
-    return costs, size
+class Turn:
+    """One turn: what each step cost each tool, and the megabytes that each stored in the first run."""
+
+    def __init__(self) -> None:
+        self.costs: dict[tuple[str, str], Cost] = {}
+        self.stored: dict[str, float] = {}
+
+    def run(self, tools: list[Tool], volumes: Volumes) -> None:
+        """Measure each step of all tools."""
+        disk = tools[0].directory
+        for step in STEPS:
+            if step == CHANGED:
+                volumes.change_one_file()
+            time.sleep(3)  # we read files again that changed less than two seconds ago
+            for tool in tools:
+                action, read = tool.backup, [*volumes.paths.values(), tool.directory]
+                if step == RESTORE:
+                    action, read = tool.restore, [tool.directory]
+                cost = self.costs[tool.name, step] = measure(action, read, disk)
+                print(f"{tool.name:24}{step:20}{cost.seconds:6.2f} s{cost.cpu:8.2f} s CPU", file=sys.stderr)
+                if step == FIRST:
+                    self.stored[tool.name] = int(run(["du", "-sb", str(tool.target)]).split()[0]) / 1e6
 
 
-def idle_memory() -> float:
-    """Return the memory of a module that has nothing to do, in MiB."""
-    measured = Measured()
-    with tempfile.TemporaryDirectory() as empty:
-        module(measured, "jupyterhub_backup", directory=f"{empty}/none", hub_state=False, volumes=[])
-    return measured.peak
+def median(turns: list[Turn], name: str, step: str, what: str) -> float:
+    """Return the median of the seconds or CPU seconds of one step of a tool."""
+    return float(statistics.median(getattr(turn.costs[name, step], what) for turn in turns))
 
 
-Seen = dict[str, list[tuple[dict[str, Cost], float]]]  # by way: the costs of each turn's steps, and what was stored
-STORED = "stored"
-
-
-def median(seen: Seen, name: str, step: str, what: str) -> float:
-    """Return the median of one cost of one step of a way."""
-    return float(statistics.median(getattr(costs[step], what) for costs, _ in seen[name]))
-
-
-def peak(seen: Seen, name: str) -> float:
-    """Return the memory in MiB of the step that needs most."""
-    return max(median(seen, name, step, "memory") for step in STEPS)
-
-
-def ratio(seen: Seen, name: str, what: str) -> float:
-    """Return the median, over all turns, of our seconds against those of another way; or of our bytes.
+def ratio(turns: list[Turn], name: str, what: str) -> float:
+    """Return the median, over all turns, of our seconds divided by those of another tool; or of our bytes.
 
     Args:
         what: one of ``STEPS``, or ``STORED``.
     """
-    pairs = zip(seen[Ours.name], seen[name])
     if what == STORED:
-        return statistics.median(ours / theirs for (_, ours), (_, theirs) in pairs)
-    return statistics.median(ours[what].seconds / theirs[what].seconds for (ours, _), (theirs, _) in pairs)
+        return statistics.median(turn.stored[Ours.name] / turn.stored[name] for turn in turns)
+    return statistics.median(turn.costs[Ours.name, what].seconds / turn.costs[name, what].seconds for turn in turns)
 
 
-def steps_table(seen: Seen) -> str:
-    """Return what each way took, in medians."""
+def steps_table(turns: list[Turn]) -> str:
+    """Return the medians of each tool: seconds and CPU seconds of each step."""
     rows = []
-    for name, runs in seen.items():
-        times = [f"{median(seen, name, step, 'seconds'):.1f}" for step in STEPS]
-        size = statistics.median(megabytes for _, megabytes in runs)
-        shown = "-" if name == Faq.name else f"{peak(seen, name):.0f}"  # its tar is not a child of what is measured
-        cpu = [f"{median(seen, name, step, 'cpu'):.1f}" for step in ("first", "unchanged")]
-        rows.append([name, *times, *cpu, f"{size:.0f}", shown])
-    costs = ["CPU, first (s)", "CPU, unchanged (s)", "stored (MB)", "memory (MiB)"]
-    header = ["", *(f"{step} (s)" for step in STEPS), *costs]
-    return table(header, rows)
+    for tool in TOOLS:
+        cells = [[f"{median(turns, tool.name, step, what):.2f}" for what in Cost._fields] for step in STEPS]
+        size = statistics.median(turn.stored[tool.name] for turn in turns)
+        rows.append([tool.name, *map(" / ".join, cells), f"{size:.0f}"])
+    return table(["seconds / CPU seconds", *STEPS, "stored (MB)"], rows)
 
 
-def aims_table(seen: Seen, nothing: float) -> str:
-    """Return what was aimed at, and what it came to.
+def ratios_table(turns: list[Turn]) -> str:
+    """Return our time and bytes against each other tool's."""
+    others = [tool.name for tool in TOOLS if tool is not Ours]
+    rows = [[name, *(f"{ratio(turns, name, what):.2f}" for what in (*STEPS, STORED))] for name in others]
+    return table(["this deployment, as a part of", *STEPS, STORED], rows)
 
-    Args:
-        nothing: MiB of a module with nothing to do.
-    """
+
+def aims_table(turns: list[Turn]) -> str:
+    """Return the aims, and whether they are reached."""
     aims = [
-        ("first run, of the FAQ's time", 0.65, ratio(seen, Faq.name, "first")),
-        ("first run, of the FAQ's bytes", 0.3, ratio(seen, Faq.name, STORED)),
-        ("unchanged, of the FAQ's time", 0.03, ratio(seen, Faq.name, "unchanged")),
-        ("unchanged, of restic's time", 0.3, ratio(seen, Restic.name, "unchanged")),
-        ("restore, of the time of `zstd -d \\| tar -x`", 1.1, ratio(seen, Tar.name, "restore")),
-        ("peak memory above a module with nothing to do (MiB)", 64, peak(seen, Ours.name) - nothing),
+        ("first run, of the FAQ's time", 0.65, ratio(turns, Faq.name, FIRST)),
+        ("first run, of the FAQ's bytes", 0.3, ratio(turns, Faq.name, STORED)),
+        ("unchanged, of the FAQ's time", 0.03, ratio(turns, Faq.name, UNCHANGED)),
+        ("unchanged, of restic's time", 0.3, ratio(turns, Restic.name, UNCHANGED)),
+        ("restore, of the time of `zstd -d \\| tar -x`", 1.1, ratio(turns, Tar.name, RESTORE)),
     ]
-    digits = [0 if most > 10 else 2 for _, most, _ in aims]
-    rows = [
-        [what, f"≤ {most}", f"{found:.{places}f}", "yes" if found <= most else "no"]
-        for (what, most, found), places in zip(aims, digits)
-    ]
+    rows = [[what, f"≤ {most}", f"{found:.2f}", "yes" if found <= most else "no"] for what, most, found in aims]
     return table(["", "aim", "measured", "reached"], rows)
+
+
+def check_programs(image: str) -> None:
+    """Check that all programs and the image exist.
+
+    Raises:
+        SystemExit: one is missing.
+    """
+    missing = [program for program in ("restic", "borg", "zstd") if not shutil.which(program)]
+    if missing:
+        raise SystemExit(f"{', '.join(missing)} missing; run apt-get install restic borgbackup zstd")
+    if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode:
+        raise SystemExit(f"image {image} does not exist on this host; name another one that has tar with --image")
 
 
 def main() -> None:
     """Measure, print the tables, and draw the plot."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--volumes", type=int, default=20)
+    parser.add_argument("--pairs", type=int, default=3, help="how many times each step of each tool is measured")
+    parser.add_argument("--volumes", type=int, default=8)
+    parser.add_argument("--image", default=IMAGE, help="an image with tar, for the FAQ's commands")
+    parser.add_argument(
+        "--directory", default="/var/tmp", help="for the backups; on the file system of Docker's volumes"
+    )
     parser.add_argument("--plot", type=Path, help="where to write the plot, an SVG")
     options = parser.parse_args()
-    seen: Seen = {way.name: [] for way in WAYS}
+    check_programs(options.image)
+    turns: list[Turn] = []
     volumes = Volumes()
-    try:
-        nothing = idle_memory()
-        volumes.make(options.volumes)
-        for pair in range(options.pairs):
-            for kind in WAYS[pair % len(WAYS) :] + WAYS[: pair % len(WAYS)]:
-                with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
-                    found = measure(kind(volumes, Path(directory, "target")), Path(directory))
-                seen[kind.name].append(found)
-                print(kind.name, {step: tuple(round(x, 2) for x in cost) for step, cost in found[0].items()},
-                      round(found[1]), file=sys.stderr)  # fmt: skip
-    finally:
-        volumes.remove()
+    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+        try:
+            volumes.make(options.volumes)
+            if len({path.stat().st_dev for path in (Path(directory), *volumes.paths.values())}) > 1:
+                raise SystemExit(
+                    f"{options.directory} is on another file system than Docker's volumes; set --directory"
+                )
+            for number in range(options.pairs):
+                tools = [
+                    tool(volumes.paths, Path(directory, f"{number}-{tool.__name__}"), options.image) for tool in TOOLS
+                ]
+                turns.append(Turn())
+                turns[-1].run(tools[:: -1 if number % 2 else 1], volumes)
+        finally:
+            volumes.remove()
 
-    print(steps_table(seen))
-    print(f"\nA module with nothing to do has {nothing:.0f} MiB.")
-    print("\nMedians of the ratios in each turn, this deployment against:\n")
-    others = [name for name in seen if name != Ours.name]
-    rows = [[name, *(f"{ratio(seen, name, what):.2f}" for what in (*STEPS, STORED))] for name in others]
-    print(table(["", *STEPS, STORED], rows))
-    print("\n" + aims_table(seen, nothing))
+    print(steps_table(turns), ratios_table(turns), aims_table(turns), sep="\n\n")
     if options.plot:
-        drawn = {name: {step: median(seen, name, step, "seconds") for step in STEPS} for name in seen}
+        drawn = {tool.name: {step: median(turns, tool.name, step, "seconds") for step in STEPS} for tool in TOOLS}
         options.plot.write_text(plot(drawn), encoding="utf-8")
 
 

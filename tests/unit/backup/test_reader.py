@@ -231,7 +231,7 @@ def test_a_number_in_another_form_is_refused(field: dict[str, bytes], tmp_path: 
 @pytest.mark.parametrize("number", [65521, -65521, 256])
 def test_a_checksum_is_compared_whole(number: int) -> None:
     # Names of bytes with high values: the sum of a header is more than 65,521, by which Adler-32 divides.
-    named = {"prefix": b"\xfe" * 155, "owners": b"\xfe" * 64}
+    named: Any = {"prefix": b"\xfe" * 155, "owners": b"\xfe" * 64}
     total = sum(header(b"\xfe" * 100, target=b"\xfe" * 100, checksum=b" " * 8, **named))
     block = header(b"\xfe" * 100, target=b"\xfe" * 100, checksum=b"%06o\0 " % (total + number), **named)
 
