@@ -364,22 +364,22 @@ def main() -> None:
         try:
             volumes.make(options.volumes)
             if len({path.stat().st_dev for path in (Path(directory), *volumes.paths.values())}) > 1:
-                raise SystemExit(
-                    f"{options.directory} is on another file system than Docker's volumes; set --directory"
-                )
+                raise SystemExit(f"{directory} is on another file system than Docker's volumes; set --directory")
             for number in range(options.pairs):
                 tools = [
                     tool(volumes.paths, Path(directory, f"{number}-{tool.__name__}"), options.image) for tool in TOOLS
                 ]
                 turns.append(Turn())
                 turns[-1].run(tools[:: -1 if number % 2 else 1], volumes)
+            print(steps_table(turns), ratios_table(turns), aims_table(turns), sep="\n\n", flush=True)
+            if options.plot:
+                drawn = {
+                    tool.name: {step: median(turns, tool.name, step, "seconds") for step in STEPS} for tool in TOOLS
+                }
+                options.plot.write_text(plot(drawn), encoding="utf-8")
         finally:
+            print("Removing the data; this can take as long as the measurement.", file=sys.stderr)
             volumes.remove()
-
-    print(steps_table(turns), ratios_table(turns), aims_table(turns), sep="\n\n")
-    if options.plot:
-        drawn = {tool.name: {step: median(turns, tool.name, step, "seconds") for step in STEPS} for tool in TOOLS}
-        options.plot.write_text(plot(drawn), encoding="utf-8")
 
 
 if __name__ == "__main__":
