@@ -652,7 +652,8 @@ def test_the_playbook_lists_and_restores(site: Site, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert f"alice  {NEWER}  {site.name()}  not read again yet" in play()
+    shown = " ".join(play().split())  # Ansible wraps a message of one line
+    assert f"alice {NEWER} {site.name()} not read again yet" in shown
     assert os.listdir(data) == ["old"]
     play("-e", "user=alice", "-e", f"backup={NEWER}", "-e", "keep_old=false", "-e", "to_user=bob")
     assert os.listdir(data) == ["old"]
