@@ -180,7 +180,8 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import connect
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import volumes
-from ansible.module_utils.jupyterhub_deploy.restore.select import select_volumes
+from ansible.module_utils.jupyterhub_deploy.restore.host import Host
+from ansible.module_utils.jupyterhub_deploy.restore.select import Job, jobs_for, select_volumes
 from ansible.module_utils.jupyterhub_deploy.restore.volumes import RestoreSettings
 
 
@@ -215,11 +216,12 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         )
         if not backups and not problems:
             raise DeployError(f"there is no backup of any volume in {settings.directory}")
-        jobs = volumes.jobs(backups, settings.name, settings.to_user) if backups else []
+        jobs = jobs_for(backups, settings.name, settings.to_user) if backups else []
         failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
-        host = volumes.Host(connect() if jobs else None, settings.name)
+        host = Host(connect() if jobs else None, settings.name)
+        left = host.remove_interrupted() if jobs and not check_mode else []
 
-        def restore_one(job: volumes.Job) -> dict[str, Any] | str:
+        def restore_one(job: Job) -> dict[str, Any] | str:
             try:
                 return volumes.restore(host, job, settings, check_mode)
             except expected as error:  # the other volumes are restored anyway
@@ -236,7 +238,11 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         "changed": bool(done),
         "restored": done,
         "failed_volumes": failed,
-        "messages": [one["message"] for one in done] + [f"NOT RESTORED: {one['message']}" for one in failed],
+        "messages": [
+            *(f"volume {name}: removed after an interrupted restore" for name in left),
+            *(str(one["message"]) for one in done),
+            *(f"NOT RESTORED: {one['message']}" for one in failed),
+        ],
     }
 
 

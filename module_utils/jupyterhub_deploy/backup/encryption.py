@@ -16,6 +16,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 # The native keys of age, and the two kinds of SSH keys that it accepts.
@@ -90,12 +91,7 @@ def scan_secret(directory: str, write: bool) -> bytes:
             return found
     made = os.urandom(32)
     if write:
-        descriptor = os.open(f"{path}.partial", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(made)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(f"{path}.partial", path)
+        files.write_atomically(path, made)
     return made
 
 

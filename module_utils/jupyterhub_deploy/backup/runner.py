@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import time
+from collections.abc import Container
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
@@ -16,6 +17,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB, HUB_FOLD
 from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, QuiescedVolume
 from ansible.module_utils.jupyterhub_deploy.backup.settings import BackupSettings
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_RESTORING
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
@@ -31,8 +33,16 @@ Result = dict[str, Any]
 FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, sqlite3.Error, *DOCKER_ERRORS)
 
 
-def refusal(volume: Volume) -> str | None:
-    """Return why a volume cannot be backed up, ``None`` when it can be."""
+def refusal(volume: Volume, restoring: Container[str]) -> str | None:
+    """Return why a volume cannot be backed up, ``None`` when it can be.
+
+    :param restoring: the new volumes of restores that were killed.
+    """
+    if volume.name in restoring and not os.listdir(volume.mountpoint):
+        return (
+            f"volume {volume.name} is empty, because its restore was interrupted; restore it again, or remove it with "
+            f"`docker volume rm {volume.name}`"
+        )
     if volume.name == HUB_FOLDER or not VOLUME_NAME.fullmatch(volume.name):
         return f"volume {volume.name} has a name that backups use for the hub's own state; copy it to another volume"
     return None
@@ -62,6 +72,7 @@ class Runner:
         self._versions: dict[str, str] = {}
         self._sync_times: dict[int, int] = {}  # by file system
         self._scan_secret = b""
+        self.restoring: set[str] = set()
 
     def list_volumes(self) -> dict[str, Volume]:
         """Return all volumes of this host by name; none without Docker (check mode on a new host)."""
@@ -76,6 +87,7 @@ class Runner:
     def select_volumes(self) -> dict[str, Volume | None]:
         """Return the volumes to back up by name; ``None`` for one that does not exist."""
         found = self.list_volumes()
+        self.restoring = {one.labels[LABEL_RESTORING] for one in found.values() if LABEL_RESTORING in one.labels}
         wanted = self.settings.volumes or [one.name for one in users_volumes(self.hub, list(found.values()))]
         return {name: found.get(name) for name in sorted(set(wanted) - set(self.settings.exclude))}
 
@@ -116,7 +128,7 @@ class Runner:
         """Back up one volume, unless its newest backup is up to date."""
         if not volume:
             raise DeployError(f"volume {name} does not exist on this host; `docker volume ls` shows those that do")
-        problem = refusal(volume)
+        problem = refusal(volume, self.restoring)
         if problem:
             raise DeployError(problem)
         if not needs_container(volume):

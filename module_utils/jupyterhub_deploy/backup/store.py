@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -150,29 +149,23 @@ def lock(directory: str, shared: bool = False, name: str = LOCK) -> Iterator[Non
     :raises DeployError: another run holds it. This does not wait: that run may take hours.
     """
     path = os.path.join(directory, name)
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        if shared and error.errno == errno.EROFS:
-            yield
-            return
-        raise DeployError(f"the backups in {directory} cannot be locked: {error}") from error
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            process = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            stack.enter_context(files.locked(path, shared))
+        except files.LockedError as error:
+            process = (files.read_text(path) or "").strip()
             who = f"another run (process {process})" if process else "another run"
             raise DeployError(
                 f"{who} is using the backups in {directory}; wait until it has ended, then try again"
             ) from error
-        with contextlib.suppress(OSError):  # only for the message of other runs; fails on a full disk
-            os.ftruncate(descriptor, 0)
-            if not shared:
-                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            if not shared or error.errno != errno.EROFS:
+                raise DeployError(f"the backups in {directory} cannot be locked: {error}") from error
+        else:
+            # Only for the message of other runs; fails on a full disk.
+            with contextlib.suppress(OSError), open(path, "w", encoding="ascii") as file:
+                file.write("" if shared else f"{os.getpid()}\n")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def ensure_folder(path: str) -> None:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.backup import reader, store
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -109,17 +110,9 @@ def verify(backup: Backup) -> Verified:
 
 def write_record(backup: Backup, found: Verified) -> None:
     """Write the verification record, completely or not at all."""
-    # Several processes may verify at once, so the name has the process ID, in letters so that clean() finds it.
-    who = "".join(chr(ord("a") + int(digit)) for digit in str(os.getpid()))
-    partial = os.path.join(os.path.dirname(backup.manifest_path), f".{backup.stem}.verified{who}.partial")
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(partial)
-    with os.fdopen(store.create(partial), "w", encoding="utf-8") as file:
-        json.dump(asdict(found), file, indent=2, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(partial, record_path(backup))
+    path = record_path(backup)
+    with files.locked(os.path.dirname(path), wait=True):  # several processes may verify at once
+        files.write_atomically(path, json.dumps(asdict(found), indent=2, sort_keys=True) + "\n")
 
 
 def is_good(backup: Backup) -> bool:

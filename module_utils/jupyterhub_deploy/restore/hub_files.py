@@ -25,13 +25,11 @@ import os
 import shutil
 import sqlite3
 import stat
-from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import DATABASE
-from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.files import sync_directory
+from ansible.module_utils.jupyterhub_deploy.files import sync_directory, write_atomically
 from ansible.module_utils.jupyterhub_deploy.hub import secrets
 from ansible.module_utils.jupyterhub_deploy.restore import swap
 
@@ -127,8 +125,8 @@ def put_in_place(places: Places) -> None:
         if places.secrets.is_dir():
             shutil.copytree(places.secrets, places.old / SECRETS)
         os.sync()  # volume and /etc may be on two file systems
-        inodes = {SECRETS: _inode(places.new_secrets), DATABASE: _inode(places.new_database)}
-        _write(places.mark, json.dumps(inodes))
+        inodes = {SECRETS: swap.inode(places.new_secrets), DATABASE: swap.inode(places.new_database)}
+        write_atomically(str(places.mark), json.dumps(inodes))
         _exchange_secrets(places)
         for path in _journals(places.database):
             path.unlink()
@@ -143,7 +141,7 @@ def put_in_place(places: Places) -> None:
 
 def take_back(places: Places) -> None:
     """Put back what :func:`put_in_place` has replaced. No hub may run."""
-    _write(places.back, "")
+    write_atomically(str(places.back), "")
     recover(places)
 
 
@@ -151,14 +149,9 @@ def keep(places: Places, keep_old: bool) -> str | None:
     """After :func:`put_in_place`, keep the old state and return where it is, or remove it."""
     kept = None
     if keep_old and places.old.is_dir() and os.listdir(places.old):
-        name = swap.KEPT + stem_of(datetime.now(timezone.utc))
-        path, number = places.home / name, 1
-        while path.exists():
-            number += 1
-            path = places.home / f"{name}-{number}"
-        os.rename(places.old, path)
+        kept = swap.kept_path(str(places.home))
+        os.rename(places.old, kept)
         sync_directory(str(places.home))
-        kept = str(path)
     _clear(places)
     return kept
 
@@ -180,7 +173,7 @@ def recover(places: Places) -> str | None:
     if not places.back.exists() and not places.new_database.exists():
         return keep(places, keep_old=True)  # the last step was done
     old = places.old / DATABASE
-    if places.back.exists() and _inode(places.database) != _inode(old):
+    if places.back.exists() and swap.inode(places.database) != swap.inode(old):
         for path in _journals(places.database):
             path.unlink()
         if old.exists():
@@ -196,7 +189,7 @@ def recover(places: Places) -> str | None:
             os.rename(places.aside, places.secrets)
         else:
             os.rename(places.aside, places.new_secrets)
-    if _inode(places.secrets) == found[SECRETS]:
+    if swap.inode(places.secrets) == found[SECRETS]:
         _exchange_secrets(places)
     sync_directory(str(places.data))
     _clear(places)
@@ -238,16 +231,6 @@ def _link_over(source: Path, target: Path) -> None:
     os.replace(partial, target)
 
 
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    with open(partial, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(partial, path)
-    sync_directory(str(path.parent))
-
-
 def _read_mark(places: Places) -> dict[str, int] | None:
     try:
         return dict(json.loads(places.mark.read_text(encoding="ascii")))
@@ -264,10 +247,3 @@ def _clear(places: Places) -> None:
 def _remove(path: Path) -> None:
     if path.exists():
         shutil.rmtree(path)
-
-
-def _inode(path: Path) -> int | None:
-    try:
-        return os.lstat(path).st_ino
-    except FileNotFoundError:
-        return None

@@ -1,14 +1,44 @@
-"""Select the backups to restore."""
+"""Select the backups to restore, and the volumes that they go to."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, Fault
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import volume_name
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One backup, and the volume that it goes to."""
+
+    backup: Backup
+    volume: str
+    user: str | None
+
+
+def jobs_for(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:
+    """Return which backup goes to which volume.
+
+    :param to_user: the user who gets the data of another user.
+    :raises DeployError: a backup is of another hub, or ``to_user`` is given with more or less than one backup.
+    """
+    others = [one for one in backups if one.manifest.hub != hub]
+    if others:
+        raise DeployError(
+            f"backup {others[0].manifest_path} is of hub {others[0].manifest.hub}, not of {hub}; set name to that hub's"
+        )
+    if to_user is None:
+        return [Job(one, str(one.manifest.volume), one.manifest.user) for one in backups]
+    if len(backups) != 1:
+        names = ", ".join(str(one.manifest.volume) for one in backups) or "none"
+        raise DeployError(f"to_user takes the backup of one volume, and these were chosen: {names}")
+    return [Job(backups[0], volume_name(hub, to_user), to_user)]
 
 
 def select(backups: Sequence[Backup], faults: Sequence[Fault], stem: str | None) -> tuple[Backup | None, list[Fault]]:

@@ -32,7 +32,8 @@ from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of, sync_filesystem
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import shown
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.files import sync_directory
+from ansible.module_utils.jupyterhub_deploy.files import LockedError, sync_directory, write_atomically
+from ansible.module_utils.jupyterhub_deploy.text import unique_name
 
 DATA, STAGING, DISCARDED, NEW, OLD, KEPT = "_data", ".restoring", ".discarded", "new", "old", "before-"
 
@@ -46,7 +47,8 @@ _NO_EXCHANGE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY)
 def locked(home: str) -> Iterator[int]:
     """Lock a volume against other restores. The lock ends with the process, and leaves no file.
 
-    :raises DeployError: another restore has the lock, or the volume does not exist.
+    :raises LockedError: another restore has the lock.
+    :raises DeployError: the volume does not exist.
     """
     try:
         descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -56,7 +58,7 @@ def locked(home: str) -> Iterator[int]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise DeployError(f"another run restores to {home} just now; wait until it has ended") from error
+            raise LockedError(f"another run is restoring to {home}; wait until it has ended") from error
         yield descriptor
     finally:
         os.close(descriptor)
@@ -73,11 +75,11 @@ def recover(home: str) -> str | None:
         new = _read_mark(staging)
         aside, slot = os.path.join(staging, OLD), os.path.join(staging, DATA)
         if os.path.lexists(aside):
-            if _inode(data) == new:  # both renames were done
+            if inode(data) == new:  # both renames were done
                 os.rename(aside, slot)
             else:
                 _bring_back(aside, data)
-        if new is not None and _inode(slot) not in (None, new):
+        if new is not None and inode(slot) not in (None, new):
             kept = _keep(home)
         else:
             discard(home, staging)
@@ -151,13 +153,7 @@ def exchange(one: str, other: str) -> bool:
 
 def mark(staging: str, inode: int) -> None:
     """Record which tree is the new one, for the run after a kill."""
-    path = os.path.join(staging, NEW)
-    with open(f"{path}.partial", "w", encoding="ascii") as file:
-        json.dump({"inode": inode}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(f"{path}.partial", path)
-    sync_directory(staging)
+    write_atomically(os.path.join(staging, NEW), json.dumps({"inode": inode}))
 
 
 def _read_mark(staging: str) -> int | None:
@@ -168,21 +164,23 @@ def _read_mark(staging: str) -> int | None:
         return None
 
 
-def _inode(path: str) -> int | None:
+def inode(path: str | os.PathLike[str]) -> int | None:
+    """Return the inode of a path, ``None`` when it does not exist."""
     try:
         return os.lstat(path).st_ino
     except FileNotFoundError:
         return None
 
 
+def kept_path(home: str) -> str:
+    """Return an unused path with the time, for data that a restore replaces now."""
+    return os.path.join(home, unique_name(KEPT + stem_of(datetime.now(timezone.utc)), os.listdir(home)))
+
+
 def _keep(home: str) -> str:
     """Rename the old tree, which is in staging since the swap, to a name with the time; return its path."""
     staging = os.path.join(home, STAGING)
-    name = KEPT + stem_of(datetime.now(timezone.utc))
-    kept, number = os.path.join(home, name), 1
-    while os.path.lexists(kept):
-        number += 1
-        kept = os.path.join(home, f"{name}-{number}")
+    kept = kept_path(home)
     # The mark `new` is moved too, and has no meaning there.
     os.rename(staging, kept)
     with contextlib.suppress(FileNotFoundError):

@@ -1,8 +1,7 @@
-"""Restore backups to Docker volumes: assign each backup to a volume, and restore one volume."""
+"""Restore one backup to a Docker volume, and describe what can be restored."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +10,10 @@ from ansible.module_utils.jupyterhub_deploy.backup import reader
 from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verify
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content, some
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, name_of
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
-from ansible.module_utils.jupyterhub_deploy.docker.volumes import containers_using, volume_name
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.restore import extract, swap
-from ansible.module_utils.jupyterhub_deploy.servers import stop
+from ansible.module_utils.jupyterhub_deploy.restore.host import Host
+from ansible.module_utils.jupyterhub_deploy.restore.select import Job
 
 
 @dataclass(frozen=True)
@@ -38,34 +34,6 @@ class RestoreSettings:
     timeout: int
     parallel: int
     verify: bool
-
-
-@dataclass(frozen=True)
-class Job:
-    """One backup, and the volume that it goes to."""
-
-    backup: Backup
-    volume: str
-    user: str | None
-
-
-def jobs(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:
-    """Return which backup goes to which volume.
-
-    :param to_user: the user who gets the data of another user.
-    :raises DeployError: a backup is of another hub, or ``to_user`` is given with more or less than one backup.
-    """
-    others = [one for one in backups if one.manifest.hub != hub]
-    if others:
-        raise DeployError(
-            f"backup {others[0].manifest_path} is of hub {others[0].manifest.hub}, not of {hub}; set name to that hub's"
-        )
-    if to_user is None:
-        return [Job(one, str(one.manifest.volume), one.manifest.user) for one in backups]
-    if len(backups) != 1:
-        names = ", ".join(str(one.manifest.volume) for one in backups) or "none"
-        raise DeployError(f"to_user takes the backup of one volume, and these were chosen: {names}")
-    return [Job(backups[0], volume_name(hub, to_user), to_user)]
 
 
 def describe(backup: Backup, verify: bool) -> dict[str, Any]:
@@ -99,100 +67,6 @@ def describe(backup: Backup, verify: bool) -> dict[str, Any]:
             line.update(verified=False, fault=str(error))
     state = backup_verify.describe(line["verified"], line["fault"])
     return {**line, "message": f"{manifest.user or '-'}  {backup.stem}  {manifest.volume}  {state}"}
-
-
-class Host:
-    """The volumes and containers of this host."""
-
-    def __init__(self, client: Any, hub: str) -> None:
-        self.client, self.hub = client, hub
-
-    def home(self, job: Job) -> str | None:
-        """Return the directory of a volume on this host, ``None`` when the volume does not exist.
-
-        :raises DeployError: the volume belongs to another user or hub, or is not a plain local one.
-        """
-        try:
-            volume = self.client.inspect_volume(job.volume)
-        except docker_errors.NotFound:
-            return None
-        if volume["Driver"] != "local" or volume.get("Options"):
-            raise DeployError(
-                f"volume {job.volume} has driver {volume['Driver']} with options {volume.get('Options') or 'none'}; "
-                "only volumes of driver local without options can be swapped in one step; remove the volume, and the "
-                "restore makes a plain one, or extract the archive by hand where its files are"
-            )
-        labels = volume.get("Labels") or {}
-        for key, wanted in ((LABEL_HUB, self.hub), (LABEL_USER, job.user)):
-            if wanted is not None and labels.get(key, wanted) != wanted:
-                raise DeployError(f"volume {job.volume} belongs to {labels[key]} ({key}), not to {wanted}")
-        home, name = os.path.split(str(volume["Mountpoint"]))
-        if name != swap.DATA:
-            raise DeployError(f"volume {job.volume} is at {volume['Mountpoint']}, which is not where Docker keeps one")
-        return home
-
-    def volumes_root(self) -> str:
-        """Return the directory in which Docker creates volumes."""
-        return os.path.join(str(self.client.info()["DockerRootDir"]), "volumes")
-
-    def create(self, job: Job) -> None:
-        """Create the volume, with the labels that the hub gives to its users' volumes."""
-        labels = {**job.backup.manifest.labels, LABEL_HUB: self.hub}
-        if job.user is not None:
-            labels[LABEL_USER] = job.user
-        self.client.create_volume(job.volume, labels=labels)
-
-    def using(self, job: Job, home: str) -> list[str]:
-        """Return the containers that use the volume's files."""
-        data = os.path.join(home, swap.DATA)
-        return [name_of(one) for one in containers_using(self.client, job.volume, data)]
-
-    def holding_old(self, job: Job, home: str) -> list[str]:
-        """Return the containers that were started just before the swap, and so use the old tree.
-
-        The kernel reports the present path of a mounted directory: for them, it is in staging.
-        """
-        staging = os.path.join(os.path.basename(home), swap.STAGING)
-        found = []
-        for name in self.using(job, home):
-            try:
-                pid = self.client.inspect_container(name)["State"]["Pid"]
-                with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-                    if any(f"/{staging}/" in line.split()[3] for line in file):
-                        found.append(name)
-            except (docker_errors.NotFound, FileNotFoundError, ProcessLookupError):  # it has ended
-                continue
-        return found
-
-    def refuse_old(self, job: Job, home: str) -> None:
-        """Raise an error when a container uses the old tree after the swap: its changes would be lost."""
-        names = self.holding_old(job, home)
-        if names:
-            raise DeployError(
-                f"container {', '.join(names)} began to use volume {job.volume} in the moment of the swap; "
-                "nothing was restored to it; stop the container and try again"
-            )
-
-    def stop_servers(self, job: Job, home: str, token_file: str, timeout: float) -> None:
-        """Stop the servers that use the volume, through the hub."""
-        names = self.using(job, home)
-        if not names:
-            return
-        api = hub_api.connect(self.client, self.hub, token_file)
-        for server in stop.observe(self.client, api, self.hub, set()):
-            if server["container"] in names:
-                latest, stops, _ = stop.recheck(self.client, api, server, "stop", 0)
-                if stops:
-                    stop.stop(api, latest, timeout)
-
-    def refuse_use(self, job: Job, home: str, next_step: str) -> None:
-        """Raise an error when a container uses the volume."""
-        names = self.using(job, home)
-        if names:
-            raise DeployError(
-                f"volume {job.volume} is in use by container {', '.join(names)}; nothing was restored to it; "
-                f"{next_step}"
-            )
 
 
 def restore(host: Host, job: Job, settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
@@ -231,16 +105,24 @@ def restore(host: Host, job: Job, settings: RestoreSettings, check_mode: bool) -
 
 
 def _to_new_volume(host: Host, job: Job, archive: int) -> tuple[Content, str | None, str | None]:
-    host.create(job)
-    try:
-        home = host.home(job)
-        if home is None:
-            raise DeployError(f"volume {job.volume} was removed while it was restored; try again")
-        return _to_volume(host, job, home, archive, keep_old=False)
-    except BaseException:
-        with contextlib.suppress(docker_errors.APIError):  # a container uses it already; it is empty and labelled
-            host.client.remove_volume(job.volume)
-        raise
+    """Restore to a volume that does not exist: extract to a staging volume, then create the volume and swap.
+
+    After a kill, :meth:`Host.remove_interrupted` removes the staging volume, and the volume if it is still empty.
+    """
+    with host.staging_volume(job) as (staging, lock):
+        content = _extract(job, staging, archive, lock)
+        if host.home(job):
+            raise DeployError(f"volume {job.volume} was created meanwhile; nothing was restored to it; try again")
+        home = host.create(job)
+        try:
+            with swap.locked(home):
+                os.rename(os.path.join(staging, swap.STAGING), os.path.join(home, swap.STAGING))
+                _swap(host, job, home, keep_old=False)
+        except BaseException:
+            swap.recover(home)
+            host.remove_empty(job.volume)
+            raise
+    return content, None, None
 
 
 def _to_volume(host: Host, job: Job, home: str, archive: int, keep_old: bool) -> tuple[Content, str | None, str | None]:
@@ -248,20 +130,30 @@ def _to_volume(host: Host, job: Job, home: str, archive: int, keep_old: bool) ->
     with swap.locked(home) as lock:
         interrupted = swap.recover(home)
         try:
-            extract.check_space(home, job.backup)
-            content = extract.extract(archive, job.backup, home, lock)
-            extract.compare(home, content)
-            host.refuse_use(job, home, "it was started meanwhile; stop it and try again")
-            swap.swap(home)
-            try:
-                host.refuse_old(job, home)
-            except BaseException:
-                swap.swap_back(home)
-                raise
-            return content, swap.finish(home, keep_old), interrupted
+            content = _extract(job, home, archive, lock)
+            return content, _swap(host, job, home, keep_old), interrupted
         except BaseException:
             swap.recover(home)
             raise
+
+
+def _extract(job: Job, home: str, archive: int, lock: int) -> Content:
+    extract.check_space(home, job.backup)
+    content = extract.extract(archive, job.backup, home, lock)
+    extract.compare(home, content)
+    return content
+
+
+def _swap(host: Host, job: Job, home: str, keep_old: bool) -> str | None:
+    """Replace the volume's data by the extracted data; return the path of the old data if they are kept."""
+    host.refuse_use(job, home, "it was started meanwhile; stop it and try again")
+    swap.swap(home)
+    try:
+        host.refuse_old(job, home)
+    except BaseException:
+        swap.swap_back(home)
+        raise
+    return swap.finish(home, keep_old)
 
 
 def _message(

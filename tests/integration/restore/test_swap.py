@@ -163,7 +163,7 @@ def test_a_swap_can_be_undone(exchange: bool, home: Path, tmp_path: Path, monkey
 def test_a_second_restore_of_the_same_volume_is_refused(home: Path) -> None:
     with (
         swap.locked(str(home)),
-        pytest.raises(DeployError, match="another run restores"),
+        pytest.raises(DeployError, match="another run is restoring to"),
         swap.locked(str(home)),
     ):
         pass
@@ -238,7 +238,7 @@ def test_what_tar_leaves_out_is_noticed(home: Path, tmp_path: Path, monkeypatch:
 
 
 # Every step that changes something on the disk.
-STEPS = ("mkdir", "rename", "fsync", "unlink")
+STEPS = ("mkdir", "rename", "replace", "fsync", "unlink")
 
 
 def killed_after(step: int, work: Callable[[], object]) -> bool:

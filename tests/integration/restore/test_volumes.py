@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -14,14 +15,17 @@ from typing import Any
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import reader
+from ansible.module_utils.jupyterhub_deploy.backup import reader, store
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import LONGEST_NAME
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, users_volumes
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.restore import extract as restore_tree
 from ansible.module_utils.jupyterhub_deploy.restore import swap as restore_swap
+from ansible.module_utils.jupyterhub_deploy.restore.host import Host
+from ansible.module_utils.jupyterhub_deploy.restore.select import Job
 from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
 
 import jupyterhub_backup
@@ -68,6 +72,11 @@ class Site:
 
     def restore(self, **arguments: Any) -> dict[str, Any]:
         return self.run(**{"state": "restored", "users": ["alice"], **arguments})
+
+    def volumes(self) -> list[str]:
+        """Return the names of the volumes that look like those of the hub's users."""
+        found = self.engine.volumes(filters={"name": self.hub})["Volumes"] or []
+        return [one.name for one in users_volumes(self.hub, [Volume.of(one) for one in found])]
 
     def clean(self) -> None:
         for one in self.client.containers(all=True, filters={"name": self.hub}):
@@ -410,6 +419,92 @@ def test_a_volume_that_was_made_for_a_restore_that_fails_is_removed(
     assert not site.client.volumes(filters={"name": site.hub})["Volumes"]
 
 
+@pytest.fixture
+def killing_tar(tmp_path: Path) -> Path:
+    """A directory with a program ``tar`` that kills the process that starts it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "tar").write_text("#!/bin/sh\nkill -9 $PPID\n")
+    (folder / "tar").chmod(0o755)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("step", "left"),
+    [
+        ("tar", "nothing"),
+        ("create_volume:1", "nothing"),  # of the staging volume
+        ("create_volume:2", "an empty volume"),
+        ("containers:2", "the data"),  # after the swap
+    ],
+)
+def test_a_killed_restore_to_a_new_volume_leaves_nothing_that_looks_like_a_users_volume(
+    step: str, left: str, site: Site, tmp_path: Path, killing_tar: Path
+) -> None:
+    site.put()
+    given = tmp_path / "arguments.json"
+    given.write_text(
+        json.dumps({"name": site.hub, "directory": str(site.directory), "state": "restored", "users": ["alice"]})
+    )
+    program, path = ROOT_OF_PROJECT / "tests/support/killed_run.py", os.environ["PATH"]
+    command = [sys.executable, str(program), "jupyterhub_restore", "99" if step == "tar" else step, str(given)]
+    environment = {**os.environ, "PATH": f"{killing_tar}:{path}" if step == "tar" else path}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+    assert site.volumes() == ([] if left == "nothing" else [site.name()])
+    other = tmp_path / "other"  # site.directory has a backup of the volume
+
+    def back_up() -> list[str]:
+        made = run(jupyterhub_backup, name=site.hub, directory=str(other), hub_state=False)
+        return [str(one["action"]) for one in made["results"]]
+
+    if left == "an empty volume":
+        with pytest.raises(ModuleError, match="is empty, because its restore was interrupted; restore it again, or"):
+            back_up()
+    else:
+        assert back_up() == ([] if left == "nothing" else ["backed_up"])
+
+    result = site.restore()
+
+    assert result["restored"][0]["created"] is (left != "the data")
+    assert site.volumes() == [site.name()]
+    assert "removed after an interrupted restore" in result["messages"][0]
+    found = site.engine.inspect_volume(site.name())
+    assert Path(found["Mountpoint"], "file").read_text() == "new"
+    assert found["Labels"] == {LABEL_HUB: site.hub, LABEL_USER: "alice"}
+    assert [one["Name"] for one in site.engine.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
+    assert back_up() == ["backed_up"]
+
+
+def test_a_volume_that_is_created_during_its_restore_is_not_replaced(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.put()
+    extract = restore_tree.extract
+
+    def with_a_new_volume(*arguments: Any) -> Content:
+        site.volume()
+        return extract(*arguments)
+
+    monkeypatch.setattr(restore_tree, "extract", with_a_new_volume)
+    with pytest.raises(ModuleError, match="was created meanwhile; nothing was restored to it; try again"):
+        site.restore()
+
+    (found,) = site.engine.volumes(filters={"name": site.hub})["Volumes"]
+    assert os.listdir(found["Mountpoint"]) == ["old"]
+
+
+def test_a_restore_in_progress_keeps_its_staging_volume(site: Site, tmp_path: Path) -> None:
+    site.put(user="alice")
+    site.put(user="bob")
+    host = Host(site.engine, site.hub)
+    (backup,) = store.backups_in(str(site.directory), site.name())
+    with host.staging_volume(Job(backup, site.name(), "alice")) as (home, _):
+        site.restore(users=["bob"])
+        assert os.path.isdir(home)
+    assert not os.path.exists(home)
+
+
 def test_every_volume_has_to_be_said(site: Site) -> None:
     site.put(user="alice")
     site.put(user="bob")
@@ -712,7 +807,7 @@ class TestOldData:
     def test_a_restore_that_goes_on_keeps_its_own(self, site: Site, restored: dict[str, Path]) -> None:
         with (
             restore_swap.locked(str(restored["alice"].parent)),
-            pytest.raises(ModuleError, match="another run restores to"),
+            pytest.raises(ModuleError, match="another run is restoring to"),
         ):
             self.old(site, state="absent", users=["alice"])
         assert restored["alice"].exists()

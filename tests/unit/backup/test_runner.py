@@ -22,8 +22,8 @@ def volume(name: str, hub: str | None = None, user: str | None = None, **more: A
 
 
 def test_a_volume_named_like_the_folder_of_the_hub_is_refused() -> None:
-    assert (runner.refusal(volume("hub")) or "").startswith("volume hub has a name that backups use")
-    assert runner.refusal(volume("a1")) is None
+    assert (runner.refusal(volume("hub"), ()) or "").startswith("volume hub has a name that backups use")
+    assert runner.refusal(volume("a1"), ()) is None
 
 
 def test_a_backup_is_skipped_only_when_the_newest_has_the_same_trusted_scan() -> None:

@@ -205,7 +205,7 @@ def test_a_record_is_removed_with_its_backup(shelf: Path, monkeypatch: pytest.Mo
 
 def test_a_record_that_was_being_written_is_cleaned(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = backup_verify.verify(newest(shelf))
-    monkeypatch.setattr(os, "rename", lambda *paths: None)  # killed here
+    monkeypatch.setattr(os, "replace", lambda *paths: None)  # killed here
     backup_verify.write_record(newest(shelf), found)
     monkeypatch.undo()
     assert backup_verify.read_record(newest(shelf)) is None

@@ -129,7 +129,7 @@ def test_a_bare_host_gets_all_and_keeps_nothing(tmp_path: Path) -> None:
 
 
 def test_two_in_the_same_second_keep_both(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_files, "stem_of", lambda moment: "20261123T014440Z")
+    monkeypatch.setattr(swap, "stem_of", lambda moment: "20261123T014440Z")
     hub.replace()
     hub.replace()
 

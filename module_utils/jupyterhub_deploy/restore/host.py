@@ -1,0 +1,151 @@
+"""The volumes of a host that restores write to, and the containers that use them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, name_of
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_RESTORING, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import containers_using
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import LockedError
+from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.restore import swap
+from ansible.module_utils.jupyterhub_deploy.restore.select import Job
+from ansible.module_utils.jupyterhub_deploy.servers import stop
+
+
+class Host:
+    """The volumes and containers of this host."""
+
+    def __init__(self, client: Any, hub: str) -> None:
+        self.client, self.hub = client, hub
+
+    def home(self, job: Job) -> str | None:
+        """Return the directory of a volume on this host, ``None`` when the volume does not exist.
+
+        :raises DeployError: the volume belongs to another user or hub, or is not a plain local one.
+        """
+        try:
+            volume = self.client.inspect_volume(job.volume)
+        except docker_errors.NotFound:
+            return None
+        if volume["Driver"] != "local" or volume.get("Options"):
+            raise DeployError(
+                f"volume {job.volume} has driver {volume['Driver']} with options {volume.get('Options') or 'none'}; "
+                "only volumes of driver local without options can be swapped in one step; remove the volume, and the "
+                "restore makes a plain one, or extract the archive by hand where its files are"
+            )
+        labels = volume.get("Labels") or {}
+        for key, wanted in ((LABEL_HUB, self.hub), (LABEL_USER, job.user)):
+            if wanted is not None and labels.get(key, wanted) != wanted:
+                raise DeployError(f"volume {job.volume} belongs to {labels[key]} ({key}), not to {wanted}")
+        home, name = os.path.split(str(volume["Mountpoint"]))
+        if name != swap.DATA:
+            raise DeployError(f"volume {job.volume} is at {volume['Mountpoint']}, which is not where Docker keeps one")
+        return home
+
+    def volumes_root(self) -> str:
+        """Return the directory in which Docker creates volumes."""
+        return os.path.join(str(self.client.info()["DockerRootDir"]), "volumes")
+
+    def create(self, job: Job) -> str:
+        """Create the volume, with the labels that the hub gives to its users' volumes; return its directory."""
+        labels = {**job.backup.manifest.labels, LABEL_HUB: self.hub}
+        if job.user is not None:
+            labels[LABEL_USER] = job.user
+        return os.path.dirname(str(self.client.create_volume(job.volume, labels=labels)["Mountpoint"]))
+
+    @contextlib.contextmanager
+    def staging_volume(self, job: Job) -> Iterator[tuple[str, int]]:
+        """Create a volume to extract to, and remove it at the end; yield its directory and the descriptor of its lock.
+
+        It is on the same file system as the new volume, and Docker knows it: it survives a restart of Docker.
+        """
+        labels = {LABEL_HUB: self.hub, LABEL_RESTORING: job.volume}
+        made = self.client.create_volume(f"{self.hub}-restoring-{secrets.token_hex(4)}", labels=labels)
+        home = os.path.dirname(made["Mountpoint"])
+        try:
+            with swap.locked(home) as lock:
+                yield home, lock
+        finally:
+            swap.recover(home)
+            self.client.remove_volume(made["Name"])
+
+    def remove_interrupted(self) -> list[str]:
+        """Remove the staging volumes of killed restores, and their new volumes that are still empty; return both."""
+        removed = []
+        labels = [LABEL_RESTORING, f"{LABEL_HUB}={self.hub}"]
+        for staging in self.client.volumes(filters={"label": labels})["Volumes"] or []:
+            home = os.path.dirname(staging["Mountpoint"])
+            with contextlib.suppress(LockedError), swap.locked(home):  # locked: that restore is in progress
+                removed += self.remove_empty(staging["Labels"][LABEL_RESTORING])
+                swap.recover(home)
+                self.client.remove_volume(staging["Name"])
+                removed.append(staging["Name"])
+        return removed
+
+    def remove_empty(self, volume: str) -> list[str]:
+        """Remove a volume that a restore has created and not filled; return its name if it was removed."""
+        with contextlib.suppress(docker_errors.NotFound):
+            if not os.listdir(self.client.inspect_volume(volume)["Mountpoint"]):
+                with contextlib.suppress(docker_errors.APIError):  # a container has it, so it is a user's by now
+                    self.client.remove_volume(volume)
+                    return [volume]
+        return []
+
+    def using(self, job: Job, home: str) -> list[str]:
+        """Return the containers that use the volume's files."""
+        data = os.path.join(home, swap.DATA)
+        return [name_of(one) for one in containers_using(self.client, job.volume, data)]
+
+    def holding_old(self, job: Job, home: str) -> list[str]:
+        """Return the containers that were started just before the swap, and so use the old tree.
+
+        The kernel reports the present path of a mounted directory: for them, it is in staging.
+        """
+        staging = os.path.join(os.path.basename(home), swap.STAGING)
+        found = []
+        for name in self.using(job, home):
+            try:
+                pid = self.client.inspect_container(name)["State"]["Pid"]
+                with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+                    if any(f"/{staging}/" in line.split()[3] for line in file):
+                        found.append(name)
+            except (docker_errors.NotFound, FileNotFoundError, ProcessLookupError):  # it has ended
+                continue
+        return found
+
+    def refuse_old(self, job: Job, home: str) -> None:
+        """Raise an error when a container uses the old tree after the swap: its changes would be lost."""
+        names = self.holding_old(job, home)
+        if names:
+            raise DeployError(
+                f"container {', '.join(names)} began to use volume {job.volume} in the moment of the swap; "
+                "nothing was restored to it; stop the container and try again"
+            )
+
+    def stop_servers(self, job: Job, home: str, token_file: str, timeout: float) -> None:
+        """Stop the servers that use the volume, through the hub."""
+        names = self.using(job, home)
+        if not names:
+            return
+        api = hub_api.connect(self.client, self.hub, token_file)
+        for server in stop.observe(self.client, api, self.hub, set()):
+            if server["container"] in names:
+                latest, stops, _ = stop.recheck(self.client, api, server, "stop", 0)
+                if stops:
+                    stop.stop(api, latest, timeout)
+
+    def refuse_use(self, job: Job, home: str, next_step: str) -> None:
+        """Raise an error when a container uses the volume."""
+        names = self.using(job, home)
+        if names:
+            raise DeployError(
+                f"volume {job.volume} is in use by container {', '.join(names)}; nothing was restored to it; "
+                f"{next_step}"
+            )
