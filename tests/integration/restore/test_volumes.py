@@ -75,7 +75,7 @@ class Site:
 
     def volumes(self) -> list[str]:
         """Return the names of the volumes that look like those of the hub's users."""
-        found = self.engine.volumes(filters={"name": self.hub})["Volumes"] or []
+        found = self.client.volumes(filters={"name": self.hub})["Volumes"] or []
         return [one.name for one in users_volumes(self.hub, [Volume.of(one) for one in found])]
 
     def clean(self) -> None:
@@ -469,10 +469,10 @@ def test_a_killed_restore_to_a_new_volume_leaves_nothing_that_looks_like_a_users
     assert result["restored"][0]["created"] is (left != "the data")
     assert site.volumes() == [site.name()]
     assert "removed after an interrupted restore" in result["messages"][0]
-    found = site.engine.inspect_volume(site.name())
+    found = site.client.inspect_volume(site.name())
     assert Path(found["Mountpoint"], "file").read_text() == "new"
     assert found["Labels"] == {LABEL_HUB: site.hub, LABEL_USER: "alice"}
-    assert [one["Name"] for one in site.engine.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
+    assert [one["Name"] for one in site.client.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
     assert back_up() == ["backed_up"]
 
 
@@ -490,14 +490,14 @@ def test_a_volume_that_is_created_during_its_restore_is_not_replaced(
     with pytest.raises(ModuleError, match="was created meanwhile; nothing was restored to it; try again"):
         site.restore()
 
-    (found,) = site.engine.volumes(filters={"name": site.hub})["Volumes"]
+    (found,) = site.client.volumes(filters={"name": site.hub})["Volumes"]
     assert os.listdir(found["Mountpoint"]) == ["old"]
 
 
 def test_a_restore_in_progress_keeps_its_staging_volume(site: Site, tmp_path: Path) -> None:
     site.put(user="alice")
     site.put(user="bob")
-    host = Host(site.engine, site.hub)
+    host = Host(site.client, site.hub)
     (backup,) = store.backups_in(str(site.directory), site.name())
     with host.staging_volume(Job(backup, site.name(), "alice")) as (home, _):
         site.restore(users=["bob"])
