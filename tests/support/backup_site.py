@@ -23,8 +23,8 @@ ALICE, BOB = f"{HUB}-user-alice", f"{HUB}-user-bob"
 class Site:
     """The volumes of a hub, and the module that backs them up."""
 
-    def __init__(self, client: Any, folder: Path) -> None:
-        self.client = client
+    def __init__(self, folder: Path) -> None:
+        self.client: Any = docker.APIClient(version="auto")
         self.directory = folder / "backups"
         self.config = folder / "config"
         self.names: list[str] = []

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import archive, store, verify
 
@@ -25,7 +24,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(docker.APIClient(version="auto"), tmp_path)
+    made = Site(tmp_path)
     yield made
     made.remove()
 

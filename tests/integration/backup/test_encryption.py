@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import random
-import secrets
 import signal
 import sqlite3
 import subprocess
@@ -15,15 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import encryption, runner, store, verify
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.backup import encryption, runner, verify
 
-import jupyterhub_backup
 import jupyterhub_restore
-from hosts.run import name as run_name
 from support import modules
+from support.backup_site import ALICE, HUB, Site, actions
 from support.factories import tree
 from support.long_runs import Times
 
@@ -38,34 +34,24 @@ class Pair(NamedTuple):
     file: Path
 
 
-class Site:
-    """A user's volume, a hub's state and their backups."""
+class EncryptedSite(Site):
+    """A user's volume and a hub's state, with a mark in everything that must not be readable in a backup."""
 
     def __init__(self, folder: Path) -> None:
-        self.client: Any = docker.APIClient(version="auto")
-        self.hub = run_name(f"encrypted-{secrets.token_hex(3)}")
-        self.volume = f"{self.hub}-user-alice"
-        self.directory = folder / "backups"
-        self.config = folder / "config"
-        self.staging = Path(runner.STAGING, f"staging-{self.hub}")
-        (self.config / "secrets").mkdir(parents=True)
+        super().__init__(folder)
+        self.staging = Path(runner.STAGING, f"staging-{HUB}")
         (self.config / "secrets" / f"{MARK}_secret").write_text(MARK * 3, encoding="utf-8")
-        self.data = Path(self._make(self.volume, {LABEL_HUB: self.hub, LABEL_USER: "alice"}))
-        with sqlite3.connect(Path(self._make(f"{self.hub}-data", {LABEL_HUB: self.hub}), "jupyterhub.sqlite")) as base:
-            base.execute("CREATE TABLE users (name TEXT)")
-            base.execute("INSERT INTO users VALUES (?)", [MARK])
-
-    def _make(self, name: str, labels: dict[str, str]) -> str:
-        return str(self.client.create_volume(name, labels=labels)["Mountpoint"])
+        self.data = self.volume(ALICE, "alice")
+        database = Path(self.client.inspect_volume(f"{HUB}-data")["Mountpoint"], "jupyterhub.sqlite")
+        with sqlite3.connect(database) as connection:
+            connection.execute("INSERT INTO users VALUES (?)", [MARK])
 
     def back_up(self, *keys: Pair, **arguments: Any) -> dict[str, str]:
         """Back up, and return the actions by name."""
-        asked = {"name": self.hub, "directory": str(self.directory), "config_dir": str(self.config), **arguments}
-        done = modules.run(jupyterhub_backup, recipients=[key.public for key in keys], **asked)
-        return {one["name"]: one["action"] for one in done["results"]}
+        return actions(self.run(recipients=[key.public for key in keys], **arguments))
 
     def restore(self, key: Pair | None, **arguments: Any) -> dict[str, Any]:
-        asked = {"name": self.hub, "directory": str(self.directory), "state": "restored", **arguments}
+        asked = {"name": HUB, "directory": str(self.directory), "state": "restored", **arguments}
         if asked["state"] == "restored":
             asked.update(users=["alice"], keep_old=False)
         return modules.run(jupyterhub_restore, identity=key.file.read_text() if key else None, **asked)
@@ -79,21 +65,14 @@ class Site:
         assert os.listdir(self.data.parent) == ["_data"]
         return str(error.value)
 
-    def backups(self, folder: str | None = None) -> list[store.Backup]:
-        return store.backups_in(str(self.directory), folder or self.volume)
-
     def content(self) -> bytes:
         """Return the content of all files in the backup directory."""
         return b"".join(path.read_bytes() for path in sorted(self.directory.rglob("*")) if path.is_file())
 
-    def remove(self) -> None:
-        for name in (self.volume, f"{self.hub}-data"):
-            self.client.remove_volume(name, force=True)
-
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
+def site(tmp_path: Path) -> Iterator[EncryptedSite]:
+    made = EncryptedSite(tmp_path)
     yield made
     made.remove()
 
@@ -113,7 +92,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     return made
 
 
-def test_only_the_private_key_restores_and_reads_the_backups(site: Site, keys: dict[str, Pair], tmp_path: Path) -> None:
+def test_only_the_private_key_restores_and_reads_the_backups(
+    site: EncryptedSite, keys: dict[str, Pair], tmp_path: Path
+) -> None:
     tree.make(site.data)
     (site.data / f"{MARK}.ipynb").write_text(MARK * 5, encoding="utf-8")
     expected = tree.describe(site.data)
@@ -124,7 +105,7 @@ def test_only_the_private_key_restores_and_reads_the_backups(site: Site, keys: d
     # Without compression, plain text would be visible. Names and secrets must not be.
     assert MARK.encode() not in site.content()
     assert b"alice@example.com" not in site.content()
-    (hub,), (backup,) = site.backups("hub"), site.backups()
+    (hub,), (backup,) = site.backups("hub"), site.backups(ALICE)
     assert [one.manifest.archive for one in (hub, backup)] == [f"{one.stem}.tar.age" for one in (hub, backup)]
     assert not site.staging.exists()
     assert set(site.back_up(*both, compression="none").values()) == {"unchanged"}
@@ -155,22 +136,22 @@ def test_only_the_private_key_restores_and_reads_the_backups(site: Site, keys: d
     assert (tmp_path / "secrets" / f"{MARK}_secret").read_text(encoding="utf-8") == MARK * 3
 
 
-def test_other_keys_mean_a_new_backup(site: Site, keys: dict[str, Pair]) -> None:
+def test_other_keys_mean_a_new_backup(site: EncryptedSite, keys: dict[str, Pair]) -> None:
     (site.data / "file").write_text("x", encoding="utf-8")
     time.sleep(2.1)
     done = [site.back_up(*given) for given in ([], [keys["mine"]], [keys["mine"]], [keys["ssh"], keys["mine"]], [])]
 
     expected = ["backed_up", "backed_up", "unchanged", "backed_up", "backed_up"]
-    assert [actions[site.volume] for actions in done] == expected
+    assert [actions[ALICE] for actions in done] == expected
     assert [actions["hub"] for actions in done] == expected
-    assert [one.manifest.encryption for one in site.backups()] == ["none", "age", "age", "none"]
-    assert len(site.backups()[2].manifest.recipients) == 2
+    assert [one.manifest.encryption for one in site.backups(ALICE)] == ["none", "age", "age", "none"]
+    assert len(site.backups(ALICE)[2].manifest.recipients) == 2
 
 
-def test_a_damaged_archive_is_refused_by_its_checksum_or_by_age(site: Site, keys: dict[str, Pair]) -> None:
+def test_a_damaged_archive_is_refused_by_its_checksum_or_by_age(site: EncryptedSite, keys: dict[str, Pair]) -> None:
     (site.data / "file").write_bytes(os.urandom(1 << 20))
     site.back_up(keys["mine"], hub_state=False)
-    (backup,) = site.backups()
+    (backup,) = site.backups(ALICE)
     archive, manifest = Path(backup.archive_path), Path(backup.manifest_path)
     whole = archive.read_bytes()
     flipped = bytearray(whole)
@@ -189,7 +170,7 @@ def test_a_damaged_archive_is_refused_by_its_checksum_or_by_age(site: Site, keys
 
 
 def test_without_age_one_error_names_the_package(
-    site: Site, keys: dict[str, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: EncryptedSite, keys: dict[str, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.back_up(keys["mine"])
     monkeypatch.setattr(encryption, "PATH", str(tmp_path))
@@ -199,7 +180,7 @@ def test_without_age_one_error_names_the_package(
     assert "is missing on this host; install the package age" in site.refused(keys["mine"])
 
 
-def test_a_kill_leaves_nothing_unencrypted(site: Site, keys: dict[str, Pair], times: Times) -> None:
+def test_a_kill_leaves_nothing_unencrypted(site: EncryptedSite, keys: dict[str, Pair], times: Times) -> None:
     (site.data / "file").write_bytes(MARK.encode() * 1_000_000)
     asked = {"force": True, "compression": "none", "keep": {"last": 1}}
     site.back_up(keys["mine"], **asked)
@@ -240,7 +221,7 @@ exec @AGE@ "$@"
 """
 
 
-def test_the_playbook_passes_the_key_without_a_file(site: Site, keys: dict[str, Pair], tmp_path: Path) -> None:
+def test_the_playbook_passes_the_key_without_a_file(site: EncryptedSite, keys: dict[str, Pair], tmp_path: Path) -> None:
     """A wrapper of age records where the key comes from, and that it is not in arguments or environment."""
     (site.data / "file").write_text("before", encoding="utf-8")
     site.back_up(keys["mine"])
@@ -250,7 +231,7 @@ def test_the_playbook_passes_the_key_without_a_file(site: Site, keys: dict[str, 
     spy.parent.mkdir()
     spy.write_text(SPY.replace("@LOG@", str(log)).replace("@KEY@", str(seen)).replace("@AGE@", age), encoding="utf-8")
     spy.chmod(0o755)
-    settings = {"jupyterhub_name": site.hub, "jupyterhub_config_dir": str(site.config)}
+    settings = {"jupyterhub_name": HUB, "jupyterhub_config_dir": str(site.config)}
     settings["jupyterhub_backup_dir"] = str(site.directory)
 
     def play(**environment: str) -> subprocess.CompletedProcess[str]:

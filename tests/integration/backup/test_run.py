@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import hub_state, store, verify
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_CONFIG
@@ -30,7 +29,7 @@ KEY = "age1ltmneemznvag6zs6ugu6ehtmevexx59rhzjh6mf5staq807044zshdp32w"
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(docker.APIClient(version="auto"), tmp_path)
+    made = Site(tmp_path)
     yield made
     made.remove()
 
