@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from support.hub_pages import Site
+from support.hub_pages import HubLogin
 
 FAILED = pytest.StashKey[bool]()
 
@@ -38,14 +38,14 @@ CHROMIUM_FLAGS = [
 
 
 @pytest.fixture(scope="session")
-def site(request: pytest.FixtureRequest) -> Site:
+def site(request: pytest.FixtureRequest) -> HubLogin:
     """Return the hub to visit, made by ``make site`` on a bare machine unless the environment names one."""
     url = os.environ.get("JHD_SITE_URL")
     if url:
         password = Path(os.environ["JHD_SITE_PASSWORD_FILE"]).read_text(encoding="utf-8").strip()
-        return Site(url.rstrip("/"), os.environ.get("JHD_SITE_ADMIN", "admin"), password)
+        return HubLogin(url.rstrip("/"), os.environ.get("JHD_SITE_ADMIN", "admin"), password)
     made = request.getfixturevalue("bare_site")
-    return Site(made.url.rstrip("/"), made.admin, made.password)
+    return HubLogin(made.url.rstrip("/"), made.admin, made.password)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from support.hub_pages import HubPages, Site
+from support.hub_pages import HubLogin, HubPages
 
 NOTEBOOK = "answer.ipynb"
 
@@ -20,7 +20,7 @@ def somebody() -> tuple[str, str]:
     return f"alice-{secrets.token_hex(3)}", secrets.token_urlsafe(12)
 
 
-def test_admin_signs_in_with_the_generated_password(site: Site, person: Page, screenshots: Path) -> None:
+def test_admin_signs_in_with_the_generated_password(site: HubLogin, person: Page, screenshots: Path) -> None:
     hub = HubPages(person, site.url)
     person.goto(f"{site.url}/")
     person.locator("#username_input").wait_for()
@@ -36,7 +36,7 @@ def test_admin_signs_in_with_the_generated_password(site: Site, person: Page, sc
     expect(person.locator("table")).to_contain_text(site.admin)
 
 
-def test_wrong_admin_password_is_turned_away(site: Site, person: Page) -> None:
+def test_wrong_admin_password_is_turned_away(site: HubLogin, person: Page) -> None:
     hub = HubPages(person, site.url)
 
     hub.sign_in(site.admin, "certainly-not-" + secrets.token_hex(4))
@@ -46,7 +46,7 @@ def test_wrong_admin_password_is_turned_away(site: Site, person: Page) -> None:
     expect(person.locator("#username_input")).to_be_visible()
 
 
-def test_signing_up_as_admin_gains_nothing(site: Site, person: Page) -> None:
+def test_signing_up_as_admin_gains_nothing(site: HubLogin, person: Page) -> None:
     hub = HubPages(person, site.url)
     stolen = "stolen-" + secrets.token_urlsafe(12)
 
@@ -62,7 +62,7 @@ def test_signing_up_as_admin_gains_nothing(site: Site, person: Page) -> None:
     assert hub.login_error() == ""
 
 
-def test_a_notebook_survives_a_stop_and_a_start(site: Site, person: Page, screenshots: Path) -> None:
+def test_a_notebook_survives_a_stop_and_a_start(site: HubLogin, person: Page, screenshots: Path) -> None:
     hub = HubPages(person, site.url)
     name, password = somebody()
 

@@ -41,7 +41,18 @@ class Site:
         self.names.append(name)
         return Path(made["Mountpoint"])
 
+    def start_container(self, image: str, name: str, source: str) -> str:
+        """Start a container that waits, with a volume or directory; return its id."""
+        made = self.client.create_container(
+            image, ["sh", "-c", "read x"], name=f"{HUB}-{name}", stdin_open=True, user="0",
+            host_config=self.client.create_host_config(binds=[f"{source}:/data"]),
+        )  # fmt: skip
+        self.client.start(made)
+        return str(made["Id"])
+
     def remove(self) -> None:
+        for container in self.client.containers(all=True, filters={"name": HUB}):
+            self.client.remove_container(container["Id"], force=True)
         for name in self.names:
             with contextlib.suppress(docker.errors.NotFound):
                 self.client.remove_volume(name, force=True)

@@ -12,7 +12,7 @@ SPAWN_TIMEOUT_MS = 180_000
 KERNEL_TIMEOUT_MS = 90_000
 
 
-class Site(NamedTuple):
+class HubLogin(NamedTuple):
     """The hub under test: its URL without a trailing slash, and its admin's credentials."""
 
     url: str

@@ -28,7 +28,7 @@ IMAGE = f"{HUB}-image:1"
 OPTIONS = {"bind": {"type": "none", "o": "bind"}, "tmpfs": {"type": "tmpfs", "device": "tmpfs"}}
 
 
-class Site:
+class OptionsSite:
     """A hub with only a name and an image, and volumes with options."""
 
     def __init__(self, folder: Path) -> None:
@@ -64,22 +64,22 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
+def site(tmp_path: Path) -> Iterator[OptionsSite]:
+    made = OptionsSite(tmp_path)
     try:
         yield made
     finally:
         made.remove()
 
 
-def until_gone(site: Site) -> None:
+def until_gone(site: OptionsSite) -> None:
     deadline = time.monotonic() + 15
     while site.helpers():
         assert time.monotonic() < deadline, "a helper stays"
         time.sleep(0.05)
 
 
-def test_a_volume_with_a_mount_is_backed_up_and_then_unchanged(site: Site, tmp_path: Path) -> None:
+def test_a_volume_with_a_mount_is_backed_up_and_then_unchanged(site: OptionsSite, tmp_path: Path) -> None:
     tree.make(site.source)
     name = site.volume("bind")
     before = tree.describe(site.source)
@@ -101,7 +101,7 @@ def test_a_volume_with_a_mount_is_backed_up_and_then_unchanged(site: Site, tmp_p
     until_gone(site)
 
 
-def test_a_volume_in_memory_is_read_while_its_container_runs(site: Site) -> None:
+def test_a_volume_in_memory_is_read_while_its_container_runs(site: OptionsSite) -> None:
     name = site.volume("tmpfs")
     holder = site.client.create_container(
         IMAGE, ["sh", "-c", "echo text > /data/file; echo written; read x"],
@@ -118,7 +118,7 @@ def test_a_volume_in_memory_is_read_while_its_container_runs(site: Site) -> None
     assert (result["consistency"], result["paused"]) == ("paused", [f"{HUB}-holder"])
 
 
-def test_the_helper_has_no_privileges(site: Site) -> None:
+def test_the_helper_has_no_privileges(site: OptionsSite) -> None:
     name = site.volume("bind")
     with helper_container.hold_volume(site.client, HUB, name) as path:
         (one,) = site.helpers()
@@ -131,7 +131,7 @@ def test_the_helper_has_no_privileges(site: Site) -> None:
     until_gone(site)
 
 
-def test_a_failed_mount_is_reported(site: Site) -> None:
+def test_a_failed_mount_is_reported(site: OptionsSite) -> None:
     site.volume("bind")
     site.source.rmdir()
     with pytest.raises(Exception, match=r"only a container can read it, and that fails: .*no such file or directory"):
@@ -139,7 +139,7 @@ def test_a_failed_mount_is_reported(site: Site) -> None:
     until_gone(site)
 
 
-def test_no_helper_outlives_a_kill(site: Site, times: Times) -> None:
+def test_no_helper_outlives_a_kill(site: OptionsSite, times: Times) -> None:
     (site.source / "file").write_bytes(os.urandom(8 << 20))
     site.volume("bind")
     moments = random.Random(5)
@@ -165,7 +165,7 @@ def test_no_helper_outlives_a_kill(site: Site, times: Times) -> None:
             time.sleep(0.05)
 
 
-def test_a_helper_that_was_never_started_is_removed_by_the_next_run(site: Site) -> None:
+def test_a_helper_that_was_never_started_is_removed_by_the_next_run(site: OptionsSite) -> None:
     # It has no input that could end: the run was killed between creating and starting it.
     labels = {helper_container.LABEL: HUB}
     site.client.create_container(IMAGE, "/bin/sh", name=f"{HUB}-backup-left", labels=labels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import signal
 import threading
 import time
@@ -15,50 +14,34 @@ from typing import Any
 import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import archive, pause
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.servers import policy as servers_plan
 from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
 
-import jupyterhub_backup
 from hosts.run import name as run_name
+from support.backup_site import ALICE, HUB, Site
 from support.factories import images
 from support.long_runs import Times
-from support.modules import run
 
 
-class Site:
+class QuiescedSite(Site):
     """A user's volume, and containers that use it."""
 
     def __init__(self, folder: Path, image: str) -> None:
-        self.client: Any = docker.APIClient(version="auto")
-        self.hub = run_name(f"quiesce-{secrets.token_hex(3)}")
+        super().__init__(folder)
         self.image = image
-        self.directory = folder / "backups"
-        self.volume = f"{self.hub}-user-alice"
-        labels = {LABEL_HUB: self.hub, LABEL_USER: "alice"}
-        self.data = Path(self.client.create_volume(self.volume, labels=labels)["Mountpoint"])
+        self.data = self.volume(ALICE, "alice")
         (self.data / "file").write_bytes(os.urandom(1 << 20))
 
-    def start(self, name: str, source: str = "") -> str:
+    def start(self, name: str, source: str = ALICE) -> str:
         """Start a container with the volume, or another source; return its id."""
-        binds = [f"{source or self.volume}:/data"]
-        made = self.client.create_container(
-            self.image, ["sh", "-c", "read x"], name=f"{self.hub}-{name}", stdin_open=True, user="0",
-            host_config=self.client.create_host_config(binds=binds),
-        )  # fmt: skip
-        self.client.start(made)
-        return str(made["Id"])
+        return self.start_container(self.image, name, source)
 
     def paused(self, identity: str) -> bool:
         return bool(self.client.inspect_container(identity)["State"]["Paused"])
 
-    def arguments(self, **more: Any) -> dict[str, Any]:
-        asked = {"name": self.hub, "directory": str(self.directory), "hub_state": False, "force": True}
-        return {**asked, "consistency": "paused", **more}
-
     def run(self, **more: Any) -> dict[str, Any]:
-        return run(jupyterhub_backup, **self.arguments(**more))
+        return super().run(**{"hub_state": False, "force": True, "consistency": "paused", **more})
 
     def one(self, **more: Any) -> dict[str, Any]:
         (result,) = self.run(**more)["results"]
@@ -66,11 +49,6 @@ class Site:
 
     def marks(self) -> list[str]:
         return [name for name in os.listdir(self.directory) if name.startswith(".paused-")]
-
-    def remove(self) -> None:
-        for one in self.client.containers(all=True, filters={"name": self.hub}):
-            self.client.remove_container(one["Id"], force=True)
-        self.client.remove_volume(self.volume)
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +61,8 @@ def image() -> Iterator[str]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, image: str) -> Iterator[Site]:
-    made = Site(tmp_path, image)
+def site(tmp_path: Path, image: str) -> Iterator[QuiescedSite]:
+    made = QuiescedSite(tmp_path, image)
     yield made
     made.remove()
 
@@ -107,7 +85,7 @@ def at_end_of_tar(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], obj
 
 
 def test_containers_that_use_the_volume_are_paused_only_while_it_is_read(
-    site: Site, at_end_of_tar: Callable[[Callable[[], object]], None]
+    site: QuiescedSite, at_end_of_tar: Callable[[Callable[[], object]], None]
 ) -> None:
     mine, by_path, other = site.start("mine"), site.start("path", str(site.data)), site.start("other", "/tmp")
     seen: list[list[bool]] = []
@@ -118,7 +96,7 @@ def test_containers_that_use_the_volume_are_paused_only_while_it_is_read(
     assert seen == [[True, True, False]]
     assert not any(map(site.paused, (mine, by_path)))
     assert (result["consistency"], result["not_at_rest"]) == ("paused", [])
-    assert result["paused"] == [f"{site.hub}-mine", f"{site.hub}-path"]
+    assert result["paused"] == [f"{HUB}-mine", f"{HUB}-path"]
     assert site.marks() == []
     assert '"consistency": "paused"' in next(site.directory.glob("*/*.json")).read_text()
     assert site.one(consistency="live")["consistency"] == "live"
@@ -126,7 +104,7 @@ def test_containers_that_use_the_volume_are_paused_only_while_it_is_read(
     assert seen[1] == [False, False, False]
 
 
-def test_containers_that_somebody_else_has_paused_stay_paused(site: Site) -> None:
+def test_containers_that_somebody_else_has_paused_stay_paused(site: QuiescedSite) -> None:
     theirs, mine = site.start("theirs"), site.start("mine")
     site.client.pause(theirs)
 
@@ -134,21 +112,21 @@ def test_containers_that_somebody_else_has_paused_stay_paused(site: Site) -> Non
 
     assert site.paused(theirs)
     assert not site.paused(mine)
-    assert (result["consistency"], result["paused"]) == ("paused", [f"{site.hub}-mine"])
+    assert (result["consistency"], result["paused"]) == ("paused", [f"{HUB}-mine"])
 
 
 def test_a_container_that_runs_meanwhile_makes_it_live(
-    site: Site, at_end_of_tar: Callable[[Callable[[], object]], None]
+    site: QuiescedSite, at_end_of_tar: Callable[[Callable[[], object]], None]
 ) -> None:
     at_end_of_tar(lambda: site.start("late"))
 
     result = site.one()
 
     assert result["consistency"] == "live"
-    assert result["not_at_rest"] == [f"{site.hub}-late started, or continued to run, while the volume was read"]
+    assert result["not_at_rest"] == [f"{HUB}-late started, or continued to run, while the volume was read"]
 
 
-def test_a_backup_that_fails_unpauses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_that_fails_unpauses(site: QuiescedSite, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = site.start("mine")
     monkeypatch.setattr(archive, "TAR", ["false"])
 
@@ -159,7 +137,7 @@ def test_a_backup_that_fails_unpauses(site: Site, monkeypatch: pytest.MonkeyPatc
     assert site.marks() == []
 
 
-def test_a_container_of_two_volumes_is_paused_until_both_are_read(site: Site, tmp_path: Path) -> None:
+def test_a_container_of_two_volumes_is_paused_until_both_are_read(site: QuiescedSite, tmp_path: Path) -> None:
     mine = site.start("mine")
     pauses = pause.Pauses(site.client, str(tmp_path))
     entered, leave = threading.Barrier(2, timeout=20), threading.Event()
@@ -180,7 +158,7 @@ def test_a_container_of_two_volumes_is_paused_until_both_are_read(site: Site, tm
     pauses.close()
 
 
-def killed(site: Site, moment: Callable[[], object]) -> None:
+def killed(site: QuiescedSite, moment: Callable[[], object]) -> None:
     """Run the module in another process until a moment, and kill it."""
     child = os.fork()
     if not child:
@@ -203,7 +181,7 @@ def until(condition: Callable[[], object], seconds: float = 15) -> None:
         time.sleep(0.01)
 
 
-def test_a_kill_at_any_moment_leaves_no_container_paused(site: Site, times: Times) -> None:
+def test_a_kill_at_any_moment_leaves_no_container_paused(site: QuiescedSite, times: Times) -> None:
     (site.data / "file").write_bytes(os.urandom(24 << 20))
     mine = site.start("mine")
     moments = random.Random(9)
@@ -225,7 +203,7 @@ def test_a_kill_at_any_moment_leaves_no_container_paused(site: Site, times: Time
     assert site.marks() == []
 
 
-def test_the_next_run_unpauses_what_the_watchdog_could_not(site: Site) -> None:
+def test_the_next_run_unpauses_what_the_watchdog_could_not(site: QuiescedSite) -> None:
     theirs, mine, ended = site.start("theirs"), site.start("mine"), site.start("ended")
     site.client.pause(theirs)
     site.directory.mkdir()
@@ -238,12 +216,12 @@ def test_the_next_run_unpauses_what_the_watchdog_could_not(site: Site) -> None:
 
     assert not site.paused(mine)
     assert site.paused(theirs)
-    assert result["cleaned"] == [f"container {site.hub}-mine, which it had left paused"]
+    assert result["cleaned"] == [f"container {HUB}-mine, which it had left paused"]
     assert result["changed"]
     assert site.marks() == []
 
 
-def test_the_watchdog_does_not_undo_a_pause_that_is_not_ours(site: Site, tmp_path: Path) -> None:
+def test_the_watchdog_does_not_undo_a_pause_that_is_not_ours(site: QuiescedSite, tmp_path: Path) -> None:
     mine = site.start("mine")
     pauses = pause.Pauses(site.client, str(tmp_path))
     pauses._send(f"pausing {mine} {tmp_path / 'gone'}")
@@ -255,7 +233,7 @@ def test_the_watchdog_does_not_undo_a_pause_that_is_not_ours(site: Site, tmp_pat
     assert site.paused(mine)
 
 
-def test_without_a_watchdog_nothing_is_paused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_watchdog_nothing_is_paused(site: QuiescedSite, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = site.start("mine")
     send = pause.Pauses._send
 
@@ -276,10 +254,12 @@ def test_without_a_watchdog_nothing_is_paused(site: Site, monkeypatch: pytest.Mo
     assert site.marks() == []
 
 
-def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(
+    site: QuiescedSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The stop itself is tested elsewhere; this checks which servers are stopped, and the result.
     identities = {name: site.start(name) for name in ("idle", "busy", "stranger")}
-    known = [{"container": f"{site.hub}-{name}", "container_id": identities[name]} for name in ("idle", "busy")]
+    known = [{"container": f"{HUB}-{name}", "container_id": identities[name]} for name in ("idle", "busy")]
 
     def stop(api: object, server: dict[str, str], timeout: float) -> None:
         site.client.kill(server["container_id"])
@@ -295,22 +275,22 @@ def test_servers_are_stopped_by_the_hub_but_not_one_that_computes(site: Site, mo
 
     result = site.one(consistency="stopped")
 
-    assert result["stopped"] == [f"{site.hub}-idle"]
+    assert result["stopped"] == [f"{HUB}-idle"]
     assert result["consistency"] == "live"
     assert result["not_at_rest"] == [
-        f"{site.hub}-busy was not stopped: it computes: 90% of a processor core",
-        f"{site.hub}-stranger was not stopped: the hub does not know it as a server",
+        f"{HUB}-busy was not stopped: it computes: 90% of a processor core",
+        f"{HUB}-stranger was not stopped: the hub does not know it as a server",
     ]
     for name in ("busy", "stranger"):
         site.client.kill(identities[name])
     assert site.one(consistency="stopped")["consistency"] == "stopped"
 
 
-def test_a_volume_is_backed_up_live_when_the_hub_does_not_respond(site: Site) -> None:
+def test_a_volume_is_backed_up_live_when_the_hub_does_not_respond(site: QuiescedSite) -> None:
     site.start("mine")
 
     result = site.one(consistency="stopped")
 
     assert result["action"] == "backed_up"
     assert result["consistency"] == "live"
-    assert f"-mine was not stopped: there is no hub container {site.hub} on this host" in result["not_at_rest"][0]
+    assert f"-mine was not stopped: there is no hub container {HUB} on this host" in result["not_at_rest"][0]

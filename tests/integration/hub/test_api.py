@@ -24,7 +24,7 @@ c.JupyterHub.authenticator_class = "dummy"  # Native refuses names that other au
 NAMES = ["alice@example.com", "a b", "zoë", "bob"]
 
 
-class Site(NamedTuple):
+class ApiHub(NamedTuple):
     """A hub, its API for the deployment, and the path of the token."""
 
     hub: HubContainer
@@ -40,7 +40,7 @@ class Site(NamedTuple):
 @pytest.fixture(scope="module", params=["5.5.4", "6.1.1"])
 def site(
     request: pytest.FixtureRequest, hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+) -> Iterator[ApiHub]:
     """A hub with some users who have servers."""
     directory = tmp_path_factory.mktemp("hub")
     write_config(directory, EXTRA)
@@ -48,18 +48,18 @@ def site(
     try:
         hub.start()
         token = hub_api.read_token(str(directory / "secrets" / "api_token"))
-        made = Site(hub, hub_api.HubApi(f"{hub.url}api", token), token)
+        made = ApiHub(hub, hub_api.HubApi(f"{hub.url}api", token), token)
         made.as_admin("POST", "/users", json={"usernames": NAMES}).raise_for_status()
         yield made
     finally:
         hub.remove()
 
 
-def start(site: Site, user: str, server: str) -> None:
+def start(site: ApiHub, user: str, server: str) -> None:
     site.as_admin("POST", hub_api.server_path(user, server)).raise_for_status()
 
 
-def test_servers_are_listed_page_by_page_and_stopped_one_by_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_servers_are_listed_page_by_page_and_stopped_one_by_one(site: ApiHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_api, "PAGE", 2)
     for name in NAMES[:3]:
         start(site, name, "")
@@ -86,7 +86,7 @@ def test_servers_are_listed_page_by_page_and_stopped_one_by_one(site: Site, monk
     assert site.api.user("nobody") is None
 
 
-def test_the_hub_restores_the_proxys_routes(site: Site) -> None:
+def test_the_hub_restores_the_proxys_routes(site: ApiHub) -> None:
     assert site.api.request("POST", "/proxy") == (200, None)
 
 
@@ -103,23 +103,23 @@ def test_the_hub_restores_the_proxys_routes(site: Site) -> None:
         ("GET", "/services"),
     ],
 )
-def test_requests_that_the_deployment_does_not_need_are_refused(site: Site, method: str, path: str) -> None:
+def test_requests_that_the_deployment_does_not_need_are_refused(site: ApiHub, method: str, path: str) -> None:
     with pytest.raises(DeployError, match="refuses the token of its service `deploy`"):
         site.api.request(method, path, body={})
 
 
-def test_a_user_is_deleted(site: Site) -> None:
+def test_a_user_is_deleted(site: ApiHub) -> None:
     assert site.api.request("DELETE", "/users/bob") == (204, None)
     assert site.api.user("bob") is None
 
 
-def test_another_token_is_refused(site: Site) -> None:
+def test_another_token_is_refused(site: ApiHub) -> None:
     wrong = hub_api.HubApi(site.api.url, "0" * 64)
     with pytest.raises(DeployError, match=r"refuses the token of its service `deploy` \(403 for GET /users"):
         list(wrong.users())
 
 
-def test_the_token_is_in_no_log_and_no_process_list(site: Site) -> None:
+def test_the_token_is_in_no_log_and_no_process_list(site: ApiHub) -> None:
     assert "GET /hub/api/users" in site.hub.logs()
     assert site.token not in site.hub.logs()
     assert site.token not in site.hub.run("sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ").stdout

@@ -45,7 +45,7 @@ IMAGES = {
 }
 
 
-class Site:
+class SpawnerHub:
     """A hub with Docker's socket, under a name of its own."""
 
     def __init__(self, hub_image: str, directory: Path) -> None:
@@ -116,9 +116,9 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(hub_image: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(hub_image: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SpawnerHub]:
     """One hub for the tests of this file."""
-    made = Site(hub_image("5.5.4"), tmp_path_factory.mktemp("spawner"))
+    made = SpawnerHub(hub_image("5.5.4"), tmp_path_factory.mktemp("spawner"))
     try:
         made.hub.start()
         yield made
@@ -132,7 +132,7 @@ def inside(container: str, command: str) -> str:
 
 
 @pytest.mark.parametrize("kind", IMAGES)
-def test_a_new_volume_is_writable_whatever_the_image(site: Site, kind: str) -> None:
+def test_a_new_volume_is_writable_whatever_the_image(site: SpawnerHub, kind: str) -> None:
     container = site.spawn(f"user-{kind}", kind)
     assert inside(container, f"touch {WORK}/mine && stat -c %u:%g {WORK}") == IMAGES[kind][1]
     if kind == "directory-of-user":
@@ -140,7 +140,7 @@ def test_a_new_volume_is_writable_whatever_the_image(site: Site, kind: str) -> N
     site.stop(f"user-{kind}")
 
 
-def test_a_volume_that_has_an_owner_keeps_it(site: Site) -> None:
+def test_a_volume_that_has_an_owner_keeps_it(site: SpawnerHub) -> None:
     volume = f"{site.prefix}-user-owned"
     docker("volume", "create", volume)
     setup = "chown 7777:7777 /v && touch /v/theirs && chown 0:0 /v/theirs"
@@ -150,7 +150,7 @@ def test_a_volume_that_has_an_owner_keeps_it(site: Site) -> None:
     site.stop("owned")
 
 
-def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: Site) -> None:
+def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: SpawnerHub) -> None:
     volume = f"{site.prefix}-user-restored"
     docker("volume", "create", volume)
     # So large that Docker is still sending it when the spawner has read the first entry.
@@ -173,7 +173,7 @@ def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: S
         ("x" * 250, "x" * 93 + "---" + "086d4a1c293bde318dc1fec9a21b9d82"),
     ],
 )
-def test_names_and_labels(site: Site, user: str, part: str) -> None:
+def test_names_and_labels(site: SpawnerHub, user: str, part: str) -> None:
     user = user.lower()
     container = site.spawn(user)
     assert container == f"{site.prefix}-{part}"
@@ -188,7 +188,7 @@ def test_names_and_labels(site: Site, user: str, part: str) -> None:
     site.stop(user)
 
 
-def test_a_user_of_that_name_at_another_hub_is_left_alone(site: Site) -> None:
+def test_a_user_of_that_name_at_another_hub_is_left_alone(site: SpawnerHub) -> None:
     other = f"{site.prefix}-other"
     labels = ["--label", f"{LABEL_HUB}=other", "--label", f"{LABEL_USER}=bob"]
     docker("run", "--detach", "--name", other, *labels, site.hub_image, "sleep", "600")
@@ -197,20 +197,20 @@ def test_a_user_of_that_name_at_another_hub_is_left_alone(site: Site) -> None:
     assert docker("inspect", "--format", "{{.State.Status}}", other).stdout.strip() == "running"
 
 
-def test_a_volume_of_another_hub_is_refused(site: Site) -> None:
+def test_a_volume_of_another_hub_is_refused(site: SpawnerHub) -> None:
     labels = ["--label", f"{LABEL_HUB}=other", "--label", f"{LABEL_USER}=shared"]
     docker("volume", "create", *labels, f"{site.prefix}-user-shared")
     site.request("shared", image=site.image("no-directory"))
     assert site.logged("belongs to 'other'")
 
 
-def test_a_volume_with_another_users_label_is_refused(site: Site) -> None:
+def test_a_volume_with_another_users_label_is_refused(site: SpawnerHub) -> None:
     docker("volume", "create", "--label", f"{LABEL_USER}=mallory", f"{site.prefix}-user-taken")
     site.request("taken", image=site.image("no-directory"))
     assert site.logged("belongs to 'mallory'")
 
 
-def test_a_missing_image_is_not_pulled_and_named(site: Site) -> None:
+def test_a_missing_image_is_not_pulled_and_named(site: SpawnerHub) -> None:
     site.request("early")  # with the default image of HubContainer, example/notebook:1
     assert site.logged("The notebook image example/notebook:1 is not on this hub's host.")
     assert "pulling" not in site.hub.logs()

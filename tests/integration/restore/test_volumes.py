@@ -43,7 +43,7 @@ ROOT_OF_PROJECT = Path(__file__).resolve().parents[3]
 OLDER, NEWER = "20261122T014440Z", "20261123T014440Z"
 
 
-class Site:
+class RestoreSite:
     """A hub's volumes on real Docker, and its directory of backups. No hub runs."""
 
     def __init__(self, directory: Path) -> None:
@@ -86,8 +86,8 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    made = Site(tmp_path)
+def site(tmp_path: Path) -> Iterator[RestoreSite]:
+    made = RestoreSite(tmp_path)
     try:
         yield made
     finally:
@@ -103,7 +103,7 @@ def image() -> Iterator[str]:
     client.remove_image(name, force=True)
 
 
-def start(site: Site, image: str, volume: str, name: str = "holder") -> str:
+def start(site: RestoreSite, image: str, volume: str, name: str = "holder") -> str:
     """Start a container that has a volume and waits."""
     host_config = site.client.create_host_config(binds=[f"{volume}:/data"])
     made = f"{site.hub}-{name}"
@@ -114,7 +114,7 @@ def start(site: Site, image: str, volume: str, name: str = "holder") -> str:
     return made
 
 
-def test_all_oddities_come_back_to_a_volume(site: Site, tmp_path: Path) -> None:
+def test_all_oddities_come_back_to_a_volume(site: RestoreSite, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     tree.mkdir()
     odd_tree.make(tree)
@@ -131,7 +131,7 @@ def test_all_oddities_come_back_to_a_volume(site: Site, tmp_path: Path) -> None:
     subprocess.run(["rm", "-rf", tree], check=True)
 
 
-def test_docker_does_not_mind_what_lies_beside_the_data(site: Site, image: str) -> None:
+def test_docker_does_not_mind_what_lies_beside_the_data(site: RestoreSite, image: str) -> None:
     site.volume()
     site.put()
     before = site.client.inspect_volume(site.name())
@@ -150,7 +150,7 @@ def test_docker_does_not_mind_what_lies_beside_the_data(site: Site, image: str) 
     assert not home.exists()
 
 
-def test_a_volume_that_is_not_there_is_made_with_its_labels(site: Site) -> None:
+def test_a_volume_that_is_not_there_is_made_with_its_labels(site: RestoreSite) -> None:
     site.put(labels={"other": "kept"})
 
     (done,) = site.restore()["restored"]
@@ -162,7 +162,7 @@ def test_a_volume_that_is_not_there_is_made_with_its_labels(site: Site) -> None:
     assert os.listdir(Path(found["Mountpoint"]).parent) == ["_data"]
 
 
-def test_another_user_can_get_the_data(site: Site) -> None:
+def test_another_user_can_get_the_data(site: RestoreSite) -> None:
     site.put()
     mine = site.volume()
 
@@ -173,7 +173,7 @@ def test_another_user_can_get_the_data(site: Site) -> None:
     assert os.listdir(mine) == ["old"]
 
 
-def test_a_volume_from_before_this_deployment_is_its_users_by_its_name(site: Site) -> None:
+def test_a_volume_from_before_this_deployment_is_its_users_by_its_name(site: RestoreSite) -> None:
     """It has no labels, and Docker cannot give it any; lost and restored, it is still backed up and found."""
     data = site.volume(labels={})
     backup: dict[str, Any] = {"name": site.hub, "directory": str(site.directory), "hub_state": False}
@@ -195,7 +195,7 @@ def test_a_volume_from_before_this_deployment_is_its_users_by_its_name(site: Sit
     assert run(jupyterhub_old_data, name=site.hub, users=["bob"])["old_data"] == []
 
 
-def test_a_disk_that_is_mounted_read_only_can_be_restored_from(site: Site) -> None:
+def test_a_disk_that_is_mounted_read_only_can_be_restored_from(site: RestoreSite) -> None:
     data = site.volume()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", site.directory], check=True)
     try:
@@ -208,7 +208,7 @@ def test_a_disk_that_is_mounted_read_only_can_be_restored_from(site: Site) -> No
     assert (data / "file").read_text() == "new"
 
 
-def test_the_newest_or_a_named_backup_is_taken(site: Site) -> None:
+def test_the_newest_or_a_named_backup_is_taken(site: RestoreSite) -> None:
     data = site.volume()
     site.put(b"newer", stem=NEWER)
     site.put(b"older", stem=OLDER)
@@ -221,7 +221,7 @@ def test_the_newest_or_a_named_backup_is_taken(site: Site) -> None:
         site.restore(backup="20261121T014440Z")
 
 
-def test_a_newest_backup_that_is_damaged_is_not_passed_over(site: Site) -> None:
+def test_a_newest_backup_that_is_damaged_is_not_passed_over(site: RestoreSite) -> None:
     data = site.volume()
     site.put(b"older", stem=OLDER)
     newest = site.put(b"newer", stem=NEWER)
@@ -234,7 +234,7 @@ def test_a_newest_backup_that_is_damaged_is_not_passed_over(site: Site) -> None:
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_volume_in_use_is_refused(site: Site, image: str, check: bool) -> None:
+def test_a_volume_in_use_is_refused(site: RestoreSite, image: str, check: bool) -> None:
     data = site.volume()
     site.put()
     container = start(site, image, site.name())
@@ -253,7 +253,7 @@ def test_a_volume_in_use_is_refused(site: Site, image: str, check: bool) -> None
 
 
 def test_servers_are_stopped_through_the_hub_when_asked(
-    site: Site, image: str, monkeypatch: pytest.MonkeyPatch
+    site: RestoreSite, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the hub does then is tried in test_servers.py; here only who is stopped, and what follows.
     data = site.volume()
@@ -284,7 +284,7 @@ def test_servers_are_stopped_through_the_hub_when_asked(
         site.restore(stop_servers=True, token_file="/x")
 
 
-def test_a_mount_of_the_same_files_by_their_path_counts_too(site: Site, image: str) -> None:
+def test_a_mount_of_the_same_files_by_their_path_counts_too(site: RestoreSite, image: str) -> None:
     data = site.volume()
     site.put()
     (data / "sub").mkdir()
@@ -295,7 +295,7 @@ def test_a_mount_of_the_same_files_by_their_path_counts_too(site: Site, image: s
 
 
 def test_a_container_that_starts_while_tar_extracts_is_refused(
-    site: Site, image: str, monkeypatch: pytest.MonkeyPatch
+    site: RestoreSite, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = site.volume()
     site.put()
@@ -314,7 +314,7 @@ def test_a_container_that_starts_while_tar_extracts_is_refused(
 
 
 def test_a_container_that_starts_in_the_moment_of_the_swap_keeps_its_files(
-    site: Site, image: str, monkeypatch: pytest.MonkeyPatch
+    site: RestoreSite, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = site.volume()
     site.put()
@@ -333,7 +333,7 @@ def test_a_container_that_starts_in_the_moment_of_the_swap_keeps_its_files(
 
 
 def test_a_container_that_starts_after_the_swap_does_not_matter(
-    site: Site, image: str, monkeypatch: pytest.MonkeyPatch
+    site: RestoreSite, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = site.volume()
     site.put()
@@ -349,7 +349,7 @@ def test_a_container_that_starts_after_the_swap_does_not_matter(
     assert os.listdir(data) == ["file"]
 
 
-def test_a_volume_of_somebody_else_is_not_touched(site: Site) -> None:
+def test_a_volume_of_somebody_else_is_not_touched(site: RestoreSite) -> None:
     data = site.volume(labels={LABEL_HUB: site.hub, LABEL_USER: "bob"})
     site.put()
 
@@ -359,7 +359,7 @@ def test_a_volume_of_somebody_else_is_not_touched(site: Site) -> None:
     assert os.listdir(data) == ["old"]
 
 
-def test_a_volume_with_options_is_refused(site: Site, tmp_path: Path) -> None:
+def test_a_volume_with_options_is_refused(site: RestoreSite, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     options = {"type": "none", "o": "bind", "device": str(tmp_path / "there")}
     site.client.create_volume(site.name(), driver_opts=options)
@@ -369,7 +369,7 @@ def test_a_volume_with_options_is_refused(site: Site, tmp_path: Path) -> None:
         site.restore()
 
 
-def test_old_data_are_kept_until_told_otherwise(site: Site) -> None:
+def test_old_data_are_kept_until_told_otherwise(site: RestoreSite) -> None:
     data = site.volume()
     site.put()
 
@@ -379,7 +379,7 @@ def test_old_data_are_kept_until_told_otherwise(site: Site) -> None:
     assert os.listdir(data.parent) == ["_data"]
 
 
-def test_one_failure_does_not_stop_the_others(site: Site) -> None:
+def test_one_failure_does_not_stop_the_others(site: RestoreSite) -> None:
     site.put(user="alice")
     site.put(user="bob", damage=lambda archive: archive[:-1] + b"x")
 
@@ -391,7 +391,7 @@ def test_one_failure_does_not_stop_the_others(site: Site) -> None:
     assert [one["Name"] for one in site.client.volumes(filters={"name": site.hub})["Volumes"]] == [site.name()]
 
 
-def test_two_are_restored_at_the_same_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_are_restored_at_the_same_time(site: RestoreSite, monkeypatch: pytest.MonkeyPatch) -> None:
     for user in ("alice", "bob"):
         site.put(user=user)
     both, extract = threading.Barrier(2), restore_tree.extract
@@ -408,7 +408,7 @@ def test_two_are_restored_at_the_same_time(site: Site, monkeypatch: pytest.Monke
 
 
 def test_a_volume_that_was_made_for_a_restore_that_fails_is_removed(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: RestoreSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.put()
     monkeypatch.setattr(restore_tree, "EXTRACT", ["false"])
@@ -439,7 +439,7 @@ def killing_tar(tmp_path: Path) -> Path:
     ],
 )
 def test_a_killed_restore_to_a_new_volume_leaves_nothing_that_looks_like_a_users_volume(
-    step: str, left: str, site: Site, tmp_path: Path, killing_tar: Path
+    step: str, left: str, site: RestoreSite, tmp_path: Path, killing_tar: Path
 ) -> None:
     site.put()
     given = tmp_path / "arguments.json"
@@ -477,7 +477,7 @@ def test_a_killed_restore_to_a_new_volume_leaves_nothing_that_looks_like_a_users
 
 
 def test_a_volume_that_is_created_during_its_restore_is_not_replaced(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: RestoreSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.put()
     extract = restore_tree.extract
@@ -494,7 +494,7 @@ def test_a_volume_that_is_created_during_its_restore_is_not_replaced(
     assert os.listdir(found["Mountpoint"]) == ["old"]
 
 
-def test_a_restore_in_progress_keeps_its_staging_volume(site: Site, tmp_path: Path) -> None:
+def test_a_restore_in_progress_keeps_its_staging_volume(site: RestoreSite, tmp_path: Path) -> None:
     site.put(user="alice")
     site.put(user="bob")
     host = Host(site.client, site.hub)
@@ -505,7 +505,7 @@ def test_a_restore_in_progress_keeps_its_staging_volume(site: Site, tmp_path: Pa
     assert not os.path.exists(home)
 
 
-def test_every_volume_has_to_be_said(site: Site) -> None:
+def test_every_volume_has_to_be_said(site: RestoreSite) -> None:
     site.put(user="alice")
     site.put(user="bob")
 
@@ -515,7 +515,7 @@ def test_every_volume_has_to_be_said(site: Site) -> None:
     assert len(site.restore(users=[], volumes=[site.name("bob")])["restored"]) == 1
 
 
-def test_check_mode_writes_nothing(site: Site) -> None:
+def test_check_mode_writes_nothing(site: RestoreSite) -> None:
     data = site.volume()
     site.put()
     site.put(user="bob")
@@ -532,7 +532,7 @@ def test_check_mode_writes_nothing(site: Site) -> None:
     assert sorted(site.directory.rglob("*")) == before
 
 
-def test_the_list_says_what_can_be_restored(site: Site) -> None:
+def test_the_list_says_what_can_be_restored(site: RestoreSite) -> None:
     site.put(stem=OLDER)
     site.put(stem=NEWER, damage=lambda archive: archive[:-1] + b"x")
     (site.directory / site.name() / "20261124T014440Z.json").write_text("{")
@@ -561,7 +561,7 @@ def cut(size: int) -> Any:
     return lambda archive: archive[:size]
 
 
-def test_what_the_backup_module_makes_can_be_restored(site: Site) -> None:
+def test_what_the_backup_module_makes_can_be_restored(site: RestoreSite) -> None:
     data = site.volume()
     odd_tree.make(data)
     before = odd_tree.describe(data)
@@ -576,7 +576,7 @@ def test_what_the_backup_module_makes_can_be_restored(site: Site) -> None:
         assert done["entries"] == len(before)
 
 
-def test_thousands_of_files_and_a_path_of_a_thousand_levels_come_back(site: Site, times: Times) -> None:
+def test_thousands_of_files_and_a_path_of_a_thousand_levels_come_back(site: RestoreSite, times: Times) -> None:
     data = site.volume()
     files = times(5_000, 50_000)
     odd_tree.make(data, levels=1200, tiny=files)
@@ -592,7 +592,7 @@ def test_thousands_of_files_and_a_path_of_a_thousand_levels_come_back(site: Site
     assert "; without sockets, which no archive can hold: ./socket" in done["message"]
 
 
-def test_a_path_that_no_tar_can_extract_does_not_keep_the_rest_from_coming_back(site: Site) -> None:
+def test_a_path_that_no_tar_can_extract_does_not_keep_the_rest_from_coming_back(site: RestoreSite) -> None:
     data = site.volume()
     part = b"p" * 200
     odd_tree.make_deep(bytes(data), [part] * 20, b"e" * (LONGEST_NAME - 2 - 20 * 201))
@@ -641,7 +641,7 @@ LIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", LIES)
-def test_a_damaged_archive_or_a_lying_manifest_leaves_the_volume(case: str, site: Site) -> None:
+def test_a_damaged_archive_or_a_lying_manifest_leaves_the_volume(case: str, site: RestoreSite) -> None:
     data = site.volume()
     lie = dict(LIES[case])
     damage = lie.pop("damage", lambda archive: archive)
@@ -685,7 +685,7 @@ def hostile(canary: bytes) -> dict[str, list[bytes]]:
 
 
 @pytest.fixture
-def canary(site: Site) -> Iterator[Path]:
+def canary(site: RestoreSite) -> Iterator[Path]:
     """A directory outside of all volumes, with a file that nobody may get at."""
     path = Path("/tmp", f"{site.hub}-canary")
     path.mkdir()
@@ -695,7 +695,7 @@ def canary(site: Site) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("case", hostile(b"/c"))
-def test_a_hostile_archive_leaves_everything_as_it_was(case: str, site: Site, canary: Path) -> None:
+def test_a_hostile_archive_leaves_everything_as_it_was(case: str, site: RestoreSite, canary: Path) -> None:
     parts = hostile(os.fsencode(canary))[case]
     data = site.volume()
     put(site.directory, joined([ROOT, *parts]), len(parts) + 1, hub=site.hub, volume=site.name())
@@ -709,7 +709,7 @@ def test_a_hostile_archive_leaves_everything_as_it_was(case: str, site: Site, ca
 
 @pytest.mark.parametrize("case", hostile(b"/c"))
 def test_even_without_validation_nothing_outside_is_written(
-    case: str, site: Site, canary: Path, monkeypatch: pytest.MonkeyPatch
+    case: str, site: RestoreSite, canary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = hostile(os.fsencode(canary))[case]
     data = site.volume()
@@ -729,7 +729,7 @@ def test_even_without_validation_nothing_outside_is_written(
     assert os.listdir(data.parent) == ["_data"]
 
 
-def test_the_playbook_lists_and_restores(site: Site, tmp_path: Path) -> None:
+def test_the_playbook_lists_and_restores(site: RestoreSite, tmp_path: Path) -> None:
     data = site.volume()
     site.put()
     inventory = tmp_path / "hosts.yml"
@@ -758,11 +758,11 @@ def test_the_playbook_lists_and_restores(site: Site, tmp_path: Path) -> None:
 class TestOldData:
     """What restores have replaced is listed, and removed when asked to."""
 
-    def old(self, site: Site, check: bool = False, **arguments: Any) -> dict[str, Any]:
+    def old(self, site: RestoreSite, check: bool = False, **arguments: Any) -> dict[str, Any]:
         return run(jupyterhub_old_data, check=check, name=site.hub, **arguments)
 
     @pytest.fixture
-    def restored(self, site: Site) -> dict[str, Path]:
+    def restored(self, site: RestoreSite) -> dict[str, Path]:
         """Restore two users' volumes; return where their old data are."""
         kept = {}
         for user in ("alice", "bob"):
@@ -772,7 +772,7 @@ class TestOldData:
             kept[user] = Path(done["old_data"]).parent
         return kept
 
-    def test_it_is_listed_with_its_size(self, site: Site, restored: dict[str, Path]) -> None:
+    def test_it_is_listed_with_its_size(self, site: RestoreSite, restored: dict[str, Path]) -> None:
         result = self.old(site)
         assert result["changed"] is False
         assert [(one["user"], one["path"]) for one in result["old_data"]] == [
@@ -781,20 +781,22 @@ class TestOldData:
         assert all(one["size"] > 0 for one in result["old_data"])
         assert result["messages"][0].startswith(f"kept by a restore: {restored['alice']}, ")
 
-    def test_check_mode_removes_nothing(self, site: Site, restored: dict[str, Path]) -> None:
+    def test_check_mode_removes_nothing(self, site: RestoreSite, restored: dict[str, Path]) -> None:
         result = self.old(site, check=True, state="absent")
         assert result["changed"] is True
         assert result["messages"][0].startswith(f"would be removed: {restored['alice']}, ")
         assert (restored["alice"] / "_data" / "old").exists()
 
-    def test_one_users_is_removed_and_nothing_else(self, site: Site, restored: dict[str, Path]) -> None:
+    def test_one_users_is_removed_and_nothing_else(self, site: RestoreSite, restored: dict[str, Path]) -> None:
         assert self.old(site, state="absent", users=["alice"])["changed"] is True
         assert not restored["alice"].exists()
         assert (restored["alice"].parent / "_data" / "file").read_bytes() == b"new"
         assert (restored["bob"] / "_data" / "old").exists()
         assert self.old(site, state="absent", users=["alice"])["changed"] is False
 
-    def test_the_hubs_own_is_there_too_and_other_hubs_are_not(self, site: Site, restored: dict[str, Path]) -> None:
+    def test_the_hubs_own_is_there_too_and_other_hubs_are_not(
+        self, site: RestoreSite, restored: dict[str, Path]
+    ) -> None:
         other = site.volume("carol", labels={LABEL_HUB: "another", LABEL_USER: "carol"})
         (other.parent / "before-20261123T020000Z").mkdir()
         data = Path(site.client.create_volume(f"{site.hub}-data")["Mountpoint"])
@@ -804,7 +806,7 @@ class TestOldData:
         assert (other.parent / "before-20261123T020000Z").exists()
         assert not restored["bob"].exists()
 
-    def test_a_restore_that_goes_on_keeps_its_own(self, site: Site, restored: dict[str, Path]) -> None:
+    def test_a_restore_that_goes_on_keeps_its_own(self, site: RestoreSite, restored: dict[str, Path]) -> None:
         with (
             restore_swap.locked(str(restored["alice"].parent)),
             pytest.raises(ModuleError, match="another run is restoring to"),

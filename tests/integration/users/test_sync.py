@@ -47,7 +47,7 @@ def fresh(name: str) -> str:
     return f"{name}{next(_serial)}"
 
 
-class Site:
+class UsersHub:
     """A hub, and all results of the module."""
 
     def __init__(self, hub: HubContainer) -> None:
@@ -114,22 +114,22 @@ class Site:
         return self.hub.sql(" UNION ALL ".join(parts) + " ORDER BY 1, 2, 3")
 
 
-def started(image: str, directory: Path) -> Iterator[Site]:
+def started(image: str, directory: Path) -> Iterator[UsersHub]:
     write_config(directory, EXTRA)
     hub = HubContainer(image, directory)
     try:
-        yield Site(hub.start())
+        yield UsersHub(hub.start())
     finally:
         hub.remove()
 
 
 @pytest.fixture(scope="module")
-def site(hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsersHub]:
     yield from started(hub_image("5.5.4"), tmp_path_factory.mktemp("users"))
 
 
 @pytest.fixture(scope="module")
-def newer_site(hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def newer_site(hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[UsersHub]:
     yield from started(hub_image("6.1.1"), tmp_path_factory.mktemp("newer"))
 
 
@@ -141,20 +141,20 @@ def bob() -> dict[str, Any]:
     return {"name": fresh("bob"), "groups": ["course-a", "course-b"], "password": PASSWORD}
 
 
-def can_administer(site: Site, browser: Browser) -> bool:
+def can_administer(site: UsersHub, browser: Browser) -> bool:
     """Return whether the admin page and the list of users behind it open."""
     page, users = browser.get("admin").status_code, site.as_user(browser, "GET", "users").status_code
     assert (page == 200) == (users == 200), (page, users)
     return page == 200
 
 
-def signed_in(site: Site, name: str, password: str = PASSWORD) -> Browser:
+def signed_in(site: UsersHub, name: str, password: str = PASSWORD) -> Browser:
     browser = site.sign_in(name, password)
     assert browser is not None, name
     return browser
 
 
-def test_check_mode_reports_and_changes_nothing(site: Site) -> None:
+def test_check_mode_reports_and_changes_nothing(site: UsersHub) -> None:
     teacher, student, reserved = alice(), bob(), {"name": fresh("carol")}
     before = site.everything()
     result = site.declare(teacher, student, reserved, check=True, diff=True)
@@ -169,7 +169,7 @@ def test_check_mode_reports_and_changes_nothing(site: Site) -> None:
     assert site.everything() == before
 
 
-def test_declared_users_are_as_declared(site: Site) -> None:
+def test_declared_users_are_as_declared(site: UsersHub) -> None:
     teacher, student, reserved = alice(), bob(), {"name": fresh("carol")}
     assert site.declare(teacher, student, reserved)["changed"] is True
     users = site.users()
@@ -184,7 +184,7 @@ def test_declared_users_are_as_declared(site: Site) -> None:
     assert site.everything() == before
 
 
-def test_nobody_signs_up_under_a_declared_name(site: Site) -> None:
+def test_nobody_signs_up_under_a_declared_name(site: UsersHub) -> None:
     name = fresh("carol")
     site.declare({"name": name})
     refused = Browser(site.hub).sign_up(name, OTHER)
@@ -194,7 +194,7 @@ def test_nobody_signs_up_under_a_declared_name(site: Site) -> None:
     assert site.sign_in(name) is not None
 
 
-def test_a_password_is_set_once_or_always_as_declared(site: Site) -> None:
+def test_a_password_is_set_once_or_always_as_declared(site: UsersHub) -> None:
     carol = {"name": fresh("carol"), "password": PASSWORD}
     site.declare(carol)
     first = signed_in(site, carol["name"])
@@ -212,7 +212,7 @@ def test_a_password_is_set_once_or_always_as_declared(site: Site) -> None:
     assert site.sign_in(carol["name"], OTHER) is not None
 
 
-def test_groups_are_what_is_declared(site: Site) -> None:
+def test_groups_are_what_is_declared(site: UsersHub) -> None:
     student, undeclared = bob(), fresh("zoe")
     site.declare(student)
     Browser(site.hub).sign_up(undeclared, PASSWORD)
@@ -229,7 +229,7 @@ def test_groups_are_what_is_declared(site: Site) -> None:
     assert site.users()[student["name"]]["groups"] == []
 
 
-def test_demotion_really_demotes(site: Site) -> None:
+def test_demotion_really_demotes(site: UsersHub) -> None:
     teacher = alice()
     name = teacher["name"]
     site.declare(teacher)
@@ -246,7 +246,7 @@ def test_demotion_really_demotes(site: Site) -> None:
     assert not can_administer(site, signed_in(site, name))
 
 
-def test_a_restart_does_not_restore_rights(site: Site) -> None:
+def test_a_restart_does_not_restore_rights(site: UsersHub) -> None:
     teacher = alice()
     site.declare(teacher)
     site.declare({**teacher, "admin": False})
@@ -256,7 +256,7 @@ def test_a_restart_does_not_restore_rights(site: Site) -> None:
     assert not can_administer(site, signed_in(site, teacher["name"]))
 
 
-def test_an_administrator_by_configuration_cannot_be_declared_otherwise(site: Site) -> None:
+def test_an_administrator_by_configuration_cannot_be_declared_otherwise(site: UsersHub) -> None:
     before = site.everything()
     with pytest.raises(ModuleError, match="erin is not declared as an administrator, but admin_users in"):
         site.declare({"name": "erin", "admin": False})
@@ -265,7 +265,7 @@ def test_an_administrator_by_configuration_cannot_be_declared_otherwise(site: Si
     assert can_administer(site, signed_in(site, "erin"))
 
 
-def test_undeclared_administrators_are_named_and_demoted_only_when_told(site: Site) -> None:
+def test_undeclared_administrators_are_named_and_demoted_only_when_told(site: UsersHub) -> None:
     undeclared, declared = fresh("zoe"), {"name": fresh("alice"), "admin": True}
     Browser(site.hub).sign_up(undeclared, PASSWORD)
     signed_in(site, undeclared)
@@ -279,7 +279,7 @@ def test_undeclared_administrators_are_named_and_demoted_only_when_told(site: Si
     assert admins == {"admin", "erin", declared["name"]}
 
 
-def test_a_disabled_user_is_out_with_cookie_tokens_and_server(site: Site) -> None:
+def test_a_disabled_user_is_out_with_cookie_tokens_and_server(site: UsersHub) -> None:
     student = bob()
     name = student["name"]
     site.declare(student)
@@ -304,7 +304,7 @@ def test_a_disabled_user_is_out_with_cookie_tokens_and_server(site: Site) -> Non
     assert site.sign_in(name) is not None
 
 
-def test_a_disabled_name_without_a_user_cannot_be_taken(site: Site) -> None:
+def test_a_disabled_name_without_a_user_cannot_be_taken(site: UsersHub) -> None:
     name = fresh("mallory")
     assert site.declare({"name": name, "state": "disabled"})["changed"] is True
     assert shown(Browser(site.hub).sign_up(name, PASSWORD)) == f"The user name {name} is taken. Choose another."
@@ -312,7 +312,7 @@ def test_a_disabled_name_without_a_user_cannot_be_taken(site: Site) -> None:
     assert name not in site.users()
 
 
-def test_an_account_that_waits_is_authorized_with_the_declared_password(site: Site) -> None:
+def test_an_account_that_waits_is_authorized_with_the_declared_password(site: UsersHub) -> None:
     without, with_password = fresh("dave"), fresh("frank")
     for name in (without, with_password):
         Browser(site.hub).sign_up(name, OTHER)
@@ -325,7 +325,7 @@ def test_an_account_that_waits_is_authorized_with_the_declared_password(site: Si
     assert site.sign_in(with_password) is not None
 
 
-def test_one_invalid_user_stops_the_whole_run(site: Site) -> None:
+def test_one_invalid_user_stops_the_whole_run(site: UsersHub) -> None:
     student = bob()
     site.declare(student)
     before, name, new = site.everything(), student["name"], {"name": fresh("new")}
@@ -344,7 +344,7 @@ def test_one_invalid_user_stops_the_whole_run(site: Site) -> None:
     assert site.everything() == before
 
 
-def test_no_password_and_no_token_is_left_anywhere(site: Site) -> None:
+def test_no_password_and_no_token_is_left_anywhere(site: UsersHub) -> None:
     student = bob()
     site.declare(student)
     site.declare({**student, "password": OTHER, "update_password": "always"})
@@ -355,13 +355,13 @@ def test_no_password_and_no_token_is_left_anywhere(site: Site) -> None:
     assert tokens == [[0]]
 
 
-def test_a_bug_of_the_program_is_reported_with_its_traceback(site: Site) -> None:
+def test_a_bug_of_the_program_is_reported_with_its_traceback(site: UsersHub) -> None:
     with pytest.raises(DeployError, match=r"failed \(KeyError: 'names'\); please report") as raised:
         Accounts(APIClient(), site.hub.name).request("read")
     assert "Traceback (most recent call last)" in raised.value.result["exception"]
 
 
-def test_a_hub_that_is_down_is_one_clear_error(site: Site) -> None:
+def test_a_hub_that_is_down_is_one_clear_error(site: UsersHub) -> None:
     site.hub.stop()
     try:
         with pytest.raises(ModuleError, match=f"the hub container {site.hub.name} is not running; `docker logs"):
@@ -371,7 +371,7 @@ def test_a_hub_that_is_down_is_one_clear_error(site: Site) -> None:
         site.hub.restart()
 
 
-def test_a_hub_of_an_older_image_says_what_to_run(newer_site: Site) -> None:
+def test_a_hub_of_an_older_image_says_what_to_run(newer_site: UsersHub) -> None:
     name = f"{newer_site.hub.name}-older"
     older = "rm /opt/jupyterhub-deploy/jupyterhub_deploy_hub/accounts.py && exec sleep 600"
     docker("run", "--detach", "--rm", "--name", name, "--entrypoint", "sh", newer_site.hub.image, "-c", older)
@@ -382,7 +382,7 @@ def test_a_hub_of_an_older_image_says_what_to_run(newer_site: Site) -> None:
         docker("rm", "--force", name)
 
 
-def test_the_other_version_does_the_same(newer_site: Site) -> None:
+def test_the_other_version_does_the_same(newer_site: UsersHub) -> None:
     test_declared_users_are_as_declared(newer_site)
     test_a_disabled_user_is_out_with_cookie_tokens_and_server(newer_site)
     test_demotion_really_demotes(newer_site)
