@@ -68,7 +68,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.fixture
 def person(chromium: Browser, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Page]:
-    """A browser window with no cookies: somebody who has never been here.
+    """A browser window without cookies, as of a new user.
 
     When the test fails, a picture of the window at that moment is kept and its place is printed.
     """

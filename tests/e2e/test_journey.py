@@ -12,8 +12,8 @@ from support.hub_pages import HubLogin, HubPages
 NOTEBOOK = "answer.ipynb"
 
 
-def somebody() -> tuple[str, str]:
-    """Return a name that nobody has yet and a password that the hub accepts.
+def new_user() -> tuple[str, str]:
+    """Return a name that no user has yet and a password that the hub accepts.
 
     New on every run, so that the journey can be repeated against a hub that keeps its people.
     """
@@ -64,7 +64,7 @@ def test_signing_up_as_admin_gains_nothing(site: HubLogin, person: Page) -> None
 
 def test_a_notebook_survives_a_stop_and_a_start(site: HubLogin, person: Page, screenshots: Path) -> None:
     hub = HubPages(person, site.url)
-    name, password = somebody()
+    name, password = new_user()
 
     answer = hub.sign_up(name, password)
     assert "success" in (person.locator(".alert").first.get_attribute("class") or ""), answer

@@ -193,20 +193,20 @@ class Host:
         """Wait until the host has booted.
 
         Raises:
-            TimeoutError: it has not after :data:`BOOT_SECONDS`; tells what the host says of itself.
+            TimeoutError: it has not after :data:`BOOT_SECONDS`; has its state and log.
         """
         probe = "mountpoint -q /proc/sys || true" if KINDS[self.kind].init == "bare" else "systemctl is-system-running"
         deadline = time.monotonic() + BOOT_SECONDS
-        said = ""
+        state = ""
         while time.monotonic() < deadline:
             done = self.run(probe, check=False)
-            said = done.stdout.strip()
+            state = done.stdout.strip()
             # "degraded": some unit that a container cannot have failed; the units that we need are checked by use.
-            if done.returncode == 0 or said == "degraded":
+            if done.returncode == 0 or state == "degraded":
                 return
             time.sleep(0.5)
         log = subprocess.run(["docker", "logs", self.container], capture_output=True, text=True, check=False)
-        raise TimeoutError(f"{self.name} did not boot in {BOOT_SECONDS} s, it is {said!r}; {log.stdout}{log.stderr}")
+        raise TimeoutError(f"{self.name} did not boot in {BOOT_SECONDS} s, it is {state!r}; {log.stdout}{log.stderr}")
 
     def reboot(self, *, power_cut: bool = False) -> None:
         """Shut the host down and boot it again, or cut its power and give it back; wait until it has booted.

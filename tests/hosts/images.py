@@ -1,4 +1,4 @@
-"""Images of the test hosts, built from Debian's packages alone and kept by the digest of their recipe."""
+"""Images of the test hosts, built from Debian's packages, and kept by the digest of their recipe."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ KINDS = {
 
 
 class DockerError(RuntimeError):
-    """The Docker client failed; the text has what it said."""
+    """The Docker client failed; the text has its output."""
 
 
 def docker(*args: str) -> str:
@@ -86,7 +86,7 @@ def sources(suite: str) -> list[str]:
         security = security or uri_of.get(f"{own}-security")
     if not main or not security:
         raise RuntimeError(
-            "cannot tell where Debian packages come from: apt on this machine knows no Debian mirror; set "
+            "apt on this machine has no Debian mirror from which test hosts could be built; set "
             "JHD_DEBIAN_MIRROR and JHD_DEBIAN_SECURITY_MIRROR to the addresses of one"
         )
     return [f"deb {main} {suite} main", f"deb {main} {suite}-updates main", f"deb {security} {suite}-security main"]

@@ -21,7 +21,7 @@ class Registry(NamedTuple):
         server: ``address:port``, the beginning of the names of its images.
         username: of the one account.
         password: of the one account.
-        certificate: PEM text of its certificate, which nobody knows until told.
+        certificate: PEM text of its certificate, which no machine trusts yet.
     """
 
     host: Host

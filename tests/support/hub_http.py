@@ -36,7 +36,7 @@ class HubSession(requests.Session):
                           signup_password_confirmation=password)  # fmt: skip
 
     def sign_in(self, name: str, password: str) -> bool:
-        """Send the login form and tell whether the hub let the person in; that starts no server."""
+        """Send the login form, which does not start a server; return whether the user is signed in."""
         answer = self._post("/hub/login?next=%2Fhub%2Fhome", username=name, password=password)
         return answer.ok and not answer.url.split("?")[0].endswith("/hub/login") and self.me() is not None
 

@@ -26,7 +26,7 @@ RECAP = re.compile(r"^\S+ +: (ok=.*)$", re.MULTILINE)
 
 
 class Run(NamedTuple):
-    """What one run of a playbook said.
+    """The result of one run of a playbook.
 
     Attributes:
         recap: Ansible's closing numbers by their names: ok, changed, failed and so on.
@@ -69,7 +69,7 @@ class LocalSite:
             playbook: its path from the project's root.
             check: run it in check mode.
             fails: it is expected to fail.
-            settings: for this run alone, on top of the site's own.
+            settings: only for this run, on top of the site's own.
 
         Raises:
             AssertionError: it failed, or did not although it should; says all that it printed.
@@ -100,7 +100,7 @@ class LocalSite:
         return dict(self.client.api.inspect_container(f"{self.name}-{part}" if part else self.name))
 
     def logs(self) -> str:
-        """Return what the hub has said since it was started."""
+        """Return the hub's log since its start."""
         return bytes(self.client.containers.get(self.name).logs()).decode()
 
     def containers(self) -> list[str]:

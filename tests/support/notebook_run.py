@@ -7,7 +7,7 @@ from typing import Any
 from support.hub_http import HubSession
 from support.poller import Notebook
 
-#: A notebook whose last cell is worth 42.
+#: A notebook whose last cell has the value 42.
 NOTEBOOK: dict[str, Any] = {
     "nbformat": 4,
     "nbformat_minor": 5,
@@ -20,7 +20,7 @@ NOTEBOOK: dict[str, Any] = {
 
 
 def run_notebook(session: HubSession, name: str, path: str) -> str:
-    """Open a notebook and run its cells; return what the last one is worth. The server is started when need be."""
+    """Open a notebook and run its cells; return the value of the last one. Start the server if necessary."""
     notebook = Notebook(session, name)
     opened = session.contents("GET", name, path)
     assert opened["type"] == "notebook"

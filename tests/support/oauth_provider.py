@@ -177,8 +177,8 @@ def _handler(provider: OAuthProvider) -> type[BaseHTTPRequestHandler]:
                 self._answer(provider.fails[1], {"message": "Out of order"})
                 return
             if url.path in ("/login/oauth/authorize", "/oauth/authorize"):
-                status, said = provider.authorize(dict(parse_qsl(url.query)), url.path)
-                self._answer(status, said, "text/html", location=said if status == 302 else "")
+                status, text = provider.authorize(dict(parse_qsl(url.query)), url.path)
+                self._answer(status, text, "text/html", location=text if status == 302 else "")
                 return
             for start, answer in (("/api/v3", provider.github), ("/api/v4", provider.gitlab)):
                 if url.path.startswith(start + "/"):

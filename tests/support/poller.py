@@ -108,7 +108,7 @@ class KernelSocket:
         threading.Thread(target=self._read, daemon=True).start()
 
     def execute(self, code: str, timeout: float = PATIENCE) -> str:
-        """Run code in the kernel and return what its last line is worth, as text.
+        """Run code in the kernel and return the value of its last line, as text.
 
         Raises:
             ConnectionError: the socket has ended, or the kernel did not answer in time.

@@ -1,7 +1,7 @@
 """New content is pushed under the tag that a site uses: the effect of `site.yml` with each pull policy.
 
 A separate hub in this machine's Docker, its notebook image in a private registry. The images have three megabytes and
-no JupyterLab in them: nobody starts a server here.
+no JupyterLab in them: no server is started here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 
 
 class Author:
-    """Somebody who pushes images to the registry; the images of the site, in the same Docker, are not changed."""
+    """A user who pushes images to the registry; the images of the site, in the same Docker, are not changed."""
 
     def __init__(self, registry: Registry, folder: Path) -> None:
         self.registry, self.client = registry, docker.APIClient(version="auto")
@@ -133,7 +133,7 @@ def test_a_tag_that_is_pushed_again(author: Author, site: LocalSite) -> None:
     stopped = site.run("--tags", "hub", fails=True, jupyterhub_pull_policy="always", jupyterhub_notebook_image=down)
     author.client.remove_image(down)
     assert stopped.recap["changed"] == 0
-    said = " ".join(stopped.output.split())
-    assert f"registry {author.registry.server.replace(':5000', ':5999')} cannot be reached from this host" in said
-    assert "-e jupyterhub_pull_policy=missing" in said
+    message = " ".join(stopped.output.split())
+    assert f"registry {author.registry.server.replace(':5000', ':5999')} cannot be reached from this host" in message
+    assert "-e jupyterhub_pull_policy=missing" in message
     assert hub(site) == after

@@ -119,12 +119,13 @@ def hub(
 
 
 def test_nothing_is_restored_while_servers_run(hub: Hub) -> None:
-    said = hub.refusal()
+    message = hub.refusal()
 
     assert (
-        f"servers are running that the restored hub would not know: {NAME}-jupyter-alice, {NAME}-jupyter-carol" in said
+        f"servers are running that the restored hub would not know: {NAME}-jupyter-alice, {NAME}-jupyter-carol"
+        in message
     )
-    assert "pass stop_servers=true" in said
+    assert "pass stop_servers=true" in message
     assert hub.left() == []
 
 
@@ -196,12 +197,12 @@ def test_a_database_of_a_newer_jupyterhub_is_refused(hub: Hub, tmp_path: Path) -
     tree = hub.state_with(tmp_path, "UPDATE alembic_version SET version_num = 'fedcba987654'")
     hub.put(tree, "20990101T000000Z")
     try:
-        said = hub.refusal()
+        message = hub.refusal()
     finally:
         shutil.rmtree(hub.directory / "hub" / "20990101T000000Z.tar", ignore_errors=True)
         (hub.directory / "hub" / "20990101T000000Z.json").unlink()
-    assert "does not fit the hub's image, nothing was restored" in said
-    assert "has schema fedcba987654, which is newer than this JupyterHub's" in said
+    assert "does not fit the hub's image, nothing was restored" in message
+    assert "has schema fedcba987654, which is newer than this JupyterHub's" in message
 
 
 def test_a_hub_that_does_not_start_gets_its_own_state_back(hub: Hub, tmp_path: Path) -> None:

@@ -625,7 +625,7 @@ def described(home: Path) -> dict[bytes, Any]:
     return found
 
 
-LIES: dict[str, dict[str, Any]] = {
+WRONG: dict[str, dict[str, Any]] = {
     "cut at a member": {"damage": cut(512)},
     "cut in a member": {"damage": cut(1100)},
     "a bit flipped": {"damage": lambda archive: archive[:600] + bytes([archive[600] ^ 1]) + archive[601:]},
@@ -640,14 +640,14 @@ LIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", LIES)
-def test_a_damaged_archive_or_a_lying_manifest_leaves_the_volume(case: str, site: RestoreSite) -> None:
+@pytest.mark.parametrize("case", WRONG)
+def test_a_damaged_archive_or_a_wrong_manifest_leaves_the_volume(case: str, site: RestoreSite) -> None:
     data = site.volume()
-    lie = dict(LIES[case])
-    damage = lie.pop("damage", lambda archive: archive)
+    wrong = dict(WRONG[case])
+    damage = wrong.pop("damage", lambda archive: archive)
     backup = site.put()
     manifest = json.loads(Path(backup.manifest_path).read_text())
-    manifest.update({key.rstrip("_"): value for key, value in lie.items()})
+    manifest.update({key.rstrip("_"): value for key, value in wrong.items()})
     Path(backup.manifest_path).write_text(json.dumps(manifest))
     Path(backup.archive_path).write_bytes(damage(Path(backup.archive_path).read_bytes()))
     before = described(data.parent)
@@ -686,7 +686,7 @@ def hostile(canary: bytes) -> dict[str, list[bytes]]:
 
 @pytest.fixture
 def canary(site: RestoreSite) -> Iterator[Path]:
-    """A directory outside of all volumes, with a file that nobody may get at."""
+    """A directory outside of all volumes, with a file that no archive may reach."""
     path = Path("/tmp", f"{site.hub}-canary")
     path.mkdir()
     (path / "secret").write_text("secret")

@@ -42,7 +42,7 @@ class OldServers:
         self.users: dict[str, HubSession] = {}
         self.tokens: dict[str, str] = {}
         self.touched: dict[str, float] = {}
-        self.said: list[str] = []
+        self.outputs: list[str] = []
         self.kept = Run({}, "", 0.0)  # of the site.yml after which there were old servers
 
     def join(self, name: str) -> None:
@@ -64,7 +64,7 @@ class OldServers:
     def play(self, *arguments: str, **options: Any) -> Run:
         """Run a playbook, site.yml by default."""
         done = self.site.run(*arguments, **options)
-        self.said.append(done.output)
+        self.outputs.append(done.output)
         return done
 
     def module(self, **options: Any) -> dict[str, Any]:
@@ -73,9 +73,9 @@ class OldServers:
         try:
             result = run(jupyterhub_servers, name=NAME, **options)
         except ModuleError as error:
-            self.said.append(json.dumps(error.result))
+            self.outputs.append(json.dumps(error.result))
             raise
-        self.said.append(json.dumps(result))
+        self.outputs.append(json.dumps(result))
         return result
 
     def image_of(self, name: str) -> str | None:
@@ -295,8 +295,8 @@ def _answers(url: str) -> bool:
 
 def test_the_token_is_in_no_output(old: OldServers) -> None:
     token = hub_api.read_token(str(old.secrets / "api_token"))
-    assert len(old.said) > 10
-    shown = "".join(old.said) + json.dumps([old.site.container(part) for part in ("", "proxy", "jupyter-carol")])
+    assert len(old.outputs) > 10
+    shown = "".join(old.outputs) + json.dumps([old.site.container(part) for part in ("", "proxy", "jupyter-carol")])
     shown += old.site.client.containers.get(NAME).logs().decode()
     assert token not in shown
 

@@ -46,9 +46,9 @@ def refused(site: LocalSite, *arguments: str, playbook: str = "site.yml", check:
     assert run.recap["changed"] == 0
     assert (RECORD.read_text(encoding="utf-8") if RECORD.exists() else None) == before
     assert site.container()["Id"] == hub
-    said = " ".join(run.output.split())
-    assert "Nothing was changed." in said
-    return said
+    message = " ".join(run.output.split())
+    assert "Nothing was changed." in message
+    return message
 
 
 def test_first_run_asks_nothing_and_records_the_version(site: LocalSite) -> None:
@@ -60,12 +60,13 @@ def test_first_run_asks_nothing_and_records_the_version(site: LocalSite) -> None
 def test_breaking_changes_are_acknowledged_once(site: LocalSite) -> None:
     record(version="0.1.0")
     for check in (True, False):
-        said = refused(site, check=check)
+        message = refused(site, check=check)
         assert (
-            f"the hub was provisioned by version 0.1.0 of this deployment, and version {VERSION} has breaking" in said
+            f"the hub was provisioned by version 0.1.0 of this deployment, and version {VERSION} has breaking"
+            in message
         )
-        assert f"-e acknowledge={VERSION}" in said
-        assert "0.2.0: The playbooks" in said
+        assert f"-e acknowledge={VERSION}" in message
+        assert "0.2.0: The playbooks" in message
     refused(site, "-e", "acknowledge=0.1.0")
     assert "deployment version 0.1.0; this checkout is" in site.run(playbook="status.yml").output
 
@@ -88,16 +89,18 @@ def test_a_run_that_fails_later_does_not_ask_again(site: LocalSite) -> None:
 
 def test_an_older_checkout_is_refused(site: LocalSite) -> None:
     record(version="99.0.0")
-    said = refused(site)
-    assert f"provisioned by version 99.0.0 of this deployment, and this checkout is the older version {VERSION}" in said
+    message = refused(site)
+    assert (
+        f"provisioned by version 99.0.0 of this deployment, and this checkout is the older version {VERSION}" in message
+    )
     site.run(*ACKNOWLEDGE)
     assert recorded() == {"version": VERSION}
 
 
 def test_a_hub_without_a_record_is_upgraded_by_upgrade_yml(site: LocalSite) -> None:
     RECORD.unlink()
-    said = refused(site, playbook="upgrade.yml")
-    assert "the hub was provisioned by an earlier version of this deployment" in said
+    message = refused(site, playbook="upgrade.yml")
+    assert "the hub was provisioned by an earlier version of this deployment" in message
     assert not BACKUPS.exists()  # the check comes before the backup
 
     hub = site.container()["State"]["StartedAt"]

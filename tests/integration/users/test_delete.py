@@ -183,7 +183,7 @@ def test_the_next_run_finishes_one_that_was_killed(hub: Hub, step: str, monkeypa
         with pytest.raises(Killed):
             hub.user(name, "absent")
     assert not hub.has_volume(name)
-    # While anything is left, nobody can get the name.
+    # While anything is left, the name cannot be used.
     if step != "delete_at_hub":
         assert "is taken" in HubSession(hub.site.url).sign_up(name, f"{PASSWORD}-2").text
     assert hub.user(name, "absent")["changed"] is (step != "delete_at_hub")

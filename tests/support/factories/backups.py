@@ -1,4 +1,4 @@
-"""Backups for tests: archives by GNU tar or block by block by hand, with the manifest that fits, or one that lies."""
+"""Backups for tests: archives by GNU tar or block by block by hand, with a manifest that is right or wrong."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ PROGRAMS = {"/bin/sh": "dash", "/bin/sed": "sed", "/usr/bin/id": "id"}
 
 
 def single_user(version: str) -> dict[str, str]:
-    """Return files that look like an installed jupyterhub-singleuser of that version.
+    """Return files that imitate an installed jupyterhub-singleuser of that version.
 
     Its interpreter prints the version, whatever it is asked; that is all a proof asks for.
     """

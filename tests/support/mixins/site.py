@@ -1,4 +1,4 @@
-"""What every finished site promises, wherever and however it was made; a test class takes them over by inheriting.
+"""Tests that pass on every finished site, however it was installed; a test class inherits them.
 
 A class that inherits gives a fixture ``site``.
 """
