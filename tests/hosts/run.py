@@ -15,14 +15,15 @@ from pathlib import Path
 
 from .images import DockerError, docker
 
-PREFIX = "jhd-test-"
+#: Short, because Ansible wraps long lines of output.
+PREFIX = "jhd-"
 #: The environment variable with the run's identity; xdist's workers and other children inherit it.
 VARIABLE = "JHD_TEST_RUN"
 #: Set to keep hosts when the tests end, to inspect them; `make clean` removes them.
 KEEP = "JHD_TEST_KEEP"
 #: Which images which hub uses, on this machine (role ``jupyterhub_images``).
 IMAGES_RECORD = Path("/var/lib/jupyterhub-deploy/images.json")
-_NAME = re.compile(rf"(?:version-)?{PREFIX}(\d+-\d+)-")
+_NAME = re.compile(rf"(?:version-)?{PREFIX}(\d+x\d+)-")
 
 
 def begin() -> None:
@@ -39,13 +40,13 @@ def name(part: str) -> str:
 def identity(pid: int) -> str:
     """Return what identifies a process, also among earlier and later ones: its number and its start time."""
     start = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    return f"{pid}-{start}"
+    return f"{pid}x{start[-4:]}"
 
 
 def is_alive(process: str) -> bool:
     """Return whether the process of an identity still runs."""
     try:
-        return identity(int(process.partition("-")[0])) == process
+        return identity(int(process.partition("x")[0])) == process
     except (OSError, ValueError):
         return False
 

@@ -48,7 +48,7 @@ class RestoreSite:
 
     def __init__(self, directory: Path) -> None:
         self.client: Any = docker.APIClient(version="auto")
-        self.hub = run_name(f"restore-{secrets.token_hex(3)}")
+        self.hub = run_name(f"restore-{secrets.token_hex(2)}")
         self.directory = directory / "backups"
         self.directory.mkdir()
 
