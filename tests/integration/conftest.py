@@ -17,21 +17,24 @@ from support.factories import images
 
 #: Those of the proxy, its API and the hub.
 PORTS = (8000, 8001, 8081)
-LABELS = {"org.jupyterhub.deploy.hub": "jupyterhub", "org.jupyterhub.deploy.user": "alice"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def another_hub(local_docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Run a container with the labels of alice's server at the default hub, and listen on a hub's ports."""
+    """Run a container with the labels of alice's server at another hub, and listen on a hub's ports.
+
+    The hub's name is the run's: a real hub on this machine must not take container and volume for its own.
+    """
     decoy = Host(f"decoy-{secrets.token_hex(3)}", "")
     image = f"{decoy.container}:1"
+    labels = {"org.jupyterhub.deploy.hub": decoy.container, "org.jupyterhub.deploy.user": "alice"}
     api = docker.APIClient()
     images.make(api, image, {})
     try:
-        api.create_volume(decoy.volume, labels=LABELS)
+        api.create_volume(decoy.volume, labels=labels)
         container = api.create_container(
             image, ["sh", "-c", "read line"], name=decoy.container, stdin_open=True,
-            labels=LABELS,
+            labels=labels,
             host_config=api.create_host_config(binds=[f"{decoy.volume}:/home/jovyan/work"]),
         )["Id"]  # fmt: skip
         api.start(container)
