@@ -24,29 +24,31 @@ TEST := .venv/.made-test
 # Two processes: half of the time is waiting (tests/conftest.py says how the tests are divided).
 PYTEST_ON_DOCKER := pytest --numprocesses 2 --no-loadscope-reorder --verbose
 VENV_PARTS := requirements/venv.sh requirements/uv.txt
+# `inventory/`, which is copied from the example if it is missing; empty if the operator names another inventory.
+INVENTORY := $(if $(ANSIBLE_INVENTORY)$(filter -i% --inventory%,$(ARGS)),,inventory)
 
 help: ## show the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 
-site: $(CONTROL) inventory ## provision a hub on each host of the inventory, at first on this machine
+site: $(CONTROL) $(INVENTORY) ## provision a hub on each host of the inventory, at first on this machine
 	ansible-playbook site.yml$(if $(ARGS), $(ARGS))
 
-backup: $(CONTROL) inventory ## back up the hub and the changed volumes of its users
+backup: $(CONTROL) $(INVENTORY) ## back up the hub and the changed volumes of its users
 	ansible-playbook backup.yml$(if $(ARGS), $(ARGS))
 
-verify: $(CONTROL) inventory ## read the backups and show which are good
+verify: $(CONTROL) $(INVENTORY) ## read the backups and show which are good
 	ansible-playbook playbooks/verify_backups.yml$(if $(ARGS), $(ARGS))
 
-restore: $(CONTROL) inventory ## list what can be restored; ARGS='-e user=alice' restores
+restore: $(CONTROL) $(INVENTORY) ## list what can be restored; ARGS='-e user=alice' restores
 	ansible-playbook restore.yml$(if $(ARGS), $(ARGS))
 
-status: $(CONTROL) inventory ## show version, hub, proxy, servers and backups; changes nothing
+status: $(CONTROL) $(INVENTORY) ## show version, hub, proxy, servers and backups; changes nothing
 	ansible-playbook status.yml$(if $(ARGS), $(ARGS))
 
-upgrade: $(CONTROL) inventory ## back up, provision, show the status: for a new version or image
+upgrade: $(CONTROL) $(INVENTORY) ## back up, provision, show the status: for a new version or image
 	ansible-playbook upgrade.yml$(if $(ARGS), $(ARGS))
 
-check: $(TEST) ## lint, types and unit tests; no Docker; under two minutes
+check: $(TEST) ## lint, types and unit tests; no Docker; about three minutes
 	yamllint --strict .
 	ruff check .
 	ruff format --check .
@@ -78,7 +80,7 @@ clean: ## remove the environment, caches and test hosts
 	cd tests && python3 -m hosts.hosts clean
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .ansible
 
-# The operator's inventory, which git ignores. Runs only when there is none.
+# The operator's inventory, which Git ignores.
 inventory:
 	cp -R examples/inventory inventory
 

@@ -209,6 +209,32 @@ def test_plays_in_playbooks_run_with_plugins_and_module_utils(imported: bool, tm
     assert "ansible.builtin.async_status" in output or "async_status.py" in output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "environment", "copied"),
+    [
+        ([], {}, True),
+        (["ARGS=--limit lab --check"], {}, True),
+        (["ARGS=-i /srv/hubs/inventory"], {}, False),
+        (["ARGS=--check --inventory=/srv/hubs/inventory"], {}, False),
+        ([], {"ANSIBLE_INVENTORY": "/srv/hubs/inventory"}, False),
+    ],
+)
+def test_make_copies_the_example_inventory_only_if_no_other_is_named(
+    arguments: list[str], environment: dict[str, str], copied: bool, tmp_path: Path
+) -> None:
+    # Otherwise the run without the name of the inventory would apply the example's settings to this machine.
+    ignored = ("MAKE", "ANSIBLE_INVENTORY", "ARGS")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ignored)}
+    (tmp_path / "requirements").symlink_to(ROOT / "requirements")
+    for verb in ("site", "backup", "verify", "restore", "status", "upgrade"):
+        done = subprocess.run(
+            ["make", "--dry-run", f"--makefile={ROOT / 'Makefile'}", verb, *arguments],
+            cwd=tmp_path, env={**inherited, **environment}, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+        assert ("cp -R examples/inventory inventory" in done.stdout) == copied, done.stdout
+        assert "ansible-playbook" in done.stdout
+
+
 def test_roles_read_the_settings_of_the_inventory_and_have_defaults(tmp_path: Path) -> None:
     probe = tmp_path / "probe.yml"
     names = ["jupyterhub_images_source", "jupyterhub_images_for", "jupyterhub_images_keep", PYTHON]

@@ -181,7 +181,7 @@ def _still_there(source: str, before: os.stat_result) -> None:
     except OSError:
         gone = True
     if gone:
-        raise DeployError(f"{source} vanished while it was read; unless somebody removed the volume, look at its disk")
+        raise DeployError(f"{source} vanished while it was read; unless somebody removed the volume, check its disk")
 
 
 def _unlink(path: str) -> None:

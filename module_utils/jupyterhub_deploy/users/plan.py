@@ -156,8 +156,8 @@ def require(users: list[User], seen: dict[str, Any], at_hub: dict[str, User]) ->
     missing = [user["name"] for user in users if user["name"] not in at_hub and user["name"] not in seen["accounts"]]
     if missing:
         raise DeployError(
-            f"the hub does not know {', '.join(missing)}; check the name on the Admin page, or declare the user in "
-            "jupyterhub_users and run site.yml"
+            f"the hub does not know {', '.join(missing)}; check the name on the pages Admin and Accounts (a user who "
+            "has never signed in is only on Accounts), or declare the user in jupyterhub_users and run site.yml"
         )
 
 
