@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,8 +17,9 @@ from .fixtures import BARE_SITE, MADE
 from .hosts import ROOT, Host
 from .images import DockerError, docker
 
-#: Repository of the images that tests use, so that a hub on this machine keeps its own.
-REPOSITORY = "jupyterhub-deploy-test"
+#: Repository of the images that tests use, so that a hub on this machine keeps its own. Two checkouts with different
+#: images need one each while they are tested at the same time.
+REPOSITORY = os.environ.get("JHD_TEST_IMAGES", "jupyterhub-deploy-test")
 
 NameOf = Callable[[str], str]
 
@@ -63,7 +65,7 @@ def built_images(local_docker: None, tmp_path_factory: pytest.TempPathFactory) -
             "localhost,",
             "tests/images.yml",
             "-e",
-            f"version={version} result={result}",
+            f"version={version} result={result} repository={REPOSITORY}",
         ]
         subprocess.run(command, cwd=ROOT, check=True, stdin=subprocess.DEVNULL)
         images: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))

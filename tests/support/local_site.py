@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import docker
 import docker.errors
 
+from hosts.built_images import REPOSITORY
 from hosts.run import remove_files
 from support.ports import free_port
 
@@ -53,7 +54,7 @@ class LocalSite:
         self.port = port or free_port()
         self.settings: dict[str, Any] = {
             "jupyterhub_image_source": "build",
-            "jupyterhub_images_repository": "jupyterhub-deploy-test",
+            "jupyterhub_images_repository": REPOSITORY,
             **settings,
         }
         self.url = f"http://127.0.0.1:{self.port}"
