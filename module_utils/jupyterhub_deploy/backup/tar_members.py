@@ -277,7 +277,7 @@ class Members:
         """Find the directory that a member is in, and note that it is there."""
         if not parent:
             if self.folders or self.count:
-                raise self._refuse(name, "it comes twice")
+                raise self._refuse(name, "it is in the archive twice")
             self.folders.append(_Folder(b"./"))
             return
         if not self.count:
@@ -288,7 +288,7 @@ class Members:
             raise self._refuse(name, f"{shown(parent)} is not the directory that is being restored at this place")
         seen, digest = self.folders[-1].seen, self._digest(parent + last)
         if digest in seen:
-            raise self._refuse(name, "it comes twice")
+            raise self._refuse(name, "it is in the archive twice")
         seen.add(digest)
         if kind == DIRECTORY:
             self.folders.append(_Folder(name))

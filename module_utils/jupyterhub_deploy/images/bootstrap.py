@@ -30,6 +30,9 @@ BLOCK = 1024 * 1024
 # It gets half of the memory that is available.
 MEMORY_NEEDED = 2_000_000_000
 
+# Not /tmp: systemd mounts a tmpfs there with nodev, where a root file system cannot be created.
+WORK_DIR = "/var/tmp"  # noqa: S108  (TemporaryDirectory makes a directory in it)
+
 
 def archive_sources(targets: str, suite: str) -> list[str]:
     """Return the apt sources of the host's own distribution, as one-line entries.
@@ -148,8 +151,7 @@ def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Eve
         )
     progress.say(f"{image.purpose} image: {suite} from the distribution's packages")
     reference = parse(image.name)
-    # Not /tmp: systemd mounts a tmpfs there with nodev, where a root file system cannot be created.
-    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="jupyterhub-deploy-") as directory, subprocess.Popen(
+    with tempfile.TemporaryDirectory(dir=WORK_DIR, prefix="jupyterhub-deploy-") as directory, subprocess.Popen(
         [*in_memory(directory), *command(suite, image.args["packages"], sources, proxy_options())],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False,
         env={**os.environ, "TMPDIR": directory, "LC_ALL": "C.UTF-8"},

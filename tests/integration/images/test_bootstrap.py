@@ -56,12 +56,14 @@ def client() -> Iterator[docker.APIClient]:
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_host_with_lists_of_mirrors_builds_a_base_image(
-    cloud: Path, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+    cloud: Path, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, in_memory: bool
 ) -> None:
     subprocess.run(["apt-get", "update", "-qq", "-o", "APT::Sandbox::User=root"], check=True)
     if not in_memory:
         monkeypatch.setattr(bootstrap, "in_memory", lambda directory: [])
-    before = sorted(os.listdir("/var/tmp"))
+    directory = tmp_path / "work"
+    directory.mkdir()
+    monkeypatch.setattr(bootstrap, "WORK_DIR", str(directory))
     image = Image("base", NAME, BOOTSTRAP, "", {"suite": SUITE, "packages": "tini"})
 
     made = bootstrap.bootstrap(client, image, Reporter(None), threading.Event())
@@ -80,7 +82,7 @@ def test_a_host_with_lists_of_mirrors_builds_a_base_image(
     assert output.count("/debian-archive-keyring.gpg] http") == 3
     assert "tini version" in output
     assert made == client.inspect_image(NAME)["Id"]
-    assert sorted(os.listdir("/var/tmp")) == before
+    assert os.listdir(directory) == []
 
 
 def test_a_host_without_package_lists_is_told_to_update(cloud: Path, client: docker.APIClient) -> None:

@@ -125,19 +125,19 @@ HOSTILE = {
     ),
     "through a symlink in a directory's place": (
         [ROOT, folder(b"./d/"), member(b"./d", kind=b"2", target=b"/etc"), member(b"./d/x")],
-        r"member \./d .*: it comes twice",
+        r"member \./d .*: it is in the archive twice",
     ),
     "a directory in a symlink's place": (
         [ROOT, member(b"./s", kind=b"2", target=b"/etc"), folder(b"./s/"), member(b"./s/x")],
-        "it comes twice",
+        "it is in the archive twice",
     ),
     "back into a directory": (
         [ROOT, folder(b"./d/"), FILE, member(b"./d/x")],
         r"\./d/ is not the directory that is being restored",
     ),
     "no parent": ([ROOT, member(b"./d/x")], r"\./d/ is not the directory"),
-    "a name twice": ([ROOT, FILE, FILE], "it comes twice"),
-    "the root twice": ([ROOT, ROOT], "it comes twice"),
+    "a name twice": ([ROOT, FILE, FILE], "it is in the archive twice"),
+    "the root twice": ([ROOT, ROOT], "it is in the archive twice"),
     "no root": ([FILE], r"does not begin with `\./`"),
     "the root is a file": ([member(b"./")], "has the place of the volume's own directory"),
     "the root is a symlink": ([member(b"./", kind=b"2", target=b"/etc")], "has the place of the volume's own"),
