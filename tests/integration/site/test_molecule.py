@@ -175,9 +175,9 @@ def test_a_backup_keeps_every_oddity(play: Callable[..., str]) -> None:
         host = Host.find(f"molecule-{server}")
         host.run(f"rm -rf {ODD}/_data/* && chmod 700 {EMPTY}/_data && touch {EMPTY}/_data/new")
         assert described(host) != before[server]
-    told = play("restore.yml", "-e", "user=odd,empty", "-e", "keep_old=false")
-    assert told.count("without sockets, which no archive can hold: ./socket") == len(SERVERS)
     for server in SERVERS:
+        told = play("restore.yml", "-e", "user=odd,empty", "-e", "keep_old=false", "--limit", server)
+        assert told.count("without sockets, which no archive can hold: ./socket") == 1
         host = Host.find(f"molecule-{server}")
         odd, empty = described(host)
         assert odd.count("\n") > 51_000

@@ -177,7 +177,7 @@ def test_user_yml_sets_a_password_from_a_file(site: LocalSite, tmp_path: Path) -
     ("arguments", "message"),
     [
         (["-e", "user=alcie", "-e", "do=disable"], "the hub does not know alcie; check the name"),
-        (["-e", "user=alice", "-e", "do=remove"], "value of jupyterhub_user_do must be one of: authorize, disable"),
+        (["-e", "user=alice", "-e", "do=remove"], "do is 'remove'; use one of authorize, disable, password"),
     ],
 )
 def test_user_yml_names_the_error(site: LocalSite, arguments: list[str], message: str) -> None:
