@@ -59,7 +59,14 @@ def test_a_wrong_parameter_is_named(path: str, extra: dict[str, Any], expected: 
         ("restore.yml", {}),
         ("restore.yml", {"user": "alice,bob", "keep_old": "False", "stop_servers": True}),
         ("playbooks/user.yml", USER),
-        ("site.yml", {"jupyterhub_pull_policy": "always", "docker_minimum_version": "24", "ansible_user": "root"}),
+        (
+            "restore.yml",
+            {
+                "jupyterhub_state": "a setting, similar to hub_state",
+                "docker_minimum_version": "24",
+                "ansible_user": "root",
+            },
+        ),
         ("restore.yml", {"site_domain": "example.com", "stage": "test", "region": "eu"}),
     ],
 )
