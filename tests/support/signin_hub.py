@@ -216,9 +216,9 @@ class HubContainer:
         rows: list[list[Any]] = json.loads(done.stdout)
         return rows
 
-    def stop(self) -> int:
-        """Stop the container as Docker does; return its exit code."""
-        docker("stop", self.name)
+    def stop(self, timeout: int = 10) -> int:
+        """Stop the container as Docker does; return its exit code: 137 when Docker killed it after the timeout."""
+        docker("stop", "--timeout", str(timeout), self.name)
         return int(docker("inspect", "--format", "{{.State.ExitCode}}", self.name).stdout)
 
     def restart(self) -> HubContainer:
