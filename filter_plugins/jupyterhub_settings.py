@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import difflib
+import ipaddress
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
@@ -17,14 +19,21 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 # Characters that are valid in NativeAuthenticator and in a path of a URL.
 USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 
-IMAGE_SOURCES = ("auto", "pull", "build")
-PULL_POLICIES = ("missing", "always", "never")
-SIGNUPS = ("open", "approval", "closed")
-USER_STATES = ("present", "disabled", "absent")
-UPDATE_PASSWORD = ("on_create", "always")
-USER_KEYS = ("name", "state", "admin", "groups", "password", "update_password")
-UNDECLARED_ADMINS = ("keep", "demote")
-OLD_SERVERS = ("keep", "stop-idle", "stop")
+# The smallest and the largest value of numbers.
+LIMITS: dict[str, tuple[int, float]] = {
+    "docker_start_timeout": (1, math.inf),
+    "port": (1, 65535),
+    "native_minimum_password_length": (0, MAXIMUM_PASSWORD_BYTES),
+    "native_failed_logins": (0, math.inf),
+    "native_lockout_seconds": (0, math.inf),
+    "health_timeout": (1, math.inf),
+    "minimum_free_gib": (0, math.inf),
+    "backup_parallel": (1, math.inf),
+    "backup_health_timeout": (1, math.inf),
+    "backup_late_hours": (0, math.inf),
+    "backup_push_port": (1, 65535),
+}
+PATHS = ("notebook_dir", "config_dir", "backup_dir", "backup_config_dir", "backup_metrics_dir")
 # Servers report the activity of their kernels every five minutes, plus or minus 10% (JUPYTERHUB_ACTIVITY_INTERVAL).
 MINIMUM_IDLE_SECONDS = 600
 
@@ -39,39 +48,43 @@ def unknown_settings(names: Iterable[str], known: Iterable[str], renamed: Mappin
     known, names = sorted(known), set(names)
     problems = [f"{name} is called {renamed[name]} now; rename it" for name in sorted(names & set(renamed))]
     for name in sorted({name for name in names if name.startswith("jupyterhub_")} - set(known) - set(renamed)):
-        hint = _suggestion(name, known) or "remove it."
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else "remove it."
         problems.append(f"{name} is not a setting; {hint} docs/reference/settings.md lists them all")
     return problems
 
 
-def setting_problems(settings: dict[str, Any], tested_versions: Iterable[str]) -> list[str]:
+def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]) -> list[str]:
     """Return a message for each invalid value: which setting, why, and what to write instead.
 
-    :param settings: the settings of role ``jupyterhub``, without the prefix ``jupyterhub_``, as its argument
-        specification has them.
+    :param settings: the settings of all roles, from the filter ``jupyterhub_typed_settings``. What is missing is not
+        checked.
     :param tested_versions: versions of JupyterHub that this deployment is tested with.
     """
-    checks: list[Callable[[], Iterable[str]]] = [
-        lambda: _name(settings["name"]),
-        lambda: _port(settings["port"]),
-        lambda: _public_url(settings["public_url"]),
-        lambda: _one_of("image_source", settings["image_source"], IMAGE_SOURCES),
-        lambda: _one_of("pull_policy", settings["pull_policy"], PULL_POLICIES),
-        lambda: _keep_images(settings["keep_images"]),
-        lambda: _one_of("native_signup", settings["native_signup"], SIGNUPS),
-        lambda: _one_of("old_servers", settings["old_servers"], OLD_SERVERS),
-        lambda: _idle_seconds(settings["old_servers_idle_seconds"]),
-        lambda: _version(str(settings["version"]), list(tested_versions)),
-        lambda: _admin_user(str(settings["admin_user"])),
-        lambda: _admin_password(settings["admin_password"], settings["native_minimum_password_length"]),
-        lambda: _users(settings["users"], settings["native_minimum_password_length"]),
-        lambda: _one_of("undeclared_admins", settings["undeclared_admins"], UNDECLARED_ADMINS),
-        lambda: _registry_logins(settings["registry_logins"]),
-        lambda: _extra_config(settings["extra_config"]),
-        lambda: _path("notebook_dir", settings["notebook_dir"]),
-        lambda: _path("config_dir", settings["config_dir"]),
+    tested = list(tested_versions)
+    checks: list[tuple[Callable[..., Iterable[str]], tuple[str, ...]]] = [
+        (_name, ("name",)),
+        (_bind_address, ("bind_address",)),
+        (_public_url, ("public_url",)),
+        (_keep_images, ("keep_images",)),
+        (_idle_seconds, ("old_servers_idle_seconds",)),
+        (lambda version: _version(version, tested), ("version",)),
+        (_admin_user, ("admin_user",)),
+        (_admin_password, ("admin_password", "native_minimum_password_length")),
+        (_users, ("users", "native_minimum_password_length")),
+        (_extra_config, ("extra_config",)),
+        (_ca_bundle, ("ca_bundle",)),
+        (_backup_keep, ("backup_keep",)),
+        (_fetch_to, ("backup_fetch_to",)),
     ]
-    return [f"jupyterhub_{problem}" for check in checks for problem in check()]
+    found = [
+        *(problem for name in LIMITS if name in settings for problem in _limits(name, settings[name])),
+        *(problem for name in PATHS if name in settings for problem in _path(name, settings[name])),
+    ]
+    for check, names in checks:
+        if all(name in settings for name in names):
+            found += check(*(settings[name] for name in names))
+    return [problem if problem.startswith("docker_") else f"jupyterhub_{problem}" for problem in found]
 
 
 def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimum_free_gib: float) -> list[str]:
@@ -82,7 +95,7 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimu
     :param port: the hub's port.
     :param minimum_free_gib: disk space that must be free for images and users' data, in GiB.
     """
-    problems = []
+    problems = list(host["setting_problems"])
     oldest = {"Debian": (12,), "Ubuntu": (22, 4)}
     distribution, version = facts["distribution"], str(facts["distribution_version"])
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
@@ -101,11 +114,6 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimu
     return problems
 
 
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else ""
-
-
 def _name(value: str) -> Iterable[str]:
     if not NAME.fullmatch(value):
         yield f"name is {value!r}; use at most 40 lower-case letters, digits and dashes, a letter first"
@@ -117,30 +125,45 @@ def _name(value: str) -> Iterable[str]:
         yield f"name is {value!r}, which servers or volumes of another hub's users may have; leave out jupyter and user"
 
 
-def _port(value: Any) -> Iterable[str]:
-    if not str(value).isdigit() or not 1 <= int(value) <= 65535:
-        yield f"port is {value!r}; use a number from 1 to 65535"
+def _limits(name: str, value: float) -> Iterable[str]:
+    least, most = LIMITS[name]
+    if not least <= value <= most:
+        wanted = f"a number from {least} to {most}" if most < math.inf else f"a number of at least {least}"
+        yield f"{name} is {value}; use {wanted}"
 
 
-def _keep_images(value: Any) -> Iterable[str]:
-    if not re.fullmatch(r"-1|\d{1,4}", str(value)):
-        yield f"keep_images is {value!r}; use the number of earlier images of each kind to keep, or -1 to keep all"
+def _path(name: str, value: str) -> Iterable[str]:
+    if not value.startswith("/"):
+        yield f"{name} is {value!r}; use an absolute path"
+
+
+def _bind_address(value: str) -> Iterable[str]:
+    """Check that it is an IPv4 address: Docker reads a name as all addresses, and the hub's networks lack IPv6."""
+    try:
+        ipaddress.IPv4Address(value)
+    except ValueError:
+        yield (
+            f"bind_address is {value!r}; use an IPv4 address of the host, such as 127.0.0.1, or 0.0.0.0 for all of them"
+        )
 
 
 def _public_url(value: str) -> Iterable[str]:
-    if value and not re.match(r"https?://[^/\s]+", value):
+    url = re.fullmatch(r"(https?://[^/\s?#@]+)/?(\S*)", value)
+    if value and (not url or "@" in value):
         yield f"public_url is {value!r}; use a complete URL such as https://hub.example.com/"
+    elif url and url[2]:
+        yield f"public_url is {value!r}, and a URL with a path is not supported; use {url[1]}/"
 
 
-def _one_of(name: str, value: Any, choices: Iterable[str]) -> Iterable[str]:
-    if value not in choices:
-        yield f"{name} is {value!r}; use one of {', '.join(choices)}"
+def _keep_images(value: int) -> Iterable[str]:
+    if value < -1:
+        yield f"keep_images is {value}; use the number of earlier images of each kind to keep, or -1 to keep all"
 
 
-def _idle_seconds(value: Any) -> Iterable[str]:
-    if not str(value).isdigit() or int(value) < MINIMUM_IDLE_SECONDS:
+def _idle_seconds(value: int) -> Iterable[str]:
+    if value < MINIMUM_IDLE_SECONDS:
         yield (
-            f"old_servers_idle_seconds is {value!r}; use a whole number of at least {MINIMUM_IDLE_SECONDS}, because "
+            f"old_servers_idle_seconds is {value}; use a whole number of at least {MINIMUM_IDLE_SECONDS}, because "
             "servers report the activity of their kernels only every five minutes"
         )
 
@@ -156,7 +179,7 @@ def _admin_user(value: str) -> Iterable[str]:
 
 
 def _admin_password(value: str, minimum: int) -> Iterable[str]:
-    if value and len(value) < int(minimum):
+    if value and len(value) < minimum:
         yield (
             f"admin_password has {len(value)} characters, fewer than jupyterhub_native_minimum_password_length "
             f"({minimum}); choose a longer one, or leave it empty to have one generated"
@@ -165,37 +188,20 @@ def _admin_password(value: str, minimum: int) -> Iterable[str]:
         yield f"admin_password has more than {MAXIMUM_PASSWORD_BYTES} bytes; choose a shorter one"
 
 
-def _users(values: Any, minimum: int) -> Iterable[str]:
+def _users(values: list[dict[str, Any]], minimum: int) -> Iterable[str]:
     """Check what does not need the hub; the module jupyterhub_users checks names, for example."""
-    if not isinstance(values, list) or not all(isinstance(user, dict) and user.get("name") for user in values):
-        yield "users is not a list of users with names; write each as {name: alice}"
-        return
-    names = [str(user["name"]) for user in values]
+    names = [user["name"] for user in values]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"users: {name} is declared {names.count(name)} times; combine the entries"
     for user in values:
-        name, password = user["name"], str(user.get("password") or "")
-        for key in user:
-            if key not in USER_KEYS:
-                hint = _suggestion(str(key), USER_KEYS) or f"use {', '.join(USER_KEYS)}"
-                yield f"users: {name} has {key}, which is not known; {hint}"
-        for key, choices in (("state", USER_STATES), ("update_password", UPDATE_PASSWORD)):
-            if user.get(key, choices[0]) not in choices:
-                yield f"users: {key} of {name} is {user[key]!r}; use one of {', '.join(choices)}"
-        if "password" in user and len(password) < int(minimum):
+        name, password = user["name"], user.get("password", "")
+        if "password" in user and len(password) < minimum:
             yield (
                 f"users: the password of {name} has {len(password)} characters, fewer than "
                 f"jupyterhub_native_minimum_password_length ({minimum}); choose a longer one"
             )
         if len(password.encode()) > MAXIMUM_PASSWORD_BYTES:
             yield f"users: the password of {name} has more than {MAXIMUM_PASSWORD_BYTES} bytes; choose a shorter one"
-
-
-def _registry_logins(values: Any) -> Iterable[str]:
-    for number, login in enumerate(values, start=1):
-        missing = [key for key in ("registry", "username", "password") if not login.get(key)]
-        if missing:
-            yield f"registry_logins: entry {number} lacks {', '.join(missing)}"
 
 
 def _extra_config(text: str) -> Iterable[str]:
@@ -210,9 +216,20 @@ def _extra_config(text: str) -> Iterable[str]:
         )
 
 
-def _path(name: str, value: str) -> Iterable[str]:
-    if not value.startswith("/"):
-        yield f"{name} is {value!r}; use an absolute path"
+def _ca_bundle(value: str) -> Iterable[str]:
+    if value:
+        yield from _path("ca_bundle", value)
+
+
+def _backup_keep(values: dict[str, int]) -> Iterable[str]:
+    for rule, number in values.items():
+        if number < 0:
+            yield f"backup_keep: {rule} is {number}; use the number of backups to keep, or 0"
+
+
+def _fetch_to(value: str) -> Iterable[str]:
+    if value and not value.startswith(("/", "~")):
+        yield f"backup_fetch_to is {value!r}; use an absolute path on the machine that runs Ansible"
 
 
 class FilterModule:

@@ -39,7 +39,6 @@ PROVIDERS: dict[str, dict[str, Any]] = {
                 r"[^\s:/]+(/[^\s:/]+)*",
                 "write a group as its path (faculty), a subgroup as faculty/lab",
             ),
-            "allowed_projects": (r"\d+", "write the project's number (Project ID on its page)"),
         },
         "scope": ["read_user"],
         "scope_for_groups": ["read_api"],  # includes read_user
@@ -119,22 +118,25 @@ def _provider_traits(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def problems(settings: Mapping[str, Any]) -> list[str]:
     """Return a message for each setting that keeps users out, or that would let others in. No message has a secret.
 
-    :param settings: as for :func:`entries`.
+    :param settings: the settings of all roles, from the filter ``jupyterhub_typed_settings``. What is missing is not
+        checked.
     """
-    ways = settings["authenticators"]
-    if not isinstance(ways, list) or not ways:
-        return [f"authenticators is {ways!r}; use a list such as [native]"]
+    ways = settings.get("authenticators", [NATIVE])
+    if not ways:
+        return ["authenticators is empty; use a list such as [native]"]
     found = [problem for way in ways for problem in _way(way, settings)]
     names = [str(way.get("name")) if isinstance(way, Mapping) else str(way) for way in ways]
     found += [f"authenticators has {name} twice; give each its own name" for name in _duplicates(names)]
-    if not found and len(ways) > 1:
+    complete = all(name in settings for name in ("authenticators", "users", *_names_of_settings(ways)))
+    if not found and complete and len(ways) > 1:
         found += _prefixes(settings)
-    if not found:
+    if not found and complete:
         found += _no_administrator(settings)
-    for requirement in settings["hub_extra_requirements"]:
-        if not REQUIREMENT.fullmatch(str(requirement)):
+    requirements = settings.get("hub_extra_requirements", [])
+    for requirement in requirements:
+        if not REQUIREMENT.fullmatch(requirement):
             found.append(f"hub_extra_requirements has {requirement!r}; pin each package, as in example-package==1.2.3")
-    if settings["hub_extra_requirements"] and settings["hub_image"]:
+    if requirements and settings.get("hub_image"):
         found.append(
             "hub_extra_requirements has no effect on jupyterhub_hub_image, which is ready-made; build the packages "
             "into that image, or leave one of the two settings out"
@@ -142,10 +144,20 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _names_of_settings(ways: Iterable[Any]) -> list[str]:
+    """Return the names of the settings that providers among the authenticators use."""
+    names: list[str] = []
+    for way in ways:
+        if isinstance(way, str) and way in PROVIDERS:
+            keys = ("client_id", "client_secret", "allow_all", "allowed_users", "admin_users", "users")
+            names += [f"{way}_{key}" for key in (*keys, *PROVIDERS[way]["traits"])]
+    return names
+
+
 def _way(way: Any, settings: Mapping[str, Any]) -> Iterable[str]:
     if isinstance(way, Mapping):
         yield from _dictionary(way)
-    elif way in PROVIDERS:
+    elif isinstance(way, str) and way in PROVIDERS:
         yield from _provider(way, settings)
     elif way != NATIVE:
         yield (
@@ -169,6 +181,9 @@ def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
         )
     for key in sorted(str(key) for key in set(way) - set(ENTRY_KEYS)):
         yield f"authenticators: {name} has {key}, which is not known; use {', '.join(ENTRY_KEYS)}"
+    for key in ("label", "prefix"):
+        if way.get(key) is not None and not isinstance(way[key], str):
+            yield f"authenticators: {key} of {name} must be a string; put it in quotes"
     for key in ("traits", "secrets", "users"):
         if way.get(key) is not None and not isinstance(way[key], Mapping):
             yield f"authenticators: {key} of {name} must be a dictionary"
@@ -186,19 +201,16 @@ def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
 def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
     label, groups = PROVIDERS[name]["label"], PROVIDERS[name]["groups"]
     for key in ("client_id", "client_secret"):
-        value = settings[f"{name}_{key}"]
-        if value in ("", None):
+        if settings.get(f"{name}_{key}") == "":
             yield f"{name}_{key} is empty; docs/how-to/sign-in-{name}.md explains where {label} shows it"
-        elif isinstance(value, (int, float, list, Mapping)):
-            yield f"{name}_{key} is not a string; put it in quotes"
     yield from _names(name, settings)
-    url = settings[f"{name}_url"]
+    url = settings.get(f"{name}_url")
     if url and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
         yield f"{name}_url is {url!r}; use a complete URL such as https://{name}.example.com"
-    if not settings["public_url"]:
+    if settings.get("public_url") == "":
         yield f"public_url is empty, but {label} needs it: use the URL in the users' browsers"
     allowing = ["allowed_users", *groups, "admin_users"]
-    if not settings[f"{name}_allow_all"] and not any(settings[f"{name}_{key}"] for key in allowing):
+    if not any(settings.get(f"{name}_{key}", True) for key in ("allow_all", *allowing)):
         choices = ", ".join(f"jupyterhub_{name}_{key}" for key in allowing[:-1])
         yield (
             f"authenticators has {name}, but nobody can sign in with it: set {choices}, or jupyterhub_{name}_allow_all "
@@ -207,19 +219,12 @@ def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _names(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
-    """Check lists of names: a string in place of a list would be read as letters, and let nobody in."""
     label, members = PROVIDERS[name]["label"], PROVIDERS[name]["members"]
     users = dict.fromkeys(("allowed_users", "admin_users"), (r"[^\s:/]+", f"write names as they are at {label}"))
     for key, (pattern, remedy) in {**users, **members}.items():
-        values = settings[f"{name}_{key}"]
-        if not isinstance(values, list):
-            yield f"{name}_{key} is {values!r}; use a list such as [{values}]"
-            continue
-        for value in values:
-            if not re.fullmatch(pattern, str(value)):
+        for value in settings.get(f"{name}_{key}", []):
+            if not re.fullmatch(pattern, value):
                 yield f"{name}_{key} has {value!r}; {remedy}"
-    if not isinstance(settings[f"{name}_users"], Mapping):
-        yield f"{name}_users must be a dictionary, as in {{alice-at-{name}: alice}}"
 
 
 def _prefixes(settings: Mapping[str, Any]) -> Iterable[str]:
@@ -247,9 +252,9 @@ def _no_administrator(settings: Mapping[str, Any]) -> Iterable[str]:
         )
     if NATIVE not in ways:
         for user in settings["users"]:
-            if isinstance(user, Mapping) and (user.get("password") or user.get("state") == "disabled"):
+            if user.get("password") or user.get("state") == "disabled":
                 yield (
-                    f"users: {user.get('name')} has a password or is disabled, but authenticators lacks native; set "
+                    f"users: {user['name']} has a password or is disabled, but authenticators lacks native; set "
                     "who can sign in by the provider's settings, such as jupyterhub_github_allowed_users"
                 )
 

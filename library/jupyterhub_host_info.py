@@ -19,6 +19,14 @@ options:
     description: Port of the hub.
     type: int
     required: true
+  bind_address:
+    description: Address on which the port is opened.
+    type: str
+    required: true
+  settings:
+    description: Settings by their names, of which this host or another module may not accept the values.
+    type: dict
+    required: true
   docker:
     description: What Docker should be like, as for M(docker_engine_info). One call of a module is faster than two.
     type: dict
@@ -49,6 +57,8 @@ EXAMPLES = r"""
   jupyterhub_host_info:
     name: jupyterhub
     port: 8000
+    bind_address: 0.0.0.0
+    settings: {jupyterhub_backup_schedule: "02:30"}
     docker: {minimum_version: "20.10"}
   register: __host
 """
@@ -59,6 +69,11 @@ port_holder:
   type: str
   returned: always
   sample: nginx (pid 123)
+setting_problems:
+  description: What is wrong with the settings, one message for each.
+  type: list
+  elements: str
+  returned: always
 disk_path:
   description: Docker's directory of images and volumes, or the nearest existing parent.
   type: str
@@ -91,14 +106,19 @@ deployment:
 """
 
 import os
-from typing import Any
+import socket
+from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy.backup import encryption
+from ansible.module_utils.jupyterhub_deploy.copy import rsync
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_control
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
+from ansible.module_utils.jupyterhub_deploy.images import reference
 from ansible.module_utils.jupyterhub_deploy.module import run_module
+from ansible.module_utils.jupyterhub_deploy.schedule import times
 
 DOCKER_ROOT = "/var/lib/docker"  # Docker's default (dockerd --data-root)
 
@@ -109,6 +129,46 @@ def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str |
     if publisher:
         return None if publisher == f"{name}-proxy" else f"container {publisher}"
     return host.listener(port)
+
+
+# Each raises the error with which a later module would stop. An empty setting is not checked.
+CHECKS: dict[str, Callable[[Any], object]] = {
+    "jupyterhub_notebook_image": reference.parse,
+    "jupyterhub_notebook_images": lambda images: [reference.parse(image) for image in images],
+    "jupyterhub_hub_image": reference.parse,
+    "jupyterhub_images_proxy": reference.parse,
+    "jupyterhub_images_base": reference.parse,
+    "jupyterhub_backup_schedule": times.check,
+    "jupyterhub_backup_recipients": encryption.recipients,
+    "jupyterhub_backup_push_to": rsync.Target.of,
+    "jupyterhub_backup_push_host_key": rsync.known_hosts_line,
+}
+
+
+def setting_problems(settings: dict[str, Any]) -> list[str]:
+    """Return a message for each setting that a later module would not accept."""
+    problems = []
+    for name, value in settings.items():
+        # An empty key is missing if there is a machine to push to.
+        if value or (name == "jupyterhub_backup_push_host_key" and settings["jupyterhub_backup_push_to"]):
+            try:
+                CHECKS[name](value)
+            except DeployError as error:
+                problems.append(str(error) if str(error).startswith(name) else f"{name}: {error}")
+    return problems
+
+
+def address_problems(address: str) -> list[str]:
+    """Return a message when this host does not have an address."""
+    try:
+        with socket.socket() as listener:
+            listener.bind((address, 0))
+    except OSError as error:
+        return [
+            f"jupyterhub_bind_address is {address}, which this host cannot use ({error.strerror}); use an address that "
+            "`ip address` shows on the host, or 0.0.0.0 for all of them"
+        ]
+    return []
 
 
 def docker_ready(wanted: dict[str, Any]) -> bool:
@@ -128,6 +188,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     path = host.nearest_existing(client.info()["DockerRootDir"] if client else DOCKER_ROOT)
     return {
         "port_holder": port_holder(name, module.params["port"], containers),
+        "setting_problems": setting_problems(module.params["settings"])
+        + address_problems(module.params["bind_address"]),
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),
@@ -149,6 +211,8 @@ def main() -> None:
         {
             "name": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
+            "bind_address": {"type": "str", "required": True},
+            "settings": {"type": "dict", "required": True},
             "docker": {"type": "dict", "required": True, "options": docker},
         },
         run,

@@ -47,7 +47,7 @@ options:
     type: str
     required: true
   bind_address:
-    description: Address of the host that users reach.
+    description: IPv4 address of the host that users reach.
     type: str
     default: 0.0.0.0
   port:

@@ -15,8 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 HEALTH_PATH = "_chp_healthz"
 TOKEN_TARGET = "/etc/jupyterhub/secrets/proxy_token"  # noqa: S105  (a path; where start.sh of the proxy image looks)
 PUBLIC_PORT = 8000  # in the container; configurable-http-proxy's own default
-# Where this host reaches a port that is published on all its addresses.
-ALL_ADDRESSES = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+ALL_ADDRESSES = "0.0.0.0"  # noqa: S104
 
 # What each key of the proxy's spec is called in a message.
 TITLES = {
@@ -73,7 +72,7 @@ def wanted_spec(options: ProxyOptions, image_id: str | None) -> Spec:
 
 def public_probe(options: ProxyOptions) -> str:
     """Return the URL of the proxy's health check on the port that it publishes."""
-    address = ALL_ADDRESSES.get(options.bind_address, options.bind_address)
+    address = "127.0.0.1" if options.bind_address == ALL_ADDRESSES else options.bind_address
     return f"http://{address}:{options.port}/{HEALTH_PATH}"
 
 

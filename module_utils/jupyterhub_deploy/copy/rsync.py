@@ -47,7 +47,7 @@ class Target(NamedTuple):
         found = TARGET.fullmatch(text)
         if not found or found[2].startswith("-"):
             raise DeployError(
-                f"push_to is {text!r}; write it as user@host:/directory, without blanks, for example "
+                f"jupyterhub_backup_push_to is {text!r}; write it as user@host:/directory, without blanks, for example "
                 "backup@nas.example.com:/srv/backups/hub"
             )
         return Target(found[1], found[2], found[3].rstrip("/") or "/")
@@ -65,7 +65,7 @@ def known_hosts_line(host_key: str) -> str:
     found = HOST_KEY.fullmatch(host_key.strip())
     if not found:
         raise DeployError(
-            f"push_host_key is {host_key!r}; give the other machine's public host key, from its "
+            f"jupyterhub_backup_push_host_key is {host_key!r}; give the other machine's public host key, from its "
             "/etc/ssh/ssh_host_ed25519_key.pub: ssh-ed25519 AAAA…"
         )
     return f"{ALIAS} {found[1]}\n"

@@ -8,9 +8,8 @@ import pkgutil
 import re
 from typing import NamedTuple
 
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
-from ansible.module_utils.jupyterhub_deploy.schedule import report
+from ansible.module_utils.jupyterhub_deploy.schedule import report, times
 
 PACKAGE = "ansible.module_utils.jupyterhub_deploy"
 LIBRARY = "/usr/local/lib/jupyterhub-deploy"
@@ -88,15 +87,6 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 {when} root umask 077; nice -n 10 ionice -c 3 {command} --hub {hub} run >{log} 2>&1
 """
 
-SHORTHANDS = {
-    "hourly": "0 * * * *",
-    "daily": "0 0 * * *",
-    "weekly": "0 0 * * 1",
-    "monthly": "0 0 1 * *",
-}
-CRON_FIELDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))  # minute, hour, day of the month, month, day of the week
-CRON_ITEM = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/[1-9]\d?)?")
-
 
 class File(NamedTuple):
     """The content and the permissions of a file."""
@@ -126,26 +116,6 @@ def library_files() -> dict[str, str]:
     return found
 
 
-def cron_time(schedule: str) -> str:
-    """Return the five fields of a crontab line.
-
-    :param schedule: one of :data:`SHORTHANDS`, or the five fields, in numbers.
-    :raises DeployError: it is something else.
-    """
-    fields = SHORTHANDS.get(schedule, schedule).split(" ")
-    if len(fields) != len(CRON_FIELDS) or not all(map(_is_cron_field, fields, CRON_FIELDS)):
-        raise DeployError(
-            f"jupyterhub_backup_schedule is {schedule!r}, and this host has cron instead of systemd: set it to hourly, "
-            "daily, weekly or monthly, or to five fields of a crontab in numbers, such as `30 2 * * 1-5`"
-        )
-    return " ".join(fields)
-
-
-def _is_cron_field(field: str, limits: tuple[int, int]) -> bool:
-    items = [CRON_ITEM.fullmatch(item) for item in field.split(",")]
-    return all(item and all(limits[0] <= int(end) <= limits[1] for end in item.groups() if end) for item in items)
-
-
 def starter_files(hub: str, schedule: str, directory: str, systemd: bool) -> dict[str, File]:
     """Return the files that start the command: two units, or a crontab.
 
@@ -158,7 +128,7 @@ def starter_files(hub: str, schedule: str, directory: str, systemd: bool) -> dic
             f"{UNITS}/{unit}.service": File(SERVICE.format(**values), 0o644),
             f"{UNITS}/{unit}.timer": File(TIMER.format(**values), 0o644),
         }
-    text = CRONTAB.format(when=cron_time(schedule), log=f"{LOGS}/{unit}.log", **values)
+    text = CRONTAB.format(when=times.cron_time(schedule), log=f"{LOGS}/{unit}.log", **values)
     return {f"{CRON}/{unit}": File(text, 0o644)}
 
 

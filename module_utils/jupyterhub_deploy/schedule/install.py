@@ -12,11 +12,10 @@ from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.processes import process_of
-from ansible.module_utils.jupyterhub_deploy.schedule import host_files
+from ansible.module_utils.jupyterhub_deploy.schedule import host_files, times
 from ansible.module_utils.jupyterhub_deploy.schedule.host_files import File
 from ansible.module_utils.jupyterhub_deploy.schedule.settings import Schedule
 
-SYSTEMD = "/run/systemd/system"  # exists while systemd is the init system
 CRON_PID = "/run/crond.pid"
 PACKAGES = {"ssh": "openssh-client"}  # programs whose package has another name
 
@@ -28,7 +27,7 @@ def run(wanted: Schedule, check_mode: bool) -> Result:
 
     :raises DeployError: the schedule is not valid, or systemd reports an error.
     """
-    systemd = os.path.isdir(SYSTEMD)
+    systemd = times.has_systemd()
     result = install(wanted, systemd, check_mode) if wanted.schedule else remove(wanted, systemd, check_mode)
     return {
         **result,
@@ -53,8 +52,7 @@ def missing_packages(wanted: Schedule, systemd: bool) -> list[str]:
 
 def install(wanted: Schedule, systemd: bool, check_mode: bool) -> Result:
     """Write the files of a schedule, remove those of an earlier version, and enable the timer."""
-    if systemd:
-        check_calendar(wanted.schedule)
+    times.check(wanted.schedule)
     if wanted.push:
         wanted.push.target()  # check it
     starters = host_files.starter_files(wanted.hub, wanted.schedule, wanted.backup.directory, systemd)
@@ -124,16 +122,6 @@ def systemctl(*arguments: str, check: bool = True) -> bool:
     if check and done.returncode:
         raise DeployError(f"systemctl {' '.join(arguments)} failed: {done.stdout.strip()}")
     return done.returncode == 0
-
-
-def check_calendar(schedule: str) -> None:
-    """Raise an error when systemd does not accept a calendar expression."""
-    done = subprocess.run(["systemd-analyze", "calendar", "--", schedule], capture_output=True, text=True, check=False)
-    if done.returncode or not schedule.isprintable():
-        raise DeployError(
-            f"jupyterhub_backup_schedule is {schedule!r}, which systemd does not accept: {done.stderr.strip()}; "
-            "set it for example to 02:30 or Mon..Fri 02:30 (man systemd.time)"
-        )
 
 
 def needs_writing(path: str, wanted: File) -> bool:

@@ -42,7 +42,11 @@ def site(*arguments: str, **settings) -> tuple[int, str]:
         ({"jupyterhub_admin_password": "short"}, "jupyterhub_admin_password has 5 characters, fewer than"),
         ({"jupyterhub_extra_config": "if True\n"}, "jupyterhub_extra_config is not valid Python, line 1"),
         ({"jupyterhub_prot": 80}, "jupyterhub_prot is not a setting; did you mean jupyterhub_port?"),
-        ({"jupyterhub_minimum_free_gib": 10**6}, "free, less than jupyterhub_minimum_free_gib (1000000)"),
+        ({"jupyterhub_minimum_free_gib": 10**6}, "free, less than jupyterhub_minimum_free_gib (1000000"),
+        ({"jupyterhub_bind_address": "localhost"}, "jupyterhub_bind_address is 'localhost'; use an IPv4 address of"),
+        ({"jupyterhub_bind_address": "192.0.2.1"}, "jupyterhub_bind_address is 192.0.2.1, which this host cannot use"),
+        ({"jupyterhub_backup_schedule": "nightly"}, "jupyterhub_backup_schedule is 'nightly', "),
+        ({"jupyterhub_backup_push_to": "nas"}, "jupyterhub_backup_push_to is 'nas'; write it as user@host:/directory"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
@@ -52,6 +56,61 @@ def test_an_invalid_setting_stops_before_anything_is_changed(settings, message):
     assert NOTHING in output
     assert message in output
     assert "changed=0" in output
+
+
+WRONG_TYPES = """
+jupyterhub_admin_password: 190735001
+jupyterhub_backup_schedule: 22:30
+jupyterhub_extra_config:
+jupyterhub_notebook_image: "{{ mine }}"
+jupyterhub_github_client_secret: "{{ 's3cr-t' + 1 }}"
+jupyterhub_github_allowed_users: alice
+jupyterhub_users: [{name: 0012345}]
+docker_minimum_version: 20.10
+jupyterhub_version: "1"
+"""
+
+
+def test_all_values_of_a_wrong_type_are_named_without_their_secrets(tmp_path):
+    settings = tmp_path / "settings.yml"
+    settings.write_text(WRONG_TYPES)
+    code, output = site("-e", f"@{settings}")
+    shown_text = " ".join(output.split())
+    assert code != 0
+    assert "changed=0" in shown_text
+    for problem in (
+        'jupyterhub_admin_password is a number; put it in quotes: jupyterhub_admin_password: "…"',
+        "jupyterhub_backup_schedule is the number 1350; put it in quotes",
+        'jupyterhub_extra_config has no value; set it to "" or remove the line',
+        "jupyterhub_notebook_image cannot be read: 'mine' is undefined; correct the expression",
+        "jupyterhub_github_client_secret cannot be read: its expression fails; correct the expression",
+        "jupyterhub_github_allowed_users is 'alice'; use a list such as [alice]",
+        'jupyterhub_users: name of entry 1 is the number 5349; put it in quotes: name: "…"',
+        'docker_minimum_version is the number 20.1; put it in quotes: docker_minimum_version: "…"',
+        "jupyterhub_version is 1, which this deployment is not tested with",  # values of the right type, too
+    ):
+        assert problem in shown_text, shown_text
+    assert "190735001" not in shown_text
+    assert "s3cr-t" not in shown_text
+
+
+def test_encrypted_values_and_expressions_are_read(tmp_path, monkeypatch):
+    password = tmp_path / "vault-password"
+    password.write_text("of the vault")
+    monkeypatch.setenv("ANSIBLE_VAULT_PASSWORD_FILE", str(password))
+    command = ["ansible-vault", "encrypt_string", "12345678", "--name", "jupyterhub_admin_password"]
+    encrypted = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    settings = tmp_path / "settings.yml"
+    monkeypatch.setenv("OWN_PORT", str(free_port()))
+    expression = "jupyterhub_port: \"{{ lookup('ansible.builtin.env', 'OWN_PORT') }}\""
+    settings.write_text(f"{encrypted}\n{expression}\n")
+    code, output = site("-e", f"@{settings}")
+    assert code == 0, output
+
+    monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE")
+    code, output = site("-e", f"@{settings}")
+    assert code != 0
+    assert "ault" in output
 
 
 def test_valid_settings_pass():

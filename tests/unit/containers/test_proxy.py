@@ -84,7 +84,6 @@ def test_requests_without_a_route_go_to_the_hub():
     ("address", "url"),
     [
         ("0.0.0.0", "http://127.0.0.1:8000/_chp_healthz"),
-        ("::", "http://[::1]:8000/_chp_healthz"),
         ("192.0.2.1", "http://192.0.2.1:8000/_chp_healthz"),
     ],
 )

@@ -21,7 +21,7 @@ from ansible.module_utils.jupyterhub_deploy.copy.push import PushSettings
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
-from ansible.module_utils.jupyterhub_deploy.schedule import cli, host_files, install, report
+from ansible.module_utils.jupyterhub_deploy.schedule import cli, host_files, install, report, times
 
 import jupyterhub_backup_schedule
 from support import modules
@@ -45,7 +45,7 @@ TASKS = ROOT / "roles/jupyterhub_backup/tasks"
     ],
 )
 def test_cron_accepts_shorthands_and_five_fields(schedule: str, fields: str) -> None:
-    assert host_files.cron_time(schedule) == fields
+    assert times.cron_time(schedule) == fields
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_cron_accepts_shorthands_and_five_fields(schedule: str, fields: str) -> 
 )
 def test_cron_refuses_other_times_and_says_what_to_write(schedule: str) -> None:
     with pytest.raises(DeployError) as error:
-        host_files.cron_time(schedule)
+        times.cron_time(schedule)
     assert str(error.value) == (
         f"jupyterhub_backup_schedule is {schedule!r}, and this host has cron instead of systemd: set it to hourly, "
         "daily, weekly or monthly, or to five fields of a crontab in numbers, such as `30 2 * * 1-5`"
@@ -98,7 +98,8 @@ class Place:
         self.root = root
         for module, names in (
             (host_files, ("LIBRARY", "COMMAND", "UNITS", "CRON", "LOGS")),
-            (install, ("SYSTEMD", "CRON_PID")),
+            (install, ("CRON_PID",)),
+            (times, ("SYSTEMD",)),
             (report, ("STATE_DIR",)),
             (host, ("SETTINGS_DIR",)),
         ):

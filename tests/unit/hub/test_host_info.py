@@ -1,0 +1,76 @@
+"""Settings that a later module or the host would refuse, found in the call that inspects the host."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.schedule import times
+
+import jupyterhub_host_info
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGRlbW8"
+GOOD: dict[str, Any] = {
+    "jupyterhub_notebook_image": "quay.io/jupyter/minimal-notebook:2026-07-28",
+    "jupyterhub_notebook_images": ["registry.example.com:5000/lab"],
+    "jupyterhub_hub_image": "",
+    "jupyterhub_images_proxy": "",
+    "jupyterhub_images_base": "debian:bookworm",
+    "jupyterhub_backup_schedule": "30 2 * * *",
+    "jupyterhub_backup_recipients": ["ssh-ed25519 AAAA alice"],
+    "jupyterhub_backup_push_to": "backup@nas.example.com:/srv/backups",
+    "jupyterhub_backup_push_host_key": HOST_KEY,
+}
+
+
+@pytest.fixture(autouse=True)
+def cron(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(times, "has_systemd", lambda: False)
+
+
+def test_good_and_empty_settings_have_no_problem() -> None:
+    assert jupyterhub_host_info.setting_problems(GOOD) == []
+    empty = {name: [] if isinstance(value, list) else "" for name, value in GOOD.items()}
+    assert jupyterhub_host_info.setting_problems(empty) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("jupyterhub_notebook_image", "Lab", "jupyterhub_notebook_image: 'Lab' is not an image name: "),
+        ("jupyterhub_notebook_images", ["lab", "x:"], "jupyterhub_notebook_images: 'x:' is not an image name: "),
+        ("jupyterhub_backup_schedule", "02:30", "jupyterhub_backup_schedule is '02:30', and this host has cron "),
+        ("jupyterhub_backup_recipients", ["age1"], "jupyterhub_backup_recipients: recipient 1, 'age1', is not a public"),
+        ("jupyterhub_backup_push_to", "nas", "jupyterhub_backup_push_to is 'nas'; write it as user@host:/directory"),
+        ("jupyterhub_backup_push_host_key", "x", "jupyterhub_backup_push_host_key is 'x'; give the other machine's"),
+        ("jupyterhub_backup_push_host_key", "", "jupyterhub_backup_push_host_key is ''; give the other machine's"),
+    ],
+)
+def test_a_setting_that_a_module_would_refuse_is_named(name: str, value: Any, message: str) -> None:
+    (problem,) = jupyterhub_host_info.setting_problems({**GOOD, name: value})
+    assert problem.startswith(message)
+
+
+def test_systemd_is_asked_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "Failed to parse calendar expression\n")
+
+    monkeypatch.setattr(times, "has_systemd", lambda: True)
+    monkeypatch.setattr(times.subprocess, "run", run)
+    (problem,) = jupyterhub_host_info.setting_problems(GOOD)
+    assert asked == [["systemd-analyze", "calendar", "--", "30 2 * * *"]]
+    assert problem == (
+        "jupyterhub_backup_schedule is '30 2 * * *', which systemd does not accept: Failed to parse calendar "
+        "expression; set it for example to 02:30 or Mon..Fri 02:30 (man systemd.time)"
+    )
+
+
+def test_an_address_of_another_host_is_refused() -> None:
+    assert jupyterhub_host_info.address_problems("0.0.0.0") == []
+    assert jupyterhub_host_info.address_problems("127.0.0.1") == []
+    (problem,) = jupyterhub_host_info.address_problems("192.0.2.1")
+    assert problem.startswith("jupyterhub_bind_address is 192.0.2.1, which this host cannot use (Cannot assign")
