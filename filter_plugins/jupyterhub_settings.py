@@ -106,7 +106,7 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimu
             f"jupyterhub_port {port} is taken by {host['port_holder']}; stop it or choose another jupyterhub_port"
         )
     free = host["disk_free_bytes"] / 2**30
-    if free < minimum_free_gib:
+    if free < float(minimum_free_gib):  # a string when given by -e
         problems.append(
             f"{host['disk_path']} has {free:.1f} GiB free, less than jupyterhub_minimum_free_gib ({minimum_free_gib}); "
             "free disk space (`docker system df` shows what Docker uses) or lower the setting"

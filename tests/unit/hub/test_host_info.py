@@ -41,7 +41,11 @@ def test_good_and_empty_settings_have_no_problem() -> None:
         ("jupyterhub_notebook_image", "Lab", "jupyterhub_notebook_image: 'Lab' is not an image name: "),
         ("jupyterhub_notebook_images", ["lab", "x:"], "jupyterhub_notebook_images: 'x:' is not an image name: "),
         ("jupyterhub_backup_schedule", "02:30", "jupyterhub_backup_schedule is '02:30', and this host has cron "),
-        ("jupyterhub_backup_recipients", ["age1"], "jupyterhub_backup_recipients: recipient 1, 'age1', is not a public"),
+        (
+            "jupyterhub_backup_recipients",
+            ["age1"],
+            "jupyterhub_backup_recipients: recipient 1, 'age1', is not a public",
+        ),
         ("jupyterhub_backup_push_to", "nas", "jupyterhub_backup_push_to is 'nas'; write it as user@host:/directory"),
         ("jupyterhub_backup_push_host_key", "x", "jupyterhub_backup_push_host_key is 'x'; give the other machine's"),
         ("jupyterhub_backup_push_host_key", "", "jupyterhub_backup_push_host_key is ''; give the other machine's"),

@@ -154,7 +154,12 @@ def test_a_renamed_setting_is_refused_with_its_new_name():
     ]
 
 
-HOST: dict[str, object] = {"port_holder": None, "setting_problems": [], "disk_path": "/var/lib/docker", "disk_free_bytes": 50 * 2**30}
+HOST: dict[str, object] = {
+    "port_holder": None,
+    "setting_problems": [],
+    "disk_path": "/var/lib/docker",
+    "disk_free_bytes": 50 * 2**30,
+}
 
 
 def host_problems(distribution="Debian", version="12", **host):
