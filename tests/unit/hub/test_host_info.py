@@ -44,7 +44,7 @@ def test_good_and_empty_settings_have_no_problem() -> None:
         (
             "jupyterhub_backup_recipients",
             ["age1"],
-            "jupyterhub_backup_recipients: recipient 1, 'age1', is not a public",
+            "jupyterhub_backup_recipients: recipient 1, 'age1', is not a",
         ),
         ("jupyterhub_backup_push_to", "nas", "jupyterhub_backup_push_to is 'nas'; write it as user@host:/directory"),
         ("jupyterhub_backup_push_host_key", "x", "jupyterhub_backup_push_host_key is 'x'; give the other machine's"),
