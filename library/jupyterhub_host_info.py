@@ -92,6 +92,10 @@ hub_exists:
   description: Whether the hub's container exists.
   type: bool
   returned: always
+docker_installed:
+  description: Whether Docker answers or is at least installed.
+  type: bool
+  returned: always
 docker_ready:
   description:
     - Whether Docker runs as wanted. Then M(docker_engine_info) would report no change, no warning and no error.
@@ -112,7 +116,7 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_control
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
@@ -193,6 +197,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),
+        "docker_installed": bool(client or daemon_info.find_dockerd()),
         "docker_ready": docker_ready(module.params["docker"]),
         "hub_exists": name in map(name_of, containers),
         "deployment": deployment.read(name),

@@ -68,8 +68,8 @@ def sync_directory(path: str) -> None:
 @contextlib.contextmanager
 def locked(
     path: str, shared: bool = False, wait: bool = False, on_wait: Callable[[], None] | None = None
-) -> Iterator[None]:
-    """Hold a lock, which ends with the process at the latest.
+) -> Iterator[int]:
+    """Hold a lock, which ends with the process at the latest; yield its descriptor, which a child may inherit.
 
     :param path: a directory that exists, or a file, which is created when missing.
     :param shared: others may hold it shared at the same time.
@@ -91,7 +91,7 @@ def locked(
             if on_wait:
                 on_wait()
             fcntl.flock(descriptor, kind)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -82,6 +82,11 @@ def get(
     return parse(body)
 
 
+def find_dockerd() -> str | None:
+    """Return the path of dockerd, ``None`` when it is not installed."""
+    return shutil.which("dockerd", path=BINARY_PATH)
+
+
 def observe(
     minimum_version: str,
     socket_path: str = SOCKET,
@@ -95,7 +100,7 @@ def observe(
     version = get("/version", socket_path)
     info = (get("/info", socket_path) if version else None) or {}
     _refuse_podman(version or {}, socket_path)
-    dockerd = shutil.which("dockerd", path=BINARY_PATH)
+    dockerd = find_dockerd()
     running = version is not None
     running_version = version["Version"] if version else ""
     installed_version = ""

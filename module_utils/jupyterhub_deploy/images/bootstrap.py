@@ -10,10 +10,11 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images import base_archive
 from ansible.module_utils.jupyterhub_deploy.images.parallel import check
 from ansible.module_utils.jupyterhub_deploy.images.plan import LABEL, Image
 from ansible.module_utils.jupyterhub_deploy.images.reference import parse
@@ -131,14 +132,14 @@ def in_memory(directory: str) -> list[str]:
     return prefix if works else []
 
 
-def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Event) -> str:
-    """Build the base image and return its id.
+def make_command(directory: str, args: dict[str, str]) -> list[str]:
+    """Return the command that writes the base image to its standard output as a tarball.
 
-    :param image: its args are ``suite`` (code name) and ``packages`` (comma-separated).
-    :param stop: set when another step has failed.
-    :raises DeployError: when mmdebstrap is missing or fails.
+    :param directory: for its temporary files, on a file system where a root file system can be created.
+    :param args: ``suite`` (code name) and ``packages`` (comma-separated).
+    :raises DeployError: mmdebstrap or apt's package lists are missing.
     """
-    suite = image.args["suite"]
+    suite = args["suite"]
     if not shutil.which("mmdebstrap"):
         raise DeployError(
             "mmdebstrap is not installed on this host; the role jupyterhub_images installs it before it builds"
@@ -149,27 +150,67 @@ def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Eve
             f"apt on this host has no package list of the suite {suite} with the component main; fix the apt sources "
             "and run apt-get update, or name a base image in jupyterhub_images_base"
         )
-    progress.say(f"{image.purpose} image: {suite} from the distribution's packages")
+    return [*in_memory(directory), *command(suite, args["packages"], sources, proxy_options())]
+
+
+def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Event) -> str:
+    """Build the base image and return its id.
+
+    A build that began before Docker was installed is waited for, and used if it succeeded.
+
+    :param image: its args are those of :func:`make_command`.
+    :param stop: set when another step has failed.
+    :raises DeployError: when mmdebstrap is missing or fails.
+    """
+    progress.say(f"{image.purpose} image: {image.args['suite']} from the distribution's packages")
+    reported = ""
+    while base_archive.is_running():
+        check(stop)
+        line = base_archive.last_line()
+        if line != reported:
+            _report(line, image.purpose, progress)
+            reported = line
+        stop.wait(STOP_INTERVAL)
+    with base_archive.finished(image.digest) as archive:
+        if archive:
+            with open(archive, "rb") as file:
+                _import(client, image, _blocks(file, stop))
+        else:
+            _run(client, image, progress, stop)
+    return str(client.inspect_image(image.name)["Id"])
+
+
+def _import(client: Any, image: Image, blocks: Iterator[bytes]) -> None:
     reference = parse(image.name)
+    client.import_image_from_stream(
+        blocks, repository=reference.remote, tag=reference.tag,
+        changes=[f"LABEL {LABEL}={image.digest}", "ENV LANG=C.UTF-8", 'CMD ["/bin/bash"]'],
+    )  # fmt: skip
+
+
+def _blocks(file: IO[bytes], stop: threading.Event) -> Iterator[bytes]:
+    while block := file.read(BLOCK):
+        check(stop)
+        yield block
+
+
+def _run(client: Any, image: Image, progress: Reporter, stop: threading.Event) -> None:
+    """Run mmdebstrap and import its output."""
     with tempfile.TemporaryDirectory(dir=WORK_DIR, prefix="jupyterhub-deploy-") as directory, subprocess.Popen(
-        [*in_memory(directory), *command(suite, image.args["packages"], sources, proxy_options())],
+        make_command(directory, image.args),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=False,
         env={**os.environ, "TMPDIR": directory, "LC_ALL": "C.UTF-8"},
     ) as process:  # fmt: skip
         log: list[str] = []
         reader = threading.Thread(target=_read_log, args=(process.stderr, log, image.purpose, progress))
         reader.start()
-        client.import_image_from_stream(
-            _read_output(process, stop), repository=reference.remote, tag=reference.tag,
-            changes=[f"LABEL {LABEL}={image.digest}", "ENV LANG=C.UTF-8", 'CMD ["/bin/bash"]'],
-        )  # fmt: skip
+        _import(client, image, _read_output(process, stop))
         reader.join()
     if process.returncode:
         client.remove_image(image.name)  # incomplete: Docker imports whatever it receives
         raise DeployError(
             f"mmdebstrap could not make {image.name}: {' / '.join(log[-5:])}; check this host's apt sources"
         )
-    return str(client.inspect_image(image.name)["Id"])
 
 
 def _read_output(process: subprocess.Popen[bytes], stop: threading.Event) -> Iterator[bytes]:
@@ -193,5 +234,10 @@ def _read_log(stream: Any, log: list[str], purpose: str, progress: Reporter) -> 
     for raw in stream:
         line = raw.decode(errors="replace").strip()
         log.append(line)
-        if line.startswith("I: ") and "running --" not in line:
-            progress.update(f"{purpose} image: {line[3:].rstrip('.')}")
+        _report(line, purpose, progress)
+
+
+def _report(line: str, purpose: str, progress: Reporter) -> None:
+    """Report a line of mmdebstrap's log if it is a milestone."""
+    if line.startswith("I: ") and "running --" not in line:
+        progress.update(f"{purpose} image: {line[3:].rstrip('.')}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.images import bootstrap
+from ansible.module_utils.jupyterhub_deploy.images import base_archive, bootstrap
 from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, Image
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
@@ -83,6 +84,26 @@ def test_a_host_with_lists_of_mirrors_builds_a_base_image(
     assert "tini version" in output
     assert made == client.inspect_image(NAME)["Id"]
     assert os.listdir(directory) == []
+
+
+def test_an_archive_that_was_built_before_is_imported(
+    cloud: Path, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run(["apt-get", "update", "-qq", "-o", "APT::Sandbox::User=root"], check=True)
+    before = sorted(os.listdir("/var/tmp"))
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        monkeypatch.setattr(base_archive, "DIRECTORY", directory)
+        args = {"suite": SUITE, "packages": "tini"}
+        image = Image("base", NAME, BOOTSTRAP, "digest", args)
+        assert base_archive.start("digest", lambda folder: bootstrap.make_command(folder, args))
+        monkeypatch.setattr(bootstrap, "_run", lambda *_: pytest.fail("was built a second time"))
+
+        bootstrap.bootstrap(client, image, Reporter(None), threading.Event())
+
+        assert not os.path.exists(directory)
+        os.mkdir(directory)  # for the context manager
+    assert sorted(os.listdir("/var/tmp")) == before
+    subprocess.run(["docker", "run", "--rm", NAME, "tini", "--version"], check=True)
 
 
 def test_a_host_without_package_lists_is_told_to_update(cloud: Path, client: docker.APIClient) -> None:

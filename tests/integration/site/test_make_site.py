@@ -49,6 +49,12 @@ class TestBareSite(SiteTests):
         assert "admin_password" in end
         assert "Admin: admin" in end
 
+    def test_base_image_is_built_while_docker_is_installed(self, bare_site: BareSite) -> None:
+        start = bare_site.output.index("jupyterhub_images : Start to build the base image]")
+        assert start < bare_site.output.index("docker : Install the packages]")
+        assert "running apt-get update" not in bare_site.output[start:]  # mmdebstrap was not started again
+        assert bare_site.host.run("ls /var/lib/jupyterhub-deploy").stdout.count("base-image") == 0
+
     def test_second_run_changes_nothing(self, bare_site: BareSite, second_run: str) -> None:
         assert [recap["changed"] for recap in recaps(second_run)] == [0], second_run
         assert [recap["failed"] for recap in recaps(second_run)] == [0]
