@@ -37,11 +37,11 @@ def start(digest: str, make_command: Callable[[str], list[str]]) -> bool:
         with files.locked(_path(LOCK)) as lock:
             _clear()
             os.mkdir(_path(TEMPORARY), 0o700)
-            with open(_path(LOG), "wb") as log:
+            with open(_path(LOG), "wb") as output:
                 subprocess.Popen(
                     ["sh", "-c", _BUILD, "sh", f"{digest}.tar", *make_command(_path(TEMPORARY))],
                     cwd=DIRECTORY, env={**os.environ, "TMPDIR": _path(TEMPORARY), "LC_ALL": "C.UTF-8"},
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=(lock,),
+                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, pass_fds=(lock,),
                 )  # fmt: skip
     except files.LockedError:
         return False
@@ -53,10 +53,9 @@ def is_running() -> bool:
     return files.is_locked(_path(LOCK))
 
 
-def last_line() -> str:
-    """Return the last line of the build's log."""
-    lines = (files.read_text(_path(LOG)) or "").splitlines()
-    return lines[-1] if lines else ""
+def log() -> list[str]:
+    """Return the lines of the build's log."""
+    return (files.read_text(_path(LOG)) or "").splitlines()
 
 
 @contextlib.contextmanager

@@ -166,10 +166,10 @@ def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Eve
     reported = ""
     while base_archive.is_running():
         check(stop)
-        line = base_archive.last_line()
-        if line != reported:
-            _report(line, image.purpose, progress)
-            reported = line
+        milestone = next((found for line in reversed(base_archive.log()) if (found := _milestone(line))), "")
+        if milestone != reported:
+            reported = milestone
+            progress.say(f"{image.purpose} image: {milestone}")
         stop.wait(STOP_INTERVAL)
     with base_archive.finished(image.digest) as archive:
         if archive:
@@ -234,10 +234,10 @@ def _read_log(stream: Any, log: list[str], purpose: str, progress: Reporter) -> 
     for raw in stream:
         line = raw.decode(errors="replace").strip()
         log.append(line)
-        _report(line, purpose, progress)
+        if milestone := _milestone(line):
+            progress.update(f"{purpose} image: {milestone}")
 
 
-def _report(line: str, purpose: str, progress: Reporter) -> None:
-    """Report a line of mmdebstrap's log if it is a milestone."""
-    if line.startswith("I: ") and "running --" not in line:
-        progress.update(f"{purpose} image: {line[3:].rstrip('.')}")
+def _milestone(line: str) -> str:
+    """Return what a line of mmdebstrap's log reports, empty for anything but a milestone."""
+    return line[3:].rstrip(".") if line.startswith("I: ") and "running --" not in line else ""
