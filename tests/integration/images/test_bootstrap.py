@@ -44,6 +44,7 @@ def cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_docker: None) -
     (tmp_path / "sources.list.d" / "debian.sources").write_text("\n".join(stanzas))
     (tmp_path / "apt.conf").write_text(CONFIG.format(folder=tmp_path))
     tmp_path.chmod(0o755)
+    monkeypatch.setattr(base_archive, "DIRECTORY", str(tmp_path / "base-image"))
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     return tmp_path
 
