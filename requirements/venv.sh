@@ -9,6 +9,13 @@ venv=.venv
 say() { printf '%s\n' "$*" >&2; }
 die() { say "Error: $*"; exit 1; }
 
+# Return whether .venv was made from the present requirements.
+is_current() {
+  for part in requirements/*.txt requirements/venv.sh; do
+    [ "$venv/.made-$set_name" -nt "$part" ] || return 1
+  done
+}
+
 # Print the newest Python from 3.11 on for which the given test code succeeds.
 newest_python() {
   for candidate in python3.14 python3.13 python3.12 python3.11 python3 /usr/bin/python3; do
@@ -30,7 +37,7 @@ apt_install() {
   fi
   $sudo apt-get update -qq
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null ||
-    die "apt-get could not install $*; mend that (its message is above), then run make again."
+    die "apt-get could not install $*; fix what it reports above, then run make again."
 }
 
 find_python() {
@@ -46,6 +53,13 @@ find_python() {
   die "no Python from 3.11 on was found ($(python3 --version 2>&1 || true)); Ansible needs one on the machine that runs" \
     "make. Install python3.11 and python3.11-venv or newer (Debian 12 and 13 have it as python3), then run make again."
 }
+
+# One at a time: another make in the same clone may be making what this one needs.
+if command -v flock >/dev/null; then
+  exec 9<.
+  flock -n 9 || { say "Another make is preparing .venv; waiting for it."; flock 9; }
+fi
+is_current && exit 0
 
 # The machine's own certificates know a site's proxy or mirror; pip and uv would otherwise bring their own.
 bundle=/etc/ssl/certs/ca-certificates.crt

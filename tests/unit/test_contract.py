@@ -235,6 +235,21 @@ def test_make_copies_the_example_inventory_only_if_no_other_is_named(
         assert "ansible-playbook" in done.stdout
 
 
+@pytest.mark.parametrize("limit", [[], ["--limit", "server"]])
+def test_a_run_without_a_group_jupyterhub_fails(limit: list[str], tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({"jupyterhb": {"hosts": {"server": {}}}}), encoding="utf-8")
+    program = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [program, ROOT / "status.yml", "-i", inventory, *limit],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        check=False, text=True, capture_output=True,
+    )  # fmt: skip
+
+    assert done.returncode == 1, done.stdout
+    assert "Could not match supplied host pattern, ignoring: jupyterhub" in done.stderr
+
+
 def test_roles_read_the_settings_of_the_inventory_and_have_defaults(tmp_path: Path) -> None:
     probe = tmp_path / "probe.yml"
     names = ["jupyterhub_images_source", "jupyterhub_images_for", "jupyterhub_images_keep", PYTHON]
