@@ -199,12 +199,13 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         recovered += removed if action == "none" else []
         config.prune(options.config_dir, hub.configs_in_use())
     current_images = {ids[options.notebook_image], *(image_id(client, name) for name in options.notebook_images)}
+    why = container_spec.shown("hub", action, reasons, check)
     reasons = recovered + reasons
     return {
         "changed": bool(recovered) or action != "none",
         "action": action,
         "reasons": reasons,
-        "messages": reasons + ([] if action == "create" else away(times)),
+        "messages": recovered + why + ([] if action == "create" else away(times)),
         "downtime": round(times.down, 2),
         "start_seconds": round(times.start, 2),
         "servers_on_other_images": hub.servers_on_other_images(current_images) if client else [],

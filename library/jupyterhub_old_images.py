@@ -112,7 +112,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         with files.locked(record.LOCK):
             return prune.prune(prune.Host(connect()), options, check_mode=False)
     except files.LockedError:  # not urgent
-        return prune.report([], [], "another run is installing images on this host; the next run removes old ones")
+        reason = "another run is installing images on this host, so no old ones were removed; the next run removes them"
+        return prune.report([], [], f"{reason}, you need to do nothing")
 
 
 def main() -> None:

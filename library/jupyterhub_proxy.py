@@ -182,9 +182,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             result["routes"] = restore_routes(client, options)
         removed = proxy.remove_old()
         recovered += removed if action == "none" else []
+    why = container_spec.shown("proxy", action, reasons, check)
     reasons = recovered + reasons
     away = [f"users were without the proxy for {result['downtime']} s"] if result["downtime"] and current else []
-    return {**result, "reasons": reasons, "messages": reasons + away, "changed": bool(recovered) or action != "none"}
+    messages = recovered + why + away
+    return {**result, "reasons": reasons, "messages": messages, "changed": bool(recovered) or action != "none"}
 
 
 def main() -> None:

@@ -22,6 +22,11 @@ def human_size(size: float) -> str:
     return f"{size:.1f} TB"
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """Return a number with its noun: ``1 entry``, ``2 entries``."""
+    return f"{number} {one if number == 1 else several}"
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like a given one, as the end of a message, empty when none is.
 

@@ -9,12 +9,8 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "library"), str(ROOT / "tests")]
@@ -26,27 +22,15 @@ ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
 import docker  # noqa: E402
 from ansible.module_utils.testing import patch_module_args  # noqa: E402
 
+from support.kills import kill_after  # noqa: E402
+
 STEPS = ("create_container", "connect_container_to_network", "start", "kill", "stop", "rename", "remove_container")
 
 
 def main() -> None:
     """Count the changes, and die at the given one."""
     kind, _, number = sys.argv[2].rpartition(":")
-    left = int(number)
-
-    def counted(step: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left
-            result = step(*args, **kwargs)
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
-
-        return call
-
-    for name in [kind] if kind else STEPS:
-        setattr(docker.APIClient, name, counted(getattr(docker.APIClient, name)))
+    kill_after(int(number), [(docker.APIClient, name) for name in ([kind] if kind else STEPS)])
     with patch_module_args(json.loads(Path(sys.argv[3]).read_text(encoding="utf-8"))):
         importlib.import_module(sys.argv[1]).main()
 

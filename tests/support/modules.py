@@ -24,6 +24,14 @@ def run(module: ModuleType, *, check: bool = False, diff: bool = False, **argume
 
     :raises ModuleError: when the module failed as modules do.
     """
+    result = run_module(module, check=check, diff=diff, **arguments)
+    if result.get("failed"):
+        raise ModuleError(result)
+    return result
+
+
+def run_module(module: ModuleType, *, check: bool = False, diff: bool = False, **arguments: Any) -> dict[str, Any]:
+    """Run ``module.main()`` and return its result, also when it failed."""
     printed = io.StringIO()
     flags = {"_ansible_check_mode": check, "_ansible_diff": diff}
     with (
@@ -33,6 +41,4 @@ def run(module: ModuleType, *, check: bool = False, diff: bool = False, **argume
     ):
         module.main()
     result: dict[str, Any] = json.loads(printed.getvalue())
-    if result.get("failed"):
-        raise ModuleError(result)
     return result

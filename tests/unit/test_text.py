@@ -55,3 +55,7 @@ def test_what_is_not_a_time_is_none(written: str | None) -> None:
 def test_ids_are_as_short_as_docker_shows_them() -> None:
     assert text.short_id("image@sha256:" + "0123456789abcdef" * 4) == "image@sha256:0123456789ab"
     assert text.short_id("no id") == "no id"
+
+
+def test_a_number_has_its_noun_in_singular_or_plural():
+    assert [text.counted(number, "entry", "entries") for number in (0, 1, 2)] == ["0 entries", "1 entry", "2 entries"]

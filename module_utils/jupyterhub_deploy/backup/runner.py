@@ -21,7 +21,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_RESTORING
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
-from ansible.module_utils.jupyterhub_deploy.text import human_size
+from ansible.module_utils.jupyterhub_deploy.text import counted, human_size
 
 # Where the hub's state is collected before it is encrypted. Unencrypted, it must not reach the backup directory, which
 # may be on another machine's disk. (Scheduled runs cannot write to /etc.)
@@ -156,7 +156,7 @@ class Runner:
         if self.check_mode:
             return {"action": "backed_up", "user": volume.user, "content_size": scan.size}
         draft = store.Draft(self.directory, name, self.compression, self.encryption)
-        return self.write(draft, source, digest, about, self.consistency.quiesce(volume))
+        return self.write(draft, source, scan._replace(digest=digest), about, self.consistency.quiesce(volume))
 
     def sync_time(self, source: str) -> int:
         """Return since when a scan sees every write to a directory's file system. Syncs each one once per run."""
@@ -182,9 +182,12 @@ class Runner:
         return {"action": "unchanged", "user": user, "backup": same.archive_path}
 
     def write(
-        self, draft: store.Draft, source: str, scan: str | None, about: dict[str, Any], volume: QuiescedVolume
+        self, draft: store.Draft, source: str, scan: backup_scan.Scan, about: dict[str, Any], volume: QuiescedVolume
     ) -> Result:
-        """Write a backup, completely or not at all."""
+        """Write a backup, completely or not at all.
+
+        :param scan: of the source, with the digest that the manifest stores.
+        """
         began = time.monotonic()
         try:
             packed = archive.pack(source, draft.archive_partial, self.compression, self.recipients, volume)
@@ -202,7 +205,7 @@ class Runner:
                 changed=encryption.omit_names(packed.changed) if self.recipients else packed.changed,
                 seconds=seconds,
                 consistency=volume.consistency,
-                scan=scan,
+                scan=scan.digest,
                 versions=self.versions(),
                 encryption=self.encryption,
                 recipients=self.recipients,
@@ -221,8 +224,9 @@ class Runner:
         changed += f", stopped {', '.join(volume.stopped)}" if volume.stopped else ""
         changed += ", not quiesced" if volume.running else ""
         changed += ", has paths too long to be restored" if packed.unrestorable else ""
-        size, content = human_size(packed.size), human_size(packed.content_size)
-        self.progress.say(f"{name}: {content} in {packed.members} entries, stored as {size}, {seconds:.1f} s{changed}")
+        # Not the size of the tar stream, which is at least 1 MiB.
+        content = f"{human_size(scan.size)} in {counted(packed.members, 'entry', 'entries')}"
+        self.progress.say(f"{name}: {content}, stored as {human_size(packed.size)}, {seconds:.1f} s{changed}")
         return {
             "action": "backed_up",
             "user": manifest.user,
@@ -263,6 +267,7 @@ class Runner:
             same = None if self.settings.force else unchanged(digest, self.existing(HUB_FOLDER))
             if same:
                 return self.unchanged_result(HUB_FOLDER, same, None)
-            return self.write(draft, staging, digest, about, QuiescedVolume())
+            scan = backup_scan.scan(staging, synced=0)._replace(digest=digest)
+            return self.write(draft, staging, scan, about, QuiescedVolume())
         finally:
             store.remove([path for path in (staging,) if os.path.exists(path)])

@@ -75,7 +75,7 @@ def read_record(backup: Backup) -> Verified | None:
 def describe(good: bool | None, fault: str | None) -> str:
     """Return the state of a backup as text; ``good`` is ``None`` for one that was not verified."""
     if good is None:
-        return "not read again yet"
+        return "not verified yet"
     return "good" if good else f"NOT GOOD: {fault}"
 
 

@@ -114,6 +114,11 @@ def plan(what: str, container: dict[str, Any] | None, reasons: list[str], servin
     return "none", []
 
 
+def shown(what: str, action: str, reasons: list[str], check: bool) -> list[str]:
+    """Return the messages for the operator about an action of :func:`plan`, in check mode before it."""
+    return [f"created the {what} container"] if action == "create" and not check else reasons
+
+
 def _message(title: str, want: Any, have: Any) -> str:
     if isinstance(want, dict):
         names = sorted(name for name in {*want, *have} if want.get(name) != have.get(name))

@@ -53,7 +53,33 @@ def _exists(client: Any, hub: str, resource: Resource) -> bool:
         found = inspect(resource.name)
     except docker_errors.NotFound:
         return False
+    except docker_errors.APIError as error:
+        duplicates = _duplicates(client, resource) if "ambiguous" in str(error) else []
+        if not duplicates:
+            raise
+        raise DeployError(_ambiguous(resource.name, duplicates)) from error
     owner = (found.get("Labels") or {}).get(LABEL_HUB, hub)
     if owner != hub:
         raise DeployError(f"{resource} belongs to hub {owner}, not to {hub}; choose another jupyterhub_name")
     return True
+
+
+def _duplicates(client: Any, resource: Resource) -> list[dict[str, Any]]:
+    """Return all networks of a name, the oldest first. Docker's filter also finds names that contain it."""
+    ids = [one["Id"] for one in client.networks(names=[resource.name]) if one["Name"] == resource.name]
+    return sorted(map(client.inspect_network, ids), key=lambda one: str(one["Created"]))
+
+
+def _ambiguous(name: str, networks: list[dict[str, Any]]) -> str:
+    """Return the message about networks of one name: the one that containers use is kept."""
+    keep = max(networks, key=lambda one: len(one.get("Containers") or {}))
+    shown, others = [], [one for one in networks if one is not keep]
+    for one in networks:
+        containers = sorted(str(container["Name"]) for container in (one.get("Containers") or {}).values())
+        shown.append(f"{one['Id'][:12]} (used by {', '.join(containers) or 'no container'})")
+    commands = f"docker network rm {' '.join(one['Id'][:12] for one in others)}"
+    in_use = any(one.get("Containers") for one in others)
+    first = "disconnect their containers with `docker network disconnect`, then " if in_use else ""
+    return (
+        f"network {name} exists {len(networks)} times: {'; '.join(shown)}; {first}run `{commands}` and site.yml again"
+    )

@@ -129,17 +129,20 @@ class Host:
                 "nothing was restored to it; stop the container and try again"
             )
 
-    def stop_servers(self, job: Job, home: str, token_file: str, timeout: float) -> None:
-        """Stop the servers that use the volume, through the hub."""
+    def stop_servers(self, job: Job, home: str, token_file: str, timeout: float) -> list[str]:
+        """Stop the servers that use the volume, through the hub; return their users."""
+        stopped: list[str] = []
         names = self.using(job, home)
         if not names:
-            return
+            return stopped
         api = hub_api.connect(self.client, self.hub, token_file)
         for server in stop.observe(self.client, api, self.hub, set()):
             if server["container"] in names:
                 latest, stops, _ = stop.recheck(self.client, api, server, "stop", 0)
                 if stops:
                     stop.stop(api, latest, timeout)
+                    stopped.append(latest["user"])
+        return stopped
 
     def refuse_use(self, job: Job, home: str, next_step: str) -> None:
         """Raise an error when a container uses the volume."""

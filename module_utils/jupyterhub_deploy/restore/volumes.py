@@ -14,6 +14,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import extract, swap
 from ansible.module_utils.jupyterhub_deploy.restore.host import Host
 from ansible.module_utils.jupyterhub_deploy.restore.select import Job
+from ansible.module_utils.jupyterhub_deploy.text import counted, human_size
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,11 @@ def restore(host: Host, job: Job, settings: RestoreSettings, check_mode: bool) -
     :raises DeployError: the restore failed; the volume keeps its data.
     """
     home = host.home(job)
+    stopped: list[str] = []
     next_step = "stop the server, or pass stop_servers=true"
     if home and not (settings.stop_servers and check_mode):
         if settings.stop_servers:
-            host.stop_servers(job, home, settings.token_file, settings.timeout)
+            stopped = host.stop_servers(job, home, settings.token_file, settings.timeout)
             next_step = "the hub cannot stop this container, so stop it yourself"
         host.refuse_use(job, home, next_step)
     with reader.opened(job.backup) as archive:
@@ -100,7 +102,7 @@ def restore(host: Host, job: Job, settings: RestoreSettings, check_mode: bool) -
         "old_data": kept,
         "left_out": list(content.left_out),
         "sockets": job.backup.manifest.sockets,
-        "message": _message(job, content, home is None, kept, interrupted, check_mode),
+        "message": _message(job, content, home is None, stopped, kept, interrupted, check_mode),
     }
 
 
@@ -157,21 +159,29 @@ def _swap(host: Host, job: Job, home: str, keep_old: bool) -> str | None:
 
 
 def _message(
-    job: Job, content: Content, created: bool, kept: str | None, interrupted: str | None, check_mode: bool
+    job: Job,
+    content: Content,
+    created: bool,
+    stopped: list[str],
+    kept: str | None,
+    interrupted: str | None,
+    check_mode: bool,
 ) -> str:
     done = "would be restored" if check_mode else "restored"
     to = f"volume {job.volume}" + (" (new)" if created else "")
     text = (
-        f"{to}: {done} from backup {job.backup.stem} of {job.backup.manifest.volume}, {content.entries} entries, "
-        f"{content.size / 1e6:.1f} MB"
+        f"{to}: {done} from backup {job.backup.stem} of {job.backup.manifest.volume}, "
+        f"{counted(content.entries, 'entry', 'entries')}, {human_size(content.size)}"
     )
     if content.left_out:
         text += (
-            f"; without {content.left_out_entries} entries whose paths are too long for any tar to extract: "
-            f"{some(content.left_out)}"
+            f"; without {counted(content.left_out_entries, 'entry', 'entries')} with paths too long for any tar to "
+            f"extract: {some(content.left_out)}"
         )
     if job.backup.manifest.sockets:
         text += f"; without sockets, which no archive can hold: {some(job.backup.manifest.sockets)}"
+    if stopped:
+        text += f"; stopped the server of {', '.join(stopped)}; start it again on the hub's page"
     if kept:
         text += f"; the old data are in {kept} until you remove {os.path.dirname(kept)}"
     if interrupted:

@@ -94,7 +94,7 @@ def messages(status: dict[str, Any], now: datetime) -> list[str]:
         )
         unread = sum(volume["newest"] is not None and volume["good"] is None for volume in status["volumes"])
         if unread:
-            lines.append(f"of the newest, {unread} were not read again yet; playbooks/verify_backups.yml does it")
+            lines.append(f"of the newest, {unread} were not verified yet; playbooks/verify_backups.yml does it")
     else:
         lines.append(f"backups: there are none in {status['directory']}; backup.yml makes them")
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]

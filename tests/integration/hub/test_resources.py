@@ -15,7 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.hub import resources
 
 import jupyterhub_resources
 from hosts.run import name as run_name
-from support.modules import run
+from support.modules import ModuleError, run
 
 NAME = run_name("at-once")
 
@@ -54,3 +54,23 @@ def test_two_first_runs_at_once_create_one_network(client: docker.APIClient, tmp
     assert len(client.networks(names=[NAME])) == 1
     assert client.inspect_network(NAME)["Labels"] == client.inspect_volume(NAME)["Labels"]
     assert not run(jupyterhub_resources, check=True, **arguments)["changed"]
+
+
+def test_networks_of_one_name_are_named_until_one_is_removed(client: docker.APIClient, tmp_path: Path) -> None:
+    """Docker 20.10 creates a second network of a name when asked to, or for two requests at once."""
+    try:
+        ids = [client.create_network(NAME, check_duplicate=False)["Id"] for _ in range(2)]
+    except docker.errors.APIError as error:
+        pytest.skip(f"this Docker creates no duplicates: {error}")
+    secrets = str(tmp_path / "hub" / "secrets")
+    arguments: dict[str, Any] = {"name": NAME, "networks": [NAME], "volumes": [], "secrets_dir": secrets}
+
+    with pytest.raises(ModuleError) as refused:
+        run(jupyterhub_resources, **arguments)
+
+    assert str(refused.value) == (
+        f"network {NAME} exists 2 times: {ids[0][:12]} (used by no container); {ids[1][:12]} (used by no container); "
+        f"run `docker network rm {ids[1][:12]}` and site.yml again"
+    )
+    client.remove_network(ids[1][:12])
+    assert run(jupyterhub_resources, **arguments)["changed"]  # the secrets

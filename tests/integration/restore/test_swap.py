@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import reader
@@ -20,6 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.restore import extract, swap
 
 from support.factories import tree as odd_tree
 from support.factories.backups import ROOT, joined, member, put, put_tree
+from support.kills import Step, killed_after
 
 
 @pytest.fixture
@@ -238,39 +237,10 @@ def test_what_tar_leaves_out_is_noticed(home: Path, tmp_path: Path, monkeypatch:
 
 
 # Every step that changes something on the disk.
-STEPS = ("mkdir", "rename", "replace", "fsync", "unlink")
-
-
-def killed_after(step: int, work: Callable[[], object]) -> bool:
-    """Do work in another process that is killed after its n-th step; say whether it lived that long."""
-    child = os.fork()
-    if child == 0:
-        left = step
-
-        def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                nonlocal left
-                result = function(*args, **kwargs)
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return result
-
-            return call
-
-        for name in STEPS:
-            setattr(os, name, counted(getattr(os, name)))
-        for module, name in ((swap, "exchange"), (swap, "_remove"), (reader, "validate")):
-            setattr(module, name, counted(getattr(module, name)))
-        subprocess.Popen = counted(subprocess.Popen)  # type: ignore[assignment,misc]
-        try:
-            work()
-            os._exit(0)
-        except BaseException:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert status == 0 or os.WIFSIGNALED(status), status
-    return os.WIFSIGNALED(status)
+STEPS: list[Step] = [
+    *((os, name) for name in ("mkdir", "rename", "replace", "fsync", "unlink")),
+    *((swap, "exchange"), (swap, "_remove"), (reader, "validate"), (subprocess, "Popen")),
+]
 
 
 @pytest.mark.parametrize("keep_old", [True, False])
@@ -287,7 +257,7 @@ def test_a_kill_after_any_step_loses_nothing(
         subprocess.run(["rm", "-rf", home], check=True)
         (home / "_data").mkdir(parents=True)
         (home / "_data" / "old").write_text("old")
-        if not killed_after(step, lambda: restore(backup, home, keep_old)):
+        if not killed_after(step, STEPS, lambda: restore(backup, home, keep_old)):
             break
         kept = recovered(home)
         if is_old(home):

@@ -274,7 +274,9 @@ def test_servers_are_stopped_through_the_hub_when_asked(
 
     assert site.restore(check=True, stop_servers=True, token_file="/x")["changed"] is True
     assert stopped == []
-    assert site.restore(stop_servers=True, token_file="/x")["changed"] is True
+    result = site.restore(stop_servers=True, token_file="/x")
+    assert result["changed"] is True
+    assert "; stopped the server of alice; start it again on the hub's page" in result["messages"][0]
     assert stopped == [container]
     assert (data / "file").read_text() == "new"
 
@@ -612,7 +614,7 @@ def test_a_path_that_no_tar_can_extract_does_not_keep_the_rest_from_coming_back(
 
     (left_out,) = done["left_out"]
     assert left_out.startswith("./ppp")
-    assert "; without 3 entries whose paths are too long for any tar to extract: ./ppp" in done["message"]
+    assert "; without 3 entries with paths too long for any tar to extract: ./ppp" in done["message"]
     after = odd_tree.describe(data)
     assert after == {path: facts for path, facts in before.items() if len(path) <= LONGEST_NAME}
     assert len(before) - len(after) == 3
@@ -741,18 +743,34 @@ def test_the_playbook_lists_and_restores(site: RestoreSite, tmp_path: Path) -> N
     }
     inventory.write_text(json.dumps({"jupyterhub": {"hosts": {"localhost": host}}}))
 
-    def play(*arguments: str) -> str:
+    def play(*arguments: str, fails: bool = False) -> str:
         command = ["ansible-playbook", "-i", str(inventory), "restore.yml", *arguments]
         done = subprocess.run(command, cwd=ROOT_OF_PROJECT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert bool(done.returncode) == fails, done.stdout + done.stderr
         return done.stdout
 
     shown = " ".join(play().split())  # Ansible wraps a message of one line
-    assert f"alice {NEWER} {site.name()} not read again yet" in shown
+    assert f"alice {NEWER} {site.name()} not verified yet" in shown
     assert os.listdir(data) == ["old"]
     play("-e", "user=alice", "-e", f"backup={NEWER}", "-e", "keep_old=false", "-e", "to_user=bob")
     assert os.listdir(data) == ["old"]
     assert (data.parent.parent / site.name("bob") / "_data" / "file").read_text() == "new"
+
+    put(
+        site.directory,
+        joined([ROOT, member(b"../out", b"bad")]),
+        2,
+        hub=site.hub,
+        user="carol",
+        volume=site.name("carol"),
+    )
+    output = play("-e", "user=alice,carol", fails=True)
+    shown = " ".join(output.split())
+    assert f"volume {site.name()}: restored from backup" in shown
+    assert f"NOT RESTORED: archive {site.directory}/{site.name('carol')}/" in shown
+    assert "1 of 2 volumes could not be restored: archive" in shown.rpartition("TASK [")[2]
+    assert "failed_volumes" not in output, "the module's result is shown as data"
+    assert "left_out" not in output
 
 
 class TestOldData:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
-from ansible.module_utils.jupyterhub_deploy.backup import runner
+from ansible.module_utils.jupyterhub_deploy.backup import runner, settings
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
+from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 from support import backup_data
 
@@ -68,3 +71,22 @@ def test_the_messages_name_what_an_administrator_should_know() -> None:
     assert backup_run.messages([], totals, [], [], "/b", check_mode=True) == [
         "would be backed up: 1, unchanged: 1, in /b"
     ]
+
+
+@pytest.mark.parametrize(
+    ("files", "shown"), [({}, "0 B in 1 entry, stored as "), ({"a": b"x" * 1500}, "1.5 kB in 2 entries, stored as ")]
+)
+def test_the_line_of_a_volume_has_the_size_of_its_files(
+    files: dict[str, bytes], shown: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tar stream has at least 1 MiB, with zeros at its end."""
+    (tmp_path / "data").mkdir()
+    for name, content in files.items():
+        (tmp_path / "data" / name).write_bytes(content)
+    options = {name: option.get("default") for name, option in settings.BACKUP.items()}
+    options.update(name="lab", directory=str(tmp_path / "backups"), compression="none")
+    run = runner.Runner(None, settings.load(settings.BackupSettings, options), False, Reporter("-"))
+
+    run.back_up_directory("lab-user-alice", volume("lab-user-alice"), str(tmp_path / "data"))
+
+    assert capsys.readouterr().out.startswith(f"lab-user-alice: {shown}")

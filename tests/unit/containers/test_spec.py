@@ -45,3 +45,10 @@ def test_the_environment_of_an_image_is_not_a_difference():
 )
 def test_each_state_has_its_action(container, reasons, serving, expected):
     assert spec.plan("hub", container, reasons, serving) == expected
+
+
+def test_a_new_container_was_created_and_check_mode_shows_why_it_would_be():
+    reasons = ["the hub container does not exist yet"]
+    assert spec.shown("hub", "create", reasons, check=False) == ["created the hub container"]
+    assert spec.shown("hub", "create", reasons, check=True) == reasons
+    assert spec.shown("hub", "replace", ["mounts changed: +x"], check=False) == ["mounts changed: +x"]

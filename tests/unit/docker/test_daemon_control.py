@@ -7,24 +7,11 @@ import json
 import pytest
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, daemon_log, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.testing import patch_module_args
 
 import docker_engine
 import docker_engine_info
-from support.fake_docker import INFO, VERSION, install_dockerd, isolate, serve
-
-
-@pytest.fixture
-def places(tmp_path, monkeypatch):
-    """A separate host: without this machine's Docker, files and service manager."""
-    return isolate(tmp_path, monkeypatch)
-
-
-def run_module(module, capsys, **arguments):
-    """Run a module's main() as Ansible would; return what it prints."""
-    with patch_module_args(arguments), pytest.raises(SystemExit):
-        module.main()
-    return json.loads(capsys.readouterr().out)
+from support.fake_docker import INFO, VERSION, install_dockerd, serve
+from support.modules import run_module
 
 
 def test_only_root_can_read_the_record(places):
@@ -50,17 +37,17 @@ NOTHING = daemon_plan.Plan(False, False, False, "none", False, {}, {}, [], [])
 
 
 class TestDockerEngine:
-    def test_a_snap_is_not_configured_by_a_file_that_it_does_not_read(self, places, capsys):
+    def test_a_snap_is_not_configured_by_a_file_that_it_does_not_read(self, places):
         with serve(places / "socket_path", {"/version": (200, VERSION), "/info": (200, INFO)}):
-            failed = run_module(docker_engine, capsys, options={"mtu": 1400})
+            failed = run_module(docker_engine, options={"mtu": 1400})
 
         assert "was installed in another way (as a snap, perhaps)" in failed["msg"]
         assert not (places / "config_file").exists()
 
-    def test_check_mode_shows_the_file_without_passwords(self, places, capsys):
+    def test_check_mode_shows_the_file_without_passwords(self, places):
         wanted = {"http-proxy": "http://alice:secret@proxy.example.com"}
 
-        result = run_module(docker_engine, capsys, options=wanted, _ansible_check_mode=True, _ansible_diff=True)
+        result = run_module(docker_engine, options=wanted, check=True, diff=True)
 
         assert result["changed"]
         assert "http://alice:********@proxy.example.com" in result["diff"]["after"]
@@ -68,8 +55,8 @@ class TestDockerEngine:
         assert "start Docker" in result["steps"]
         assert not (places / "config_file").exists()
 
-    def test_missing_packages_are_reported(self, places, capsys):
-        assert "dockerd is not installed on this host" in run_module(docker_engine, capsys)["msg"]
+    def test_missing_packages_are_reported(self, places):
+        assert "dockerd is not installed on this host" in run_module(docker_engine)["msg"]
 
     def test_a_python_without_the_sdk_is_reported(self):
         seen = {
@@ -87,10 +74,10 @@ class TestDockerEngine:
 
     @pytest.mark.parametrize("module", [docker_engine, docker_engine_info])
     @pytest.mark.parametrize("check", [True, False])
-    def test_options_that_dockerd_refuses_are_refused_before_anything_is_changed(self, places, capsys, module, check):
+    def test_options_that_dockerd_refuses_are_refused_before_anything_is_changed(self, places, module, check):
         install_dockerd(places, "23.0.1", "the following directives don't match any configuration option: live-restor")
 
-        failed = run_module(module, capsys, options={"live-restor": True}, _ansible_check_mode=check)
+        failed = run_module(module, options={"live-restor": True}, check=check)
 
         path = places / "config_file"
         assert failed["msg"] == (
@@ -102,20 +89,20 @@ class TestDockerEngine:
         assert not path.exists()
         assert not (places / "record.json").exists()
 
-    def test_a_file_that_is_not_changed_is_not_validated(self, places, capsys):
+    def test_a_file_that_is_not_changed_is_not_validated(self, places):
         install_dockerd(places, "23.0.1", "bad")
         (places / "config_file").write_text('{"mtu": "1400"}')
 
-        assert "plan" in run_module(docker_engine_info, capsys)
+        assert "plan" in run_module(docker_engine_info)
 
-    def test_a_docker_that_is_upgraded_first_is_not_asked(self, places, capsys):
+    def test_a_docker_that_is_upgraded_first_is_not_asked(self, places):
         install_dockerd(places, "23.0.1", "bad")
 
-        seen = run_module(docker_engine_info, capsys, minimum_version="26", options={"new-option": True})
+        seen = run_module(docker_engine_info, minimum_version="26", options={"new-option": True})
 
         assert seen["plan"]["install"]
 
-    def test_what_an_older_dockerd_does_not_start_with_is_rolled_back(self, places, capsys, monkeypatch):
+    def test_what_an_older_dockerd_does_not_start_with_is_rolled_back(self, places, monkeypatch):
         install_dockerd(places, "20.10.24", "cannot be asked")
         (places / "config_file").write_text('{"debug": true}')
         monkeypatch.setattr(daemon_log, "LOG_FILE", str(places / "dockerd.log"))
@@ -124,7 +111,7 @@ class TestDockerEngine:
         monkeypatch.setattr(daemon_info, "get", lambda *arguments: None)
         monkeypatch.setattr(daemon_info, "sdk", lambda: {"importable": True, "version": "5.0.3", "python": "python3"})
 
-        failed = run_module(docker_engine, capsys, options={"live-restor": True})
+        failed = run_module(docker_engine, options={"live-restor": True})
 
         assert "Docker stopped again. The end of its log" in failed["msg"]
         assert failed["msg"].endswith(

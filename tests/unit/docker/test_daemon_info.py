@@ -13,28 +13,15 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy import processes
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.testing import patch_module_args
 
 import docker_engine_info
 import jupyterhub_host_info
-from support.fake_docker import INFO, VERSION, install_dockerd, isolate, serve
+from support.fake_docker import INFO, VERSION, install_dockerd, serve
+from support.modules import run_module
 
 
-@pytest.fixture
-def places(tmp_path, monkeypatch):
-    """A separate host: without this machine's Docker, files and service manager."""
-    return isolate(tmp_path, monkeypatch)
-
-
-def run_module(module, capsys, **arguments):
-    """Run a module's main() as Ansible would; return what it prints."""
-    with patch_module_args(arguments), pytest.raises(SystemExit):
-        module.main()
-    return json.loads(capsys.readouterr().out)
-
-
-def test_a_bare_host(places, capsys):
-    seen = run_module(docker_engine_info, capsys)
+def test_a_bare_host(places):
+    seen = run_module(docker_engine_info)
 
     assert not seen["changed"]
     assert not seen["installed"]
@@ -44,10 +31,10 @@ def test_a_bare_host(places, capsys):
     assert seen["plan"]["steps"][0] == "install Docker 20.10 or newer"
 
 
-def test_docker_that_answers(places, capsys):
+def test_docker_that_answers(places):
     (places / "config_file").write_text('{"http-proxy": "http://alice:secret@proxy.example.com"}')
     with serve(places / "socket_path", {"/version": (200, VERSION), "/info": (200, INFO)}):
-        seen = run_module(docker_engine_info, capsys, minimum_version="26")
+        seen = run_module(docker_engine_info, minimum_version="26")
 
     assert seen["running"]
     assert (seen["version"], seen["api_version"]) == ("26.1.5+dfsg1", "1.45")
@@ -59,10 +46,10 @@ def test_docker_that_answers(places, capsys):
     assert "secret" not in json.dumps(seen)
 
 
-def test_docker_that_is_not_running_has_its_version(places, capsys):
+def test_docker_that_is_not_running_has_its_version(places):
     install_dockerd(places, "20.10.24+dfsg1")
 
-    seen = run_module(docker_engine_info, capsys)
+    seen = run_module(docker_engine_info)
 
     assert (seen["installed"], seen["running"], seen["version"]) == (True, False, "20.10.24+dfsg1")
     assert not seen["plan"]["install"]
@@ -87,10 +74,10 @@ def test_docker_is_ready_when_there_is_nothing_to_do_or_to_report(places, config
     assert not jupyterhub_host_info.docker_ready(wanted)  # does not answer
 
 
-def test_podman_is_refused(places, capsys):
+def test_podman_is_refused(places):
     podman = {"Version": "4.3.1", "ApiVersion": "1.41", "Components": [{"Name": "Podman Engine"}]}
     with serve(places / "socket_path", {"/version": (200, podman), "/info": (200, INFO)}):
-        failed = run_module(docker_engine_info, capsys)
+        failed = run_module(docker_engine_info)
 
     assert failed["failed"]
     assert "belongs to Podman, not to Docker" in failed["msg"]

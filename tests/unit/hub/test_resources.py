@@ -27,7 +27,16 @@ class Docker:
             raise docker_errors.NotFound(name)
         return self.found[name]
 
-    inspect_network = inspect_volume = inspect
+    inspect_volume = inspect
+
+    def inspect_network(self, name: str) -> dict[str, Any]:
+        named = self.networks([name])
+        if len(named) > 1:
+            raise docker_errors.APIError(f"network {name} is ambiguous ({len(named)} matches found on name)")
+        return named[0] if named else self.inspect(name)
+
+    def networks(self, names: list[str]) -> list[dict[str, Any]]:
+        return [one for one in self.found.values() if {one.get("Name"), one.get("Id")} & {*names}]
 
     def create_network(self, name: str, driver: str, labels: dict[str, str], check_duplicate: bool) -> None:
         self.found[name] = {"Labels": labels}
@@ -96,6 +105,36 @@ def test_another_hubs_network_is_not_used(docker: Docker, arguments: dict[str, A
     docker.found["lab-network"] = {"Labels": {"org.jupyterhub.deploy.hub": "other"}}
     with pytest.raises(ModuleError, match="network lab-network belongs to hub other, not to lab"):
         run(jupyterhub_resources, **arguments)
+
+
+def network(digit: str, created: str, *containers: str) -> dict[str, Any]:
+    """Return one of two networks of the same name, as Docker describes it."""
+    connected = {name: {"Name": name} for name in containers}
+    return {"Name": "lab-network", "Id": digit * 64, "Created": created, "Containers": connected}
+
+
+@pytest.mark.parametrize(
+    ("connected", "advice"),
+    [
+        ((), "run `docker network rm bbbbbbbbbbbb` and site.yml again"),
+        (
+            ("jupyter-alice",),
+            "disconnect their containers with `docker network disconnect`, then run `docker network rm",
+        ),
+    ],
+)
+def test_networks_of_one_name_are_listed_with_what_to_remove(
+    docker: Docker, arguments: dict[str, Any], connected: tuple[str, ...], advice: str
+) -> None:
+    docker.found["2"] = network("b", "2026-11-27T02:00:00Z", *connected)
+    docker.found["1"] = network("a", "2026-11-27T01:00:00Z", "lab", "lab-proxy")
+    with pytest.raises(ModuleError) as error:
+        run(jupyterhub_resources, **arguments)
+    used = ", ".join(connected) or "no container"
+    assert str(error.value).startswith(
+        "network lab-network exists 2 times: aaaaaaaaaaaa (used by lab, lab-proxy); "
+        f"bbbbbbbbbbbb (used by {used}); {advice}"
+    )
 
 
 @pytest.mark.parametrize("error", [docker_errors.APIError("server gone"), OSError("no space")])

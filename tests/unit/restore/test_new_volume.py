@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
-import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ansible.module_utils.jupyterhub_deploy.restore.host import Host
 from ansible.module_utils.jupyterhub_deploy.restore.select import Job
 
 from support.factories import backups
+from support.kills import Step, killed_after
 
 LABELS = {LABEL_HUB: backups.HUB, LABEL_USER: "alice"}
 
@@ -58,37 +58,10 @@ class Docker:
         return {"DockerRootDir": str(self.root.parent)}
 
 
-def killed_after(step: int, client: Docker, work: Callable[[], object]) -> bool:
-    """Do work in another process that is killed after its n-th step; return whether it was."""
-    child = os.fork()
-    if not child:
-        left = step
-
-        def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                nonlocal left
-                result = function(*args, **kwargs)
-                left -= 1
-                if left == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return result
-
-            return call
-
-        for place, name in (
-            (client, "create_volume"),
-            (client, "remove_volume"),
-            (client, "containers"),
-            (swap, "exchange"),
-            (os, "rename"),
-            (subprocess, "Popen"),
-        ):
-            setattr(place, name, counted(getattr(place, name)))
-        work()
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert status == 0 or os.WIFSIGNALED(status), status
-    return os.WIFSIGNALED(status)
+def steps(client: Docker) -> list[Step]:
+    """Return what changes volumes, or asks for the containers that use one."""
+    own = [(client, name) for name in ("create_volume", "remove_volume", "containers")]
+    return [*own, (swap, "exchange"), (os, "rename"), (subprocess, "Popen")]
 
 
 def restore(client: Docker, directory: Path) -> dict[str, Any]:
@@ -109,7 +82,7 @@ def test_a_kill_after_any_step_leaves_nothing_that_a_backup_takes_for_a_users_vo
     for step in range(1, 100):
         (tmp_path / str(step)).mkdir()
         client = Docker(tmp_path / str(step))
-        killed = killed_after(step, client, lambda client=client: restore(client, tmp_path / "backups"))  # type: ignore[misc]
+        killed = killed_after(step, steps(client), functools.partial(restore, client, tmp_path / "backups"))
         restoring = {one["Labels"][LABEL_RESTORING] for one in client.volumes({})["Volumes"]}
         data = client.root / backups.VOLUME / "_data"
         if not data.exists():
@@ -124,8 +97,9 @@ def test_a_kill_after_any_step_leaves_nothing_that_a_backup_takes_for_a_users_vo
         if not killed:
             break
 
-        restore(client, tmp_path / "backups")
+        shown = restore(client, tmp_path / "backups")["message"]
 
+        assert f" of {backups.VOLUME}, 2 entries, 3 B" in shown
         assert os.listdir(client.root) == [backups.VOLUME], step
         assert client.inspect_volume(backups.VOLUME)["Labels"] == LABELS
         assert (data / "file").read_text() == "new"

@@ -340,7 +340,7 @@ def test_a_run_that_is_killed_has_no_end(scheduled: Place, monkeypatch: pytest.M
 
 def test_administrators_can_verify_and_list(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list"]) == 0
-    assert "not read again yet" in capsys.readouterr().out
+    assert "not verified yet" in capsys.readouterr().out
     assert cli.main(["verify", "newest", "--user", "alice"]) == 0
     assert cli.main(["list"]) == 0
     assert capsys.readouterr().out.rstrip().endswith("  good")

@@ -145,7 +145,7 @@ def test_the_state_of_backups() -> None:
     found_status = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS, NOW), "schedule": None}
     assert backup_status.messages(found_status, NOW) == [
         "backups: 8 in /b, 5.0 MB, of 3 volumes (the hub's own state is one); the newest was made 9 h ago",
-        "of the newest, 1 were not read again yet; playbooks/verify_backups.yml does it",
+        "of the newest, 1 were not verified yet; playbooks/verify_backups.yml does it",
         "NOT GOOD is the newest backup of jupyterhub-user-bob; playbooks/verify_backups.yml says why",
         "scheduled backups: none; jupyterhub_backup_schedule sets a time",
     ]
