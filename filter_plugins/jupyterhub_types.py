@@ -81,10 +81,11 @@ def _unreadable(name: str, spec: Spec, error: Exception) -> list[str]:
     # The facts about the distribution are set after this check.
     if _is_expression(spec.get("default")) and "distribution" in text:
         return []
-    if "vault" in text:
-        return [f"{name} cannot be decrypted; pass the vault's password, as with --ask-vault-pass"]
-    if _is_secret(name, spec) and "is undefined" not in text:
-        text = "its expression fails"
+    if "is undefined" not in text:  # vault_password may be the name of a variable
+        if "vault" in text:
+            return [f"{name} cannot be decrypted; pass the vault's password, as with --ask-vault-pass"]
+        if _is_secret(name, spec):
+            text = "its expression fails"
     return [f"{name} cannot be read: {text}; correct the expression"]
 
 

@@ -196,12 +196,12 @@ CAPTURED = "A captured exception marker was tripped: "
             ["jupyterhub_extra_config cannot be read: 'mine' is undefined; correct the expression"],
         ),
         (
-            "jupyterhub_admin_password", "'vault' is undefined",
+            "jupyterhub_admin_password", "A vault exception marker was tripped.",
             ["jupyterhub_admin_password cannot be decrypted; pass the vault's password, as with --ask-vault-pass"],
         ),
         (
-            "jupyterhub_admin_password", "'mine' is undefined",
-            ["jupyterhub_admin_password cannot be read: 'mine' is undefined; correct the expression"],
+            "jupyterhub_admin_password", "'vault_password' is undefined",
+            ["jupyterhub_admin_password cannot be read: 'vault_password' is undefined; correct the expression"],
         ),
         (
             "jupyterhub_admin_password", f"{CAPTURED}cannot convert 's3cret'",
