@@ -15,6 +15,9 @@ PRESENT, DISABLED, ABSENT = "present", "disabled", "absent"
 STATES = (PRESENT, DISABLED, ABSENT)
 ON_CREATE, ALWAYS = "on_create", "always"
 
+# Shown only with another change of the user: users choose their own passwords, so each run would show it for most.
+NOT_SET = "the account had a password, so the declared one was not set (`playbooks/user.yml -e do=password` sets one)"
+
 User = dict[str, Any]
 
 
@@ -118,7 +121,15 @@ def _change(user: User, seen: dict[str, Any], hub_user: User | None, native: boo
         change["leave"] = sorted(set(known["groups"]) - set(user["groups"]))
         done += [f"joined group {group}" for group in change["join"]]
         done += [f"left group {group}" for group in change["leave"]]
+    if done and _keeps_password(user, account, change["account"]):
+        done.append(NOT_SET)
     return change
+
+
+def _keeps_password(user: User, account: dict[str, Any] | None, write: dict[str, Any] | None) -> bool:
+    """Return whether a declared password is not used, because the account has one that was not compared with it."""
+    declared = user["password"] is not None and user["update_password"] == ON_CREATE
+    return declared and account is not None and write is None
 
 
 def _account(user: User, account: dict[str, Any] | None, done: list[str]) -> dict[str, Any] | None:

@@ -71,6 +71,14 @@ def test_a_user_who_is_as_declared_is_unchanged() -> None:
             "password replaced, signed out everywhere, authorized, added to the hub",
         ),
         (user(password=SECRET), LOCKED, hub_user(), "password set"),
+        (
+            user(admin=True, password=SECRET),
+            OPEN,
+            hub_user(),
+            "made an administrator, the account had a password, so the declared one was not set "
+            "(`playbooks/user.yml -e do=password` sets one)",
+        ),
+        (user(admin=True, password=SECRET), LOCKED, hub_user(), "password set, made an administrator"),
         (user(password=SECRET, update_password="always"), OPEN, hub_user(), "password replaced, signed out everywhere"),
         (user(state="disabled"), OPEN, None, "disabled, signed out everywhere"),
         (user(state="disabled"), None, None, "disabled, so that nobody can sign up under this name"),
