@@ -17,6 +17,7 @@ import requests
 import jupyterhub_hub
 import jupyterhub_proxy
 import jupyterhub_resources
+from support.hub_settings import hub_settings
 from support.modules import run
 from support.ports import free_port
 
@@ -76,21 +77,6 @@ class ModuleSite:
     def hub_arguments(self) -> dict[str, Any]:
         """Return what the role passes to the module ``jupyterhub_hub``."""
         template = jinja2.Template((ROOT / "roles/jupyterhub/templates/jupyterhub_config.py.j2").read_text())
-        settings = {
-            "name": self.name,
-            "server_prefix": f"{self.name}-jupyter",
-            "volume_prefix": f"{self.name}-user-",
-            "public_url": "",
-            "authenticators": ["native"],
-            "native": {
-                "signup": "open",
-                "minimum_password_length": 8,
-                "check_common_password": True,
-                "failed_logins": 5,
-                "lockout_seconds": 600,
-            },
-            "proxy_api_url": f"http://{self.name}-proxy-api:8001",
-        }
         return {
             "name": self.name,
             "image": self.image,
@@ -103,7 +89,7 @@ class ModuleSite:
             "config_dir": self.config_dir,
             "config_files": {
                 "jupyterhub_config.py": template.render(jupyterhub_extra_config=self.extra_config),
-                "settings.json": json.dumps(settings),
+                "settings.json": json.dumps(hub_settings(self.name)),
             },
             "data_volume": f"{self.name}-data",
             "networks": [f"{self.name}-control", f"{self.name}-network"],

@@ -17,6 +17,7 @@ from typing import Any
 import requests
 
 from hosts.run import name as run_name
+from support.hub_settings import hub_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "roles/jupyterhub_images/files/hub/jupyterhub_deploy_hub"
@@ -91,23 +92,7 @@ def write_config(
 
     `native` and `signin` override settings; `secret_values` are those of the authenticators.
     """
-    settings = {
-        "name": HUB,
-        "server_prefix": f"{HUB}-jupyter",
-        "volume_prefix": f"{HUB}-user-",
-        "public_url": "",
-        "authenticators": ["native"],
-        "native": {
-            "signup": "open",
-            "minimum_password_length": 8,
-            "check_common_password": True,
-            "failed_logins": 5,
-            "lockout_seconds": 600,
-            **native,
-        },
-        "proxy_api_url": f"http://{HUB}-proxy-api:8001",
-        **(signin or {}),
-    }
+    settings = {**hub_settings(HUB, **native), **(signin or {})}
     config, kept = directory / "config", directory / "secrets"
     config.mkdir(parents=True, exist_ok=True)
     kept.mkdir(exist_ok=True)

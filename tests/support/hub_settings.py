@@ -1,0 +1,25 @@
+"""The settings that role ``jupyterhub`` writes to ``settings.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def hub_settings(hub: str, **native: Any) -> dict[str, Any]:
+    """Return the settings of a hub with open sign-up; `native` overrides those of native accounts."""
+    return {
+        "name": hub,
+        "server_prefix": f"{hub}-jupyter",
+        "volume_prefix": f"{hub}-user-",
+        "public_url": "",
+        "authenticators": ["native"],
+        "native": {
+            "signup": "open",
+            "minimum_password_length": 8,
+            "check_common_password": True,
+            "failed_logins": 5,
+            "lockout_seconds": 600,
+            **native,
+        },
+        "proxy_api_url": f"http://{hub}-proxy-api:8001",
+    }
