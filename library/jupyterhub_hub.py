@@ -77,7 +77,9 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Reports what would be done, also on a host without Docker; changes nothing.
+    description:
+      - Reports what would be done, also on a host without Docker; changes nothing.
+      - Checks a new configuration if the host has a hub and the hub image.
     support: full
   diff_mode:
     description: Shows the specification of the container and the text of its configuration, before and after.
@@ -141,6 +143,7 @@ servers_on_other_images:
   sample: [jupyter-alice]
 """
 
+import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -168,18 +171,32 @@ def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str
         raise DeployError(f"the new hub could not be prepared, so the hub was left as it was: {error}") from error
 
 
+def check(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
+    """Check the configuration in check mode, from a temporary directory.
+
+    :raises DeployError: the image refuses it.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".config-", dir=config_dir) as scratch:
+            config.write(scratch, spec["config"], files)
+            written, final = config.path(scratch, spec["config"]), config.path(config_dir, spec["config"])
+            hub.check_config({**spec, "mounts": [mount.replace(final, written) for mount in spec["mounts"]]})
+    except DOCKER_ERRORS as error:
+        raise DeployError(f"the configuration could not be checked: {error}") from error
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
-    options, check = hub_spec.HubOptions(**module.params), module.check_mode
-    client = connect_or_none() if check else connect()
+    options, check_mode = hub_spec.HubOptions(**module.params), module.check_mode
+    client = connect_or_none() if check_mode else connect()
     hub = HubContainer(client, options.name, options.public_probe, options.health_timeout)
     recovered: list[str] = []
     if client and hub.has_leftovers():
-        recovered = ["an earlier run did not finish"] if check else hub.recover()
+        recovered = ["an earlier run did not finish"] if check_mode else hub.recover()
     current = hub.observe() if client else None
     ids = {reference: image_id(client, reference) for reference in (options.image, options.notebook_image)}
     for reference, found in ids.items():
-        if not found and not check:
+        if not found and not check_mode:
             raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
     sign_in = config.sign_in_file(options.sign_in)
     files = {**options.config_files, **sign_in}
@@ -190,7 +207,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     serving = bool(current) and not differences and hub.is_serving()
     action, reasons = container_spec.plan("hub", current, [found.message for found in differences], serving)
     shown, times = diff(wanted, current, options), Times(0.0, 0.0)
-    if not check:
+    if check_mode and action == "replace" and ids[options.image]:
+        check(hub, wanted, options.config_dir, files)
+    if not check_mode:
         if action in ("create", "replace"):
             prepare(hub, wanted, options.config_dir, files)
         if action != "none":

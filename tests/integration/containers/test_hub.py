@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 import shutil
 import sqlite3
 import threading
@@ -177,17 +178,21 @@ def test_a_new_configuration_replaces_the_hub_and_sessions_stay(site):
         ("c.JupyterHub.allow_named_server = True", "allow_named_servers"),
         ("c.JupyterHub.allow_named_servers = 'perhaps'", "allow_named_servers"),
         ("1 / 0", "ZeroDivisionError"),
+        ("c.JupyterHub.db_url = 'sqlite:////data/other.sqlite'", "only know the deployment's own database"),
     ],
-    ids=["misspelt", "wrong type", "raises"],
+    ids=["misspelt", "wrong type", "raises", "another database"],
 )
-def test_a_configuration_that_does_not_load_does_not_affect_the_running_hub(site, extra, expected):
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_configuration_that_does_not_load_does_not_affect_the_running_hub(site, extra, expected, check_mode):
     before = site.observe()
     site.extra_config = extra
+    directories = sorted(os.listdir(site.config_dir))
     try:
         with pytest.raises(ModuleError) as caught:
-            site.run_hub()
+            site.run_hub(check=check_mode)
     finally:
         site.extra_config = ""
+    assert not check_mode or sorted(os.listdir(site.config_dir)) == directories
     assert "so the hub was left as it was" in str(caught.value)
     assert expected in str(caught.value)
     assert site.observe() == before
@@ -226,7 +231,7 @@ def test_new_sign_in_secrets_belong_to_the_configuration_that_was_accepted_with_
             "    raise SystemExit('the roof is on fire')",
             "the roof is on fire",
         ),
-        ("c.ConfigurableHTTPProxy.api_url = 'http://nowhere.invalid:8001'", "its last log lines"),
+        ("from jupyterhub import proxy\nproxy.ConfigurableHTTPProxy.get_all_routes = None", "its last log lines"),
     ],
     ids=["dies", "never reaches the proxy"],
 )

@@ -269,7 +269,7 @@ class TestNoInterruption:
         work.fail(
             "the old one was restored",
             hub_fails=True,
-            jupyterhub_extra_config="c.ConfigurableHTTPProxy.api_url = 'http://nowhere.invalid:8001'",
+            jupyterhub_extra_config="from jupyterhub import proxy\nproxy.ConfigurableHTTPProxy.get_all_routes = None",
             jupyterhub_health_timeout=20,
         )
 

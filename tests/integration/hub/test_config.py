@@ -53,6 +53,34 @@ EXTRAS = {
         "jupyterhub_extra_config line 1: c.DockerSpawner.mem_limit: ",
     ),
     "wrong app trait": ("c.JupyterHub.hub_port = '80a'\n", "jupyterhub_extra_config line 1: c.JupyterHub.hub_port: "),
+    "hardening and administrator": (
+        "c.DockerSpawner.extra_host_config = {'shm_size': '1g'}\nc.Authenticator.admin_users = {'alice'}\n",
+        "",
+    ),
+    "database": (
+        "\nc.JupyterHub.db_url = 'sqlite:////data/other.sqlite'\n",
+        "jupyterhub_extra_config line 2: c.JupyterHub.db_url: backups, restores and the deletion of users only know ",
+    ),
+    "network": (
+        "c.HubSpawner.network_name = 'lab'\n",
+        "jupyterhub_extra_config line 1: c.HubSpawner.network_name: the hub and the servers could not reach each other",
+    ),
+    "spawner": (
+        "c.JupyterHub.spawner_class = 'docker'\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.spawner_class: DockerSpawner is not a subclass of ",
+    ),
+    "authenticator": (
+        "c.JupyterHub.authenticator_class = 'dummy'\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.authenticator_class: DummyAuthenticator replaces ",
+    ),
+    "names of the template": (
+        "import secrets\nsettings = signin = deploy_role = None\nc.JupyterHub.services = [{'name': 'x'}]\n",
+        "",
+    ),
+    "service": (
+        "c.JupyterHub.services.append({'name': 'deploy'})\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.services: the name deploy is that of the deployment's own entry",
+    ),
     "no such authenticator": (
         "c.JupyterHub.authenticator_class = 'gitbub'\n",
         "jupyterhub_extra_config line 1: c.JupyterHub.authenticator_class: ",
@@ -98,6 +126,21 @@ def test_extra_configuration(checked: tuple[HubContainer, dict[str, list[str]]],
         assert found[0].startswith(expected), found[0]
     else:
         assert found == []
+
+
+def test_an_assignment_keeps_the_deployments_own_entries(
+    checked: tuple[HubContainer, dict[str, list[str]]], tmp_path: Path
+) -> None:
+    write_config(tmp_path, EXTRAS["hardening and administrator"][0])
+    hub = HubContainer(checked[0].image, tmp_path)
+    code = (
+        "from jupyterhub_deploy_hub.seed import load_config; from jupyterhub_deploy_hub import CONFIG_FILE;"
+        "print(sorted(load_config(CONFIG_FILE).Authenticator.admin_users))"
+    )
+    try:
+        assert hub.run("python3", "-c", code).stdout.strip() == "['admin', 'alice']"
+    finally:
+        hub.remove()
 
 
 def test_the_command_prints_one_line_and_changes_nothing(

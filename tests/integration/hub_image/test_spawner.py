@@ -28,6 +28,8 @@ c.JupyterHub.services = [{{"name": "test", "api_token": "{TOKEN}"}}]
 c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": ["admin:users", "admin:servers"]}}]
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 c.DockerSpawner.allowed_images = "*"  # one hub for all images
+# An assignment, and a list that replaces the user's volume in the library.
+c.DockerSpawner.extra_host_config = {{"shm_size": "96m", "binds": ["/usr/share/doc:/srv/doc:ro"]}}
 c.JupyterHub.authenticator_class = "dummy"  # native accounts refuse names of other authenticators
 """
 #: Kinds of notebook images by their mount point: lines of a Dockerfile, and the user of the container.
@@ -178,13 +180,17 @@ def test_names_and_labels(site: SpawnerHub, user: str, part: str) -> None:
     container = site.spawn(user)
     assert container == f"{site.prefix}-{part}"
     state = json.loads(docker("inspect", container).stdout)[0]
-    assert [mount["Name"] for mount in state["Mounts"]] == [f"{site.prefix}-user-{part}"]
+    volumes = [mount["Name"] for mount in state["Mounts"] if mount["Type"] == "volume"]
+    assert volumes == [f"{site.prefix}-user-{part}"]
     labels = {LABEL_HUB: site.prefix, LABEL_USER: user}
     assert state["Config"]["Labels"].items() >= labels.items()
     volume = json.loads(docker("volume", "inspect", f"{site.prefix}-user-{part}").stdout)[0]
     assert volume["Labels"] == labels
     assert state["HostConfig"]["CapDrop"] == ["ALL"]
     assert state["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
+    assert state["HostConfig"]["AutoRemove"] is False
+    assert state["HostConfig"]["ShmSize"] == 96 << 20
+    assert "/usr/share/doc:/srv/doc:ro" in state["HostConfig"]["Binds"]
     site.stop(user)
 
 

@@ -2,8 +2,9 @@
 
 ``python -m jupyterhub_deploy_hub.check [FILE]`` executes the file as the hub would and validates every setting
 against the classes that read it. A setting that does not exist, for which JupyterHub logs a warning at most, is an
-error with the most similar name that does exist. The check starts nothing, opens no database and writes nothing.
-The exit status is 0, or 1 with one line on stderr for each problem.
+error with the most similar name that does exist. So is a changed setting that the rest of the deployment depends on
+(``own_settings``). The check starts nothing, opens no database and writes nothing. The exit status is 0, or 1 with one
+line on stderr for each problem.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import AUTHENTICATOR_SECRETS_FILE, CONFIG_FILE, EXTRA_CONFIG_MARKER
+from . import AUTHENTICATOR_SECRETS_FILE, CONFIG_FILE, EXTRA_CONFIG_MARKER, own_settings
 from .signin import read_secrets
 
 #: Characters. Hiding shorter values would hide parts of ordinary words.
@@ -73,10 +74,28 @@ def problems(path: Path) -> list[str]:
         where = place(source, line_of_error(error, str(path)), path.name)
         text = error.msg if isinstance(error, SyntaxError) else (str(error) or "no reason given")
         return [f"{where}: {type(error).__name__}: {' '.join(text.split())}"]
+    found = list(config_problems(config))
+    if EXTRA_CONFIG_MARKER in source.splitlines():
+        invalid = {(section, name) for section, name, _ in found}
+        found += [
+            (section, name, f"c.{section}.{name}: {text}")
+            for section, name, text in own_settings.problems(_own_config(source, path), config)
+            if (section, name) not in invalid
+        ]
     return [
-        f"{place(source, line_of_setting(source, section, name), path.name)}: {text}"
-        for section, name, text in config_problems(config)
+        f"{place(source, line_of_setting(source, section, name), path.name)}: {text}" for section, name, text in found
     ]
+
+
+def _own_config(source: str, path: Path) -> Any:
+    """Return the configuration before the operator's text, which loaded without an error."""
+    from traitlets.config import Config
+
+    config = Config()
+    own = source[: source.index(EXTRA_CONFIG_MARKER)]
+    names = {"c": config, "get_config": lambda: config, "__file__": str(path)}
+    exec(compile(own, str(path), "exec"), names)  # noqa: S102 - the deployment's own code, as the hub executes it
+    return config
 
 
 def config_problems(config: Any) -> Iterator[tuple[str, str, str]]:

@@ -154,11 +154,11 @@ def refuse_for_all(c: Any, entries: list[Any]) -> None:
             )
 
 
-def load(name: str) -> Any:
-    """Return an authenticator class by its registered name (``github``) or dotted path. Raises ValueError."""
+def load(name: str, group: str = "jupyterhub.authenticators") -> Any:
+    """Return a class by its registered name (``github``) or dotted path. Raises ValueError."""
     from traitlets.utils.importstring import import_item
 
-    for found in entry_points(group="jupyterhub.authenticators"):
+    for found in entry_points(group=group):
         if found.name.lower() == name.lower():
             return found.load()
     try:

@@ -7,10 +7,12 @@ import tarfile
 from typing import Any
 
 import docker.errors
+from docker.utils import convert_volume_binds
 from dockerspawner import DockerSpawner
-from traitlets import Unicode, default
+from traitlets import Bool, Unicode, default
 
 from . import volumes
+from .hardening import hardened
 from .names import docker_name
 
 HUB_LABEL = "org.jupyterhub.deploy.hub"
@@ -31,6 +33,12 @@ class HubSpawner(DockerSpawner):
     hub_name = Unicode(
         "jupyterhub", config=True, help="Name of this hub on its host, for the labels of its containers and volumes."
     )
+    drop_capabilities = Bool(
+        True, config=True, help="Drop all capabilities, except those in extra_host_config['cap_add']."
+    )
+    no_new_privileges = Bool(
+        True, config=True, help="Run servers with no-new-privileges, so that sudo and setuid programs have no effect."
+    )
 
     @default("escape")
     def _escape_default(self) -> Any:
@@ -42,9 +50,17 @@ class HubSpawner(DockerSpawner):
         return {HUB_LABEL: self.hub_name, USER_LABEL: self.user.name}
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Label the user's container here, where settings of the operator cannot remove the labels."""
+        """Label and harden the user's container here, where settings of the operator cannot remove it by the way."""
         if method == "create_container":
-            kwargs["labels"] = {**(kwargs.get("labels") or {}), **self.deploy_labels}
+            given = kwargs.get("labels") or {}
+            given = given if isinstance(given, dict) else dict.fromkeys(given, "")
+            kwargs["labels"] = {**given, **self.deploy_labels}
+            kwargs["host_config"] = hardened(
+                kwargs.get("host_config"),
+                convert_volume_binds(self.volume_binds),
+                self.drop_capabilities,
+                self.no_new_privileges,
+            )
         return super().docker(method, *args, **kwargs)
 
     @default("pull_policy")

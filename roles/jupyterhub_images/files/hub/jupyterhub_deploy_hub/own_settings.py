@@ -1,0 +1,216 @@
+"""The deployment's own settings in jupyterhub_config.py, and what jupyterhub_extra_config does to them. Pure.
+
+An assignment replaces a whole value: ``c.Authenticator.admin_users = {"alice"}`` would remove the administrator of the
+deployment. So `merge` adds the deployment's own entries again to dictionaries and sets, when the configuration loads.
+`problems` finds settings that the rest of the deployment depends on and that cannot be merged; the check refuses them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from . import signin
+
+#: c.<section>.<trait>, and why it cannot be changed there.
+Problem = tuple[str, str, str]
+
+_REMOVE = "remove the line"
+_ADDRESS = f"the deployment looks for the hub at its own address (port 8081 of the container, below /hub/); {_REMOVE}"
+_NAMES = f"the deployment finds users' servers and volumes by its own names; {_REMOVE}"
+#: Settings that the rest of the deployment depends on, by their section or the setting that names their class.
+_FIXED: dict[str, dict[str, str]] = {
+    "JupyterHub": {
+        "db_url": f"backups, restores and the deletion of users only know the deployment's own database; {_REMOVE}",
+        "cookie_secret": f"backups only know the deployment's own cookie secret; {_REMOVE}",
+        "cookie_secret_file": f"backups only know the deployment's own cookie secret; {_REMOVE}",
+        "cleanup_servers": f"each update of the hub would stop the servers of all users; {_REMOVE}",
+        "proxy_class": f"the deployment runs configurable-http-proxy in its own container; {_REMOVE}",
+        "public_url": "set jupyterhub_public_url instead",
+        "hub_ip": _ADDRESS,
+        "hub_connect_ip": _ADDRESS,
+    },
+    "CryptKeeper": {
+        "keys": "what is encrypted with the deployment's own keys could not be read any more; add a key to the file "
+        "secrets/crypt_key instead",
+    },
+    "ConfigurableHTTPProxy": {
+        "should_start": f"the deployment runs the proxy in its own container; {_REMOVE}",
+        "api_url": f"the hub could not reach the deployment's proxy; {_REMOVE}",
+        "auth_token": f"the hub could not reach the deployment's proxy; {_REMOVE}",
+    },
+    "spawner_class": {
+        "hub_name": _NAMES,
+        "prefix": _NAMES,
+        "name_template": _NAMES,
+        "escape": _NAMES,
+        "format_volume_name": _NAMES,
+        "network_name": f"the hub and the servers could not reach each other; {_REMOVE}",
+        "remove": f"a stopped server would start again with its old image; {_REMOVE}",
+        "image": "set jupyterhub_notebook_image instead, which installs and tests the image",
+        "notebook_dir": "set jupyterhub_notebook_dir instead",
+    },
+    "authenticator_class": {
+        "authenticators": "set jupyterhub_authenticators instead",
+    },
+}
+_OTHERS = {
+    "JupyterHub": ["JupyterHub"],
+    "CryptKeeper": ["CryptKeeper"],
+    "ConfigurableHTTPProxy": ["ConfigurableHTTPProxy", "Proxy"],
+}
+#: What the class of a setting has to be, and what to do about another one.
+_CLASSES = {
+    "spawner_class": "is not a subclass of jupyterhub_deploy_hub.spawner.HubSpawner, so servers would lose their "
+    "hardening, labels and volumes; derive your class from it",
+    "authenticator_class": "replaces the authenticators of jupyterhub_authenticators; set that instead",
+}
+#: Lists to which the deployment's own entries are added again, after those of the operator.
+_LISTS = ("template_paths",)
+
+
+def keep(c: Any, entries: list[Any], service: dict[str, Any], role: dict[str, Any]) -> Callable[[], None]:
+    """Return a function that adds the deployment's own entries to `c` again, after the operator's text.
+
+    `entries` are the authenticators in settings.json.
+    """
+    ours = copied(c)
+
+    def restore() -> None:
+        signin.refuse_for_all(c, entries)
+        merge(c, ours)
+        c.JupyterHub.services = [*c.JupyterHub.services, service]
+        c.JupyterHub.load_roles = [*c.JupyterHub.load_roles, role]
+
+    return restore
+
+
+def copied(c: Any) -> dict[str, dict[str, Any]]:
+    """Return a copy of the dictionaries, sets and lists in `c` that `merge` may need."""
+    return {
+        section: {
+            trait: copy.copy(value)
+            for trait, value in values.items()
+            if value and (isinstance(value, (dict, set)) or trait in _LISTS)
+        }
+        for section, values in c.items()
+    }
+
+
+def merge(c: Any, ours: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add `ours` (from `copied`) again to what the operator's text assigned in `c`."""
+    for section, values in ours.items():
+        for trait, own in values.items():
+            for name in [section, *_overriding(c, section, trait)]:
+                theirs = c[name].get(trait)
+                if isinstance(theirs, (dict, set, list, tuple)):
+                    c[name][trait] = _merged(trait, own, theirs)
+
+
+def _merged(trait: str, own: Any, theirs: Any) -> Any:
+    if isinstance(own, set):
+        return {*own, *theirs}
+    if isinstance(own, list):
+        return [*theirs, *(entry for entry in own if entry not in theirs)]
+    if not isinstance(theirs, dict):
+        return theirs  # the check reports the wrong type
+    if trait == "volumes":  # another volume at the mount point of ours replaces it
+        targets = {_target(volume) for volume in theirs.values()}
+        own = {name: volume for name, volume in own.items() if _target(volume) not in targets}
+    return {**own, **theirs}
+
+
+def _target(volume: Any) -> str:
+    return str(volume.get("bind") if isinstance(volume, dict) else volume).rstrip("/")
+
+
+def _overriding(c: Any, section: str, trait: str) -> list[str]:
+    """Return the sections with `trait` that have precedence over `section`: those of its subclasses."""
+    others = [name for name, values in c.items() if name != section and isinstance(values, dict) and trait in values]
+    for setting in _CLASSES if others else ():
+        names = _sections(c, setting)
+        if section in names:
+            return [name for name in names[: names.index(section)] if name in others]
+    return []
+
+
+def _sections(c: Any, setting: str) -> list[str]:
+    """Return the sections that the class of a setting reads, the one with precedence first."""
+    return list(dict.fromkeys(base.__name__ for base in getattr(_class(c, setting), "__mro__", ())))
+
+
+def _class(c: Any, setting: str) -> Any:
+    """Return the class that ``c.JupyterHub.<setting>`` names, None if there is no such class."""
+    value = c.get("JupyterHub", {}).get(setting)
+    if not isinstance(value, str):
+        return value
+    with contextlib.suppress(Exception):  # the check reports it
+        return signin.load(value, f"jupyterhub.{setting.removesuffix('_class')}s")
+    return None
+
+
+def problems(ours: Any, c: Any) -> Iterator[Problem]:
+    """Yield the settings of the deployment that the configuration `c` has lost.
+
+    `ours` is the configuration before the operator's text.
+    """
+    for setting, text in _CLASSES.items():
+        found = _class(c, setting)
+        if found is not None and not _is_subclass(found, _class(ours, setting)):
+            yield "JupyterHub", setting, f"{getattr(found, '__name__', found)} {text}"
+    for family, fixed in _FIXED.items():
+        sections = _sections(c, family) if family in _CLASSES else _OTHERS[family]
+        for section in sections:
+            for trait, value in c.get(section, {}).items():
+                if _same(value, ours.get(section, {}).get(trait)):
+                    continue
+                first = next(name for name in sections if trait in c.get(name, {}))
+                if trait in fixed:
+                    if not _same(value, _effective(ours, sections, trait)):
+                        yield section, trait, fixed[trait]
+                elif first != section and trait in ours.get(first, {}):
+                    text = f"has no effect, because the deployment sets c.{first}.{trait}; write c.{first}.{trait}"
+                    yield section, trait, text
+    yield from _host_config_problems(c)
+    for trait in ("services", "load_roles"):
+        names = [entry.get("name") for entry in c.get("JupyterHub", {}).get(trait, []) if isinstance(entry, dict)]
+        if names.count("deploy") > 1:
+            yield "JupyterHub", trait, "the name deploy is that of the deployment's own entry; choose another name"
+
+
+def _is_subclass(found: Any, wanted: Any) -> bool:
+    """Return whether a class has the other one, from another execution of the configuration, as a base."""
+    return (wanted.__module__, wanted.__name__) in [(base.__module__, base.__name__) for base in found.__mro__]
+
+
+def _effective(c: Any, sections: list[str], trait: str, default: Any = None) -> Any:
+    return next((c[name][trait] for name in sections if trait in c.get(name, {})), default)
+
+
+def _same(value: Any, own: Any) -> bool:
+    """Return whether two values are equal; classes from two executions of the configuration are, by their names."""
+    return bool(value == own) or repr(value) == repr(own)
+
+
+def _host_config_problems(c: Any) -> Iterator[Problem]:
+    """Yield options of users' containers that the spawner would overrule, and those that break the deployment."""
+    sections = _sections(c, "spawner_class")
+    section = next((name for name in sections if "extra_host_config" in c.get(name, {})), "")
+    options = c[section]["extra_host_config"] if section else None
+    if not isinstance(options, dict):  # a function of the operator; the spawner hardens what it returns
+        return
+    texts = []
+    if "cap_drop" in options and not options["cap_drop"] and _effective(c, sections, "drop_capabilities", True):
+        texts.append("cap_drop: add single capabilities by cap_add, or set c.HubSpawner.drop_capabilities = False")
+    security = options.get("security_opt", ["-"])
+    weak = not security or any("no-new-privileges" in entry and "false" in entry for entry in security)
+    if weak and _effective(c, sections, "no_new_privileges", True):
+        texts.append("security_opt: to allow sudo in servers, set c.HubSpawner.no_new_privileges = False")
+    if options.get("auto_remove"):
+        texts.append("auto_remove: Docker would remove running servers when it restarts; the hub removes them; omit it")
+    if "network_mode" in options:
+        texts.append("network_mode: the hub and the servers could not reach each other; omit it")
+    for text in texts:
+        yield section, "extra_host_config", text

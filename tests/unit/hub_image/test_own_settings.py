@@ -1,0 +1,192 @@
+"""The deployment's own settings remain, or the check names what was lost (tests/integration/hub/test_config.py runs
+both in the hub image)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jupyterhub_deploy_hub import own_settings
+
+HOME = {"hub-user-{username}": "/home/jovyan/work"}
+
+
+class Spawner:
+    pass
+
+
+class DockerSpawner(Spawner):
+    pass
+
+
+class HubSpawner(DockerSpawner):
+    pass
+
+
+class Mine(HubSpawner):
+    pass
+
+
+class Authenticator:
+    pass
+
+
+class HubNative(Authenticator):
+    pass
+
+
+class Config(dict[str, Any]):
+    """The part of a traitlets Config that these functions use."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __missing__(self, name: str) -> Config:
+        self[name] = Config()
+        return self[name]  # type: ignore[no-any-return]
+
+
+def own() -> Config:
+    """Return a configuration as it is before the operator's text."""
+    c = Config()
+    c.JupyterHub.authenticator_class = HubNative
+    c.JupyterHub.spawner_class = HubSpawner
+    c.JupyterHub.db_url = "sqlite:////data/jupyterhub.sqlite"
+    c.JupyterHub.hub_ip = "0.0.0.0"
+    c.JupyterHub.template_paths = ["/ours"]
+    c.JupyterHub.services, c.JupyterHub.load_roles = [], []
+    c.Authenticator.admin_users = {"admin"}
+    c.Spawner.start_timeout = 180
+    c.DockerSpawner.volumes = dict(HOME)
+    c.DockerSpawner.prefix = "jupyter"
+    c.DockerSpawner.notebook_dir = "/home/jovyan/work"
+    c.DockerSpawner.extra_host_config = {}
+    return c
+
+
+def loaded(change: Callable[[Config], None]) -> Config:
+    """Return a configuration after the operator's text `change`."""
+    c = own()
+    restore = own_settings.keep(c, ["native"], {"name": "deploy"}, {"name": "deploy"})
+    change(c)
+    restore()
+    return c
+
+
+def found(change: Callable[[Config], None]) -> list[str]:
+    return [f"c.{section}.{trait}: {text}" for section, trait, text in own_settings.problems(own(), loaded(change))]
+
+
+def assign(section: str, trait: str, value: Any) -> Callable[[Config], None]:
+    def change(c: Config) -> None:
+        c[section][trait] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("section", "trait", "value", "result"),
+    [
+        ("Authenticator", "admin_users", {"alice"}, {"admin", "alice"}),
+        ("Authenticator", "admin_users", ["alice"], {"admin", "alice"}),
+        ("HubNative", "admin_users", {"alice"}, {"admin", "alice"}),
+        ("DockerSpawner", "volumes", {"course": "/srv/course"}, {**HOME, "course": "/srv/course"}),
+        ("HubSpawner", "volumes", {"course": "/srv/course"}, {**HOME, "course": "/srv/course"}),
+        ("DockerSpawner", "volumes", {"/x/{username}": "/home/jovyan/work/"}, {"/x/{username}": "/home/jovyan/work/"}),
+        ("DockerSpawner", "volumes", {"x": {"bind": "/home/jovyan/work"}}, {"x": {"bind": "/home/jovyan/work"}}),
+        ("JupyterHub", "template_paths", ["/theirs"], ["/theirs", "/ours"]),
+        ("JupyterHub", "services", [{"name": "culler"}], [{"name": "culler"}, {"name": "deploy"}]),
+    ],
+)  # fmt: skip
+def test_own_entries_are_added_again(section: str, trait: str, value: Any, result: Any) -> None:
+    assert loaded(assign(section, trait, value))[section][trait] == result
+    assert found(assign(section, trait, value)) == []
+
+
+def test_entries_of_another_class_are_left_as_they_are() -> None:
+    """The administrator of native accounts must not become one of a provider's users."""
+    assert loaded(assign("GitHubOAuthenticator", "admin_users", {"bob"})).GitHubOAuthenticator.admin_users == {"bob"}
+
+
+def test_nothing_is_added_where_nothing_was_assigned() -> None:
+    c = loaded(lambda c: None)
+    assert set(c) == set(own())
+    assert found(lambda c: None) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "trait", "value", "text"),
+    [
+        ("JupyterHub", "db_url", "sqlite:////data/other.sqlite", "the deployment's own database; remove the line"),
+        ("JupyterHub", "cookie_secret_file", "/data/cookie_secret", "cookie secret; remove the line"),
+        ("JupyterHub", "hub_ip", "jupyterhub", "looks for the hub at its own address"),
+        ("JupyterHub", "cleanup_servers", True, "would stop the servers of all users"),
+        ("JupyterHub", "public_url", "https://hub.example.com/", "set jupyterhub_public_url instead"),
+        ("JupyterHub", "spawner_class", DockerSpawner, "DockerSpawner is not a subclass of"),
+        ("JupyterHub", "authenticator_class", Authenticator, "set that instead"),
+        ("CryptKeeper", "keys", ["0" * 64], "secrets/crypt_key"),
+        ("ConfigurableHTTPProxy", "should_start", True, "in its own container"),
+        ("DockerSpawner", "network_name", "bridge", "could not reach each other"),
+        ("HubSpawner", "prefix", "nb", "by its own names"),
+        ("DockerSpawner", "name_template", "nb-{username}", "by its own names"),
+        ("DockerSpawner", "escape", "legacy", "by its own names"),
+        ("DockerSpawner", "remove", False, "with its old image"),
+        ("DockerSpawner", "image", "example/other:1", "jupyterhub_notebook_image"),
+        ("Spawner", "notebook_dir", "/srv", "jupyterhub_notebook_dir"),
+        ("Spawner", "volumes", {"a": "/a"}, "has no effect, because the deployment sets c.DockerSpawner.volumes"),
+        ("DockerSpawner", "extra_host_config", {"cap_drop": []}, "c.HubSpawner.drop_capabilities = False"),
+        (
+            "DockerSpawner", "extra_host_config", {"security_opt": ["no-new-privileges:false"]},
+            "c.HubSpawner.no_new_privileges = False",
+        ),
+        ("DockerSpawner", "extra_host_config", {"auto_remove": True}, "would remove running servers"),
+        ("DockerSpawner", "extra_host_config", {"network_mode": "host"}, "could not reach each other"),
+        ("JupyterHub", "services", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
+        ("JupyterHub", "load_roles", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_merged_is_named(section: str, trait: str, value: Any, text: str) -> None:
+    (problem,) = found(assign(section, trait, value))
+    assert problem.startswith(f"c.{section}.{trait}: ")
+    assert text in problem
+
+
+@pytest.mark.parametrize(
+    ("section", "trait", "value"),
+    [
+        ("JupyterHub", "db_url", "sqlite:////data/jupyterhub.sqlite"),
+        ("HubSpawner", "prefix", "jupyter"),
+        ("JupyterHub", "spawner_class", Mine),
+        ("Mine", "start_timeout", 30),
+        ("DockerSpawner", "start_timeout", 30),
+        ("DockerSpawner", "extra_host_config", {"shm_size": "1g"}),
+        ("DockerSpawner", "extra_host_config", {"cap_drop": ["NET_RAW"], "security_opt": ["seccomp=unconfined"]}),
+        ("DockerSpawner", "extra_host_config", lambda spawner: {}),
+    ],
+)
+def test_other_settings_are_the_operators(section: str, trait: str, value: Any) -> None:
+    assert found(assign(section, trait, value)) == []
+
+
+def test_a_named_setting_turns_the_hardening_off() -> None:
+    def change(c: Config) -> None:
+        c.HubSpawner.drop_capabilities = False
+        c.HubSpawner.no_new_privileges = False
+        c.DockerSpawner.extra_host_config = {"cap_drop": [], "security_opt": []}
+
+    assert found(change) == []
+
+
+def test_sections_of_a_derived_spawner_count() -> None:
+    def change(c: Config) -> None:
+        c.JupyterHub.spawner_class = Mine
+        c.Mine.volumes = {"course": "/srv/course"}
+        c.Mine.prefix = "nb"
+
+    assert loaded(change).Mine.volumes == {**HOME, "course": "/srv/course"}
+    assert [text.partition(":")[0] for text in found(change)] == ["c.Mine.prefix"]
