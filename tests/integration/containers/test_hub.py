@@ -179,8 +179,9 @@ def test_a_new_configuration_replaces_the_hub_and_sessions_stay(site):
         ("c.JupyterHub.allow_named_servers = 'perhaps'", "allow_named_servers"),
         ("1 / 0", "ZeroDivisionError"),
         ("c.JupyterHub.db_url = 'sqlite:////data/other.sqlite'", "only know the deployment's own database"),
+        ("c.JupyterHub.base_url = '/jupyter/'", "use the hub without a path"),
     ],
-    ids=["misspelt", "wrong type", "raises", "another database"],
+    ids=["misspelt", "wrong type", "raises", "another database", "another path"],
 )
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_a_configuration_that_does_not_load_does_not_affect_the_running_hub(site, extra, expected, check_mode):

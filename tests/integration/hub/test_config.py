@@ -73,6 +73,14 @@ EXTRAS = {
         "c.JupyterHub.authenticator_class = 'dummy'\n",
         "jupyterhub_extra_config line 1: c.JupyterHub.authenticator_class: DummyAuthenticator replaces ",
     ),
+    "path": (
+        "c.JupyterHub.base_url = '/jupyter/'\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.base_url: the deployment's proxy and its checks use the hub ",
+    ),
+    "bind_url": (
+        "c.JupyterHub.bind_url = 'http://:8000/jupyter'\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.bind_url: the deployment's proxy and its checks use the hub ",
+    ),
     "names of the template": (
         "import secrets\nsettings = signin = deploy_role = None\nc.JupyterHub.services = [{'name': 'x'}]\n",
         "",

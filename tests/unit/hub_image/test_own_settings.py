@@ -157,6 +157,41 @@ def test_what_cannot_be_merged_is_named(section: str, trait: str, value: Any, te
 
 
 @pytest.mark.parametrize(
+    ("trait", "value"),
+    [
+        ("base_url", "/jupyter/"),
+        ("bind_url", "http://:8000/jupyter/"),
+        ("hub_bind_url", "http://0.0.0.0:9000"),
+        ("hub_port", 9000),
+        ("hub_prefix", "/jupyter/hub/"),
+        ("hub_routespec", "/jupyter/"),
+        ("hub_connect_url", "http://hub.example.com:8081"),
+        ("internal_ssl", True),
+        ("subdomain_host", "https://hub.example.com"),
+    ],
+)
+def test_another_address_of_the_hub_is_refused(trait: str, value: Any) -> None:
+    (problem,) = found(assign("JupyterHub", trait, value))
+    assert problem.startswith(f"c.JupyterHub.{trait}: ")
+    assert "remove the line" in problem
+
+
+@pytest.mark.parametrize(
+    ("trait", "value"),
+    [
+        ("base_url", "/"),
+        ("bind_url", "http://:443"),
+        ("bind_url", "https://hub.example.com:443/"),
+        ("hub_port", 8081),
+        ("ip", "0.0.0.0"),
+        ("port", 443),
+    ],
+)
+def test_an_address_without_an_effect_is_accepted(trait: str, value: Any) -> None:
+    assert found(assign("JupyterHub", trait, value)) == []
+
+
+@pytest.mark.parametrize(
     ("section", "trait", "value"),
     [
         ("JupyterHub", "db_url", "sqlite:////data/jupyterhub.sqlite"),

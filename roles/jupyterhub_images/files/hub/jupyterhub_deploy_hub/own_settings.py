@@ -11,6 +11,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from . import signin
 
@@ -19,6 +20,10 @@ Problem = tuple[str, str, str]
 
 _REMOVE = "remove the line"
 _ADDRESS = f"the deployment looks for the hub at its own address (port 8081 of the container, below /hub/); {_REMOVE}"
+_PATH = (
+    f"the deployment's proxy and its checks use the hub without a path; {_REMOVE}; to choose the address, see "
+    "docs/how-to/address-and-port.md"
+)
 _NAMES = f"the deployment finds users' servers and volumes by its own names; {_REMOVE}"
 #: Settings that the rest of the deployment depends on, by their section or the setting that names their class.
 _FIXED: dict[str, dict[str, str]] = {
@@ -31,6 +36,16 @@ _FIXED: dict[str, dict[str, str]] = {
         "public_url": "set jupyterhub_public_url instead",
         "hub_ip": _ADDRESS,
         "hub_connect_ip": _ADDRESS,
+        "hub_port": _ADDRESS,
+        "hub_connect_port": _ADDRESS,
+        "hub_bind_url": _ADDRESS,
+        "hub_connect_url": _ADDRESS,
+        "hub_prefix": _ADDRESS,
+        "hub_routespec": _ADDRESS,
+        "internal_ssl": _ADDRESS,
+        "base_url": _PATH,
+        "bind_url": _PATH,
+        "subdomain_host": f"the deployment's proxy has one host name for all users; {_REMOVE}",
     },
     "CryptKeeper": {
         "keys": "what is encrypted with the deployment's own keys could not be read any more; add a key to the file "
@@ -55,6 +70,17 @@ _FIXED: dict[str, dict[str, str]] = {
     "authenticator_class": {
         "authenticators": "set jupyterhub_authenticators instead",
     },
+}
+#: Values without an effect, which are common in other deployments' configurations.
+_HARMLESS = {
+    "hub_port": (8081,),
+    "hub_prefix": ("/hub/", "/hub"),
+    "hub_routespec": ("/",),
+    "hub_bind_url": ("",),
+    "hub_connect_url": ("",),
+    "internal_ssl": (False,),
+    "base_url": ("/", ""),
+    "subdomain_host": ("",),
 }
 _OTHERS = {
     "JupyterHub": ["JupyterHub"],
@@ -168,7 +194,7 @@ def problems(ours: Any, c: Any) -> Iterator[Problem]:
                     continue
                 first = next(name for name in sections if trait in c.get(name, {}))
                 if trait in fixed:
-                    if not _same(value, _effective(ours, sections, trait)):
+                    if not _same(value, _effective(ours, sections, trait)) and not _is_harmless(trait, value):
                         yield section, trait, fixed[trait]
                 elif first != section and trait in ours.get(first, {}):
                     text = f"has no effect, because the deployment sets c.{first}.{trait}; write c.{first}.{trait}"
@@ -187,6 +213,13 @@ def _is_subclass(found: Any, wanted: Any) -> bool:
 
 def _effective(c: Any, sections: list[str], trait: str, default: Any = None) -> Any:
     return next((c[name][trait] for name in sections if trait in c.get(name, {})), default)
+
+
+def _is_harmless(trait: str, value: Any) -> bool:
+    """Return whether a value leaves the hub at its address. Only the path of ``bind_url`` changes it."""
+    if trait == "bind_url":
+        return urlsplit(str(value)).path in ("", "/")
+    return value in _HARMLESS.get(trait, ())
 
 
 def _same(value: Any, own: Any) -> bool:
