@@ -67,6 +67,8 @@ def problems(path: Path) -> list[str]:
         return [f"{path} cannot be read: {error}"]
     from traitlets.config.loader import PyFileConfigLoader
 
+    from . import spawner  # noqa: F401 - a section of the configuration, also with another spawner
+
     try:
         compile(source, str(path), "exec")
         config = PyFileConfigLoader(path.name, path=str(path.parent)).load_config()
