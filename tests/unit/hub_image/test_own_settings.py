@@ -47,8 +47,8 @@ class Config(dict[str, Any]):
         self[name] = value
 
     def __missing__(self, name: str) -> Config:
-        self[name] = Config()
-        return self[name]  # type: ignore[no-any-return]
+        section = self[name] = Config()
+        return section
 
 
 def own() -> Config:
