@@ -171,7 +171,7 @@ def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str
         raise DeployError(f"the new hub could not be prepared, so the hub was left as it was: {error}") from error
 
 
-def check(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
+def check_only(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
     """Check the configuration in check mode, from a temporary directory.
 
     :raises DeployError: the image refuses it.
@@ -208,7 +208,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     action, reasons = container_spec.plan("hub", current, [found.message for found in differences], serving)
     shown, times = diff(wanted, current, options), Times(0.0, 0.0)
     if check_mode and action == "replace" and ids[options.image]:
-        check(hub, wanted, options.config_dir, files)
+        check_only(hub, wanted, options.config_dir, files)
     if not check_mode:
         if action in ("create", "replace"):
             prepare(hub, wanted, options.config_dir, files)
@@ -218,7 +218,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         recovered += removed if action == "none" else []
         config.prune(options.config_dir, hub.configs_in_use())
     current_images = {ids[options.notebook_image], *(image_id(client, name) for name in options.notebook_images)}
-    why = container_spec.shown("hub", action, reasons, check)
+    why = container_spec.shown("hub", action, reasons, check_mode)
     reasons = recovered + reasons
     return {
         "changed": bool(recovered) or action != "none",
