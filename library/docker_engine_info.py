@@ -84,6 +84,15 @@ root_dir:
   type: str
   returned: always
   sample: /var/lib/docker
+objects:
+  description: How many containers, images and volumes Docker has; a stopped Docker, by its directory.
+  type: dict
+  returned: always
+  sample: {"containers": 3, "images": 5}
+containerd_images:
+  description: Whether images are in containerd's store (C(containerd-snapshotter)).
+  type: bool
+  returned: always
 storage_driver:
   description: The storage driver of the running Docker.
   type: str

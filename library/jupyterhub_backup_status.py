@@ -74,6 +74,11 @@ volumes:
     archives: {description: Number of its backups., type: int}
     size: {description: Bytes of its archives., type: int}
     good: {description: Whether the newest is good; none if it was not verified yet., type: bool}
+gaps:
+  description: A message about the users' files that are in no backup, empty when there are none.
+  type: list
+  elements: str
+  returned: success
 schedule:
   description: State of the scheduled runs; none without a schedule.
   type: dict

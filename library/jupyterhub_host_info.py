@@ -84,6 +84,11 @@ disk_free_bytes:
   type: int
   returned: always
   sample: 53687091200
+name_problems:
+  description: Containers, networks and volumes that have the hub's names and do not belong to it, a message for each.
+  type: list
+  elements: str
+  returned: always
 backup_schedule:
   description: Whether a backup schedule for this hub is installed on the host.
   type: bool
@@ -116,7 +121,7 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
@@ -124,6 +129,7 @@ from ansible.module_utils.jupyterhub_deploy.images import reference
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
+UNOWNED = "no label says whose these volumes are, so no user gets them: {volumes}; see docs/how-to/volume-owner.md"
 DOCKER_ROOT = "/var/lib/docker"  # Docker's default (dockerd --data-root)
 
 
@@ -189,11 +195,16 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     name = module.params["name"]
     client = connect_or_none()
     containers = client.containers(all=True) if client else []
+    networks = client.networks() if client else []
+    volumes = (client.volumes()["Volumes"] or []) if client else []
+    unowned = ownership.without_owner(volumes, name)
     path = host.nearest_existing(client.info()["DockerRootDir"] if client else DOCKER_ROOT)
     return {
         "port_holder": port_holder(name, module.params["port"], containers),
         "setting_problems": setting_problems(module.params["settings"])
         + address_problems(module.params["bind_address"]),
+        "name_problems": ownership.problems(containers, networks, volumes, name),
+        "warnings": [UNOWNED.format(volumes=", ".join(unowned))] if unowned else [],
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),

@@ -152,6 +152,7 @@ from ansible.module_utils.jupyterhub_deploy.containers import spec as container_
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import Times
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
+from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import config, secrets
@@ -191,6 +192,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     client = connect_or_none() if check_mode else connect()
     hub = HubContainer(client, options.name, options.public_probe, options.health_timeout)
     recovered: list[str] = []
+    if client:
+        ownership.require_containers(client, options.name, hub.names())
     if client and hub.has_leftovers():
         recovered = ["an earlier run did not finish"] if check_mode else hub.recover()
     current = hub.observe() if client else None

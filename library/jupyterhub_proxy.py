@@ -120,6 +120,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers import proxy as proxy_container
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyContainer, ProxyOptions
+from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api
@@ -144,7 +145,7 @@ def prepare(proxy: ProxyContainer, spec: container_spec.Spec, options: ProxyOpti
     :raises DeployError: that fails; the running proxy was not touched.
     """
     try:
-        proxy.smoke_test(spec)
+        proxy.smoke_test(spec, options.hub)
         proxy.create_replacement(spec, options.hub, options.control_network)
     except DOCKER_ERRORS as error:
         raise DeployError(f"the new proxy could not be prepared, so the old one was left as it was: {error}") from error
@@ -157,6 +158,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     probe = proxy_container.public_probe(options)
     proxy = ProxyContainer(client, options.name, probe, options.health_timeout)
     recovered: list[str] = []
+    if client:
+        ownership.require_containers(client, options.hub, proxy.names())
     if client and proxy.has_leftovers():
         recovered = ["an earlier run did not finish"] if check else proxy.recover()
     current = proxy.observe() if client else None

@@ -216,7 +216,7 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         )
         if not backups and not problems:
             raise DeployError(f"there is no backup of any volume in {settings.directory}")
-        jobs = jobs_for(backups, settings.name, settings.to_user) if backups else []
+        jobs = jobs_for(backups, settings.name, settings.users, settings.to_user) if backups else []
         failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
         host = Host(connect() if jobs else None, settings.name)
         left = host.remove_interrupted() if jobs and not check_mode else []

@@ -126,6 +126,8 @@ ARGUMENT_SPEC = {
 
 def stop(removal: Removal, check_mode: bool) -> dict[str, Any]:
     """Stop the user's servers; return the module's result."""
+    if check_mode:
+        removal.check_directories()
     stopped = removal.servers() if check_mode else removal.stop()
     volumes = [volume.name for volume in removal.volumes()]
     message = f"servers of {removal.user} {'to stop' if check_mode else 'stopped'}: {len(stopped)}"
@@ -139,6 +141,7 @@ def delete(removal: Removal, directory: str, check_mode: bool) -> dict[str, Any]
         message = f"hub {removal.hub} has no user {user}, and there are no volumes or backups; nothing was deleted"
         return {"changed": False, "volumes": [], "archive": [], "messages": [message]}
     if check_mode:
+        removal.check_directories()
         volumes = [volume.name for volume in removal.volumes()]
         message = f"user {user} would be deleted, with {_list(volumes)}"
         return {"changed": True, "volumes": volumes, "archive": [], "messages": [message]}

@@ -17,6 +17,8 @@ INFO = {
     "Driver": "overlay2",
     "LiveRestoreEnabled": True,
     "ContainersRunning": 2,
+    "Containers": 4,
+    "Images": 3,
     "Debug": False,
     "Labels": [],
     "RegistryConfig": {

@@ -35,7 +35,8 @@ def run(settings: BackupSettings, check_mode: bool, progress: Reporter) -> Resul
         "totals": totals,
         "cleaned": cleaned,
         "removed": removed,
-        "messages": messages(results, totals, cleaned, removed, settings.directory, check_mode),
+        "messages": messages(results, totals, cleaned, removed, settings.directory, check_mode)
+        + runner.gaps([result["name"] for result in results]),
     }
 
 

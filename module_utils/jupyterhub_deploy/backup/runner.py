@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -17,9 +18,11 @@ from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB, HUB_FOLD
 from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.quiesce import Consistency, QuiescedVolume
 from ansible.module_utils.jupyterhub_deploy.backup.settings import BackupSettings
+from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_RESTORING
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.hub import storage
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.text import counted, human_size
 
@@ -73,6 +76,7 @@ class Runner:
         self._sync_times: dict[int, int] = {}  # by file system
         self._scan_secret = b""
         self.restoring: set[str] = set()
+        self._hub = inspect_container(client, self.hub) if client else None
 
     def list_volumes(self) -> dict[str, Volume]:
         """Return all volumes of this host by name; none without Docker (check mode on a new host)."""
@@ -108,6 +112,29 @@ class Runner:
                 return list(pool.map(lambda job: self.run_job(*job), jobs))
         finally:
             self.consistency.pauses.close()
+
+    def gaps(self, saved: list[str]) -> list[str]:
+        """Return a message about the users' files that are in no backup.
+
+        :param saved: the names of the volumes that were backed up.
+        """
+        if not self._hub:
+            return []
+        try:
+            return storage.not_backed_up_message(storage.not_backed_up(storage.read(self._hub), saved))
+        except DeployError as error:
+            return [str(error)]
+
+    def check_database(self) -> None:
+        """Check that the hub uses the database that is backed up.
+
+        :raises DeployError: it uses another one.
+        """
+        problem = None
+        with contextlib.suppress(DeployError):  # `gaps` reports a hub that does not say where its data are
+            problem = storage.database_problem(storage.read(self._hub)) if self._hub else None
+        if problem:
+            raise DeployError(problem)
 
     def recover(self) -> list[str]:
         """Clean up after a killed run outside of the backup directory; return what was done."""
@@ -251,6 +278,7 @@ class Runner:
 
     def back_up_hub_state(self) -> Result:
         """Back up the hub's database, secrets, configuration in use and image ids."""
+        self.check_database()
         if self.check_mode:
             return {"action": "backed_up", "user": None}
         draft = store.Draft(self.directory, HUB_FOLDER, self.compression, self.encryption)

@@ -120,6 +120,7 @@ class HubContainer(ReplaceableContainer):
             command,
             name=name,
             environment=spec["environment"],
+            labels={LABEL_HUB: self.name},
             host_config=self.client.create_host_config(
                 binds=[f"{mount}:{data if mount.endswith(hub_spec.DATA_TARGET) else 'ro'}" for mount in mounts],
                 network_mode="none",

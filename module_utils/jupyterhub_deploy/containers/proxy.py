@@ -90,7 +90,7 @@ class ProxyContainer(ReplaceableContainer):
         aliases = {control_network: [spec["environment"]["PROXY_API_HOST"]]}
         self.create(self.next, spec, {LABEL_HUB: hub}, aliases)
 
-    def smoke_test(self, spec: Spec) -> None:
+    def smoke_test(self, spec: Spec, hub: str) -> None:
         """Run the new proxy without a port on the host until it answers, while the old one still serves.
 
         :raises DeployError: it does not answer; with its last log lines.
@@ -100,7 +100,8 @@ class ProxyContainer(ReplaceableContainer):
         # The API's name belongs to the running proxy; this one listens on the name that its container has anyway.
         environment = {**spec["environment"], "PROXY_API_HOST": trial.name}
         try:
-            trial.create(trial.name, {**spec, "environment": environment, "ports": [], "restart_policy": "no"}, {}, {})
+            spec = {**spec, "environment": environment, "ports": [], "restart_policy": "no"}
+            trial.create(trial.name, spec, {LABEL_HUB: hub}, {})
             self.client.start(trial.name)
             trial.wait_until(trial.is_healthy, "answering its health check")
         except DeployError as error:

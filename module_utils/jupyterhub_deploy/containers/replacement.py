@@ -37,6 +37,10 @@ class ReplaceableContainer(DeployedContainer):
         self.previous = f"{name}-previous"
         self.trial = f"{name}-check"
 
+    def names(self) -> list[str]:
+        """Return the names of all containers that a replacement creates, renames or removes."""
+        return [self.name, self.next, self.previous, self.trial]
+
     def supports_standby(self) -> bool:
         """Return whether the replacement may start beside the old container and takes over when that ends."""
         return False

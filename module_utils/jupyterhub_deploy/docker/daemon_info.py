@@ -21,6 +21,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.jupyterhub_deploy import processes
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_flags, daemon_json, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 SOCKET = "/var/run/docker.sock"
@@ -109,6 +110,8 @@ def observe(
     pid = processes.process_of(pid_file, "dockerd")
     manager = daemon_plan.choose_service_manager(host_traits())
     arguments = arguments_of(pid) if pid else unit_arguments() if dockerd and manager == "systemd" else []
+    config = read_config(daemon_flags.flag_value(arguments, "config-file") or config_file)
+    data = data_of(info, socket_path) if running else data_on_disk(config["options"].get("data-root") or DATA_ROOT)
     return {
         "installed": dockerd is not None,
         "dockerd": dockerd or "",
@@ -119,13 +122,45 @@ def observe(
         "pid": pid,
         "arguments": arguments,
         "root_dir": info.get("DockerRootDir", ""),
-        "storage_driver": info.get("Driver", ""),
+        **data,
         "live_restore": bool(info.get("LiveRestoreEnabled")),
         "containers_running": info.get("ContainersRunning", 0),
         "service_manager": manager,
         "enabled": os.path.lexists(ENABLED_LINK),
-        "config": read_config(daemon_flags.flag_value(arguments, "config-file") or config_file),
+        "config": config,
         "sdk": sdk(),
+    }
+
+
+def data_of(info: dict[str, Any], socket_path: str = SOCKET) -> dict[str, Any]:
+    """Return what a running Docker has: ``objects`` (counts by kind), ``storage_driver`` and ``containerd_images``."""
+    objects = {"containers": info.get("Containers", 0), "images": info.get("Images", 0)}
+    if not any(objects.values()):  # otherwise the number of volumes makes no difference
+        objects["volumes"] = len((get("/volumes", socket_path) or {}).get("Volumes") or [])
+    status = [list(pair) for pair in info.get("DriverStatus") or []]
+    return {
+        "objects": objects,
+        "storage_driver": info.get("Driver", ""),
+        "containerd_images": ["driver-type", "io.containerd.snapshotter.v1"] in status,
+    }
+
+
+def data_on_disk(root: str) -> dict[str, Any]:
+    """Return what a stopped Docker has in its directory, as :func:`data_of`."""
+
+    def names(*parts: str) -> list[str]:
+        path = os.path.join(root, *parts)
+        return sorted(one.name for one in os.scandir(path) if one.is_dir()) if os.path.isdir(path) else []
+
+    drivers = [name for name in names("image") if names("image", name, "layerdb", "sha256")]
+    return {
+        "objects": {
+            "containers": len(names("containers")),
+            "image layers": sum(len(names("image", name, "layerdb", "sha256")) for name in drivers),
+            "volumes": len(names("volumes")),
+        },
+        "storage_driver": drivers[0] if len(drivers) == 1 else "",
+        "containerd_images": False,
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_flags, daemon_json
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_data, daemon_flags, daemon_json
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 # Bit number of CAP_SYS_RESOURCE in a capability set (linux/capability.h): needed to raise a hard limit.
@@ -128,12 +128,16 @@ def make_plan(
         current = seen["config"]["options"]
         merged = _merge(current, record, defaults if ours else {}, wanted, seen["arguments"])
     change = daemon_json.needed_action(current, merged.options)
-    if seen["running"] and "data-root" in daemon_json.differing(current, merged.options):
+    moves = "data-root" in daemon_json.differing(current, merged.options)
+    if moves and (seen["running"] or any(seen["objects"].values())):
         # Docker would start without images and volumes: the hub without users, and no notebooks.
+        root = seen["root_dir"] or current.get("data-root", daemon_data.DATA_ROOT)
         raise DeployError(
-            f"data-root cannot change while Docker runs: its images and volumes would stay behind in "
-            f"{seen['root_dir']}. Stop it (systemctl stop docker docker.socket), move the directory, and run again"
+            f"data-root cannot change while Docker runs: its images and volumes would stay behind in {root}. "
+            "Stop it (systemctl stop docker docker.socket), move the directory, and run again"
         )
+    if merged.options != current or not seen["running"]:
+        daemon_data.refuse(current, merged.options, seen)
     warnings.extend(
         f"{name} in {seen['config']['path']} was set by somebody else; docker_daemon_options replaces it"
         for name in merged.replaced

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers.container import address_of
+from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import secrets
@@ -153,11 +154,15 @@ def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOU
 
     :param client: a low-level Docker client.
     :param token_file: path of the secret ``api_token``.
-    :raises DeployError: the hub does not exist, does not run, or its token is not on the host.
+    :raises DeployError: the hub does not exist, is another's, does not run, or its token is not on the host.
     """
     container = inspect_container(client, hub_name)
     if container is None:
         raise DeployError(f"there is no hub container {hub_name} on this host; run site.yml")
+    # The token is for this hub only.
+    foreign = ownership.problem(ownership.CONTAINER, hub_name, container["Config"].get("Labels"), hub_name)
+    if foreign:
+        raise DeployError(foreign)
     address = address_of(container)
     if not address:
         raise DeployError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
-NETWORK, VOLUME = "network", "volume"
+NETWORK, VOLUME = ownership.NETWORK, ownership.VOLUME
 
 # Held from the inspection to the creation. For two runs at once, Docker creates two networks of one name, and then
 # refuses the name as ambiguous. In /run, because a reboot ends all runs.
@@ -33,7 +34,7 @@ def resources(networks: list[str], volumes: list[str]) -> list[Resource]:
 def missing(client: Any, hub: str, wanted: list[Resource]) -> list[Resource]:
     """Return those that do not exist.
 
-    :raises DeployError: one of them belongs to another hub.
+    :raises DeployError: one of them does not belong to this hub.
     """
     return [resource for resource in wanted if not _exists(client, hub, resource)]
 
@@ -58,9 +59,9 @@ def _exists(client: Any, hub: str, resource: Resource) -> bool:
         if not duplicates:
             raise
         raise DeployError(_ambiguous(resource.name, duplicates)) from error
-    owner = (found.get("Labels") or {}).get(LABEL_HUB, hub)
-    if owner != hub:
-        raise DeployError(f"{resource} belongs to hub {owner}, not to {hub}; choose another jupyterhub_name")
+    foreign = ownership.foreign(client, resource.kind, resource.name, found.get("Labels"), hub)
+    if foreign:
+        raise DeployError(foreign)
     return True
 
 

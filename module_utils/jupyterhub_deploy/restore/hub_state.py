@@ -15,6 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub import LOCK_NAME, HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
+from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
@@ -99,9 +100,9 @@ class Restore:
             volume = self.client.inspect_volume(self.volume)
         except docker_errors.NotFound:
             return None
-        owner = (volume.get("Labels") or {}).get(LABEL_HUB, self.name)
-        if owner != self.name:
-            raise DeployError(f"volume {self.volume} belongs to hub {owner}, not to {self.name}")
+        foreign = ownership.foreign(self.client, ownership.VOLUME, self.volume, volume.get("Labels"), self.name)
+        if foreign:
+            raise DeployError(foreign)
         home, name = os.path.split(str(volume["Mountpoint"]))
         if volume["Driver"] != "local" or volume.get("Options") or name != swap.DATA:
             raise DeployError(f"volume {self.volume} is not a local one without options: restore its database by hand")
@@ -112,6 +113,7 @@ class Restore:
 
         :raises DeployError: they are not.
         """
+        ownership.require_containers(self.client, self.name, [self.name])
         container = self.hub.observe()
         if self.settings.state == "recovered":
             database = home and Places(home, self.settings.config_dir).database

@@ -22,9 +22,10 @@ class Job:
     user: str | None
 
 
-def jobs_for(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:
+def jobs_for(backups: list[Backup], hub: str, users: Sequence[str], to_user: str | None) -> list[Job]:
     """Return which backup goes to which volume.
 
+    :param users: the users whose backups were chosen; the volume of one gets that user's label.
     :param to_user: the user who gets the data of another user.
     :raises DeployError: a backup is of another hub, or ``to_user`` is given with more or less than one backup.
     """
@@ -34,11 +35,17 @@ def jobs_for(backups: list[Backup], hub: str, to_user: str | None) -> list[Job]:
             f"backup {others[0].manifest_path} is of hub {others[0].manifest.hub}, not of {hub}; set name to that hub's"
         )
     if to_user is None:
-        return [Job(one, str(one.manifest.volume), one.manifest.user) for one in backups]
+        return [Job(one, str(one.manifest.volume), _owner(one, users)) for one in backups]
     if len(backups) != 1:
         names = ", ".join(str(one.manifest.volume) for one in backups) or "none"
         raise DeployError(f"to_user takes the backup of one volume, and these were chosen: {names}")
     return [Job(backups[0], volume_name(hub, to_user), to_user)]
+
+
+def _owner(backup: Backup, users: Sequence[str]) -> str | None:
+    """Return the user of a backup; of one whose volume had no label, the user that the operator named."""
+    manifest = backup.manifest
+    return manifest.user if manifest.user is not None else next(filter(manifest.is_of, users), None)
 
 
 def select(backups: Sequence[Backup], faults: Sequence[Fault], stem: str | None) -> tuple[Backup | None, list[Fault]]:

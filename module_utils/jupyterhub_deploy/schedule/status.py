@@ -6,12 +6,16 @@ import os
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.hub import host
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, inspect_container
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.hub import host, storage
 from ansible.module_utils.jupyterhub_deploy.schedule import report, settings
 from ansible.module_utils.jupyterhub_deploy.schedule.report import Folder, Record
 from ansible.module_utils.jupyterhub_deploy.schedule.settings import Schedule
 from ansible.module_utils.jupyterhub_deploy.servers.policy import span
 from ansible.module_utils.jupyterhub_deploy.text import human_size
+
+FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
 
 
 def observe(hub: str, directory: str, now: datetime) -> dict[str, Any]:
@@ -31,7 +35,27 @@ def observe(hub: str, directory: str, now: datetime) -> dict[str, Any]:
         folders = report.list_folders(directory)
     except OSError as error:
         fault = str(error)
-    return {"directory": directory, "fault": fault, **totals(folders, now), "schedule": schedule}
+    return {
+        "directory": directory,
+        "fault": fault,
+        **totals(folders, now),
+        "gaps": gaps(hub, [folder.name for folder in folders]),
+        "schedule": schedule,
+    }
+
+
+def gaps(hub: str, saved: list[str]) -> list[str]:
+    """Return a message about the users' files that are in no backup.
+
+    :param saved: the names of the volumes that have a backup.
+    """
+    try:
+        client = connect_or_none()
+        container = inspect_container(client, hub) if client else None
+        found = storage.not_backed_up(storage.read(container), saved) if container else []
+        return storage.not_backed_up_message(found)
+    except FAILURES as error:
+        return [f"backups: cannot tell whether they have all users' files: {error}"]
 
 
 def totals(folders: list[Folder], now: datetime) -> dict[str, Any]:
@@ -100,6 +124,7 @@ def messages(status: dict[str, Any], now: datetime) -> list[str]:
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
     if bad:
         lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; playbooks/verify_backups.yml says why")
+    lines += status["gaps"]
     return [*lines, *_schedule(status["schedule"], now)]
 
 

@@ -30,7 +30,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.volumes import (
     users_volumes,
 )
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import api
+from ansible.module_utils.jupyterhub_deploy.hub import api, storage
 from ansible.module_utils.jupyterhub_deploy.servers import stop as servers
 from ansible.module_utils.jupyterhub_deploy.users.accounts import Accounts
 
@@ -90,6 +90,20 @@ class Removal:
                     found.append(folder)
         return found
 
+    def check_directories(self) -> None:
+        """Check that the user has no directory on the host, which the hub would give to the next user of that name.
+
+        :raises DeployError: there is one, or the hub does not report where users' files are; nothing was deleted.
+        """
+        container = inspect_container(self.client, self.hub)
+        where = storage.directories_of(storage.read(container), self.user) if container else []
+        found = [path for path in where if os.path.lexists(path)]
+        if found:
+            raise DeployError(
+                f"{self.user} has the directory {', '.join(found)}, which is neither backed up nor deleted, and the "
+                f"next {self.user} would get it; nothing of {self.user} was deleted; move it away, then try again"
+            )
+
     def servers(self) -> list[str]:
         """Return the names of the user's running servers; the default server's is empty."""
         return sorted((self.api.user(self.user) or {}).get("servers", {}))
@@ -103,6 +117,7 @@ class Removal:
 
         :raises DeployError: a server does not stop, or something keeps writing to a volume.
         """
+        self.check_directories()
         stopped = self.servers()
         for server in stopped:
             servers.stop(self.api, {"user": self.user, "server": server}, self.timeout)
@@ -123,6 +138,7 @@ class Removal:
 
         :raises DeployError: a step fails; the steps before it are done.
         """
+        self.check_directories()
         volumes = self.volumes()
         for volume in volumes:
             self.check_unused(volume)

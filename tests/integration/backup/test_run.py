@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import mmap
 import os
@@ -12,12 +14,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import hub_state, store, verify
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_CONFIG
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
+import jupyterhub_backup_status
 from support import modules
 from support.backup_site import ALICE, BOB, HUB, Site, actions
 from support.factories import images, tree
@@ -39,6 +44,46 @@ def extract(archive: str, target: Path) -> Path:
     options = ["--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"]
     subprocess.run(["tar", "-C", target, *options, "-xpf", archive], check=True)
     return target
+
+
+def report(site: Site, described: dict[str, Any]) -> None:
+    """Create the hub's container, which never starts, with its report about where the data are."""
+    release = site.config / "config-1"
+    release.mkdir(exist_ok=True)
+    texts = {"jupyterhub_config.py": b"c = 1\n", "settings.json": b"{}\n"}
+    for name, text in texts.items():
+        (release / name).write_bytes(text)
+    digest = hashlib.sha256(b"\0".join(texts.values())).hexdigest()
+    data = Path(site.client.inspect_volume(f"{HUB}-data")["Mountpoint"])
+    (data / "storage.json").write_text(json.dumps({**described, "config": digest}))
+    with contextlib.suppress(docker.errors.NotFound):
+        site.client.remove_container(HUB)
+    binds = [f"{HUB}-data:/data", f"{release}:/etc/jupyterhub/config:ro"]
+    site.client.create_container(
+        IMAGE, ["/bin/true"], name=HUB, labels={LABEL_HUB: HUB}, host_config=site.client.create_host_config(binds=binds)
+    )
+
+
+def test_what_the_configuration_moves_elsewhere_is_named(site: Site) -> None:
+    site.volume(ALICE, "alice")
+    images.make(site.client, IMAGE, {})
+    homes = ["/srv/homes/{username}", f"{HUB}-user-{{username}}", "shared"]
+    report(site, {"database": "sqlite:////data/jupyterhub.sqlite", "volumes": homes})
+
+    named = "NOT BACKED UP, although servers use it: directory /srv/homes/{username}, volume shared; see docs/"
+    for check in (True, False):
+        assert site.run(check=check)["messages"][-1].startswith(named)
+    status = modules.run(jupyterhub_backup_status, name=HUB, directory=str(site.directory))
+    assert any(line.startswith(named) for line in status["messages"])
+
+    report(site, {"database": "sqlite:////data/other.sqlite", "volumes": []})
+    for check in (True, False):
+        with pytest.raises(modules.ModuleError, match=r"hub: the hub's database is sqlite:////data/other\.sqlite"):
+            site.run(check=check)
+    assert set(actions(site.run(hub_state=False))) == {ALICE}
+
+    report(site, {"volumes": []})
+    assert "does not report where its data are" in site.run()["messages"][-1]
 
 
 def test_a_hub_is_backed_up_and_then_unchanged(site: Site, tmp_path: Path) -> None:

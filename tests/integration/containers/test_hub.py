@@ -18,6 +18,7 @@ import pytest
 import requests
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 
 import jupyterhub_hub
 from hosts.run import name as run_name
@@ -291,7 +292,7 @@ def test_leftovers_of_a_killed_run_are_cleaned_up(site, left):
     """A kill before the switch leaves the new hub; a kill during it leaves only the old hub, renamed."""
     container = site.client.containers.get(NAME)
     if left == "next":
-        site.client.containers.create(site.image, name=f"{NAME}-next")
+        site.client.containers.create(site.image, name=f"{NAME}-next", labels={LABEL_HUB: NAME})
     else:
         container.stop()
         container.rename(f"{NAME}-previous")
@@ -301,6 +302,20 @@ def test_leftovers_of_a_killed_run_are_cleaned_up(site, left):
     assert site.client.containers.get(NAME).id == container.id
     assert site.observe()[2] == 200
     assert site.names() == ["", "-proxy"]
+
+
+@pytest.mark.parametrize("part", ["-next", "-check", "-proxy-next"])
+def test_somebody_elses_container_is_not_removed(site, part):
+    other = site.client.containers.create(site.image, name=f"{NAME}{part}")
+    before = site.observe()
+    try:
+        for check in (True, False):
+            with pytest.raises(ModuleError, match=f"container {NAME}{part} was not created for hub"):
+                site.run_proxy(check=check) if "proxy" in part else site.run_hub(check=check)
+        other.reload()
+    finally:
+        other.remove()
+    assert site.observe() == before
 
 
 def test_the_next_run_recovers_from_a_killed_one_whose_new_hub_never_answers(site, tmp_path):

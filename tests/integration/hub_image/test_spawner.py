@@ -128,6 +128,11 @@ def site(hub_image: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         made.remove()
 
 
+def labels_of(site: SpawnerHub, user: str) -> list[str]:
+    """Return the options of ``docker`` that label a volume or container as the user's."""
+    return ["--label", f"{LABEL_HUB}={site.prefix}", "--label", f"{LABEL_USER}={user}"]
+
+
 def inside(container: str, command: str) -> str:
     """Run a shell command as the user that the container runs as."""
     return docker("exec", container, "sh", "-c", command).stdout.strip()
@@ -144,7 +149,7 @@ def test_a_new_volume_is_writable_whatever_the_image(site: SpawnerHub, kind: str
 
 def test_a_volume_that_has_an_owner_keeps_it(site: SpawnerHub) -> None:
     volume = f"{site.prefix}-user-owned"
-    docker("volume", "create", volume)
+    docker("volume", "create", *labels_of(site, "owned"), volume)
     setup = "chown 7777:7777 /v && touch /v/theirs && chown 0:0 /v/theirs"
     docker("run", "--rm", "--volume", f"{volume}:/v", site.hub_image, "sh", "-c", setup)
     container = site.spawn("owned")
@@ -154,7 +159,7 @@ def test_a_volume_that_has_an_owner_keeps_it(site: SpawnerHub) -> None:
 
 def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: SpawnerHub) -> None:
     volume = f"{site.prefix}-user-restored"
-    docker("volume", "create", volume)
+    docker("volume", "create", *labels_of(site, "restored"), volume)
     # So large that Docker is still sending it when the spawner has read the first entry.
     setup = "mkdir -m 700 /v/d && head -c 64M /dev/zero > /v/big && chmod 2750 /v"
     docker("run", "--rm", "--volume", f"{volume}:/v", site.hub_image, "sh", "-c", setup)
@@ -214,6 +219,35 @@ def test_a_volume_with_another_users_label_is_refused(site: SpawnerHub) -> None:
     docker("volume", "create", "--label", f"{LABEL_USER}=mallory", f"{site.prefix}-user-taken")
     site.request("taken", image=site.image("no-directory"))
     assert site.logged("belongs to 'mallory'")
+
+
+@pytest.mark.parametrize("label", [None, LABEL_HUB, LABEL_USER])
+def test_a_volume_without_the_users_labels_is_not_given_to_who_signs_up(site: SpawnerHub, label: str | None) -> None:
+    """It may have been there before the user. The labels that an administrator adds are what the hub itself sets."""
+    user = f"anna-{(label or 'none').rpartition('.')[2]}"
+    volume = f"{site.prefix}-user-{user.replace('-', '-2d')}"
+    labels = {LABEL_HUB: site.prefix, LABEL_USER: user}
+    docker("volume", "create", *(["--label", f"{label}={labels[label]}"] if label else []), volume)
+    site.request(user, image=site.image("no-directory"))
+    assert site.logged(f"The volume {volume} exists already, and has no label that says whose it is.")
+    assert site.containers(user) == []
+
+    docker("volume", "rm", volume)
+    docker("volume", "create", *labels_of(site, user), volume)
+    site.spawn(user)
+    site.stop(user)
+
+
+def test_somebody_elses_container_with_the_name_of_a_server_is_kept(site: SpawnerHub) -> None:
+    container = f"{site.prefix}-erin"
+    docker("run", "--detach", "--name", container, site.hub_image, "sleep", "600")
+    site.request("erin", image=site.image("no-directory"))
+    assert site.logged(f"The container {container} exists already, and does not belong to this user of this hub.")
+    assert docker("inspect", "--format", "{{.State.Status}}", container).stdout.strip() == "running"
+
+    docker("rm", "--force", container)
+    assert site.spawn("erin") == container
+    site.stop("erin")
 
 
 def test_a_missing_image_is_not_pulled_and_named(site: SpawnerHub) -> None:

@@ -201,3 +201,25 @@ def test_another_operating_system_is_refused(hub_image, tmp_path):
         container.remove(force=True)
     assert code != 0
     assert "Alpine Linux 3.20.3 is not supported; use Debian 12 or newer" in output
+
+
+def test_containers_networks_and_volumes_of_somebody_else_are_refused_by_their_names():
+    client = docker.APIClient(version="auto")
+    network = client.create_network(
+        f"{NAME}-network", driver="bridge", options={"com.docker.network.driver.mtu": "1400"}
+    )
+    volumes = [f"{NAME}-data", f"{NAME}-user-anna"]
+    try:
+        for volume in volumes:
+            client.create_volume(volume)
+        code, output = site()
+    finally:
+        client.remove_network(network["Id"])
+        for volume in volumes:
+            client.remove_volume(volume)
+    shown = " ".join(output.split())
+    assert code != 0
+    assert f"network {NAME}-network was not created for hub {NAME}" in shown
+    assert f"volume {NAME}-data was not created for hub {NAME}" in shown
+    assert f"no label says whose these volumes are, so no user gets them: {NAME}-user-anna; see" in shown
+    assert "changed=0" in shown

@@ -22,6 +22,9 @@ from support import modules
 class Client:
     """Docker, which stops responding after the connection was made."""
 
+    def inspect_container(self, name: str) -> None:
+        raise docker.errors.NotFound(name)
+
     def containers(self, **_: Any) -> None:
         raise docker.errors.APIError("out of memory")
 

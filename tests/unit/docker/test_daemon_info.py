@@ -19,6 +19,8 @@ import jupyterhub_host_info
 from support.fake_docker import INFO, VERSION, install_dockerd, serve
 from support.modules import run_module
 
+SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]
+
 
 def test_a_bare_host(places):
     seen = run_module(docker_engine_info)
@@ -40,6 +42,7 @@ def test_docker_that_answers(places):
     assert (seen["version"], seen["api_version"]) == ("26.1.5+dfsg1", "1.45")
     assert (seen["root_dir"], seen["storage_driver"]) == ("/srv/docker", "overlay2")
     assert (seen["live_restore"], seen["containers_running"]) == (True, 2)
+    assert (seen["objects"], seen["containerd_images"]) == ({"containers": 4, "images": 3}, False)
     assert seen["config"]["options"] == ["http-proxy"]
     assert not seen["plan"]["install"]
     assert not seen["plan"]["configure"]
@@ -159,3 +162,23 @@ def test_a_record_with_only_managed_is_valid(tmp_path):
     (tmp_path / "record").write_text('{"managed": true}')
 
     assert daemon_info.read_record(str(tmp_path / "record")).managed
+
+
+def test_volumes_count_when_docker_has_nothing_else(tmp_path):
+    volumes = {"Volumes": [{"Name": "a"}, {"Name": "b"}]}
+    with serve(tmp_path / "socket", {"/volumes": (200, volumes)}):
+        data = daemon_info.data_of({"Driver": "overlayfs", "DriverStatus": SNAPSHOTTER}, str(tmp_path / "socket"))
+    assert data["objects"] == {"containers": 0, "images": 0, "volumes": 2}
+    assert data["containerd_images"]
+
+
+def test_what_a_stopped_docker_has_is_in_its_directory(tmp_path):
+    assert daemon_info.data_on_disk(str(tmp_path / "missing"))["objects"] == {
+        "containers": 0, "image layers": 0, "volumes": 0
+    }  # fmt: skip
+    for path in ("containers/1a", "volumes/x", "volumes/y", "image/overlay2/layerdb/sha256/1", "image/vfs/layerdb"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "volumes/metadata.db").touch()
+    data = daemon_info.data_on_disk(str(tmp_path))
+    assert data["objects"] == {"containers": 1, "image layers": 1, "volumes": 2}
+    assert data["storage_driver"] == "overlay2"

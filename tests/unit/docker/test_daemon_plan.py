@@ -19,6 +19,8 @@ BARE = {
     "arguments": [],
     "root_dir": "",
     "storage_driver": "",
+    "objects": {},
+    "containerd_images": False,
     "live_restore": False,
     "containers_running": 0,
     "service_manager": "none",
@@ -198,8 +200,19 @@ class TestOurDocker:
 
         with pytest.raises(DeployError, match=r"would stay behind in /var/lib/docker\. Stop it"):
             plan(running, self.OURS, wanted=wanted)
+        with pytest.raises(DeployError, match=r"would stay behind in /var/lib/docker\. Stop it"):
+            plan({**running, "running": False, "objects": {"volumes": 1}}, self.OURS, wanted=wanted)
         assert plan({**running, "running": False}, self.OURS, wanted=wanted).options["data-root"] == "/srv/docker"
         assert plan(BARE, wanted=wanted).options["data-root"] == "/srv/docker"
+
+    def test_refuses_options_that_hide_what_docker_has(self):
+        seen = {**RUNNING, **config(DEFAULTS), "storage_driver": "overlay2", "objects": {"containers": 2, "images": 1}}
+
+        with pytest.raises(DeployError, match=r"storage-driver \(overlay2 → vfs\) in docker_daemon_options would"):
+            plan(seen, self.OURS, wanted={"storage-driver": "vfs"})
+        assert plan({**seen, "objects": {"containers": 0}}, self.OURS, wanted={"storage-driver": "vfs"}).write
+        with pytest.raises(DeployError, match=r"storage-driver \(overlay2 → vfs\)"):
+            plan({**seen, "running": False}, self.OURS, wanted={"storage-driver": "vfs"})
 
     def test_options_that_would_prevent_its_start_are_refused(self):
         seen = {**RUNNING, **config(DEFAULTS), "arguments": ["-H", "fd://"]}

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api
 
@@ -161,7 +162,8 @@ class TestConnect:
     class Client:
         def __init__(self, running: bool = True, addresses: tuple[str, ...] = ("", "172.30.0.2")) -> None:
             networks = {str(number): {"IPAddress": address} for number, address in enumerate(addresses)}
-            self.found = {"State": {"Running": running}, "NetworkSettings": {"Networks": networks}}
+            config = {"Labels": {LABEL_HUB: "jupyterhub"}}
+            self.found = {"State": {"Running": running}, "NetworkSettings": {"Networks": networks}, "Config": config}
 
         def inspect_container(self, name: str) -> Any:
             return self.found
@@ -180,6 +182,10 @@ class TestConnect:
     def test_a_hub_that_does_not_run(self, token_file: str, client: Any) -> None:
         with pytest.raises(DeployError, match="the hub container jupyterhub is not running; `docker logs jupyterhub`"):
             api.connect(client, "jupyterhub", token_file)
+
+    def test_the_token_is_not_for_somebody_elses_container(self, token_file: str) -> None:
+        with pytest.raises(DeployError, match="container lab belongs to hub jupyterhub, not to lab"):
+            api.connect(self.Client(), "lab", token_file)
 
     def test_no_hub(self, token_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(api, "inspect_container", lambda client, name: None)

@@ -19,6 +19,7 @@ class Docker:
     def __init__(self) -> None:
         self.found: dict[str, dict[str, Any]] = {}
         self.error: Exception | None = None
+        self.running: list[dict[str, Any]] = []
 
     def inspect(self, name: str) -> dict[str, Any]:
         if self.error:
@@ -37,6 +38,9 @@ class Docker:
 
     def networks(self, names: list[str]) -> list[dict[str, Any]]:
         return [one for one in self.found.values() if {one.get("Name"), one.get("Id")} & {*names}]
+
+    def containers(self, **_: Any) -> list[dict[str, Any]]:
+        return self.running
 
     def create_network(self, name: str, driver: str, labels: dict[str, str], check_duplicate: bool) -> None:
         self.found[name] = {"Labels": labels}
@@ -135,6 +139,17 @@ def test_networks_of_one_name_are_listed_with_what_to_remove(
         "network lab-network exists 2 times: aaaaaaaaaaaa (used by lab, lab-proxy); "
         f"bbbbbbbbbbbb (used by {used}); {advice}"
     )
+
+
+@pytest.mark.parametrize("name", ["lab-network", "lab-data"])
+def test_a_network_or_volume_that_somebody_else_made_is_not_used(
+    docker: Docker, arguments: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    docker.found[name] = {"Labels": None}
+    for check in (True, False):
+        with pytest.raises(ModuleError, match=f"{name} was not created for hub lab"):
+            run(jupyterhub_resources, **arguments, check=check)
+    assert (list(docker.found), [path.name for path in tmp_path.iterdir()]) == ([name], ["lock"])
 
 
 @pytest.mark.parametrize("error", [docker_errors.APIError("server gone"), OSError("no space")])

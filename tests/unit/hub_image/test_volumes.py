@@ -7,7 +7,14 @@ import tarfile
 
 import pytest
 
-from jupyterhub_deploy_hub.volumes import Owner, label_problem, needs_owner, owner_archive, owner_of_process
+from jupyterhub_deploy_hub.volumes import (
+    Owner,
+    container_problem,
+    label_problem,
+    needs_owner,
+    owner_archive,
+    owner_of_process,
+)
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nbroken line\njovyan:x:1000:100::/home/jovyan:/bin/bash\n"
 GROUP = "root:x:0:\nusers:x:100:\nteachers:x:4000:jovyan\n"
@@ -56,5 +63,19 @@ def test_the_archive_contains_only_the_directory() -> None:
 def test_labels_of_another_user_are_a_problem() -> None:
     wanted = {"user": "alice"}
     assert label_problem({"user": "alice", "other": "x"}, wanted, "v") is None
-    assert label_problem(None, wanted, "v") is None  # created by hand, or restored without labels
     assert "belongs to 'bob'" in (label_problem({"user": "bob"}, wanted, "v") or "")
+
+
+@pytest.mark.parametrize("labels", [None, {}, {"other": "x"}, {"hub": "lab"}, {"user": "alice"}])
+def test_a_volume_without_the_labels_belongs_to_nobody(labels: dict[str, str] | None) -> None:
+    problem = label_problem(labels, {"hub": "lab", "user": "alice"}, "lab-user-alice") or ""
+    assert "lab-user-alice exists already, and has no label that says whose it is" in problem
+
+
+def test_only_a_container_with_the_users_labels_is_the_users() -> None:
+    wanted = {"hub": "lab", "user": "alice"}
+    assert container_problem({**wanted, "other": "x"}, wanted, "c") is None
+    for labels in (None, {}, {"hub": "lab"}, {"hub": "lab", "user": "bob"}, {"hub": "b", "user": "alice"}):
+        assert container_problem(labels, wanted, "c") == (
+            "The container c exists already, and does not belong to this user of this hub."
+        )

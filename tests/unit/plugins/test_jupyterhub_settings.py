@@ -157,6 +157,7 @@ def test_a_renamed_setting_is_refused_with_its_new_name():
 HOST: dict[str, object] = {
     "port_holder": None,
     "setting_problems": [],
+    "name_problems": [],
     "disk_path": "/var/lib/docker",
     "disk_free_bytes": 50 * 2**30,
 }
@@ -196,3 +197,7 @@ def test_the_host_adds_its_problems_with_settings():
     assert host_problems(setting_problems=["jupyterhub_backup_schedule is 'nightly'"]) == [
         "jupyterhub_backup_schedule is 'nightly'"
     ]
+
+
+def test_objects_with_the_hubs_names_are_named():
+    assert host_problems(name_problems=["container jupyterhub was not"]) == ["container jupyterhub was not"]

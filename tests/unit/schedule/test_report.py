@@ -114,7 +114,13 @@ def test_when_backups_are_late(last: timedelta | None, installed: datetime, late
 def status(found: Record | None, running: bool = False, installed: datetime = LONG_AGO) -> list[str]:
     wanted = settings.Schedule("02:30", 26, "/m", backup_data.settings())
     schedule = backup_status.describe(wanted, found, running, installed, NOW)
-    found_status = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS[:2], NOW), "schedule": schedule}
+    found_status = {
+        "directory": "/b",
+        "fault": None,
+        **backup_status.totals(FOLDERS[:2], NOW),
+        "gaps": [],
+        "schedule": schedule,
+    }
     return backup_status.messages(found_status, NOW)[2:]
 
 
@@ -142,14 +148,20 @@ def test_a_schedule_that_has_not_run_yet() -> None:
 
 
 def test_the_state_of_backups() -> None:
-    found_status = {"directory": "/b", "fault": None, **backup_status.totals(FOLDERS, NOW), "schedule": None}
+    found_status = {
+        "directory": "/b",
+        "fault": None,
+        **backup_status.totals(FOLDERS, NOW),
+        "gaps": [],
+        "schedule": None,
+    }
     assert backup_status.messages(found_status, NOW) == [
         "backups: 8 in /b, 5.0 MB, of 3 volumes (the hub's own state is one); the newest was made 9 h ago",
         "of the newest, 1 were not verified yet; playbooks/verify_backups.yml does it",
         "NOT GOOD is the newest backup of jupyterhub-user-bob; playbooks/verify_backups.yml says why",
         "scheduled backups: none; jupyterhub_backup_schedule sets a time",
     ]
-    nothing = {"directory": "/b", "fault": None, **backup_status.totals([], NOW), "schedule": None}
+    nothing = {"directory": "/b", "fault": None, **backup_status.totals([], NOW), "gaps": [], "schedule": None}
     assert backup_status.messages(nothing, NOW)[0] == "backups: there are none in /b; backup.yml makes them"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub.storage import Storage
 from ansible.module_utils.jupyterhub_deploy.users import delete
 from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
 
@@ -69,3 +70,20 @@ def test_a_backup_that_a_restore_would_refuse_keeps_the_user(
 
     with pytest.raises(DeployError, match=f"{why}.*; nothing of bob was deleted"):
         made.check_backed_up(volume)
+
+
+def test_a_directory_that_the_next_user_would_get_keeps_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = Storage("", [f"{tmp_path}/{{username}}", "lab-user-{username}"])
+    monkeypatch.setattr(delete, "inspect_container", lambda client, name: {"Name": f"/{name}"})
+    monkeypatch.setattr(delete.storage, "read", lambda container: where)
+    made = object.__new__(Removal)
+    made.client, made.hub, made.user = None, "lab", "bob.b"
+    made.check_directories()
+
+    home = tmp_path / "bob-2eb"
+    home.mkdir()
+    for action in (made.check_directories, made.stop, made.delete):
+        with pytest.raises(DeployError, match=f"bob.b has the directory {home}, .* nothing of bob.b was deleted; move"):
+            action()

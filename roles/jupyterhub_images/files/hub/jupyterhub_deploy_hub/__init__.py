@@ -2,8 +2,9 @@
 
 Programs: ``start`` seeds the admin and becomes the hub, ``seed`` only seeds, ``check`` checks a configuration,
 ``schema`` manages the database's schema, ``accounts`` answers requests about accounts, ``health`` is the container's
-health check. ``signin`` configures the authenticators. ``native``, ``oauth``, ``single``, ``multi`` and ``spawner``
-have the classes that the hub runs. Importing this package does not load JupyterHub.
+health check. ``storage`` reports where the data are, ``signin`` configures the authenticators. ``native``, ``oauth``,
+``single``, ``multi`` and ``spawner`` have the classes that the hub runs. Importing this package does not load
+JupyterHub.
 """
 
 from __future__ import annotations

@@ -40,6 +40,9 @@ class HubSpawner(DockerSpawner):
         True, config=True, help="Run servers with no-new-privileges, so that sudo and setuid programs have no effect."
     )
 
+    #: Why the container that has the name of the user's server is not the user's, or None.
+    _name_problem: str | None = None
+
     @default("escape")
     def _escape_default(self) -> Any:
         return docker_name
@@ -86,8 +89,20 @@ class HubSpawner(DockerSpawner):
         image = await self.docker("inspect_image", self.image)
         return list(image["Config"].get("Cmd") or []) + self.get_args()
 
+    async def get_object(self) -> Any:
+        """Return the user's container; not somebody else's of that name, which the library would stop and remove."""
+        found = await super().get_object()
+        labels = found["Config"].get("Labels") if found else self.deploy_labels
+        self._name_problem = volumes.container_problem(labels, self.deploy_labels, self.object_name)
+        if self._name_problem:
+            self.object_id = ""
+            return None
+        return found
+
     async def create_object(self) -> Any:
         """Label the volumes, create the container, then set the volumes' owner."""
+        if self._name_problem:
+            raise SpawnRefusedError(f"{self._name_problem} Please contact an administrator.")
         mount_points = await self._label_volumes()
         container = await super().create_object()
         for mount_point in mount_points:

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from . import CONFIG_FILE, HubError, schema, seed, signin
+from . import CONFIG_FILE, HubError, schema, seed, signin, storage
 
 LOCK_FILE = Path("/data/hub.lock")
 #: Locked while this hub is on standby; the module jupyterhub_hub on the host waits for that.
@@ -54,6 +54,7 @@ def main() -> int:
             print(f"The database was upgraded; the old one is kept in {kept}", file=sys.stderr)
         if signin.NATIVE in entries:
             seed.ensure_admin()
+        storage.write()
     except HubError as error:
         print(f"JupyterHub was not started: {error}", file=sys.stderr)
         return 1

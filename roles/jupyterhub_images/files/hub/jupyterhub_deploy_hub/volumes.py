@@ -70,9 +70,21 @@ def owner_archive(mount_point: str, owner: Owner, mode: int) -> tuple[str, bytes
 
 
 def label_problem(labels: dict[str, str] | None, wanted: dict[str, str], volume: str) -> str | None:
-    """Return why an existing volume is not this user's: its labels name another user or hub. None if it is."""
+    """Return why a volume is not this user's: its labels name another user or hub, or nobody. None if it is.
+
+    A volume without labels is not given to the user of its name, who may have signed up after it was created.
+    """
     for key, value in wanted.items():
-        found = (labels or {}).get(key, value)
-        if found != value:
+        found = (labels or {}).get(key)
+        if found is not None and found != value:
             return f"The volume {volume} belongs to {found!r} ({key}), not to {value!r}."
+    if not wanted.keys() <= (labels or {}).keys():
+        return f"The volume {volume} exists already, and has no label that says whose it is."
     return None
+
+
+def container_problem(labels: dict[str, str] | None, wanted: dict[str, str], container: str) -> str | None:
+    """Return why an existing container with the name of the user's server is not this user's. None if it is."""
+    if all((labels or {}).get(key) == value for key, value in wanted.items()):
+        return None
+    return f"The container {container} exists already, and does not belong to this user of this hub."
