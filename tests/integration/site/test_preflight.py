@@ -21,12 +21,13 @@ NAME = run_name("preflight")
 NOTHING = "Nothing was changed."
 
 
-def site(*arguments: str, **settings) -> tuple[int, str]:
+def site(*arguments: str, playbook: str = "site.yml", **settings) -> tuple[int, str]:
     """Run site.yml in check mode against this machine; return its exit code and output."""
     # A port of its own: a real hub of this machine may have the default one.
     extra = json.dumps({"jupyterhub_name": NAME, "jupyterhub_port": free_port(), **settings})
     inventory = [] if "-i" in arguments else ["-i", "examples/inventory"]
-    command = ["ansible-playbook", "site.yml", *inventory, "--check", "--tags", "preflight", "-e", extra]
+    tags = ["--tags", "preflight"] if playbook == "site.yml" else []
+    command = ["ansible-playbook", playbook, *inventory, "--check", *tags, "-e", extra]
     done = subprocess.run(
         [*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
@@ -55,6 +56,14 @@ def test_an_invalid_setting_stops_before_anything_is_changed(settings, message):
     assert code != 0
     assert NOTHING in output
     assert message in output
+    assert "changed=0" in output
+
+
+def test_an_upgrade_inspects_the_host_without_the_role_of_the_images():
+    code, output = site(playbook="upgrade.yml", jupyterhub_backup_schedule="nightly")
+    assert code != 0
+    assert NOTHING in output
+    assert "jupyterhub_backup_schedule is 'nightly', " in output
     assert "changed=0" in output
 
 
