@@ -10,7 +10,7 @@ description:
   - Pulls or builds the images of one hub on the host before the hub uses them.
   - For an image that has both a reference and a build, O(source) decides. With V(auto), Docker tries once to reach the
     registry, and the image is built only if the registry cannot be reached. The choice is stored in O(choice_file).
-  - Tests a new notebook image in a container without network. An image without C(jupyterhub-singleuser) is refused.
+  - Tests a new notebook image in a container without network. An image that does not start a server is refused.
   - The action plugin of the same name shows the progress, and sends build contexts from folders of the control
     machine.
 author: jupyterhub-deploy-ansible
@@ -122,6 +122,17 @@ options:
     description: The folder that the user of the notebook image has to be able to write.
     type: str
     default: /home/jovyan/work
+  notebook_command:
+    description: The command of users' servers, when it is not the image's own. The test runs it.
+    type: list
+    elements: str
+    default: []
+  check_volume_owners:
+    description:
+      - Whether to fail when servers of the notebook image could not write to most users' volumes. Otherwise this is
+        only a message.
+    type: bool
+    default: true
   archive:
     description: Set by the action plugin; archive of the build contexts on the host.
     type: path
@@ -252,6 +263,8 @@ def main() -> None:
         "build_args": {"type": "dict", "default": {}},
         "hub_version": {"type": "str", "required": True},
         "notebook_dir": {"type": "str", "default": "/home/jovyan/work"},
+        "notebook_command": {"type": "list", "elements": "str", "default": []},
+        "check_volume_owners": {"type": "bool", "default": True},
         "archive": {"type": "path"},
         "progress_file": {"type": "path"},
     }

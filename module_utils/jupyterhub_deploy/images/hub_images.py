@@ -15,6 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import (
     bootstrap,
     choice,
+    owners,
     parallel,
     pull,
     record,
@@ -94,7 +95,10 @@ class HubImages:
         """Return the steps to run."""
         options = self.options
         upstream = self.upstream_digests()
-        steps = plan(self.images, self.before, self.test_results, options.notebook_dir, options.pull_policy, upstream)
+        steps = plan(
+            self.images, self.before, self.test_results, options.notebook_dir, options.pull_policy, upstream,
+            options.notebook_command,
+        )  # fmt: skip
         if self.choice.new:
             steps.append(Step(SAVE_CHOICE, "choice", options.choice_file, self.choice.reason))
         return steps
@@ -154,11 +158,25 @@ class HubImages:
                 f"image {image.name} disappeared from this host; stop whatever removes images there, then try again"
             )
         progress.say(f"{image.purpose} image: test {image.name}")
-        result = smoke_test.run(client, image.name, found.id, self.options.notebook_dir)
-        smoke_test.check_result(image.name, result, self.options.hub_version, self.options.notebook_dir)
+        options = self.options
+        result = smoke_test.run(client, image.name, found.id, options.notebook_dir, options.notebook_command)
+        smoke_test.check_result(image.name, result, options.hub_version, options.notebook_dir)
         with self.lock:
-            self.test_results[smoke_test.key(found.id, self.options.notebook_dir)] = result
+            self.test_results[smoke_test.key(found.id, options.notebook_dir, options.notebook_command)] = result
             smoke_test.save(self.options.smoke_tests_file, self.test_results)
+
+    def check_owners(self, image: Image, tested: dict[str, Any]) -> list[str]:
+        """Return a warning about an image whose servers cannot write to users' volumes.
+
+        :raises DeployError: it is the notebook image, and most volumes are affected.
+        """
+        if not self.client or tested["uid"] is None:
+            return []
+        found = owners.homes(self.client, self.options.hub)
+        text, most = owners.problem(image.name, tested["uid"], tested["gid"] or 0, found)
+        if most and image.purpose == "notebook" and self.options.check_volume_owners:
+            raise DeployError(f"{text}; the hub was not changed")
+        return [text] if text else []
 
     def record_image(self, client: Any, image: Image | None) -> None:
         """Record that this project pulled or built an image, with the first stage of its build."""
@@ -182,10 +200,12 @@ class HubImages:
         if self.choice.new:
             messages.append(f"{choice.message(self.choice)}; to choose again, remove {options.choice_file}")
         for image in self.images:
-            tested = self.test_results.get(smoke_test.key(ids[image.name] or "", options.notebook_dir))
+            key = smoke_test.key(ids[image.name] or "", options.notebook_dir, options.notebook_command)
+            tested = self.test_results.get(key)
             if image.purpose in SERVER_PURPOSES and tested:
                 test_results[image.name] = tested
                 messages += smoke_test.check_result(image.name, tested, options.hub_version, options.notebook_dir)
+                messages += self.check_owners(image, tested)
         result = outcome(self.choice.source, self.images, ids)
         if self.check_mode:  # an image that would be pulled or built has no id yet
             due = {step.name for step in steps if step.action in (PULL, BUILD, BOOTSTRAP)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +38,8 @@ class ImageOptions:
     build_args: dict[str, Any]
     hub_version: str
     notebook_dir: str
+    notebook_command: list[str]
+    check_volume_owners: bool
     archive: str | None
     progress_file: str | None
 
@@ -126,6 +129,7 @@ def plan(
     notebook_dir: str,
     policy: str = "missing",
     upstream: dict[str, str] | None = None,
+    command: Sequence[str] = (),
 ) -> list[Step]:
     """Return the steps in order: those that fail quickly first, those that take minutes last.
 
@@ -133,6 +137,7 @@ def plan(
     :param test_results: stored results, see :mod:`images.smoke_test`.
     :param policy: ``missing``, ``always`` or ``never``: when to pull.
     :param upstream: for ``always``: the digests that the registry has now, by name.
+    :param command: of users' servers, when it is not the image's own.
     :raises DeployError: an image is missing and must not be pulled.
     """
     pulls = [
@@ -159,7 +164,8 @@ def plan(
     for image in images:
         if image.purpose in SERVER_PURPOSES:
             found = present.get(image.name)
-            if image.name in fresh or not found or smoke_test.key(found.id, notebook_dir) not in test_results:
+            key = smoke_test.key(found.id, notebook_dir, command) if found else None
+            if image.name in fresh or key not in test_results:
                 tests.append(Step(SMOKE_TEST, image.purpose, image.name, "has not been tested yet"))
     early = [step for step in tests if step.name not in made]
     late = [step for step in tests if step.name in made]

@@ -4,14 +4,45 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
-# Seconds until the test container has to finish; a busy machine needs ten.
+# Seconds until the test container has to finish, and until a server has to answer; a busy machine needs ten.
 TIMEOUT = 120
+LOG_LINES = 10
+LOG_DELAY = 1  # seconds that Docker takes at most to write the log of a container that ended
+
+SERVER_PORT = 8888  # DockerSpawner's default
+# A server asks for its hub before it opens its port. A server of any version logs this when there is none.
+ASKS_FOR_HUB = "Failed to connect to my Hub"
+# What a hub passes to a server.
+SERVER_ENVIRONMENT = {
+    "JUPYTERHUB_API_TOKEN": "smoke-test",
+    "JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api",
+    "JUPYTERHUB_BASE_URL": "/",
+    "JUPYTERHUB_CLIENT_ID": "jupyterhub-user-smoke-test",
+    "JUPYTERHUB_HOST": "",
+    "JUPYTERHUB_OAUTH_CALLBACK_URL": "/user/smoke-test/oauth_callback",
+    "JUPYTERHUB_SERVICE_PREFIX": "/user/smoke-test/",
+    "JUPYTERHUB_SERVICE_URL": f"http://0.0.0.0:{SERVER_PORT}/user/smoke-test/",
+    "JUPYTERHUB_USER": "smoke-test",
+}
+# Answers the server's question for the version of its hub, in the container, which has no network.
+HUB = """
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Hub(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"version": "5.5.4"}')
+HTTPServer(("127.0.0.1", 8081), Hub).serve_forever()
+"""
 
 # Run by the image's sh as its default user. The version comes from the metadata of pip and conda, read with the
 # interpreter of jupyterhub-singleuser: 0.1 s, while running the program would take as long as a start of Jupyter.
@@ -19,6 +50,7 @@ SCRIPT = r"""
 program=$(command -v jupyterhub-singleuser) && python=$(sed -n '1s/^#![ ]*//p' "$program")
 case $python in */python*) ;; *) python=$(command -v python3) ;; esac
 echo "program=$program"
+echo "python=$python"
 echo "version=$([ -n "$program" ] && $python -c 'from importlib.metadata import version; print(version("jupyterhub"))')"
 echo "uid=$(id -u)"
 echo "gid=$(id -g)"
@@ -29,10 +61,11 @@ exit 0
 
 
 def parse_output(output: str) -> dict[str, Any]:
-    """Return the result in the output of :data:`SCRIPT`: program, version, uid, gid, exists, writable."""
+    """Return the result in the output of :data:`SCRIPT`: program, python, version, uid, gid, exists, writable."""
     values = dict(line.partition("=")[::2] for line in output.splitlines() if "=" in line)
     return {
         "program": values.get("program", ""),
+        "python": values.get("python", "").strip(),
         "version": values.get("version", "").strip(),
         "uid": int(values["uid"]) if values.get("uid", "").isdigit() else None,
         "gid": int(values["gid"]) if values.get("gid", "").isdigit() else None,
@@ -51,6 +84,12 @@ def check_result(name: str, result: dict[str, Any], hub_version: str, notebook_d
         raise DeployError(
             f"image {name} has no jupyterhub-singleuser, so no server could start from it; the hub was not changed. "
             f"Add `pip install jupyterhub=={hub_version}` to the image, or choose one of the Jupyter Docker Stacks"
+        )
+    fault = result["server_fault"]
+    if fault:
+        raise DeployError(
+            f"image {name} starts no notebook server: {fault}; the hub was not changed. Set a CMD in the image that "
+            "starts jupyterhub-singleuser, or set jupyterhub_notebook_command: [jupyterhub-singleuser]"
         )
     warnings = []
     major = hub_version.split(".")[0]
@@ -76,39 +115,98 @@ def check_result(name: str, result: dict[str, Any], hub_version: str, notebook_d
     return warnings
 
 
-def run(client: Any, name: str, image_id: str, notebook_dir: str) -> dict[str, Any]:
-    """Run the test in a container without network and capabilities, and return its result.
+def run(client: Any, name: str, image_id: str, notebook_dir: str, command: list[str]) -> dict[str, Any]:
+    """Run the test in containers without network and capabilities, and return its result.
 
+    :param command: of servers, when it is not the image's own.
     :raises DeployError: the image cannot be run.
     """
-    container = ""
     try:
-        container = client.create_container(
-            image_id,
-            entrypoint=["sh", "-c", SCRIPT, "sh", notebook_dir],
-            command=[],
-            network_disabled=True,
-            labels={"org.jupyterhub.deploy.purpose": "smoke-test"},
-            host_config=client.create_host_config(
-                cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none"
-            ),
-        )["Id"]
-        client.start(container)
-        client.wait(container, timeout=TIMEOUT)
-        return parse_output(client.logs(container, stdout=True, stderr=False).decode(errors="replace"))
+        result = _run_script(client, image_id, notebook_dir)
+        fault = _server_fault(client, image_id, command, result["python"]) if result["program"] else ""
     except (docker_errors.APIError, OSError) as error:
         text = getattr(error, "explanation", None) or error
         raise DeployError(
             f"image {name} could not be tested: {text}; it needs sh and the host's processor architecture"
         ) from error
+    return {**result, "server_fault": fault}
+
+
+def _run_script(client: Any, image_id: str, notebook_dir: str) -> dict[str, Any]:
+    container = _create(client, image_id, entrypoint=["sh", "-c", SCRIPT, "sh", notebook_dir], command=[])
+    try:
+        client.start(container)
+        client.wait(container, timeout=TIMEOUT)
+        return parse_output(client.logs(container, stdout=True, stderr=False).decode(errors="replace"))
     finally:
-        if container:
-            client.remove_container(container, force=True, v=True)
+        client.remove_container(container, force=True, v=True)
 
 
-def key(image_id: str, notebook_dir: str) -> str:
-    """Return the key of a stored result, which is valid for one image and one folder."""
-    return f"{image_id} {notebook_dir}"
+def _server_fault(client: Any, image_id: str, command: list[str], python: str) -> str:
+    """Run a server as the hub would; return why it does not open its port, "" when it does."""
+    container = _create(client, image_id, command=command or None, environment=SERVER_ENVIRONMENT)
+    try:
+        try:
+            client.start(container)
+        except docker_errors.APIError as error:  # no such program
+            return str(error.explanation or error)
+        if client.inspect_container(container)["State"]["Running"]:
+            try:
+                hub = client.exec_create(container, [python, "-c", HUB], stdout=False, stderr=False)
+                client.exec_start(hub, detach=True)
+            except docker_errors.APIError:  # it has ended, or its Python is not there
+                pass
+
+        def is_decided() -> bool:
+            return _serves(client, container) or not client.inspect_container(container)["State"]["Running"]
+
+        if wait_until(is_decided, TIMEOUT) and _serves(client, container):
+            return ""
+        found = client.inspect_container(container)
+        state, config = found["State"], found["Config"]
+        program = " ".join([*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])])
+        reason = f"did not open port {SERVER_PORT} within {TIMEOUT} s"
+        if not state["Running"]:
+            reason = f"ended with exit code {state['ExitCode']}"
+        wait_until(lambda: client.logs(container, tail=1), LOG_DELAY)
+        log = client.logs(container, tail=LOG_LINES).decode(errors="replace").strip()
+        return f"{program!r} {reason}" + (f"; its last log lines: {log}" if log else "")
+    finally:
+        client.remove_container(container, force=True, v=True)
+
+
+def _create(client: Any, image_id: str, **options: Any) -> str:
+    """Create a container as the hub does for a user, but without network and volume; return its id."""
+    host_config = client.create_host_config(cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none")
+    labels = {"org.jupyterhub.deploy.purpose": "smoke-test"}
+    created = client.create_container(
+        image_id, network_disabled=True, labels=labels, host_config=host_config, **options
+    )
+    return str(created["Id"])
+
+
+def _serves(client: Any, container: str) -> bool:
+    """Return whether a server runs and has opened its port, or asks for its hub."""
+    state = client.inspect_container(container)["State"]
+    if not state["Running"]:
+        return False
+    for table in ("tcp", "tcp6"):
+        try:
+            if is_listening(files.read_text(f"/proc/{state['Pid']}/net/{table}") or "", SERVER_PORT):
+                return True
+        except OSError:  # it has just ended
+            continue
+    return ASKS_FOR_HUB in client.logs(container, tail=200).decode(errors="replace")
+
+
+def is_listening(table: str, port: int) -> bool:
+    """Return whether a text like ``/proc/net/tcp`` has a socket that listens on a port."""
+    return bool(re.search(rf"^ *\d+: [0-9A-F]+:{port:04X} [0-9A-F]+:0000 0A ", table, re.MULTILINE))
+
+
+def key(image_id: str, notebook_dir: str, command: Sequence[str] = ()) -> str:
+    """Return the key of a stored result, which is valid for one image, one folder and one command."""
+    return f"{image_id} {notebook_dir} {json.dumps(list(command))}"
 
 
 def load(path: str) -> dict[str, Any]:

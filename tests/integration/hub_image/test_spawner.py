@@ -5,6 +5,7 @@ The images only sleep: what these tests check exists before a server answers.
 
 from __future__ import annotations
 
+import html
 import json
 import secrets
 import time
@@ -23,6 +24,7 @@ from support.signin_hub import NO_PROXY, HubContainer, docker, names_of, write_c
 
 TOKEN = secrets.token_hex(16)
 WORK = "/home/jovyan/work"
+RUNS = ["sleep", "600"]
 EXTRA = f"""{NO_PROXY}
 c.JupyterHub.services = [{{"name": "test", "api_token": "{TOKEN}"}}]
 c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": ["admin:users", "admin:servers"]}}]
@@ -45,6 +47,13 @@ IMAGES = {
     "named-group": ("RUN groupadd -g 4000 teachers && useradd -u 1500 student\nUSER student:teachers", "1500:4000"),
     "root": ("USER root", "0:0"),
 }
+#: Images whose servers do not start: lines of a Dockerfile after the others, and what the user is told.
+ENDING = {
+    "ends": ('CMD ["python3", "-c", "print(1234 * 2)"]', ["ended with exit code 0", "python3 -c", "2468"]),
+    "fails": ('CMD ["sh", "-c", "echo no room >&2; exit 3"]', ["ended with exit code 3", "no room"]),
+    "later": ('CMD ["sh", "-c", "sleep 4; exit 5"]', ["ended with exit code 5", "Its log is empty."]),
+    "no-such-program": ('CMD ["no-such-program"]', ["Docker could not start the server", "no-such-program"]),
+}
 
 
 class SpawnerHub:
@@ -60,7 +69,8 @@ class SpawnerHub:
     def image(self, kind: str) -> str:
         """Build an image of a kind of IMAGES, once."""
         if kind not in self.built:
-            lines = f'FROM {self.hub_image}\nUSER root\nENTRYPOINT []\n{IMAGES[kind][0]}\nCMD ["sleep", "600"]\n'
+            command = ENDING[kind][0] if kind in ENDING else f"{IMAGES[kind][0]}\nCMD {json.dumps(RUNS)}"
+            lines = f"FROM {self.hub_image}\nUSER root\nENTRYPOINT []\n{command}\n"
             self.built[kind] = f"{self.prefix}:{kind}"
             docker("build", "--quiet", "--tag", self.built[kind], "-", stdin=lines)
         return self.built[kind]
@@ -154,7 +164,10 @@ def test_a_volume_that_has_an_owner_keeps_it(site: SpawnerHub) -> None:
     docker("run", "--rm", "--volume", f"{volume}:/v", site.hub_image, "sh", "-c", setup)
     container = site.spawn("owned")
     assert inside(container, f"stat -c %u:%g {WORK} {WORK}/theirs").split() == ["7777:7777", "0:0"]
+    notice = f"The files in {WORK} are read-only: they belong to user 7777, and this image runs as user 1000."
+    assert site.logged(notice)
     site.stop("owned")
+    assert notice in site.api("GET", "users/owned/server/progress").text
 
 
 def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: SpawnerHub) -> None:
@@ -254,3 +267,20 @@ def test_a_missing_image_is_not_pulled_and_named(site: SpawnerHub) -> None:
     site.request("early")  # with the default image of HubContainer, example/notebook:1
     assert site.logged("The notebook image example/notebook:1 is not on this hub's host.")
     assert "pulling" not in site.hub.logs()
+
+
+@pytest.mark.parametrize("kind", ENDING)
+def test_a_server_that_ends_is_noticed_at_once_and_its_log_is_shown(site: SpawnerHub, kind: str) -> None:
+    image, began = site.image(kind), time.monotonic()
+    user = f"ending-{kind}"
+    assert site.request(user, image=image).status_code in (202, 500)
+    progress = site.api("GET", f"users/{user}/server/progress").text
+    assert time.monotonic() - began < 30  # http_timeout is 120
+    shown = json.loads(progress.strip().splitlines()[-1].partition("data: ")[2])
+    assert shown["failed"]
+    for text in ENDING[kind][1]:
+        assert text in html.unescape(shown.get("html_message") or shown["message"])
+        assert site.logged(text)
+    assert "InvalidStateError" not in site.hub.logs()
+    names = docker("ps", "--all", "--filter", f"label={LABEL_USER}={user}", "--format", "{{.Names}}").stdout.split()
+    assert [name for name in names if name.startswith(site.prefix)] == []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 
 import jupyterhub_image
 from hosts.built_images import NameOf
@@ -26,9 +29,9 @@ class Bench:
         self.client = docker.APIClient(version="auto")
         self.folder = folder
 
-    def smoke_test(self, name: str = NAME, hub: str = "5.5.4", **settings: Any) -> dict[str, Any]:
+    def smoke_test(self, name: str = NAME, version: str = "5.5.4", **settings: Any) -> dict[str, Any]:
         return run(
-            jupyterhub_image, images=[{"purpose": "notebook", "reference": name}], hub_version=hub,
+            jupyterhub_image, images=[{"purpose": "notebook", "reference": name}], hub_version=version,
             smoke_tests_file=str(self.folder / "tests.json"), **settings,
         )  # fmt: skip
 
@@ -52,8 +55,8 @@ def test_a_good_image_is_tested_once(bench: Bench) -> None:
     assert first["changed"] is False
     assert [step["action"] for step in first["steps"]] == ["smoke_test"]
     assert first["smoke_tests"][NAME] == {
-        "program": "/usr/local/bin/jupyterhub-singleuser", "version": "5.5.4", "uid": 1000, "gid": 100,
-        "exists": True, "writable": True,
+        "program": "/usr/local/bin/jupyterhub-singleuser", "python": "/usr/local/bin/python3", "version": "5.5.4",
+        "uid": 1000, "gid": 100, "exists": True, "writable": True, "server_fault": "",
     }  # fmt: skip
     assert first["messages"] == []
     assert bench.containers() == []
@@ -77,11 +80,53 @@ def test_without_a_single_user_server_it_is_refused_every_time(bench: Bench) -> 
     assert bench.containers() == []
 
 
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        (
+            ["/usr/local/bin/python3", "-c"],
+            "python3 -c' ended with exit code 0; its last log lines: 5.5.4",
+        ),
+        (["sh", "-c", "echo no room >&2; exit 3"], "exit code 3; its last log lines: no room"),
+        (["no-such-program"], "no-such-program"),
+    ],
+)
+def test_an_image_that_starts_no_server_is_refused(bench: Bench, command: list[str], fault: str) -> None:
+    images.make(bench.client, NAME, images.single_user("5.5.4"), command=command)
+
+    with pytest.raises(ModuleError, match=f"image {NAME} starts no notebook server: ") as refused:
+        bench.smoke_test()
+    assert fault in str(refused.value)
+    assert "jupyterhub_notebook_command: [jupyterhub-singleuser]" in str(refused.value)
+    assert bench.containers() == []
+    assert bench.smoke_test(notebook_command=["jupyterhub-singleuser"])["messages"] == []
+
+
+def test_an_image_of_another_user_than_the_files_is_refused(bench: Bench) -> None:
+    hub = run_name("owners")
+    labels = {LABEL_HUB: hub, LABEL_USER: "alice"}
+    volume = bench.client.create_volume(f"{hub}-user-alice", labels=labels)
+    os.chown(volume["Mountpoint"], 1000, 100)
+    images.make(bench.client, NAME, images.single_user("5.5.4"), user="1001:100", folder_owner=1001)
+    try:
+        for check in (False, True):
+            with pytest.raises(ModuleError, match="1 of 1 users' volumes belong to user 1000, so their files would be"):
+                bench.smoke_test(hub=hub, check=check)
+        (warning,) = bench.smoke_test(hub=hub, check_volume_owners=False)["messages"]
+        assert "read-only" in warning
+        # As in docs/how-to/notebook-image.md.
+        command = ["chown", "--recursive", "--no-dereference", "--from=1000", "1001", volume["Mountpoint"]]
+        subprocess.run(command, check=True)
+        assert bench.smoke_test(hub=hub)["messages"] == []
+    finally:
+        bench.client.remove_volume(volume["Name"])
+
+
 def test_another_major_version_is_a_warning_on_each_run(bench: Bench) -> None:
     images.make(bench.client, NAME, images.single_user("5.5.4"))
 
     for _ in range(2):
-        (warning,) = bench.smoke_test(hub="6.1.1")["messages"]
+        (warning,) = bench.smoke_test(version="6.1.1")["messages"]
         assert f"image {NAME} has JupyterHub 5.5.4, the hub has 6.1.1" in warning
 
 
@@ -106,7 +151,7 @@ class TestOurOwnImages:
 
     @pytest.mark.parametrize("version", ["5.5.4", "6.1.1"])
     def test_notebook_image_fits_its_hub(self, bench: Bench, notebook_image: NameOf, version: str) -> None:
-        result = bench.smoke_test(notebook_image(version), hub=version)
+        result = bench.smoke_test(notebook_image(version), version=version)
 
         (tested,) = result["smoke_tests"].values()
         assert (tested["version"], tested["uid"], tested["gid"], tested["writable"]) == (version, 1000, 100, True)

@@ -137,6 +137,7 @@ def test_nothing_is_added_where_nothing_was_assigned() -> None:
         ("DockerSpawner", "escape", "legacy", "by its own names"),
         ("DockerSpawner", "remove", False, "with its old image"),
         ("DockerSpawner", "image", "example/other:1", "jupyterhub_notebook_image"),
+        ("Spawner", "cmd", ["start-singleuser.sh"], "jupyterhub_notebook_command"),
         ("Spawner", "notebook_dir", "/srv", "jupyterhub_notebook_dir"),
         ("Spawner", "volumes", {"a": "/a"}, "has no effect, because the deployment sets c.DockerSpawner.volumes"),
         ("DockerSpawner", "extra_host_config", {"cap_drop": []}, "c.HubSpawner.drop_capabilities = False"),

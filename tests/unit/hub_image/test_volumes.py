@@ -10,6 +10,7 @@ import pytest
 from jupyterhub_deploy_hub.volumes import (
     Owner,
     container_problem,
+    is_writable,
     label_problem,
     needs_owner,
     owner_archive,
@@ -49,6 +50,16 @@ def test_only_a_mount_point_of_root_changes_its_owner() -> None:
     assert not needs_owner(Owner(1001, 0), Owner(1000, 100))
     assert not needs_owner(Owner(0, 0), Owner(0, 0))
     assert not needs_owner(Owner(0, 0), None)
+
+
+def test_who_can_write_to_a_directory() -> None:
+    process = Owner(1001, 100)
+    assert is_writable(Owner(1001, 0), 0o755, process)
+    assert is_writable(Owner(1000, 100), 0o775, process)
+    assert is_writable(Owner(1000, 0), 0o777, process)
+    assert not is_writable(Owner(1000, 100), 0o755, process)
+    assert not is_writable(Owner(1000, 0), 0o775, process)
+    assert not is_writable(Owner(1001, 100), 0o555, process)
 
 
 def test_the_archive_contains_only_the_directory() -> None:

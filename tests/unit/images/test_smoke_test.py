@@ -7,17 +7,21 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import smoke_test
 
 FOLDER = "/home/jovyan/work"
-GOOD = "program=/opt/conda/bin/jupyterhub-singleuser\nversion=5.5.0\nuid=1000\ngid=100\nexists=yes\nwritable=yes\n"
+GOOD = (
+    "program=/opt/bin/jupyterhub-singleuser\npython=/opt/python\nversion=5.5.0\nuid=1000\ngid=100\n"
+    "exists=yes\nwritable=yes\n"
+)
 
 
-def warnings(output, hub="5.5.4"):
-    return smoke_test.check_result("example.com/n:1", smoke_test.parse_output(output), hub, FOLDER)
+def warnings(output, hub="5.5.4", server_fault=""):
+    result = {**smoke_test.parse_output(output), "server_fault": server_fault}
+    return smoke_test.check_result("example.com/n:1", result, hub, FOLDER)
 
 
 def test_a_good_image():
     assert smoke_test.parse_output(GOOD) == {
-        "program": "/opt/conda/bin/jupyterhub-singleuser", "version": "5.5.0", "uid": 1000, "gid": 100,
-        "exists": True, "writable": True,
+        "program": "/opt/bin/jupyterhub-singleuser", "python": "/opt/python", "version": "5.5.0",
+        "uid": 1000, "gid": 100, "exists": True, "writable": True,
     }  # fmt: skip
     assert warnings(GOOD) == []
 
@@ -25,6 +29,22 @@ def test_a_good_image():
 def test_without_a_single_user_server_it_is_refused():
     with pytest.raises(DeployError, match=r"example\.com/n:1 has no jupyterhub-singleuser.*jupyterhub==5\.5\.4"):
         warnings("program=\nversion=\nuid=0\ngid=0\n")
+
+
+def test_an_image_that_starts_no_server_is_refused():
+    fault = "'python3' ended with exit code 0"
+    with pytest.raises(DeployError, match=r"starts no notebook server: 'python3' ended .* jupyterhub_notebook_command"):
+        warnings(GOOD, server_fault=fault)
+
+
+def test_a_port_that_is_open():
+    table = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        "   0: 00000000:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 1 1 0 100 0\n"
+        "   1: 0100007F:1F91 0100007F:A0B1 01 00000000:00000000 00:00000000 00000000  1000        0 1 1 0 100 0\n"
+    )
+    assert smoke_test.is_listening(table, 8888)
+    assert not smoke_test.is_listening(table, 8081)  # a connection
 
 
 def test_another_major_version_is_a_warning_with_both_versions():

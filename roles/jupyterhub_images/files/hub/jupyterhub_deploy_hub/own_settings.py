@@ -65,6 +65,7 @@ _FIXED: dict[str, dict[str, str]] = {
         "network_name": f"the hub and the servers could not reach each other; {_REMOVE}",
         "remove": f"a stopped server would start again with its old image; {_REMOVE}",
         "image": "set jupyterhub_notebook_image instead, which installs and tests the image",
+        "cmd": "set jupyterhub_notebook_command instead, which the test of the image runs",
         "notebook_dir": "set jupyterhub_notebook_dir instead",
     },
     "authenticator_class": {

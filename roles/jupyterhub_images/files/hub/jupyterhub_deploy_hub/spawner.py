@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import tarfile
+import time
 from typing import Any
 
 import docker.errors
 from docker.utils import convert_volume_binds
 from dockerspawner import DockerSpawner
+from jupyterhub.utils import url_path_join
+from tornado import web
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from traitlets import Bool, Unicode, default
 
-from . import volumes
+from . import exits, volumes
 from .hardening import hardened
 from .names import docker_name
 
 HUB_LABEL = "org.jupyterhub.deploy.hub"
 USER_LABEL = "org.jupyterhub.deploy.user"
+#: Seconds between two checks whether a server that starts answers, or has ended: at first, and at most.
+CHECK_AFTER, CHECK_EVERY = 0.1, 2.0
+#: Seconds before each attempt to read the log of a server that ended.
+LOG_PAUSES = (0.2, 0.5, 1.0)
 
 
-class SpawnRefusedError(Exception):
-    """An error for the user on the spawn page, and for the administrator in the hub's log."""
+class SpawnRefusedError(web.HTTPError):
+    """An error for the user on the spawn page, and for the administrator in the hub's log.
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    An HTTPError, because JupyterHub replaces the message of any other error that is raised within a second.
+    """
+
+    def __init__(self, message: str, log: list[str] | None = None) -> None:
+        super().__init__(500, "%s", message if log is None else exits.with_log(message, log))
         self.jupyterhub_message = message
+        if log is not None:
+            self.jupyterhub_html_message = exits.as_html(message, log)
 
 
 class HubSpawner(DockerSpawner):
@@ -42,6 +56,10 @@ class HubSpawner(DockerSpawner):
 
     #: Why the container that has the name of the user's server is not the user's, or None.
     _name_problem: str | None = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.notices: list[str] = []
 
     @default("escape")
     def _escape_default(self) -> Any:
@@ -81,6 +99,66 @@ class HubSpawner(DockerSpawner):
                 f"The notebook image {image} is not on this hub's host. "
                 "Ask an administrator to run site.yml, which installs it."
             ) from error
+
+    async def start(self) -> Any:
+        """Start the server and wait until it answers, so that the end of its container is noticed at once.
+
+        JupyterHub itself would wait for `http_timeout`, and then hide the reason: when the server ends while a request
+        waits for it, `spawn_single_user` asks an unfinished future for its exception (InvalidStateError).
+        """
+        self.notices.clear()
+        try:
+            address = await super().start()
+            if isinstance(address, tuple) and not self.internal_ssl:
+                await self._wait_until_it_answers(*address)
+        except docker.errors.APIError as error:
+            if self.object_id and self.remove:
+                await self.remove_object()
+            raise SpawnRefusedError(f"Docker could not start the server: {error.explanation or error}") from error
+        return address
+
+    async def _wait_until_it_answers(self, ip: str, port: int) -> None:
+        """Raise SpawnRefusedError when the server ends, or does not answer in time."""
+        host = f"[{ip}]" if ":" in ip else ip
+        url = url_path_join(f"http://{host}:{port}", self.server.base_url, "api")
+        deadline = time.monotonic() + self.http_timeout
+        pause = CHECK_AFTER
+        while not await _answers(url):
+            container = await self.get_object()
+            if container is None:
+                raise SpawnRefusedError("The server's container was removed while the server started.")
+            if not container["State"]["Running"]:
+                config = container["Config"]
+                command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+                await self._refuse(exits.exit_text(container["State"], command))
+            if time.monotonic() > deadline:
+                await self._refuse(f"The server did not answer within {self.http_timeout} seconds.")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, CHECK_EVERY)
+
+    async def _refuse(self, text: str) -> None:
+        """Raise an error with the last lines of the server's log, and remove its container."""
+        lines: list[str] = []
+        for pause in LOG_PAUSES:  # Docker writes the log a moment after the end
+            await asyncio.sleep(pause)
+            output = await self.docker("logs", self.container_id, tail=exits.LAST_LINES)
+            lines = exits.last_lines(output, [self.api_token])
+            if lines:
+                break
+        if self.remove:  # JupyterHub does not stop a server that has ended
+            await self.stop_object()
+            await self.remove_object()
+        raise SpawnRefusedError(text, lines)
+
+    async def progress(self) -> Any:
+        """Show what the user has to know about the server, while it starts."""
+        yield {"progress": 50, "message": "Starting the server"}
+        shown = 0
+        while True:
+            for notice in self.notices[shown:]:
+                yield {"message": notice}
+            shown = len(self.notices)
+            await asyncio.sleep(0.5)
 
     async def get_command(self) -> list[str]:
         """Support images with an entry point and without a command, to which the library cannot add arguments."""
@@ -134,15 +212,23 @@ class HubSpawner(DockerSpawner):
         if user.partition(":")[0] in ("", "0", "root"):
             return
         entry = await self._first_entry(container, mount_point)
-        if entry is None or entry.uid != 0:
+        if entry is None:
             return
         wanted = volumes.owner_of_process(
             user, await self._text(container, "/etc/passwd"), await self._text(container, "/etc/group")
         )
-        if wanted is not None and volumes.needs_owner(volumes.Owner(entry.uid, entry.gid), wanted):
+        current = volumes.Owner(entry.uid, entry.gid)
+        if wanted is not None and volumes.needs_owner(current, wanted):
             parent, archive = volumes.owner_archive(mount_point, wanted, entry.mode)
             await self.docker("put_archive", container, parent, archive)
             self.log.info("Changed the owner of %s in %s to %d:%d", mount_point, self.object_name, *wanted)
+        elif wanted is not None and not volumes.is_writable(current, entry.mode, wanted):
+            notice = (
+                f"The files in {mount_point} are read-only: they belong to user {current.uid}, and this image runs as "
+                f"user {wanted.uid}. Ask an administrator."
+            )
+            self.notices.append(notice)
+            self.log.warning("%s: %s See docs/how-to/notebook-image.md.", self.object_name, notice)
 
     async def _text(self, container: str, path: str) -> str:
         """Return a small text file of the container, empty if it does not exist."""
@@ -174,6 +260,15 @@ class HubSpawner(DockerSpawner):
             finally:
                 stream.close()
 
-        import asyncio
-
         return await asyncio.wrap_future(self.executor.submit(read))
+
+
+async def _answers(url: str) -> bool:
+    """Return whether a server answers at `url`, with any status that JupyterHub accepts."""
+    try:
+        await AsyncHTTPClient().fetch(url, follow_redirects=False, request_timeout=20)
+    except HTTPClientError as error:
+        return bool(error.code < 500)
+    except OSError:
+        return False
+    return True

@@ -52,6 +52,13 @@ def needs_owner(current: Owner, wanted: Owner | None) -> bool:
     return wanted is not None and wanted.uid != 0 and current.uid == 0
 
 
+def is_writable(current: Owner, mode: int, process: Owner) -> bool:
+    """Return whether a process without capabilities can write to a directory."""
+    if current.uid == process.uid:
+        return bool(mode & 0o200)
+    return bool(mode & (0o020 if current.gid == process.gid else 0o002))
+
+
 def owner_archive(mount_point: str, owner: Owner, mode: int) -> tuple[str, bytes]:
     """Return (directory to unpack in, tar archive) that sets the owner of the directory `mount_point`.
 
