@@ -11,7 +11,7 @@ from tornado.web import Application, RequestHandler
 
 from jupyterhub_deploy_hub import server as hub_server
 
-SLOW = 0.6  # seconds that an answer takes; clearly more than UNREAD_REQUESTS_SECONDS
+SLOW = 0.6  # seconds that an answer takes; clearly more than KEPT_CONNECTIONS_SECONDS
 FAST = 1.5  # seconds in which a server without open requests has ended, on a busy machine too
 REQUEST = b"GET /%s HTTP/1.1\r\nHost: hub\r\n\r\n"
 
@@ -143,14 +143,47 @@ def test_a_later_request_on_a_connection_is_answered(client):
     assert received(kept).endswith(b"slow")
 
 
-def test_connections_without_a_request_do_not_delay_the_end(client):
-    """A proxy keeps connections, and some clients have sent nothing yet, or not all of a header."""
+def test_a_connection_that_arrives_while_the_port_closes_is_not_reset(client, monkeypatch):
+    """It gets no answer to its SYN, and finds the port closed when it tries again after a second."""
+    monkeypatch.setattr(hub_server, "HANDSHAKE_SECONDS", 0.5)
+
+    async def scenario():
+        server = listening()
+        port = port_of(server)
+        ending = asyncio.create_task(end(server))
+        await asyncio.sleep(0.2)
+        began = time.monotonic()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port), 10)
+        await ending
+        return time.monotonic() - began
+
+    assert asyncio.run(scenario()) >= 0.9
+
+
+def test_a_slow_client_of_a_new_connection_is_answered(client):
+    async def scenario():
+        server = listening()
+        slow = client(server)
+        ending = asyncio.create_task(end(server))
+        await asyncio.sleep(SLOW)
+        slow.sendall(REQUEST % b"quick")
+        await ending
+        return slow
+
+    assert received(asyncio.run(scenario())).endswith(b"quick")
+
+
+def test_connections_without_a_request_do_not_delay_the_end(client, monkeypatch):
+    """A proxy keeps connections, and some clients have sent nothing for a while, or not all of a header."""
+    monkeypatch.setattr(hub_server, "FIRST_REQUEST_SECONDS", SLOW)
 
     async def scenario():
         server = listening()
         kept = client(server, REQUEST % b"quick")
         assert await answered(kept)
         connections = [kept, client(server), client(server, b"GET /quick HTTP/1.1\r\n")]
+        await asyncio.sleep(SLOW)
         return await end(server), connections
 
     assert asyncio.run(scenario())[0] < FAST

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import functools
+import socket
+import struct
 import time
 from typing import Any
 
@@ -17,11 +20,19 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform
 
-#: Seconds for requests whose first bytes have not been read yet when the server ends.
-UNREAD_REQUESTS_SECONDS = 0.2
+#: Seconds for connections whose handshake is going on when the server ends. The kernels do it, in microseconds.
+HANDSHAKE_SECONDS = 0.05
+#: Seconds for a later request on a connection that was kept. Hub clients keep none; others repeat such a request.
+KEPT_CONNECTIONS_SECONDS = 0.2
+#: Seconds from a new connection to its first request. A client on an overloaded machine may need that long.
+FIRST_REQUEST_SECONDS = 2.0
 #: Maximum number of seconds for open requests when the server ends. An answer takes milliseconds, or seconds on an
 #: overloaded machine.
 OPEN_REQUESTS_SECONDS = 5.0
+
+# A program for the kernel's packet filter, as (code, true, false, operand): drop a segment with SYN and without ACK.
+_DROP_SYN = [(0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)]
+_SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
 
 
 class FinishingServer(HTTPServer):
@@ -32,10 +43,13 @@ class FinishingServer(HTTPServer):
         super().initialize(application, **options)
         #: The connections with an open request that is not a stream of events.
         self.busy: set[object] = set()
+        # When each connection began that has not sent its first request, else 0.
+        self._began: dict[object, float] = {}
         find_handler = application.find_handler
 
         def begin(request: HTTPServerRequest, **arguments: Any) -> Any:
             self.busy.add(request.server_connection)
+            self._began[request.server_connection] = 0
             return find_handler(request, **arguments)
 
         application.find_handler = begin
@@ -44,11 +58,13 @@ class FinishingServer(HTTPServer):
     def start_request(self, server_conn: object, request_conn: Any) -> Any:
         """Read the next request of a connection: the one before it has been answered."""
         self.busy.discard(server_conn)
+        self._began.setdefault(server_conn, time.monotonic())
         return super().start_request(server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection."""
         self.busy.discard(server_conn)
+        self._began.pop(server_conn, None)
         super().on_close(server_conn)
 
     async def finish(self) -> None:
@@ -58,20 +74,41 @@ class FinishingServer(HTTPServer):
         """
         # Clients keep connections for later requests, which must go to another server.
         self.conn_params.no_keep_alive = True
-        self._accept_waiting()
+        # Tornado has no public name for them.
+        ports = list(self._sockets.values())
+        for listening in ports:
+            _refuse_new(listening)
+        await asyncio.sleep(HANDSHAKE_SECONDS)
+        self._accept_waiting(ports)
         self.stop()
-        await asyncio.sleep(UNREAD_REQUESTS_SECONDS)
+        await asyncio.sleep(KEPT_CONNECTIONS_SECONDS)
         deadline = time.monotonic() + OPEN_REQUESTS_SECONDS
-        while self.busy and time.monotonic() < deadline:
+        while (self.busy or self._expects_requests()) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
-    def _accept_waiting(self) -> None:
-        """Accept the connections that wait in the port's queue: closing the port resets them."""
-        # Tornado has no public names for them.
-        for listening in list(self._sockets.values()):
+    def _expects_requests(self) -> bool:
+        """Return whether a connection is so new that its first request may still be on the way."""
+        return max(self._began.values(), default=0) > time.monotonic() - FIRST_REQUEST_SECONDS
+
+    def _accept_waiting(self, ports: list[socket.socket]) -> None:
+        """Accept the connections that wait in a port's queue: closing the port resets them."""
+        for listening in ports:
             with contextlib.suppress(OSError):  # the queue is empty
                 while True:
                     self._handle_connection(*listening.accept())
+
+
+def _refuse_new(listening: socket.socket) -> None:
+    """Drop new connections before they are in the queue of a port.
+
+    Otherwise one that arrives between the last :meth:`accept` and the end of the port would be reset, after its client
+    has sent a request. This way the client's kernel tries again after a second, and finds the port closed.
+    """
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
+    with contextlib.suppress(OSError):  # without the filter, that moment is a few microseconds
+        listening.setsockopt(
+            socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(_DROP_SYN), ctypes.addressof(program))
+        )
 
 
 class _EventStream(OutputTransform):
