@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -35,10 +37,13 @@ def kill_after(number: int, steps: Iterable[Step]) -> None:
 def killed_after(number: int, steps: Iterable[Step], work: Callable[[], object]) -> bool:
     """Do work in another process that is killed after its n-th step; return whether it was.
 
+    Returns after the processes that it has started, such as tar, have ended, too: until then, they hold its locks.
+
     :raises AssertionError: the work failed.
     """
     child = os.fork()
     if not child:
+        os.setpgid(0, 0)
         kill_after(number, steps)
         try:
             work()
@@ -48,5 +53,9 @@ def killed_after(number: int, steps: Iterable[Step], work: Callable[[], object])
             sys.stderr.flush()
             os._exit(1)
     _, status = os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.killpg(child, 0)
+            time.sleep(0.01)
     assert status == 0 or os.WIFSIGNALED(status), status
     return os.WIFSIGNALED(status)
