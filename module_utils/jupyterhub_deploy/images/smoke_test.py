@@ -16,7 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 # Seconds until the test container has to finish, and until a server has to answer; a busy machine needs ten.
 TIMEOUT = 120
 LOG_LINES = 10
-LOG_DELAY = 1  # seconds that Docker takes at most to write the log of a container that ended
+LOG_DELAY = 3  # seconds that Docker takes at most to write the log of a container that ended
 
 SERVER_PORT = 8888  # DockerSpawner's default
 # A server asks for its hub before it opens its port. A server of any version logs this when there is none.
@@ -168,8 +168,8 @@ def _server_fault(client: Any, image_id: str, command: list[str], python: str) -
         reason = f"did not open port {SERVER_PORT} within {TIMEOUT} s"
         if not state["Running"]:
             reason = f"ended with exit code {state['ExitCode']}"
-        wait_until(lambda: client.logs(container, tail=1), LOG_DELAY)
-        log = client.logs(container, tail=LOG_LINES).decode(errors="replace").strip()
+        wait_until(lambda: _log(client, container), LOG_DELAY)
+        log = _log(client, container)
         return f"{program!r} {reason}" + (f"; its last log lines: {log}" if log else "")
     finally:
         client.remove_container(container, force=True, v=True)
@@ -196,7 +196,15 @@ def _serves(client: Any, container: str) -> bool:
                 return True
         except OSError:  # it has just ended
             continue
-    return ASKS_FOR_HUB in client.logs(container, tail=200).decode(errors="replace")
+    return ASKS_FOR_HUB in _log(client, container, lines=200)
+
+
+def _log(client: Any, container: str, lines: int = LOG_LINES) -> str:
+    """Return the last lines of a container's log; empty when Docker's logging driver keeps none."""
+    try:
+        return str(client.logs(container, tail=lines).decode(errors="replace").strip())
+    except docker_errors.APIError:
+        return ""
 
 
 def is_listening(table: str, port: int) -> bool:

@@ -25,7 +25,7 @@ USER_LABEL = "org.jupyterhub.deploy.user"
 #: Seconds between two checks whether a server that starts answers, or has ended: at first, and at most.
 CHECK_AFTER, CHECK_EVERY = 0.1, 2.0
 #: Seconds before each attempt to read the log of a server that ended.
-LOG_PAUSES = (0.2, 0.5, 1.0)
+LOG_PAUSES = (0.2, 0.5, 1.0, 2.0)
 
 
 class SpawnRefusedError(web.HTTPError):
@@ -141,7 +141,10 @@ class HubSpawner(DockerSpawner):
         lines: list[str] = []
         for pause in LOG_PAUSES:  # Docker writes the log a moment after the end
             await asyncio.sleep(pause)
-            output = await self.docker("logs", self.container_id, tail=exits.LAST_LINES)
+            try:
+                output = await self.docker("logs", self.container_id, tail=exits.LAST_LINES)
+            except docker.errors.APIError as error:  # Docker's logging driver keeps none, for example
+                output = str(error.explanation or error).encode()
             lines = exits.last_lines(output, [self.api_token])
             if lines:
                 break
