@@ -121,8 +121,9 @@ from typing import Any, Callable
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
+from ansible.module_utils.jupyterhub_deploy.docker import client as docker_client
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, ownership
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, name_of
+from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
 from ansible.module_utils.jupyterhub_deploy.images import reference
@@ -193,12 +194,15 @@ def docker_ready(wanted: dict[str, Any]) -> bool:
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Return the values that preflight checks, and the facts about the distribution."""
     name = module.params["name"]
-    client = connect_or_none()
-    containers = client.containers(all=True) if client else []
-    networks = client.networks() if client else []
-    volumes = (client.volumes()["Volumes"] or []) if client else []
+    if docker_client.docker or docker_client.SDK_FAULT:
+        docker_client.connect_or_none()  # a broken SDK would stop a later module
+    # Without the SDK, which may not be installed yet.
+    info = daemon_info.get("/info") or {}
+    containers = (daemon_info.get("/containers/json?all=1") or []) if info else []
+    networks = (daemon_info.get("/networks") or []) if info else []
+    volumes = ((daemon_info.get("/volumes") or {}).get("Volumes") or []) if info else []
     unowned = ownership.without_owner(volumes, name)
-    path = host.nearest_existing(client.info()["DockerRootDir"] if client else DOCKER_ROOT)
+    path = host.nearest_existing(info.get("DockerRootDir") or DOCKER_ROOT)
     return {
         "port_holder": port_holder(name, module.params["port"], containers),
         "setting_problems": setting_problems(module.params["settings"])
@@ -208,7 +212,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),
-        "docker_installed": bool(client or daemon_info.find_dockerd()),
+        "docker_installed": bool(info or daemon_info.find_dockerd()),
         "docker_ready": docker_ready(module.params["docker"]),
         "hub_exists": name in map(name_of, containers),
         "deployment": deployment.read(name),

@@ -169,12 +169,13 @@ messages:
 """
 
 import contextlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
-from ansible.module_utils.jupyterhub_deploy.backup.manifest import VOLUME
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB, VOLUME
 from ansible.module_utils.jupyterhub_deploy.backup.settings import check_parallel, load
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
@@ -187,18 +188,23 @@ from ansible.module_utils.jupyterhub_deploy.restore.volumes import RestoreSettin
 
 def listed(settings: RestoreSettings) -> dict[str, Any]:
     """Return what can be restored. Only reads."""
-    backups, faults = [], []
+    backups, faults, hub_state = [], [], []
+    named = bool(settings.users or settings.volumes)
     for folder in store.folders(settings.directory):
         found, wrong = store.list_backups(settings.directory, folder)
         faults += [fault.message for fault in wrong]
         for one in found:
             manifest = one.manifest
-            selected = not (settings.users or settings.volumes)
-            selected = selected or any(map(manifest.is_of, settings.users)) or manifest.volume in settings.volumes
+            selected = not named or any(map(manifest.is_of, settings.users)) or manifest.volume in settings.volumes
             if manifest.kind == VOLUME and selected and settings.backup in (None, one.stem):
                 backups.append(volumes.describe(one, settings.verify))
-    lines = [str(one["message"]) for one in backups] or [f"there is no backup in {settings.directory}"]
-    return {"backups": backups, "faults": faults, "messages": lines + faults}
+            elif manifest.kind == HUB and not named:
+                hub_state.append(f"-  {one.stem}  the hub's own state, which -e hub_state=true restores")
+    lines = [str(one["message"]) for one in backups]
+    if not backups:
+        missing = "" if os.path.isdir(settings.directory) else ", which does not exist; is its disk mounted?"
+        lines = [f"there is no backup{' of a volume' if hub_state or named else ''} in {settings.directory}{missing}"]
+    return {"backups": backups, "faults": faults, "messages": lines + hub_state + faults}
 
 
 def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:

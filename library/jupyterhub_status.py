@@ -51,6 +51,10 @@ messages:
   type: list
   elements: str
   returned: success
+unknown:
+  description: Why the hub cannot be inspected; none when it can, and on a host without Docker.
+  type: str
+  returned: success
 hub:
   description: The hub's container; none when it does not exist.
   type: dict
@@ -86,20 +90,34 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, image_id, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.hub import reachability
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.servers import status as hub_status
 from ansible.module_utils.jupyterhub_deploy.servers import stop
 
 
+def connect_to_inspect() -> tuple[Any | None, str | None]:
+    """Return a client, and why the hub cannot be inspected; neither on a host without Docker."""
+    try:
+        client = connect_or_none()
+    except DeployError as error:
+        return None, str(error)
+    if not client and daemon_info.is_stopped():
+        return None, "Docker is installed and does not run; start it with `systemctl start docker`, or run site.yml"
+    return client, None
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Return the status as the module's result."""
     params, now = module.params, datetime.now(timezone.utc)
-    name, client = params["name"], connect_or_none()
+    name = params["name"]
+    client, unknown = connect_to_inspect()
     status: dict[str, Any] = {"hub": None, "proxy": None, "notebook_image": None, "servers": []}
-    problem = None
+    problem, lines = None, []
     if client:
         hub = inspect_container(client, name)
         status["hub"] = hub_status.describe(hub, now)
@@ -114,7 +132,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         except DeployError as error:
             problem = str(error)
             status["servers"] = stop.observe(client, None, name, current)
-    return {"messages": hub_status.messages(name, bool(client), status, problem), **status}
+        lines = reachability.problems(inspect_container(client, f"{name}-proxy")) if hub else []
+    return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}
 
 
 def main() -> None:

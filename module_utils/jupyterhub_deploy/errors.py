@@ -6,7 +6,7 @@ from typing import Any
 
 try:
     from docker.errors import DockerException
-except ImportError:  # a bare host in check mode: the docker role would install the SDK
+except Exception:  # a bare host in check mode, or a broken SDK, which docker.client reports
     DOCKER_ERRORS: tuple[type[Exception], ...] = (OSError,)
 else:
     #: What can go wrong between a module and Docker: its answers, and (OSError) a time-out or a lost socket.

@@ -164,6 +164,8 @@ def run(settings: VerifySettings, check_mode: bool, progress: Reporter) -> Resul
     # Shared: other runs may restore backups meanwhile, but not remove them.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
         backups, problems = select_backups(directory, settings.users, settings.backup)
+        if not backups and not problems:
+            raise DeployError(f"there is no backup to verify in {directory}; run backup.yml first")
         recent = datetime.now(timezone.utc) - timedelta(days=settings.again_after_days)
         results = [_verify_one(backup, recent, check_mode, progress) for backup in backups]
     totals = {

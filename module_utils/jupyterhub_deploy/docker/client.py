@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 
+# Why the SDK does not work although it is installed; empty when it works, and on a bare host.
+SDK_FAULT = ""
 try:
     import docker
     from docker import errors as docker_errors
-except ImportError:  # a bare host in check mode: the docker role would install it
+except Exception as fault:  # missing: the docker role installs it; or broken: it may raise anything
     docker = None  # type: ignore[assignment]
     docker_errors = None  # type: ignore[assignment]
+    if not (isinstance(fault, ModuleNotFoundError) and fault.name == "docker"):
+        SDK_FAULT = f"{type(fault).__name__}: {fault}"
 
 SOCKET = "/var/run/docker.sock"
 
@@ -26,6 +33,8 @@ def connect(timeout: int = API_TIMEOUT) -> Any:
     :param timeout: seconds that one API call may stay silent.
     :raises DeployError: the SDK is not installed, Docker does not answer, or this user may not connect.
     """
+    if SDK_FAULT:
+        raise _broken_sdk(SDK_FAULT)
     if docker is None:
         raise DeployError(
             "Python's docker SDK is missing on this host; run site.yml, whose docker role installs python3-docker"
@@ -36,6 +45,8 @@ def connect(timeout: int = API_TIMEOUT) -> Any:
         client = docker.APIClient(base_url=f"unix://{SOCKET}", version="auto", timeout=timeout)
         client.ping()
     except DOCKER_ERRORS as error:
+        if _answers():
+            raise _broken_sdk(str(error)) from error
         raise DeployError(
             f"Docker does not answer ({error}); read `journalctl -u docker` or /var/log/dockerd.log, "
             "then run site.yml again"
@@ -48,11 +59,36 @@ def connect_or_none() -> Any | None:
 
     For check mode on a bare host, where site.yml would install both.
 
-    :raises DeployError: Docker does not answer, or this user may not connect.
+    :raises DeployError: Docker does not answer, this user may not connect, or the SDK is broken; or it is missing on a
+        host with a hub, which would then seem not to exist.
     """
-    if docker is None or not os.path.exists(SOCKET):
+    if not os.path.exists(SOCKET):
+        return None
+    if docker is None and not SDK_FAULT and not _hubs():
         return None
     return connect()
+
+
+def _hubs() -> list[dict[str, Any]]:
+    """Return the containers of hubs, without the SDK."""
+    found = daemon_info.get("/containers/json?all=1", SOCKET) or []
+    return [one for one in found if LABEL_HUB in (one.get("Labels") or {})]
+
+
+def _answers() -> bool:
+    """Return whether Docker answers, without the SDK."""
+    try:
+        return daemon_info.get("/version", SOCKET, timeout=5) is not None
+    except (DeployError, ValueError):
+        return False
+
+
+def _broken_sdk(fault: str) -> DeployError:
+    return DeployError(
+        f"Python's docker SDK does not work on this host, although Docker may run ({fault}). {sys.executable} has "
+        "packages that do not fit together, for example requests from pip beside Debian's python3-docker; `pip list` "
+        "shows them. Remove those from pip, or set ansible_python_interpreter to a Python with a working SDK"
+    )
 
 
 def name_of(container: dict[str, Any]) -> str:

@@ -132,6 +132,11 @@ def observe(
     }
 
 
+def is_stopped(socket_path: str = SOCKET) -> bool:
+    """Return whether Docker is installed and has no socket."""
+    return find_dockerd() is not None and not os.path.exists(socket_path)
+
+
 def data_of(info: dict[str, Any], socket_path: str = SOCKET) -> dict[str, Any]:
     """Return what a running Docker has: ``objects`` (counts by kind), ``storage_driver`` and ``containerd_images``."""
     objects = {"containers": info.get("Containers", 0), "images": info.get("Images", 0)}

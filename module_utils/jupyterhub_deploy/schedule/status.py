@@ -120,7 +120,8 @@ def messages(status: dict[str, Any], now: datetime) -> list[str]:
         if unread:
             lines.append(f"of the newest, {unread} were not verified yet; playbooks/verify_backups.yml does it")
     else:
-        lines.append(f"backups: there are none in {status['directory']}; backup.yml makes them")
+        missing = "" if os.path.isdir(status["directory"]) else ", which does not exist; is its disk mounted?"
+        lines.append(f"backups: there are none in {status['directory']}{missing or '; backup.yml makes them'}")
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
     if bad:
         lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; playbooks/verify_backups.yml says why")

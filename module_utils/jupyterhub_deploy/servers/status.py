@@ -28,18 +28,19 @@ def describe(container: dict[str, Any] | None, now: datetime) -> dict[str, Any] 
     }
 
 
-def messages(name: str, docker_runs: bool, status: dict[str, Any], problem: str | None) -> list[str]:
+def messages(name: str, unknown: str | None, status: dict[str, Any], problem: str | None) -> list[str]:
     """Return a hub's status as lines.
 
     :param name: of the hub.
-    :param docker_runs: whether Docker answers on the host.
+    :param unknown: why the hub cannot be inspected.
     :param status: what the module ``jupyterhub_status`` returns.
     :param problem: why the hub does not answer.
     """
+    if unknown:
+        return [f"CANNOT TELL whether hub {name} runs: {unknown}"]
     hub, proxy, image, servers = (status[key] for key in ("hub", "proxy", "notebook_image", "servers"))
     if not (hub or proxy or servers):
-        why = "" if docker_runs else ", and Docker does not answer"
-        return [f"Hub {name} does not exist on this host{why}; run site.yml to create it."]
+        return [f"Hub {name} does not exist on this host; run site.yml to create it."]
     lines = [_container("hub", hub), _container("proxy", proxy)]
     if image:
         lines.append(f"next servers get: {policy.image(image)}")

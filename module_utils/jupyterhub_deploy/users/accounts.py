@@ -15,7 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployE
 
 try:
     from docker.utils import socket as docker_socket
-except ImportError:  # a bare host in check mode
+except Exception:  # a bare host in check mode, or a broken SDK, which docker.client reports
     docker_socket = None  # type: ignore[assignment]
 
 PROGRAM = "jupyterhub_deploy_hub.accounts"

@@ -232,3 +232,48 @@ def test_containers_networks_and_volumes_of_somebody_else_are_refused_by_their_n
     assert f"volume {NAME}-data was not created for hub {NAME}" in shown
     assert f"no label says whose these volumes are, so no user gets them: {NAME}-user-anna; see" in shown
     assert "changed=0" in shown
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"storage-driver": "vfs"}, "→ vfs) in docker_daemon_options would hide"),
+        ({"userns-remap": "default"}, "userns-remap (unset → default) in docker_daemon_options would hide"),
+        ({"hosts": ["tcp://127.0.0.1:2375"]}, "hosts has no unix:///var/run/docker.sock"),
+    ],
+)
+def test_options_that_hide_what_docker_has_are_refused(option, message):
+    client = docker.APIClient(version="auto")
+    volume = f"{NAME}-in-use"
+    client.create_volume(volume)
+    try:
+        code, output = site("--tags", "docker", docker_daemon_options=option)
+    finally:
+        client.remove_volume(volume)
+    shown = " ".join(output.split())
+    assert code != 0
+    assert message in shown
+    assert "changed=0" in shown
+
+
+def test_a_broken_docker_sdk_is_named_by_preflight_and_status(tmp_path):
+    """Beside it, Docker and its containers work, and the port belongs to the hub's own proxy."""
+    package = tmp_path / "docker"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError(\"cannot import name 'x' from 'urllib3'\")\n")
+    wrapper = tmp_path / "python3"
+    wrapper.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec /usr/bin/python3 "$@"\n')
+    wrapper.chmod(0o755)
+    fault = "Python's docker SDK does not work on this host, although Docker may run (ImportError: cannot import"
+    code, output = site(ansible_python_interpreter=str(wrapper))
+    assert code != 0
+    assert fault in " ".join(output.split())
+    assert "is taken by" not in output
+
+    extra = json.dumps({"jupyterhub_name": NAME, "ansible_python_interpreter": str(wrapper)})
+    command = ["ansible-playbook", "status.yml", "-i", "examples/inventory", "-e", extra]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    shown = " ".join(done.stdout.split())
+    assert done.returncode != 0
+    assert f"CANNOT TELL whether hub {NAME} runs: {fault}" in shown
+    assert "backups: there are none" in shown

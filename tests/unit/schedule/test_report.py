@@ -147,7 +147,7 @@ def test_a_schedule_that_has_not_run_yet() -> None:
     assert status(None)[1] == "LATE: no scheduled run has ended well for 100 d"
 
 
-def test_the_state_of_backups() -> None:
+def test_the_state_of_backups(tmp_path: Path) -> None:
     found_status = {
         "directory": "/b",
         "fault": None,
@@ -162,7 +162,11 @@ def test_the_state_of_backups() -> None:
         "scheduled backups: none; jupyterhub_backup_schedule sets a time",
     ]
     nothing = {"directory": "/b", "fault": None, **backup_status.totals([], NOW), "gaps": [], "schedule": None}
-    assert backup_status.messages(nothing, NOW)[0] == "backups: there are none in /b; backup.yml makes them"
+    assert backup_status.messages(nothing, NOW)[0] == (
+        "backups: there are none in /b, which does not exist; is its disk mounted?"
+    )
+    nothing["directory"] = str(tmp_path)
+    assert backup_status.messages(nothing, NOW)[0] == f"backups: there are none in {tmp_path}; backup.yml makes them"
 
 
 def test_a_directory_that_cannot_be_read_is_reported_with_the_schedule(tmp_path: Path) -> None:

@@ -31,15 +31,16 @@ def server(user: str, current: bool, idle: int | None = 30) -> dict[str, Any]:
     return {"user": user, "server": "", "current": current, "idle_seconds": idle, **facts}
 
 
-def shown(problem: str | None = None, docker_runs: bool = True, **status: Any) -> list[str]:
-    return hub_status.messages("lab", docker_runs, {**NOTHING, **status}, problem)
+def shown(problem: str | None = None, unknown: str | None = None, **status: Any) -> list[str]:
+    return hub_status.messages("lab", unknown, {**NOTHING, **status}, problem)
 
 
 def test_a_host_without_a_hub() -> None:
     assert shown() == ["Hub lab does not exist on this host; run site.yml to create it."]
-    assert shown(docker_runs=False) == [
-        "Hub lab does not exist on this host, and Docker does not answer; run site.yml to create it."
-    ]
+
+
+def test_a_host_that_cannot_be_inspected_is_not_one_without_a_hub() -> None:
+    assert shown(unknown="Docker does not answer") == ["CANNOT TELL whether hub lab runs: Docker does not answer"]
 
 
 def test_a_hub_and_its_servers() -> None:

@@ -266,12 +266,24 @@ class TestModule:
 
 def test_the_status_of_a_host_without_docker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jupyterhub_status, "connect_or_none", lambda: None)
+    monkeypatch.setattr(jupyterhub_status.daemon_info, "is_stopped", lambda: False)
     result = run(jupyterhub_status, name="jupyterhub", token_file="/nowhere/api_token")
     assert result["changed"] is False
-    assert result["hub"] is None
-    assert result["messages"] == [
-        "Hub jupyterhub does not exist on this host, and Docker does not answer; run site.yml to create it."
-    ]
+    assert (result["hub"], result["unknown"]) == (None, None)
+    assert result["messages"] == ["Hub jupyterhub does not exist on this host; run site.yml to create it."]
+
+
+@pytest.mark.parametrize("case", ["stopped", "broken SDK"])
+def test_the_status_when_docker_cannot_be_asked(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise DeployError("Python's docker SDK does not work on this host")
+
+    monkeypatch.setattr(jupyterhub_status, "connect_or_none", fail if case == "broken SDK" else lambda: None)
+    monkeypatch.setattr(jupyterhub_status.daemon_info, "is_stopped", lambda: case == "stopped")
+    result = run(jupyterhub_status, name="jupyterhub", token_file="/nowhere/api_token")
+    reason = "Python's docker SDK does not work" if case == "broken SDK" else "Docker is installed and does not run"
+    assert result["unknown"].startswith(reason)
+    assert result["messages"] == [f"CANNOT TELL whether hub jupyterhub runs: {result['unknown']}"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""Whether users reach a hub: through the port that its proxy publishes, not from inside its container."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from typing import Any, NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.containers.container import PROBE_TIMEOUT
+from ansible.module_utils.jupyterhub_deploy.containers.proxy import PUBLIC_PORT
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+
+HEALTH_PATH = "/hub/health"  # the proxy passes it to the hub, so it needs both, and the network between them
+PATIENCE = 4.0  # seconds: a hub that has just started gets a second chance
+# Where this host reaches a port that is published on all its addresses.
+ALL_ADDRESSES = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+PROGRAM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+
+
+class Port(NamedTuple):
+    """A port of the host that Docker publishes."""
+
+    address: str
+    number: int
+
+
+def published(proxy: dict[str, Any]) -> list[Port]:
+    """Return where Docker publishes the proxy, from its description of the running container. Pure."""
+    bindings = (proxy["NetworkSettings"].get("Ports") or {}).get(f"{PUBLIC_PORT}/tcp") or []
+    return [Port(one.get("HostIp") or "", int(one["HostPort"])) for one in bindings]
+
+
+def urls(ports: list[Port], own_address: str | None) -> list[str]:
+    """Return the URLs at which the hub should answer. Pure.
+
+    :param own_address: the host's address in its network; packets to it take another way than those to 127.0.0.1.
+    """
+    found = []
+    for port in ports:
+        hosts = [ALL_ADDRESSES.get(port.address, port.address)]
+        if port.address in ("", "0.0.0.0") and own_address:  # noqa: S104  (compared, not bound)
+            hosts.append(own_address)
+        found += [f"http://{host}:{port.number}{HEALTH_PATH}" for host in hosts]
+    return list(dict.fromkeys(found))
+
+
+def own_address() -> str | None:
+    """Return this host's address in its network, ``None`` when it has no route. Sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
+def problem_at(url: str) -> str | None:
+    """Return why the hub does not answer at a URL, ``None`` when it does."""
+    # The operator's proxy settings are for the internet, not for this host.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=PROBE_TIMEOUT) as response:
+            return None if response.status == 200 else f"status {response.status}"
+    except urllib.error.HTTPError as error:
+        return f"status {error.code}"
+    except (urllib.error.URLError, OSError) as error:
+        return str(getattr(error, "reason", None) or error)
+
+
+def firewall_problem(rules: str, addresses: list[str]) -> str | None:
+    """Return why the firewall drops what other machines send to a container, ``None`` when it does not seem to. Pure.
+
+    Packets from this host do not pass the chain FORWARD, so no probe from here finds that.
+
+    :param rules: the output of ``iptables -S``.
+    :param addresses: of the container.
+    """
+    lines = rules.splitlines()
+    if "-P FORWARD DROP" not in lines:
+        return None
+    forward = [line for line in lines if line.startswith("-A FORWARD ")]
+    dockers = any("-j DOCKER" in line for line in forward)
+    allowed = any(f"-d {address}/32 " in line for address in addresses for line in lines)
+    if forward and (not dockers or allowed):
+        return None  # the operator's own rules, or Docker's
+    return "the firewall drops forwarded packets, and Docker's rules are gone; restart Docker, which adds them again"
+
+
+def read_rules() -> str:
+    """Return the rules of the firewall, nothing where they cannot be read."""
+    program = shutil.which("iptables", path=PROGRAM_PATH)
+    if not program:
+        return ""
+    try:
+        return subprocess.run([program, "-S"], capture_output=True, text=True, timeout=10, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def problems(proxy: dict[str, Any] | None) -> list[str]:
+    """Return a message for each reason why users do not reach the hub.
+
+    :param proxy: Docker's description of the proxy, ``None`` when it does not exist.
+    """
+    if not proxy or not proxy["State"]["Running"]:
+        return []  # the status says so
+    ports = published(proxy)
+    if not ports:
+        return [f"NOT REACHABLE: Docker publishes no port for {proxy['Name'].lstrip('/')}; run site.yml"]
+    found: dict[str, str | None] = {}
+
+    def all_answer() -> bool:
+        found.update({url: problem_at(url) for url in urls(ports, own_address())})
+        return not any(found.values())
+
+    wait_until(all_answer, PATIENCE)
+    lines = [f"NOT REACHABLE at {url}: {reason}" for url, reason in found.items() if reason]
+    addresses = [one["IPAddress"] for one in proxy["NetworkSettings"]["Networks"].values() if one.get("IPAddress")]
+    blocked = firewall_problem(read_rules(), addresses) if any(port.address != "127.0.0.1" for port in ports) else None
+    return [*lines, *([f"NOT REACHABLE from other machines: {blocked}"] if blocked else [])]

@@ -1,0 +1,116 @@
+"""Whether users reach a hub through the port that its proxy publishes."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.hub import reachability
+from ansible.module_utils.jupyterhub_deploy.hub.reachability import Port
+
+from support.ports import free_port
+
+DOCKERS = """-P INPUT ACCEPT
+-P FORWARD DROP
+-N DOCKER
+-A FORWARD -j DOCKER-USER
+-A FORWARD -o br-1 -j DOCKER
+-A DOCKER -d 198.18.4.2/32 ! -i br-1 -o br-1 -p tcp -m tcp --dport 8000 -j ACCEPT
+"""
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """A hub with a status."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/hub/health" else 404)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Be quiet."""
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    monkeypatch.setattr(reachability, "PATIENCE", 0)
+    monkeypatch.setattr(reachability, "own_address", lambda: "127.0.0.2")
+    monkeypatch.setattr(reachability, "read_rules", str)
+    with http.server.ThreadingHTTPServer(("", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def proxy(port: int | None, address: str = "0.0.0.0", running: bool = True) -> dict[str, Any]:
+    ports = {"8000/tcp": [{"HostIp": address, "HostPort": str(port)}] if port else None}
+    networks = {"lab": {"IPAddress": "198.18.4.2"}}
+    return {
+        "Name": "/lab-proxy", "State": {"Running": running}, "NetworkSettings": {"Ports": ports, "Networks": networks}
+    }  # fmt: skip
+
+
+def test_a_hub_that_answers_has_no_problem(hub: int) -> None:
+    assert reachability.problems(proxy(hub)) == []
+    assert reachability.problems(proxy(hub, "127.0.0.1")) == []
+
+
+def test_a_proxy_that_does_not_run_is_not_probed() -> None:
+    assert reachability.problems(None) == []
+    assert reachability.problems(proxy(1, running=False)) == []
+
+
+def test_a_hub_behind_a_working_proxy_is_probed_too(hub: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hub, "status", 503)
+    assert reachability.problems(proxy(hub)) == [
+        f"NOT REACHABLE at http://127.0.0.1:{hub}/hub/health: status 503",
+        f"NOT REACHABLE at http://127.0.0.2:{hub}/hub/health: status 503",
+    ]
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_closed_port_and_a_missing_one() -> None:
+    port = free_port()
+    (problem,) = reachability.problems(proxy(port, "127.0.0.1"))
+    assert problem == f"NOT REACHABLE at http://127.0.0.1:{port}/hub/health: [Errno 111] Connection refused"
+    assert reachability.problems(proxy(None)) == ["NOT REACHABLE: Docker publishes no port for lab-proxy; run site.yml"]
+
+
+def test_flushed_firewall_rules_are_reported_although_this_host_gets_an_answer(
+    hub: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reachability, "read_rules", lambda: "-P INPUT ACCEPT\n-P FORWARD DROP\n-N DOCKER\n")
+    (problem,) = reachability.problems(proxy(hub))
+    assert problem.startswith("NOT REACHABLE from other machines: the firewall drops forwarded packets")
+    assert reachability.problems(proxy(hub, "127.0.0.1")) == [], "other machines are not meant to reach it"
+
+
+@pytest.mark.parametrize(
+    ("rules", "blocked"),
+    [
+        (DOCKERS, False),
+        (DOCKERS.replace("FORWARD DROP", "FORWARD ACCEPT").partition("-N")[0], False),
+        ("", False),  # no iptables
+        (DOCKERS.partition("-N")[0], True),  # iptables -F
+        (DOCKERS.replace("198.18.4.2", "198.18.4.20"), True),  # the rule of another container
+        (DOCKERS.rpartition("-A DOCKER ")[0], True),  # iptables -F DOCKER
+        ("-P FORWARD DROP\n-A FORWARD -p tcp --dport 8000 -j ACCEPT\n", False),  # the operator's own, without Docker's
+    ],
+)
+def test_which_rules_block_other_machines(rules: str, blocked: bool) -> None:
+    assert bool(reachability.firewall_problem(rules, ["198.18.8.2", "198.18.4.2"])) is blocked
+
+
+def test_the_addresses_that_are_probed() -> None:
+    ports = [Port("0.0.0.0", 80), Port("::", 80), Port("192.0.2.7", 81)]
+    assert reachability.urls(ports, "192.0.2.1") == [
+        "http://127.0.0.1:80/hub/health",
+        "http://192.0.2.1:80/hub/health",
+        "http://[::1]:80/hub/health",
+        "http://192.0.2.7:81/hub/health",
+    ]
+    assert reachability.urls([Port("", 80)], None) == ["http://127.0.0.1:80/hub/health"]
