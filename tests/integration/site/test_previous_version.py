@@ -79,3 +79,6 @@ def test_upgrade_of_a_server_with_a_schedule(server: Host, previous: Path, tmp_p
     server.run(["systemctl", "start", "jupyterhub-backup.service"])
     assert "jupyterhub-user-alice" in server.run(["jupyterhub-backup", "list"]).stdout
     assert "changed=0 " in play(ROOT, "site.yml")
+    # The volume has the labels of the previous version, so its user gets it again.
+    hub.stop("alice")
+    hub.spawn("alice")
