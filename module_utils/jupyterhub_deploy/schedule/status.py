@@ -52,10 +52,13 @@ def gaps(hub: str, saved: list[str]) -> list[str]:
     try:
         client = connect_or_none()
         container = inspect_container(client, hub) if client else None
+    except FAILURES:
+        return ["backups: cannot tell whether they have all users' files, because Docker cannot be asked"]
+    try:
         found = storage.not_backed_up(storage.read(container), saved) if container else []
-        return storage.not_backed_up_message(found)
-    except FAILURES as error:
+    except DeployError as error:
         return [f"backups: cannot tell whether they have all users' files: {error}"]
+    return storage.not_backed_up_message(found)
 
 
 def totals(folders: list[Folder], now: datetime) -> dict[str, Any]:
@@ -120,8 +123,8 @@ def messages(status: dict[str, Any], now: datetime) -> list[str]:
         if unread:
             lines.append(f"of the newest, {unread} were not verified yet; playbooks/verify_backups.yml does it")
     else:
-        missing = "" if os.path.isdir(status["directory"]) else ", which does not exist; is its disk mounted?"
-        lines.append(f"backups: there are none in {status['directory']}{missing or '; backup.yml makes them'}")
+        missing = "" if os.path.isdir(status["directory"]) else " (it does not exist; is its disk mounted?)"
+        lines.append(f"backups: there are none in {status['directory']}{missing}; backup.yml makes them")
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
     if bad:
         lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; playbooks/verify_backups.yml says why")
