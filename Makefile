@@ -5,7 +5,7 @@
 # requirements.yml does the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help site backup verify restore status upgrade check docs test test-all again lock clean
+.PHONY: help site backup verify restore status upgrade check docs test test-all again syntax lock clean
 .DELETE_ON_ERROR:
 
 ARGS ?=
@@ -33,22 +33,22 @@ help: ## show the commands
 # Otherwise Ansible ignores ansible.cfg in a directory that everyone can write to.
 site backup verify restore status upgrade: export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
 
-site: $(CONTROL) $(INVENTORY) ## provision a hub on each host of the inventory, at first on this machine
+site: syntax ## provision a hub on each host of the inventory, at first on this machine
 	ansible-playbook site.yml$(if $(ARGS), $(ARGS))
 
-backup: $(CONTROL) $(INVENTORY) ## back up the hub and the changed volumes of its users
+backup: syntax ## back up the hub and the changed volumes of its users
 	ansible-playbook backup.yml$(if $(ARGS), $(ARGS))
 
-verify: $(CONTROL) $(INVENTORY) ## read the backups and show which are good
+verify: syntax ## read the backups and show which are good
 	ansible-playbook playbooks/verify_backups.yml$(if $(ARGS), $(ARGS))
 
-restore: $(CONTROL) $(INVENTORY) ## list what can be restored; ARGS='-e user=alice' restores
+restore: syntax ## list what can be restored; ARGS='-e user=alice' restores
 	ansible-playbook restore.yml$(if $(ARGS), $(ARGS))
 
-status: $(CONTROL) $(INVENTORY) ## show version, hub, proxy, servers and backups; changes nothing
+status: syntax ## show version, hub, proxy, servers and backups; changes nothing
 	ansible-playbook status.yml$(if $(ARGS), $(ARGS))
 
-upgrade: $(CONTROL) $(INVENTORY) ## back up, provision, show the status: for a new version or image
+upgrade: syntax ## back up, provision, show the status: for a new version or image
 	ansible-playbook upgrade.yml$(if $(ARGS), $(ARGS))
 
 check: $(TEST) ## lint, types and unit tests; no Docker; about three minutes
@@ -86,6 +86,10 @@ clean: ## remove the environment, caches and test hosts
 # The operator's inventory, which Git ignores.
 inventory:
 	cp -R examples/inventory inventory
+
+# Ansible does not say where a mistake in the syntax is.
+syntax: $(CONTROL) $(INVENTORY)
+	@python tools/inventory_syntax.py $(or $(ANSIBLE_INVENTORY),$(INVENTORY))
 
 $(CONTROL): requirements/control.txt $(VENV_PARTS)
 	@sh requirements/venv.sh control

@@ -1,0 +1,59 @@
+"""Check the YAML syntax of inventories, and name file, line and column: ``python tools/inventory_syntax.py inventory``.
+
+Ansible 2.19 names none of them when a file with variables cannot be read. ``make`` runs this before Ansible.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+VARIABLES = ("group_vars", "host_vars")
+
+
+class Loader(yaml.SafeLoader):
+    """Reads tags such as ``!vault`` without their meaning."""
+
+
+def _no_value(loader: Loader, suffix: str, node: yaml.Node) -> Any:
+    return None
+
+
+Loader.add_multi_constructor("!", _no_value)
+
+
+def files_of(inventory: Path) -> Iterator[Path]:
+    """Yield the YAML files of an inventory: itself, or what is in the directory, and the variables beside it."""
+    within = [inventory] if inventory.is_dir() else [inventory.parent / name for name in VARIABLES]
+    found = [inventory, *(path for directory in within for path in sorted(directory.rglob("*")))]
+    return (path for path in found if path.suffix in (".yml", ".yaml") and path.is_file())
+
+
+def problem(path: Path) -> str | None:
+    """Return what is wrong with a file, ``None`` if nothing is."""
+    try:
+        for _ in yaml.load_all(path.read_text(encoding="utf-8"), Loader):
+            pass
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        assert mark  # noqa: S101  (for mypy)
+        return f"{path}, line {mark.line + 1}, column {mark.column + 1}: {error.problem}\n{mark.get_snippet()}"
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        return f"{path}: {error}"
+    return None
+
+
+def main(inventories: Sequence[str]) -> int:
+    """Print a line for each file that is not YAML; return the exit code."""
+    problems = [found for name in inventories for path in files_of(Path(name)) if (found := problem(path))]
+    if problems:
+        print("Nothing was changed. These files are not valid YAML:", *(f"- {one}" for one in problems), sep="\n")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
