@@ -284,3 +284,17 @@ def test_a_server_that_ends_is_noticed_at_once_and_its_log_is_shown(site: Spawne
     assert "InvalidStateError" not in site.hub.logs()
     names = docker("ps", "--all", "--filter", f"label={LABEL_USER}={user}", "--format", "{{.Names}}").stdout.split()
     assert [name for name in names if name.startswith(site.prefix)] == []
+
+
+def test_the_address_of_a_server_is_saved_before_it_answers(site: SpawnerHub) -> None:
+    """A hub that takes over during the start finds the server there."""
+    published = docker("port", site.spawn("slow"), "8888/tcp").stdout.split(":")[-1]
+    query = (
+        "SELECT servers.port FROM servers JOIN spawners ON spawners.server_id = servers.id "
+        "JOIN users ON users.id = spawners.user_id WHERE users.name = 'slow'"
+    )
+    end = time.monotonic() + 10
+    while (found := site.hub.sql(query)) != [[int(published)]]:
+        assert time.monotonic() < end, found
+        time.sleep(0.2)
+    site.stop("slow")

@@ -110,12 +110,19 @@ class HubSpawner(DockerSpawner):
         try:
             address = await super().start()
             if isinstance(address, tuple) and not self.internal_ssl:
+                self._save_address(*address)
                 await self._wait_until_it_answers(*address)
         except docker.errors.APIError as error:
             if self.object_id and self.remove:
                 await self.remove_object()
             raise SpawnRefusedError(f"Docker could not start the server: {error.explanation or error}") from error
         return address
+
+    def _save_address(self, ip: str, port: int) -> None:
+        """Save what JupyterHub saves after `start`, so that a hub that takes over meanwhile finds the server."""
+        self.server.ip, self.server.port = ip, port
+        self.orm_spawner.state = self.get_state()
+        self.db.commit()
 
     async def _wait_until_it_answers(self, ip: str, port: int) -> None:
         """Raise SpawnRefusedError when the server ends, or does not answer in time."""
