@@ -6,11 +6,13 @@ from typing import Any
 
 try:
     from docker.errors import DockerException
+    from urllib3.exceptions import HTTPError
 except Exception:  # a bare host in check mode, or a broken SDK, which docker.client reports
     DOCKER_ERRORS: tuple[type[Exception], ...] = (OSError,)
 else:
-    #: What can go wrong between a module and Docker: its answers, and (OSError) a time-out or a lost socket.
-    DOCKER_ERRORS = (DockerException, OSError)
+    #: What can go wrong between a module and Docker: its answers, and a time-out or a lost socket (OSError, or
+    #: urllib3's own error when Docker ends during a build).
+    DOCKER_ERRORS = (DockerException, OSError, HTTPError)
 
 
 class DeployError(Exception):

@@ -12,17 +12,28 @@ from typing import Callable
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 
+class NotTextError(DeployError, ValueError):
+    """A file that should be text is not; also a ``ValueError``, as other damage to a file is for those who parse it."""
+
+
 class LockedError(DeployError):
     """Another process holds the lock."""
 
 
 def read_text(path: str) -> str | None:
-    """Return the text of a file, ``None`` when it does not exist."""
+    """Return the text of a file, ``None`` when it does not exist.
+
+    :raises NotTextError: it is not UTF-8.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise NotTextError(
+            f"{path} is not text in UTF-8 (byte {error.start}), so it is damaged or has another encoding; correct it"
+        ) from error
 
 
 def write_atomically(path: str, content: str | bytes, mode: int = 0o600, keep: bool = False) -> None:

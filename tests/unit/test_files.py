@@ -46,6 +46,13 @@ def test_a_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
     assert files.read_text(str(tmp_path / "none")) is None
 
 
+def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(files.NotTextError, match=rf"{path} is not text in UTF-8 \(byte 3\)"):
+        files.read_text(str(path))
+
+
 def test_a_file_can_keep_its_mode_and_owner(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write_atomically(str(path), "first", 0o644, keep=True)

@@ -10,6 +10,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from docker.errors import APIError
+from urllib3.exceptions import ProtocolError
 
 from support import modules
 
@@ -37,7 +38,9 @@ def test_our_error_keeps_its_result() -> None:
     assert failed.value.result["volume"] == "v"
 
 
-@pytest.mark.parametrize("error", [APIError("500 Server Error"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    "error", [APIError("500 Server Error"), OSError(28, "No space left on device"), ProtocolError("IncompleteRead")]
+)
 def test_an_error_of_docker_or_the_system_is_one_sentence(error: Exception) -> None:
     def run(module: Any) -> dict[str, Any]:
         raise error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -24,15 +25,21 @@ def read(hub: str) -> dict[str, str]:
 
     :raises DeployError: the file has no record in it.
     """
-    text = files.read_text(path(hub))
     try:
+        text = files.read_text(path(hub))
         record = json.loads(text) if text is not None else {}
-        return {key: str(record.get(key) or "") for key in KEYS}
-    except (ValueError, AttributeError) as error:
+        return {key: _version(record.get(key, "")) for key in KEYS}
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DeployError(
             f"{path(hub)} cannot be read ({error}); write the version that provisioned the hub last into it: "
             '{"version": "0.2.0"}'
         ) from error
+
+
+def _version(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"(\d+\.\d+\.\d+)?", value):
+        return value
+    raise ValueError(f"{value!r} is not a version")
 
 
 def plan(record: dict[str, str], version: str, acknowledged: str) -> dict[str, str]:

@@ -166,8 +166,8 @@ def recover(places: Places) -> str | None:
 
     No hub may run when :func:`unfinished`.
     """
-    found = _read_mark(places)
-    if found is None:
+    new_secrets = swap.read_mark(str(places.mark), SECRETS)
+    if new_secrets is None:
         _clear(places)
         return None
     if not places.back.exists() and not places.new_database.exists():
@@ -189,7 +189,7 @@ def recover(places: Places) -> str | None:
             os.rename(places.aside, places.secrets)
         else:
             os.rename(places.aside, places.new_secrets)
-    if swap.inode(places.secrets) == found[SECRETS]:
+    if swap.inode(places.secrets) == new_secrets:
         _exchange_secrets(places)
     sync_directory(str(places.data))
     _clear(places)
@@ -229,13 +229,6 @@ def _link_over(source: Path, target: Path) -> None:
     partial.unlink(missing_ok=True)
     os.link(source, partial)
     os.replace(partial, target)
-
-
-def _read_mark(places: Places) -> dict[str, int] | None:
-    try:
-        return dict(json.loads(places.mark.read_text(encoding="ascii")))
-    except FileNotFoundError:
-        return None
 
 
 def _clear(places: Places) -> None:

@@ -32,7 +32,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of, sync_filesystem
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import shown
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.files import LockedError, sync_directory, write_atomically
+from ansible.module_utils.jupyterhub_deploy.files import LockedError, read_text, sync_directory, write_atomically
 from ansible.module_utils.jupyterhub_deploy.text import unique_name
 
 DATA, STAGING, DISCARDED, NEW, OLD, KEPT = "_data", ".restoring", ".discarded", "new", "old", "before-"
@@ -72,7 +72,7 @@ def recover(home: str) -> str | None:
     staging, data = os.path.join(home, STAGING), os.path.join(home, DATA)
     kept = None
     if os.path.lexists(staging):
-        new = _read_mark(staging)
+        new = read_mark(os.path.join(staging, NEW), "inode")
         aside, slot = os.path.join(staging, OLD), os.path.join(staging, DATA)
         if os.path.lexists(aside):
             if inode(data) == new:  # both renames were done
@@ -156,12 +156,20 @@ def mark(staging: str, inode: int) -> None:
     write_atomically(os.path.join(staging, NEW), json.dumps({"inode": inode}))
 
 
-def _read_mark(staging: str) -> int | None:
+def read_mark(path: str, name: str) -> int | None:
+    """Return an inode of the new data from the mark of a killed restore, ``None`` when it had not got as far as that.
+
+    :param name: which of the inodes in the mark.
+    :raises DeployError: the mark is damaged.
+    """
     try:
-        with open(os.path.join(staging, NEW), encoding="ascii") as file:
-            return int(json.load(file)["inode"])
-    except FileNotFoundError:
-        return None
+        text = read_text(path)
+        return None if text is None else int(json.loads(text)[name])
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DeployError(
+            f"{path}, which an interrupted restore has left, is damaged ({error}); check this disk, make sure that the "
+            f"data are in {os.path.dirname(os.path.dirname(path))}, then remove {os.path.dirname(path)}"
+        ) from error
 
 
 def inode(path: str | os.PathLike[str]) -> int | None:

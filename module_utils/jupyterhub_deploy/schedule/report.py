@@ -54,8 +54,18 @@ def read_record(hub: str) -> Record | None:
     """Return the record of a hub's last scheduled run, ``None`` when there was none."""
     try:
         with open(record_path(hub), encoding="utf-8") as file:
-            return Record(**json.load(file))
-    except (OSError, ValueError, TypeError):  # a damaged record counts as none: the next run writes a new one
+            record = Record(**json.load(file))
+        for moment in (record.began, record.ended, record.last_success):
+            if moment is not None and datetime.fromisoformat(moment).tzinfo is None:
+                return None
+        return record if record.began and set(map(type, record.totals.values())) <= {int} else None
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # a damaged record counts as none: the next run writes a new one
         return None
 
 

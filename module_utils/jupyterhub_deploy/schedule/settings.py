@@ -58,7 +58,7 @@ def read(hub: str) -> Schedule | None:
     try:
         text = read_text(path)
         return of(json.loads(text)) if text is not None else None
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise DeployError(
             f"the settings of scheduled backups, {path}, cannot be read: {reason}; run site.yml"

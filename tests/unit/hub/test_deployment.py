@@ -34,10 +34,14 @@ def test_each_hub_has_a_record_that_everybody_may_read(settings_dir: Path) -> No
     assert (settings_dir / "version-lab.json").stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("content", ["{", "[]", ""])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", "", '{"version": 5}', '{"version": ["0.1.0"]}', '{"version": "abc"}', "\xff", "[" * 100_000],
+    ids=lambda content: content[:20],
+)
 def test_a_damaged_record_is_an_error_that_names_the_file(content: str, settings_dir: Path) -> None:
     settings_dir.mkdir()
-    (settings_dir / "version-lab.json").write_text(content)
+    (settings_dir / "version-lab.json").write_bytes(content.encode("latin-1"))
 
     with pytest.raises(DeployError, match=r"version-lab.json cannot be read .* write the version"):
         deployment.read("lab")

@@ -212,6 +212,21 @@ def test_a_damaged_record_counts_as_none_and_damaged_settings_are_an_error(
     Path(host.backup_settings("lab")).write_text('{"schedule": "02:30"}')
     with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: 'late_hours' is missing; run site.yml"):
         settings.read("lab")
-    Path(host.backup_settings("lab")).write_text("{")
-    with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: .*; run site.yml"):
-        settings.read("lab")
+    for damage in ("{", "5", "[" * 100_000):
+        Path(host.backup_settings("lab")).write_text(damage)
+        with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: .*; run site.yml"):
+            settings.read("lab")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"began": 5}, {"began": None}, {"ended": "yesterday"}, {"last_success": "2026-11-27T02:30:00"}, {"totals": None},
+     {"totals": {"size": "large"}}],
+    ids=str,
+)  # fmt: skip
+def test_a_record_with_wrong_values_counts_as_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(report, "STATE_DIR", str(tmp_path))
+    report.write_record("lab", record(**change))
+    assert report.read_record("lab") is None
