@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ def describe(config: Any) -> dict[str, Any]:
     from jupyterhub.app import JupyterHub
     from sqlalchemy.engine import make_url
 
-    app = JupyterHub(config=config)
+    # At level DEBUG, an application logs its whole configuration, with the secrets of the authenticators.
+    app = JupyterHub(config=config, log=logging.Logger("none", logging.CRITICAL))
     sources = dict.fromkeys(_sources(config, app.spawner_class))
     return {"database": make_url(app.db_url).render_as_string(hide_password=True), "volumes": list(sources)}
 
