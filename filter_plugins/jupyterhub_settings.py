@@ -13,6 +13,9 @@ from typing import Any, Callable
 # The limit of bcrypt, which hashes the passwords.
 MAXIMUM_PASSWORD_BYTES = 72
 
+# The least similarity of a misspelt name with another prefix: `jupyter_hub_port` has 0.97, `jupyter_port` 0.89.
+MISSPELT = 0.93
+
 # Valid for containers, volumes, networks and host names.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
@@ -41,14 +44,19 @@ MINIMUM_IDLE_SECONDS = 600
 def unknown_settings(names: Iterable[str], known: Iterable[str], renamed: Mapping[str, str]) -> list[str]:
     """Return a message for each setting that does not exist, with its new name or the most similar one.
 
+    A variable that does not begin with ``jupyterhub_`` can be the operator's own, unless it is nearly the same.
+
     :param names: names of variables that are set for a host.
-    :param known: names of all settings that begin with ``jupyterhub_``.
+    :param known: names of all settings.
     :param renamed: new name of each setting that had another one in an earlier version.
     """
     known, names = sorted(known), set(names)
     problems = [f"{name} is called {renamed[name]} now; rename it" for name in sorted(names & set(renamed))]
-    for name in sorted({name for name in names if name.startswith("jupyterhub_")} - set(known) - set(renamed)):
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    for name in sorted(names - set(known) - set(renamed)):
+        ours = name.startswith("jupyterhub_")
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6 if ours else MISSPELT)
+        if not (ours or near):
+            continue
         hint = f"did you mean {near[0]}?" if near else "remove it."
         problems.append(f"{name} is not a setting; {hint} docs/reference/settings.md lists them all")
     return problems

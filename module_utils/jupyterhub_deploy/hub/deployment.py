@@ -67,5 +67,9 @@ def messages(record: dict[str, str], version: str) -> list[str]:
     """
     if record["version"] == version:
         return [f"deployment version {version}"]
-    recorded = record["version"] or "not recorded"
-    return [f"deployment version {recorded}; this checkout is {version}, and `make upgrade` upgrades to it"]
+    if not record["version"]:
+        return [
+            f"deployment version not recorded; this checkout is {version}, and `make site` installs it, or "
+            "`make upgrade` if there is an earlier hub"
+        ]
+    return [f"deployment version {record['version']}; this checkout is {version}, and `make upgrade` upgrades to it"]

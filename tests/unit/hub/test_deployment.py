@@ -57,7 +57,8 @@ def test_acknowledging_keeps_the_version_and_provisioning_ends_it() -> None:
 def test_status_shows_the_version_and_what_upgrades_it() -> None:
     assert deployment.messages({"version": "0.2.0", "acknowledged": ""}, "0.2.0") == ["deployment version 0.2.0"]
     assert deployment.messages(NOTHING, "0.2.0") == [
-        "deployment version not recorded; this checkout is 0.2.0, and `make upgrade` upgrades to it"
+        "deployment version not recorded; this checkout is 0.2.0, and `make site` installs it, or `make upgrade` if "
+        "there is an earlier hub"
     ]
 
 

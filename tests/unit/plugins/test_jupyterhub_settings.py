@@ -140,6 +140,18 @@ def test_a_misspelt_setting_is_refused_with_the_nearest_that_exists():
     ]
 
 
+@pytest.mark.parametrize("name", ["jupyter_hub_port", "jupyerhub_port", "juypterhub_port", "docker_deamon_options"])
+def test_a_misspelt_prefix_is_refused(name):
+    known = ["jupyterhub_port", "docker_daemon_options"]
+    (problem,) = jupyterhub_settings.unknown_settings([name], known, {})
+    assert problem.startswith(f"{name} is not a setting; did you mean {known['docker' in name]}?")
+
+
+@pytest.mark.parametrize("name", ["jupyter_port", "docker_users", "data_dir", "docker_install_compose"])
+def test_variables_of_the_operator_are_not_refused(name):
+    assert jupyterhub_settings.unknown_settings([name], ["jupyterhub_port", "docker_daemon_options"], {}) == []
+
+
 def test_a_setting_like_no_other_is_refused_without_a_guess():
     (problem,) = jupyterhub_settings.unknown_settings(["jupyterhub_zzzzzzzzzzz"], ["jupyterhub_port"], {})
     assert "remove it" in problem
