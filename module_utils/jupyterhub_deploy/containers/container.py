@@ -134,6 +134,8 @@ class DeployedContainer:
             ports=list(ports),
             host_config=host_config,
             networking_config=self.client.create_networking_config({first: endpoint}),
+            # Through a proxy in ~/.docker/config.json, the hub would not reach its own API.
+            use_config_proxy=False,
             healthcheck={
                 "test": spec["healthcheck"],
                 # A hub starts in 4 to 20 s; a failure counts after a minute.

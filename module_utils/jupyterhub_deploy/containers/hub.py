@@ -121,6 +121,7 @@ class HubContainer(ReplaceableContainer):
             name=name,
             environment=spec["environment"],
             labels={LABEL_HUB: self.name},
+            use_config_proxy=False,
             host_config=self.client.create_host_config(
                 binds=[f"{mount}:{data if mount.endswith(hub_spec.DATA_TARGET) else 'ro'}" for mount in mounts],
                 network_mode="none",

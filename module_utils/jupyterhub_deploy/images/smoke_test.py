@@ -180,7 +180,7 @@ def _create(client: Any, image_id: str, **options: Any) -> str:
     host_config = client.create_host_config(cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none")
     labels = {"org.jupyterhub.deploy.purpose": "smoke-test"}
     created = client.create_container(
-        image_id, network_disabled=True, labels=labels, host_config=host_config, **options
+        image_id, network_disabled=True, labels=labels, host_config=host_config, use_config_proxy=False, **options
     )
     return str(created["Id"])
 

@@ -65,6 +65,17 @@ def test_a_second_run_changes_nothing(site):
     assert site.observe("proxy") == before
 
 
+def test_proxies_in_the_settings_of_dockers_client_do_not_reach_hub_and_proxy(site, as_before, monkeypatch, tmp_path):
+    (tmp_path / "config.json").write_text('{"proxies": {"default": {"httpProxy": "http://127.0.0.1:9"}}}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    site.port, site.extra_config = free_port(), "# behind a proxy"
+    assert site.run_proxy()["action"] == "replace"
+    assert site.run_hub()["action"] == "replace"
+    for container in ("proxy", ""):
+        environment = site.client.containers.get(f"{NAME}-{container}".rstrip("-")).attrs["Config"]["Env"]
+        assert not [entry for entry in environment if entry.lower().startswith("http_proxy=")]
+
+
 def test_a_new_hub_does_not_replace_the_proxy(site):
     before = site.observe("proxy")[:2]
     site.extra_config = "# another"
