@@ -150,10 +150,10 @@ def test_a_provider_that_does_not_answer(place: Place, person: Page, screenshots
     sign_in_with(person, place, "the old GitLab", "alice")
 
     expect(person.locator("body")).to_contain_text(
-        "the old GitLab does not answer at the moment. Please try again later, or contact the administrator."
+        "This hub cannot reach the old GitLab. Please try again later. If it happens again, contact the administrator"
     )
     person.screenshot(path=screenshots / "sign-in-down.png")
-    assert place.hub.logged("the old GitLab cannot be reached at http://127.0.0.1:9/oauth/token")
+    assert place.hub.logged("the old GitLab cannot be reached, at http://127.0.0.1:9/oauth/token")
     is_not_signed_in(person, place)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import docker
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.hub import resources
 
 import jupyterhub_resources
@@ -59,7 +60,7 @@ def test_two_first_runs_at_once_create_one_network(client: docker.APIClient, tmp
 def test_networks_of_one_name_are_named_until_one_is_removed(client: docker.APIClient, tmp_path: Path) -> None:
     """Docker 20.10 creates a second network of a name when asked to, or for two requests at once."""
     try:
-        ids = [client.create_network(NAME, check_duplicate=False)["Id"] for _ in range(2)]
+        ids = [client.create_network(NAME, check_duplicate=False, labels={LABEL_HUB: NAME})["Id"] for _ in range(2)]
     except docker.errors.APIError as error:
         pytest.skip(f"this Docker creates no duplicates: {error}")
     secrets = str(tmp_path / "hub" / "secrets")

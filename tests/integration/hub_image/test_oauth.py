@@ -6,9 +6,13 @@ of an operator's.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
+import ssl
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,8 +64,9 @@ def multi_hub(
     other_address: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[HubContainer]:
-    """A hub with native accounts, GitHub, GitLab, and two GitLabs that do not answer."""
+    """A hub with native accounts, GitHub, GitLab, two GitLabs that do not answer, and one with its own certificate."""
     silent = socket.create_server((free_address()[0], 0))  # accepts connections and never answers
+    campus = with_own_certificate(tmp_path_factory.mktemp("campus"))
     gone = [
         {
             "name": name, "class": "gitlab", "label": label, "secrets": {"client_secret": "x"},
@@ -71,6 +76,7 @@ def multi_hub(
         for name, label, url in (
             ("down", "the old GitLab", "http://127.0.0.1:9"),
             ("silent", "the silent GitLab", "http://{}:{}".format(*silent.getsockname())),
+            ("campus", "the campus GitLab", "https://{}:{}".format(*campus.getsockname())),
         )
     ]  # fmt: skip
     hub = hub_of(
@@ -86,6 +92,29 @@ def multi_hub(
     finally:
         hub.remove()
         silent.close()
+        campus.close()
+
+
+def with_own_certificate(directory: Path) -> socket.socket:
+    """Return the port of a server whose certificate nobody else has signed."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"]
+    command += ["-subj", "/CN=campus", "-keyout", "key", "-out", "certificate"]
+    subprocess.run(command, cwd=directory, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(directory / "certificate", directory / "key")
+    port = socket.create_server((free_address()[0], 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = port.accept()
+            except OSError:  # closed
+                return
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as wrapped:
+                wrapped.recv(1)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return port
 
 
 def admin_of(hub: HubContainer) -> Visitor:
@@ -225,12 +254,19 @@ def test_a_wrong_client_secret(multi_hub: HubContainer, provider: OAuthProvider,
     assert multi_hub.logged(f"{label} refused this hub's client id or secret")
 
 
-@pytest.mark.parametrize(("way", "label"), [("down/", "the old GitLab"), ("silent/", "the silent GitLab")])
-def test_a_provider_that_is_down(multi_hub: HubContainer, way: str, label: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "page", "log"),
+    [
+        ("down/", "This hub cannot reach the old GitLab. Please try again later.", "the old GitLab cannot be reached"),
+        ("silent/", "This hub cannot reach the silent GitLab.", "the silent GitLab cannot be reached"),
+        ("campus/", "This hub does not trust the campus GitLab.", "does not have a certificate that this hub trusts"),
+    ],
+)
+def test_a_provider_that_does_not_answer(multi_hub: HubContainer, way: str, page: str, log: str) -> None:
     answer = Visitor(multi_hub).by(way, "alice")
     assert answer.status_code == 503
-    assert f"{label} does not answer at the moment. Please try again later" in answer.text
-    assert multi_hub.logged(rf"{label} cannot be reached at http://[0-9.:]+/oauth/token")
+    assert page in answer.text
+    assert multi_hub.logged(rf"{log}, at https?://[0-9.:]+/oauth/token: ")
 
 
 @pytest.mark.parametrize("way", ["github/", "gitlab/"])
@@ -247,9 +283,9 @@ def test_a_provider_with_errors_refuses_nobody(
     finally:
         provider.fails = None
     assert answer.status_code == 503
-    assert "does not answer at the moment. Please try again later" in answer.text
+    assert "answered with an error. Please try again later." in answer.text
     assert person.name() == ""
-    assert multi_hub.logged(rf"cannot be reached at http://\S+{path.rstrip('$')}\S*: HTTP {status}")
+    assert multi_hub.logged(rf"answered with an error, at http://\S+{path.rstrip('$')}\S*: HTTP {status}")
 
 
 @pytest.mark.parametrize(("way", "label"), [("github/", "GitHub"), ("gitlab/", "GitLab")])

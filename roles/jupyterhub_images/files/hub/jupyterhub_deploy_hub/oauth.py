@@ -7,6 +7,7 @@ settings (``c.GitHubOAuthenticator.…``) are upstream's.
 from __future__ import annotations
 
 import json
+import ssl
 from typing import Any
 
 from jupyterhub.auth import Authenticator
@@ -50,9 +51,10 @@ class ClearErrors(OAuthenticator):
                 return answer
             found = json.loads(answer.body.decode("utf-8", "replace")) if answer.body else None
         except HTTPClientError as error:
+            if error.response is None:  # for example a time-out, which has a status of Tornado's own
+                raise self._unreachable(url, error) from error
             if asks_for_token:
-                body = error.response.body if error.response is not None else b""
-                raise self._token_problem(_error_of(body), error.code) from error
+                raise self._token_problem(_error_of(error.response.body), error.code) from error
             if 400 <= error.code < 500 and error.code != _TOO_MANY:
                 raise
             raise self._unreachable(url, error) from error
@@ -97,12 +99,18 @@ class ClearErrors(OAuthenticator):
         )
 
     def _unreachable(self, url: str, error: Any) -> web.HTTPError:
-        self.log.error("%s cannot be reached at %s: %s", self.login_service, url.partition("?")[0], error)
-        return _page(
-            503,
-            f"{self.login_service} does not answer at the moment. Please try again later, or contact the "
-            "administrator.",
-        )
+        """Return an error that says what the hub has seen: an answer, another certificate, or no connection."""
+        label = self.login_service
+        if isinstance(error, ssl.SSLError):
+            saw, message = "does not have a certificate that this hub trusts", f"This hub does not trust {label}."
+        elif isinstance(error, str) or (isinstance(error, HTTPClientError) and error.response is not None):
+            saw, message = "answered with an error", f"{label} answered with an error. Please try again later."
+        elif isinstance(error, ValueError):
+            saw, message = "sent an answer that is not JSON", f"{label} sent an answer that this hub cannot read."
+        else:
+            saw, message = "cannot be reached", f"This hub cannot reach {label}. Please try again later."
+        self.log.error("%s %s, at %s: %s", label, saw, url.partition("?")[0], error)
+        return _page(503, f"{message} If it happens again, contact the administrator of this hub.")
 
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         """Show a page when the provider refuses a token for a missing scope; upstream fails with a bare 500."""
