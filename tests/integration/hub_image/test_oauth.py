@@ -483,14 +483,15 @@ def test_allow_all_lets_everyone_in(hub_image: Callable[[str], str], provider: O
         hub.remove()
 
 
+@pytest.mark.parametrize("claim", ["name", "preferred_username"])
 def test_another_jupyterhub_as_provider(
-    multi_hub: HubContainer, provider: OAuthProvider, other_address: str, tmp_path: Path
+    multi_hub: HubContainer, provider: OAuthProvider, other_address: str, tmp_path: Path, claim: str
 ) -> None:
-    """GenericOAuthenticator with a provider that is not part of these tests."""
+    """GenericOAuthenticator with a provider that is not part of these tests, and sends no `preferred_username`."""
     way = {
         "name": "other-hub", "class": "generic-oauth", "secrets": {"client_secret": OTHER_SECRET},
         "traits": {
-            "client_id": "service-other", "allowed_users": ["Yan"], "username_claim": "name",
+            "client_id": "service-other", "allowed_users": ["Yan"], "username_claim": claim,
             "authorize_url": f"{multi_hub.url}api/oauth2/authorize", "token_url": f"{multi_hub.url}api/oauth2/token",
             "userdata_url": f"{multi_hub.url}api/user",
         },
@@ -498,7 +499,8 @@ def test_another_jupyterhub_as_provider(
     hub = hub_of(multi_hub.image, tmp_path, provider, authenticators=[way], public_url=f"http://{other_address}/")
     try:
         hub.start()
-        for name, status in (("yan", 302), ("yvo", 403)):
+        for name, known in (("yan", 302), ("yvo", 403)):
+            status = known if claim == "name" else 502
             # Two browsers, because cookies do not depend on the port.
             there, here = Visitor(multi_hub), Visitor(hub)
             there.sign_up(name, PASSWORD)
@@ -507,6 +509,8 @@ def test_another_jupyterhub_as_provider(
             assert asked.status_code == 302, asked.text
             assert here.session.get(asked.headers["Location"], allow_redirects=False, timeout=20).status_code == status
             assert here.name() == (name if status == 302 else "")
+        if claim != "name":
+            assert hub.logged("did not send the user name: username_claim is 'preferred_username', and it sent .*name")
     finally:
         hub.remove()
 

@@ -243,7 +243,7 @@ class TestBareMachine:
     def test_an_option_that_prevents_the_start_is_rolled_back(self, bare):
         options, life = bare.options(), bare.container_state()
 
-        run = bare.run(docker_daemon_options={"storage-driver": "nonsense"}, fails=True)
+        run = bare.run(docker_daemon_options={"seccomp-profile": "/nonsense"}, fails=True)
 
         assert "Docker stopped again. The end of its log (/var/log/dockerd.log)" in run.output
         assert "nonsense" in run.output
@@ -332,7 +332,7 @@ class TestServer:
     def test_an_option_that_prevents_the_start_is_rolled_back(self, server):
         options, life = server.options(), server.container_state()
 
-        run = server.run(docker_daemon_options={"mtu": 1400, "storage-driver": "nonsense"}, fails=True)
+        run = server.run(docker_daemon_options={"mtu": 1400, "seccomp-profile": "/nonsense"}, fails=True)
 
         assert "The end of its log (journalctl -u docker)" in run.output
         assert "as it was before, and Docker is running with it again" in run.output

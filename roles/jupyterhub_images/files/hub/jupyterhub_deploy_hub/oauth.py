@@ -112,6 +112,19 @@ class ClearErrors(OAuthenticator):
         self.log.error("%s %s, at %s: %s", label, saw, url.partition("?")[0], error)
         return _page(503, f"{message} If it happens again, contact the administrator of this hub.")
 
+    def user_info_to_username(self, user_info: dict[str, Any]) -> str:
+        """Show a page when the provider sends no user name; upstream fails with a bare 500."""
+        try:
+            return str(super().user_info_to_username(user_info))
+        except (LookupError, ValueError) as error:
+            self.log.error(
+                "%s did not send the user name: username_claim is %r, and it sent %s",
+                self.login_service, self.username_claim, ", ".join(sorted(user_info)),
+            )  # fmt: skip
+            raise _page(
+                502, f"{self.login_service} did not send your user name to this hub. Please contact its administrator."
+            ) from error
+
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         """Show a page when the provider refuses a token for a missing scope; upstream fails with a bare 500."""
         try:
