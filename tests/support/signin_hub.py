@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 
 from hosts.run import name as run_name
 from support.hub_settings import hub_settings
@@ -139,7 +140,7 @@ class HubContainer:
             "JUPYTERHUB_ADMIN": self.admin,
         }
         flags = ["--hostname", self.hub_name(), "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-        flags += ["--read-only", "--tmpfs", "/tmp"]
+        flags += ["--read-only", "--tmpfs", "/tmp", "--label", f"{LABEL_HUB}={self.name}"]
         flags += [part for host, inside in mounts.items() for part in ("--volume", f"{host}:{inside}")]
         return flags + [part for item in environment.items() for part in ("--env", "=".join(item))]
 
