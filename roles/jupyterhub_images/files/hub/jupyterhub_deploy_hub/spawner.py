@@ -116,6 +116,11 @@ class HubSpawner(DockerSpawner):
             if self.object_id and self.remove:
                 await self.remove_object()
             raise SpawnRefusedError(f"Docker could not start the server: {error.explanation or error}") from error
+        except web.HTTPError:
+            raise
+        except Exception:  # a server that has ended has no address, which the library reports in several ways
+            await self._refuse_if_it_ended()
+            raise
         return address
 
     def _save_address(self, ip: str, port: int) -> None:
@@ -131,17 +136,20 @@ class HubSpawner(DockerSpawner):
         deadline = time.monotonic() + self.http_timeout
         pause = CHECK_AFTER
         while not await _answers(url):
-            container = await self.get_object()
-            if container is None:
-                raise SpawnRefusedError("The server's container was removed while the server started.")
-            if not container["State"]["Running"]:
-                config = container["Config"]
-                command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-                await self._refuse(exits.exit_text(container["State"], command))
+            await self._refuse_if_it_ended()
             if time.monotonic() > deadline:
                 await self._refuse(f"The server did not answer within {self.http_timeout} seconds.")
             await asyncio.sleep(pause)
             pause = min(2 * pause, CHECK_EVERY)
+
+    async def _refuse_if_it_ended(self) -> None:
+        container = await self.get_object()
+        if container is None:
+            raise SpawnRefusedError("The server's container was removed while the server started.")
+        if not container["State"]["Running"]:
+            config = container["Config"]
+            command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+            await self._refuse(exits.exit_text(container["State"], command))
 
     async def _refuse(self, text: str) -> None:
         """Raise an error with the last lines of the server's log, and remove its container."""
