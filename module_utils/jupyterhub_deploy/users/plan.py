@@ -15,7 +15,7 @@ PRESENT, DISABLED, ABSENT = "present", "disabled", "absent"
 STATES = (PRESENT, DISABLED, ABSENT)
 ON_CREATE, ALWAYS = "on_create", "always"
 
-# Shown only with another change of the user: users choose their own passwords, so each run would show it for most.
+# Shown only when the user is added to the hub: users choose their own passwords, so each run would show it for most.
 NOT_SET = "the account had a password, so the declared one was not set (`playbooks/user.yml -e do=password` sets one)"
 
 User = dict[str, Any]
@@ -121,7 +121,7 @@ def _change(user: User, seen: dict[str, Any], hub_user: User | None, native: boo
         change["leave"] = sorted(set(known["groups"]) - set(user["groups"]))
         done += [f"joined group {group}" for group in change["join"]]
         done += [f"left group {group}" for group in change["leave"]]
-    if done and _keeps_password(user, account, change["account"]):
+    if change["add"] and _keeps_password(user, account, change["account"]):
         done.append(NOT_SET)
     return change
 

@@ -74,10 +74,11 @@ def test_a_user_who_is_as_declared_is_unchanged() -> None:
         (
             user(admin=True, password=SECRET),
             OPEN,
-            hub_user(),
-            "made an administrator, the account had a password, so the declared one was not set "
+            None,
+            "added to the hub, made an administrator, the account had a password, so the declared one was not set "
             "(`playbooks/user.yml -e do=password` sets one)",
         ),
+        (user(admin=True, password=SECRET), OPEN, hub_user(), "made an administrator"),
         (user(admin=True, password=SECRET), LOCKED, hub_user(), "password set, made an administrator"),
         (user(password=SECRET, update_password="always"), OPEN, hub_user(), "password replaced, signed out everywhere"),
         (user(state="disabled"), OPEN, None, "disabled, signed out everywhere"),
