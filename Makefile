@@ -51,7 +51,7 @@ status: syntax ## show version, hub, proxy, servers and backups; changes nothing
 upgrade: syntax ## back up, provision, show the status: for a new version or image
 	ansible-playbook upgrade.yml$(if $(ARGS), $(ARGS))
 
-check: $(TEST) ## lint, types and unit tests; no Docker; about three minutes
+check: $(TEST) ## lint, types and unit tests; no Docker; about two minutes
 	yamllint --strict .
 	ruff check .
 	ruff format --check .
@@ -59,7 +59,7 @@ check: $(TEST) ## lint, types and unit tests; no Docker; about three minutes
 	ANSIBLE_HOST_PATTERN_MISMATCH=ignore ansible-lint --offline
 	python tools/language.py
 	mkdocs build --strict
-	pytest tests/unit $(ARGS)
+	pytest --numprocesses 2 tests/unit $(ARGS)
 
 docs: $(TEST) ## build the documentation as a site in .cache/site
 	mkdocs build --strict

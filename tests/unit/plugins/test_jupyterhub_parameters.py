@@ -194,8 +194,11 @@ def test_a_playbook_of_the_operator_passes_parameters_and_variables(two_hubs: Pa
     secret = two_hubs.with_name("mine.yml")
     secret.write_text("remove_old: true\ndomain: example.com\n")
 
-    code, output = play(two_hubs, own, "-e", f"@{secret}", "-e", "to=/srv", "--limit", "jhd-test-two", "--check")
+    # The tag leaves out everything but the check, because the rest needs Docker.
+    arguments = ("-e", f"@{secret}", "-e", "to=/srv", "--limit", "jhd-test-two", "--tags", "none")
+    code, output = play(two_hubs, own, *arguments)
     assert code == 0, output
+    assert output.count("TASK [Check the parameters]") == 2
     assert "jhd-test-one" not in output
     code, output = play(two_hubs, own, "-e", "usr=alice")
     assert code == 2

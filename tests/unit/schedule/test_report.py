@@ -174,7 +174,7 @@ def test_a_directory_that_cannot_be_read_is_reported_with_the_schedule(tmp_path:
     found_status = backup_status.observe("jhd-test-none", str(tmp_path / "backups"), NOW)
     lines = backup_status.messages(found_status, NOW)
     assert lines[0].startswith("backups: CANNOT BE READ: [Errno 20] Not a directory")
-    assert lines[1].startswith("scheduled backups: none")
+    assert lines[-1].startswith("scheduled backups: none")
 
 
 def test_the_folders_are_listed(tmp_path: Path) -> None:

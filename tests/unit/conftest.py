@@ -1,0 +1,14 @@
+"""What unit tests share: they find no Docker, so that their results do not depend on the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.docker import client
+
+
+@pytest.fixture(autouse=True)
+def no_docker(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no unit test reach the Docker of this machine."""
+    monkeypatch.setattr(client, "SOCKET", str(Path(tmp_path_factory.getbasetemp(), "no-docker.sock")))
