@@ -1,0 +1,130 @@
+"""DockerSpawner that watches a server while it starts, and reports why one did not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import docker.errors
+from dockerspawner import DockerSpawner
+from jupyterhub.utils import url_path_join
+from tornado import web
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+
+from . import exits
+
+#: Seconds between two checks whether a server that starts answers, or has ended: at first, and at most.
+CHECK_AFTER, CHECK_EVERY = 0.1, 2.0
+#: Seconds before each attempt to read the log of a server that ended.
+LOG_PAUSES = (0.2, 0.5, 1.0, 2.0)
+
+
+class SpawnRefusedError(web.HTTPError):
+    """An error for the user on the spawn page, and for the administrator in the hub's log.
+
+    An HTTPError, because JupyterHub replaces the message of any other error that is raised within a second.
+    """
+
+    def __init__(self, message: str, log: list[str] | None = None) -> None:
+        super().__init__(500, "%s", message if log is None else exits.with_log(message, log))
+        self.jupyterhub_message = message
+        if log is not None:
+            self.jupyterhub_html_message = exits.as_html(message, log)
+
+
+class WatchedSpawner(DockerSpawner):
+    """Fails at once when a server ends while it starts, with the reason for the user and for the log."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.notices: list[str] = []
+
+    async def start(self) -> Any:
+        """Start the server and wait until it answers, so that the end of its container is noticed at once.
+
+        JupyterHub itself would wait for `http_timeout`, and then hide the reason: when the server ends while a request
+        waits for it, `spawn_single_user` asks an unfinished future for its exception (InvalidStateError).
+        """
+        self.notices.clear()
+        try:
+            address = await super().start()
+            if isinstance(address, tuple) and not self.internal_ssl:
+                self._save_address(*address)
+                await self._wait_until_it_answers(*address)
+        except docker.errors.APIError as error:
+            if self.object_id and self.remove:
+                await self.remove_object()
+            raise SpawnRefusedError(f"Docker could not start the server: {error.explanation or error}") from error
+        except web.HTTPError:
+            raise
+        except Exception:  # a server that has ended has no address, which the library reports in several ways
+            await self._refuse_if_it_ended()
+            raise
+        return address
+
+    def _save_address(self, ip: str, port: int) -> None:
+        """Save what JupyterHub saves after `start`, so that a hub that takes over meanwhile finds the server."""
+        self.server.ip, self.server.port = ip, port
+        self.orm_spawner.state = self.get_state()
+        self.db.commit()
+
+    async def _wait_until_it_answers(self, ip: str, port: int) -> None:
+        """Raise SpawnRefusedError when the server ends, or does not answer in time."""
+        host = f"[{ip}]" if ":" in ip else ip
+        url = url_path_join(f"http://{host}:{port}", self.server.base_url, "api")
+        deadline = time.monotonic() + self.http_timeout
+        pause = CHECK_AFTER
+        while not await _answers(url):
+            await self._refuse_if_it_ended()
+            if time.monotonic() > deadline:
+                await self._refuse(f"The server did not answer within {self.http_timeout} seconds.")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, CHECK_EVERY)
+
+    async def _refuse_if_it_ended(self) -> None:
+        container = await self.get_object()
+        if container is None:
+            raise SpawnRefusedError("The server's container was removed while the server started.")
+        if not container["State"]["Running"]:
+            config = container["Config"]
+            command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+            await self._refuse(exits.exit_text(container["State"], command))
+
+    async def _refuse(self, text: str) -> None:
+        """Raise an error with the last lines of the server's log, and remove its container."""
+        lines: list[str] = []
+        for pause in LOG_PAUSES:  # Docker writes the log a moment after the end
+            await asyncio.sleep(pause)
+            try:
+                output = await self.docker("logs", self.container_id, tail=exits.LAST_LINES)
+            except docker.errors.APIError as error:  # Docker's logging driver keeps none, for example
+                output = str(error.explanation or error).encode()
+            lines = exits.last_lines(output, [self.api_token])
+            if lines:
+                break
+        if self.remove:  # JupyterHub does not stop a server that has ended
+            await self.stop_object()
+            await self.remove_object()
+        raise SpawnRefusedError(text, lines)
+
+    async def progress(self) -> Any:
+        """Show what the user has to know about the server, while it starts."""
+        yield {"progress": 50, "message": "Starting the server"}
+        shown = 0
+        while True:
+            for notice in self.notices[shown:]:
+                yield {"message": notice}
+            shown = len(self.notices)
+            await asyncio.sleep(0.5)
+
+
+async def _answers(url: str) -> bool:
+    """Return whether a server answers at `url`, with any status that JupyterHub accepts."""
+    try:
+        await AsyncHTTPClient().fetch(url, follow_redirects=False, request_timeout=20)
+    except HTTPClientError as error:
+        return bool(error.code < 500)
+    except OSError:
+        return False
+    return True
