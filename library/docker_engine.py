@@ -40,8 +40,6 @@ attributes:
   diff_mode:
     description: Shows C(daemon.json) before and after, without the passwords of URLs.
     support: full
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

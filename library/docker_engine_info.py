@@ -28,8 +28,6 @@ attributes:
   check_mode:
     description: Changes nothing in any mode.
     support: full
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

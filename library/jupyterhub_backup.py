@@ -16,7 +16,6 @@ description:
   - Volumes that only a container can read (another driver, driver options) are read through a temporary container with
     the image of the hub.
   - Files that change while they are read are archived as far as they could be read, and are listed in the result.
-author: jupyterhub-deploy-ansible contributors
 options:
   name:
     description: Name of the hub.

@@ -12,7 +12,6 @@ description:
   - V(offered), V(wanted) and V(accepted) are the steps of fetching to the control machine. The first runs on the host,
     the other two on the control machine, before and after C(rsync) transfers the files.
   - Copies have the same layout as the backups, so they can be restored directly.
-author: jupyterhub-deploy-ansible contributors
 options:
   state:
     description: The step to run.

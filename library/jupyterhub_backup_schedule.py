@@ -11,7 +11,6 @@ description:
     systemd timer that starts it. On a host without systemd, a crontab in C(/etc/cron.d) starts it.
   - Each hub on a host has a schedule with the hub's name. All of them share the command.
   - An empty O(schedule) removes everything that was installed. The backups stay.
-author: jupyterhub-deploy-ansible contributors
 options:
   schedule:
     description:

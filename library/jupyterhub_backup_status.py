@@ -9,7 +9,6 @@ short_description: Report the state of a hub's backups and of scheduled runs
 description:
   - Only reads. Also works on a host without backups.
   - Reads only the newest manifest of each volume, so it is fast.
-author: jupyterhub-deploy-ansible contributors
 options:
   name:
     description: Name of the hub.

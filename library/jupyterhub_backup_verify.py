@@ -13,7 +13,6 @@ description:
     M(jupyterhub_backup) never removes the newest good backup.
   - For an encrypted backup, only the checksum is compared, because the host cannot read the content.
   - Fails if a backup is not good, or a manifest has no valid backup, after it has verified the others.
-author: jupyterhub-deploy-ansible contributors
 options:
   directory:
     description: Directory of a hub's backups on the host.

@@ -30,8 +30,6 @@ attributes:
     support: partial
 requirements:
   - mmdebstrap
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

@@ -27,8 +27,6 @@ attributes:
   diff_mode:
     description: Shows the record.
     support: full
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

@@ -48,8 +48,6 @@ attributes:
   check_mode:
     description: Changes nothing in any mode.
     support: full
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""
@@ -122,7 +120,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
 from ansible.module_utils.jupyterhub_deploy.docker import client as docker_client
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, ownership
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_api, daemon_control, daemon_info, ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
@@ -197,10 +195,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if docker_client.docker or docker_client.SDK_FAULT:
         docker_client.connect_or_none()  # a broken SDK would stop a later module
     # Without the SDK, which may not be installed yet.
-    info = daemon_info.get("/info") or {}
-    containers = (daemon_info.get("/containers/json?all=1") or []) if info else []
-    networks = (daemon_info.get("/networks") or []) if info else []
-    volumes = ((daemon_info.get("/volumes") or {}).get("Volumes") or []) if info else []
+    info = daemon_api.get("/info") or {}
+    containers = (daemon_api.get("/containers/json?all=1") or []) if info else []
+    networks = (daemon_api.get("/networks") or []) if info else []
+    volumes = ((daemon_api.get("/volumes") or {}).get("Volumes") or []) if info else []
     unowned = ownership.without_owner(volumes, name)
     path = host.nearest_existing(info.get("DockerRootDir") or DOCKER_ROOT)
     return {

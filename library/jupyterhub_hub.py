@@ -84,8 +84,6 @@ attributes:
   diff_mode:
     description: Shows the specification of the container and the text of its configuration, before and after.
     support: full
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

@@ -15,7 +15,6 @@ description:
   - Refuses while users' servers are running. The restored hub may not know them.
   - The proxy and its token stay as they are. Other secrets that the backup does not have stay, too.
   - May be killed at any moment; the next run goes back to the old state or finishes, then restores as requested.
-author: jupyterhub-deploy-ansible
 options:
   name:
     description: Name of the hub.

@@ -13,7 +13,6 @@ description:
   - Tests a new notebook image in a container without network. An image that does not start a server is refused.
   - The action plugin of the same name shows the progress, and sends build contexts from folders of the control
     machine.
-author: jupyterhub-deploy-ansible
 options:
   source:
     description: Whether images that have both a reference and a build are pulled or built.

@@ -8,7 +8,6 @@ module: jupyterhub_old_data
 short_description: List or remove the data that restores have replaced
 description:
   - A restore keeps the replaced data beside the volume's data. This module lists it with its size, or removes it.
-author: jupyterhub-deploy-ansible
 options:
   name:
     description: Name of the hub.

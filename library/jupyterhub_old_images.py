@@ -14,7 +14,6 @@ description:
     image is built on. If an image also has a name that this project did not give it, only this project's names are
     removed.
   - An image that Docker refuses to remove is reported as kept, with Docker's reason.
-author: jupyterhub-deploy-ansible
 options:
   hub:
     description: Name of the hub.

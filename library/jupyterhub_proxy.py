@@ -65,8 +65,6 @@ attributes:
   diff_mode:
     description: Shows the specification of the container before and after.
     support: full
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

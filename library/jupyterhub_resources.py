@@ -44,8 +44,6 @@ attributes:
   diff_mode:
     description: Shows names, never the content of secrets.
     support: full
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

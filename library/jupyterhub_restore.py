@@ -14,7 +14,6 @@ description:
   - Refuses a volume that a container uses, a volume of another user or hub, and one with a driver other than C(local)
     or with driver options.
   - One volume's failure does not stop the others; the module fails at the end and names all that failed.
-author: jupyterhub-deploy-ansible
 options:
   name:
     description: Name of the hub.
@@ -178,7 +177,7 @@ from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB, VOLUME
 from ansible.module_utils.jupyterhub_deploy.backup.settings import check_parallel, load
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import FAILURES, DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import volumes
 from ansible.module_utils.jupyterhub_deploy.restore.host import Host
@@ -214,7 +213,6 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
     if named == settings.every_volume:
         raise DeployError("select what to restore: either users or volumes by name, or every_volume=true")
     done, failed = [], []
-    expected: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
     # Keep backups from being made or removed meanwhile. The lock is a file, so not in check mode.
     with contextlib.nullcontext() if check_mode else store.lock(settings.directory, shared=True):
         backups, problems = select_volumes(
@@ -230,7 +228,7 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         def restore_one(job: Job) -> dict[str, Any] | str:
             try:
                 return volumes.restore(host, job, settings, check_mode)
-            except expected as error:  # the other volumes are restored anyway
+            except FAILURES as error:  # the other volumes are restored anyway
                 return str(error)
 
         # One waits for the disk while another is validated.

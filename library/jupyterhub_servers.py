@@ -58,8 +58,6 @@ attributes:
   diff_mode:
     description: Not supported; RV(messages) has the changes.
     support: none
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

@@ -29,8 +29,6 @@ attributes:
   diff_mode:
     description: Changes nothing in any mode.
     support: none
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

@@ -14,7 +14,6 @@ description:
     backup of each volume is complete and can be read.
   - The volumes are removed before the name becomes available, so a new user with the same name never gets old files.
   - After an interrupted run, the next run does the rest.
-author: jupyterhub-deploy-ansible
 options:
   name:
     description: Name of the hub.

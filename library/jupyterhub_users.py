@@ -77,8 +77,6 @@ attributes:
   diff_mode:
     description: Shows each changed user before and after; for a password only that it changes.
     support: full
-author:
-  - jupyterhub-deploy-ansible contributors
 """
 
 EXAMPLES = r"""

@@ -27,3 +27,7 @@ class DeployError(Exception):
     def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.result = result or {}
+
+
+#: What one step can fail with, for callers that go on with the next step or put things back.
+FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)

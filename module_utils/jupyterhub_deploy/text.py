@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from datetime import datetime, timedelta, timezone
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d))?")
-_SIMILARITY = 0.6  # difflib's own default: one or two typing errors in a name
 _SHORT_ID = 12  # digits of an id that `docker ps` and `docker images` show
 
 
@@ -25,15 +23,6 @@ def human_size(size: float) -> str:
 def counted(number: int, one: str, several: str) -> str:
     """Return a number with its noun: ``1 entry``, ``2 entries``."""
     return f"{number} {one if number == 1 else several}"
-
-
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is most like a given one, as the end of a message, empty when none is.
-
-    :returns: such as `` (did you mean `jupyterhub_port`?)``, with the space before it.
-    """
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=_SIMILARITY)
-    return f" (did you mean `{near[0]}`?)" if near else ""
 
 
 def unique_name(name: str, taken: Container[str]) -> str:

@@ -23,11 +23,6 @@ def test_sizes_have_a_unit(size: int, shown: str) -> None:
     assert text.human_size(size) == shown
 
 
-def test_a_typing_error_gets_a_suggestion() -> None:
-    assert text.suggestion("jupyterhub_prot", ["jupyterhub_port", "other"]) == " (did you mean `jupyterhub_port`?)"
-    assert text.suggestion("x", ["jupyterhub_port"]) == ""
-
-
 def test_a_unique_name_is_the_name_or_the_first_free_number() -> None:
     assert text.unique_name("old", []) == "old"
     assert text.unique_name("old", ["old", "old-2", "old-4"]) == "old-3"

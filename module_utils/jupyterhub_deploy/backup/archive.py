@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
+from ansible.module_utils.jupyterhub_deploy.backup.draft import create
 from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK, last_message, start
-from ansible.module_utils.jupyterhub_deploy.backup.store import create
 from ansible.module_utils.jupyterhub_deploy.backup.tar_output import MemberList, parse_messages, tar_failure
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 

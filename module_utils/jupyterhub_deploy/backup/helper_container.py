@@ -15,7 +15,13 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker, docker_errors, inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.client import (
+    docker,
+    docker_errors,
+    inspect_container,
+    inspect_image,
+    name_of,
+)
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 
 LABEL = "org.jupyterhub.deploy.backup-helper"
@@ -91,5 +97,5 @@ def recover(client: Any, hub: str) -> list[str]:
     done = []
     for container in client.containers(all=True, filters={"label": f"{LABEL}={hub}"}):
         _remove(client, container["Id"])
-        done.append(f"container {container['Names'][0].lstrip('/')}, which held a volume")
+        done.append(f"container {name_of(container)}, which held a volume")
     return done

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.backup import pause_watchdog
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 MARK = re.compile(r"\.paused-([0-9a-f]{64})-[0-9a-f]{8}")
@@ -127,7 +127,7 @@ def unpause(client: Any, identity: str) -> str | None:
     found = inspect_container(client, identity)
     if not found or not found["State"]["Paused"]:
         return None
-    name = str(found["Name"]).lstrip("/")
+    name = name_of(found)
     try:
         client.unpause(identity)
     except docker_errors.APIError as error:

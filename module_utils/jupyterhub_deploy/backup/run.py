@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.jupyterhub_deploy.backup import retention, store
+from ansible.module_utils.jupyterhub_deploy.backup import draft, retention, store
 from ansible.module_utils.jupyterhub_deploy.backup.runner import Result, Runner
 from ansible.module_utils.jupyterhub_deploy.backup.settings import BackupSettings, check_parallel
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
@@ -23,7 +23,7 @@ def run(settings: BackupSettings, check_mode: bool, progress: Reporter) -> Resul
     else:
         store.ensure_folder(settings.directory)
         with store.lock(settings.directory):
-            cleaned = runner.recover() + store.clean(settings.directory)
+            cleaned = runner.recover() + draft.clean(settings.directory)
             results = runner.run()
             for result in results:
                 if settings.keep and result["action"] != "failed":

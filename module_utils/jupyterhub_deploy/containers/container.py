@@ -65,11 +65,11 @@ class DeployedContainer:
     def is_healthy(self) -> bool:
         """Return whether the container answers its own health check now."""
         address = address_of(self.observe())
-        return bool(address) and answers_ok(f"http://{address}:{self.probe()}")
+        return bool(address) and not problem_at(f"http://{address}:{self.probe()}")
 
     def is_reachable(self) -> bool:
         """Return whether users get an answer from it now."""
-        return answers_ok(self.public_probe)
+        return not problem_at(self.public_probe)
 
     def is_serving(self) -> bool:
         """Return whether it is healthy and reachable; one that has just started gets the time to become so."""
@@ -203,12 +203,14 @@ def uptime(container: dict[str, Any]) -> float:
     return (datetime.now(timezone.utc) - started).total_seconds() if started else 0.0
 
 
-def answers_ok(url: str) -> bool:
-    """Return whether a GET of the URL is answered with status 200."""
+def problem_at(url: str) -> str | None:
+    """Return why a GET of the URL is not answered with status 200, ``None`` when it is."""
     # The operator's proxy settings are for the internet, not for a container on this host.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=PROBE_TIMEOUT) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+            return None if response.status == 200 else f"status {response.status}"
+    except urllib.error.HTTPError as error:
+        return f"status {error.code}"
+    except OSError as error:  # also urllib's URLError
+        return str(getattr(error, "reason", None) or error)

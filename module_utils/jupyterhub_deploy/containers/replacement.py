@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.containers.container import DeployedContainer
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import FAILURES, DeployError
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 STOP_TIMEOUT = 20  # seconds that a container gets to end by itself; a hub needs about one
-FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
 
 
 class Times(NamedTuple):

@@ -6,7 +6,8 @@ import os
 import sys
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_api
+from ansible.module_utils.jupyterhub_deploy.docker.daemon_api import SOCKET
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 
@@ -20,8 +21,6 @@ except Exception as fault:  # missing: the docker role installs it; or broken: i
     docker_errors = None  # type: ignore[assignment]
     if not (isinstance(fault, ModuleNotFoundError) and fault.name == "docker"):
         SDK_FAULT = f"{type(fault).__name__}: {fault}"
-
-SOCKET = "/var/run/docker.sock"
 
 # Pulls and builds report progress all the time; Docker that is silent for this long (seconds) does not work.
 API_TIMEOUT = 120
@@ -71,14 +70,14 @@ def connect_or_none() -> Any | None:
 
 def _hubs() -> list[dict[str, Any]]:
     """Return the containers of hubs, without the SDK."""
-    found = daemon_info.get("/containers/json?all=1", SOCKET) or []
+    found = daemon_api.get("/containers/json?all=1", SOCKET) or []
     return [one for one in found if LABEL_HUB in (one.get("Labels") or {})]
 
 
 def _answers() -> bool:
     """Return whether Docker answers, without the SDK."""
     try:
-        return daemon_info.get("/version", SOCKET, timeout=5) is not None
+        return daemon_api.get("/version", SOCKET, timeout=5) is not None
     except (DeployError, ValueError):
         return False
 

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.jupyterhub_deploy import files, processes
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, daemon_json, daemon_log, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_api, daemon_info, daemon_json, daemon_log, daemon_plan
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 CONFIG_MODE = 0o644  # what Docker's documentation and packages use
@@ -111,7 +111,7 @@ def apply_action(
     :raises DeployError: Docker does not start or does not apply the options; with its last log lines.
     """
     if action == "start":
-        _start(seen, timeout, arguments)
+        _run_service("start", seen, timeout, arguments)
     elif action == "reload":
         _reload(seen["pid"])
     elif action == "restart":
@@ -120,36 +120,24 @@ def apply_action(
         # validate a file refuses it now, while the containers are still running.
         if new_live_restore or (seen["pid"] and not can_validate(seen["dockerd"])):
             _reload(seen["pid"])
-        _restart(seen, timeout, arguments)
+        _run_service("restart", seen, timeout, arguments)
 
 
-def _start(seen: dict[str, Any], timeout: int, arguments: Sequence[str]) -> None:
+def _run_service(verb: str, seen: dict[str, Any], timeout: int, arguments: Sequence[str]) -> None:
+    """Start or restart Docker by its service manager, or directly where there is none."""
     manager = seen["service_manager"]
     if manager == "systemd":
-        _systemctl("start", timeout)
+        # systemd would take several restarts within a minute for a crash loop.
+        _run(["systemctl", "reset-failed", "docker.service", "docker.socket"])
+        _run_checked(["systemctl", verb, "docker.service"], manager, timeout)
     elif manager == "sysvinit":
-        _run_checked(["service", "docker", "start"], "sysvinit", timeout)
-    elif not processes.process_of(daemon_info.PID_FILE, "dockerd"):
-        _start_directly(seen["dockerd"], arguments, timeout)
-    _wait_for_docker(timeout, manager)
-
-
-def _restart(seen: dict[str, Any], timeout: int, arguments: Sequence[str]) -> None:
-    manager = seen["service_manager"]
-    if manager == "systemd":
-        _systemctl("restart", timeout)
-    elif manager == "sysvinit":
-        _run_checked(["service", "docker", "restart"], "sysvinit", timeout)
+        _run_checked(["service", "docker", verb], manager, timeout)
     else:
-        _stop_directly()
-        _start_directly(seen["dockerd"], arguments, timeout)
+        if verb == "restart":
+            _stop_directly()
+        if not processes.process_of(daemon_info.PID_FILE, "dockerd"):
+            _start_directly(seen["dockerd"], arguments, timeout)
     _wait_for_docker(timeout, manager)
-
-
-def _systemctl(verb: str, timeout: int) -> None:
-    # systemd would take several restarts within a minute for a crash loop.
-    _run(["systemctl", "reset-failed", "docker.service", "docker.socket"])
-    _run_checked(["systemctl", verb, "docker.service"], "systemd", timeout)
 
 
 def _start_directly(dockerd: str, arguments: Sequence[str], timeout: int) -> None:
@@ -204,7 +192,7 @@ def _reload(pid: int | None) -> None:
     def is_reloaded() -> bool:
         filters = quote(json.dumps({"type": ["daemon"], "event": ["reload"]}))
         query = f"/events?since={began:.6f}&until={time.time():.6f}&filters={filters}"
-        return bool(daemon_info.get(query, parse=bytes.strip))
+        return bool(daemon_api.get(query, parse=bytes.strip))
 
     if not processes.wait_until(is_reloaded, RELOAD_TIMEOUT, _POLL_SECONDS):
         manager = daemon_plan.choose_service_manager(daemon_info.host_traits())
@@ -213,7 +201,7 @@ def _reload(pid: int | None) -> None:
 
 def _wait_for_docker(timeout: int, manager: str, alive: Callable[[], bool] = lambda: True) -> None:
     answered = processes.wait_until(
-        lambda: not alive() or daemon_info.get("/version") is not None, timeout, _POLL_SECONDS
+        lambda: not alive() or daemon_api.get("/version") is not None, timeout, _POLL_SECONDS
     )
     if not alive():
         raise _failure("Docker stopped again", manager)

@@ -6,25 +6,23 @@ The SDK is not used: it may not be installed yet, and importing it takes longer 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import importlib.metadata
 import importlib.util
 import json
 import os
 import shlex
 import shutil
-import socket
 import stat
 import subprocess
 import sys
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import processes
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_flags, daemon_json, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker.daemon_api import SOCKET, get
 from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
-SOCKET = "/var/run/docker.sock"
 PID_FILE = "/var/run/docker.pid"  # the default of dockerd and of the init scripts
 CONFIG_FILE = "/etc/docker/daemon.json"
 RECORD_FILE = "/etc/jupyterhub-deploy/docker-engine.json"
@@ -36,51 +34,6 @@ BINARY_PATH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
 # Created by `systemctl enable`. The link of docker.socket is not enough: it starts Docker at its first use, and until
 # then no container is started after a reboot.
 ENABLED_LINK = "/etc/systemd/system/multi-user.target.wants/docker.service"
-
-# Seconds. While Docker loads hundreds of containers at its start, it accepts connections but does not answer yet.
-ANSWER_TIMEOUT = 60
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def get(
-    path: str, socket_path: str = SOCKET, timeout: float = ANSWER_TIMEOUT, parse: Callable[[bytes], Any] = json.loads
-) -> Any:
-    """Return Docker's parsed answer to ``GET path``, ``None`` when no process listens on the socket.
-
-    :raises DeployError: there is no valid answer within ``timeout`` seconds, or this user may not connect.
-    """
-    connection = _UnixConnection(socket_path, timeout)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read()
-    except PermissionError as error:
-        raise DeployError(f"{socket_path} may not be opened by this user; run the play with become: true") from error
-    except socket.timeout as error:
-        raise DeployError(
-            f"Docker accepts connections on {socket_path} but does not answer within {timeout:.0f} s; "
-            "read its log (journalctl -u docker, or /var/log/dockerd.log) and restart it"
-        ) from error
-    except (OSError, http.client.HTTPException):
-        # No socket, no process that listens on it, or Docker is just stopping.
-        return None
-    finally:
-        connection.close()
-    if response.status != http.client.OK:
-        raise DeployError(f"Docker answers {response.status} to {path}: {body.decode(errors='replace').strip()}")
-    return parse(body)
 
 
 def find_dockerd() -> str | None:
@@ -96,7 +49,7 @@ def observe(
 ) -> dict[str, Any]:
     """Return the state of Docker, as ``docker_engine_info`` documents it (``RETURN``).
 
-    :raises DeployError: the socket does not belong to Docker, or see :func:`get`.
+    :raises DeployError: the socket does not belong to Docker, or see :func:`daemon_api.get`.
     """
     version = get("/version", socket_path)
     info = (get("/info", socket_path) if version else None) or {}
@@ -132,12 +85,12 @@ def observe(
     }
 
 
-def is_stopped(socket_path: str = SOCKET) -> bool:
+def is_stopped() -> bool:
     """Return whether Docker is installed and has no socket."""
-    return find_dockerd() is not None and not os.path.exists(socket_path)
+    return find_dockerd() is not None and not os.path.exists(SOCKET)
 
 
-def data_of(info: dict[str, Any], socket_path: str = SOCKET) -> dict[str, Any]:
+def data_of(info: dict[str, Any], socket_path: str) -> dict[str, Any]:
     """Return what a running Docker has: ``objects`` (counts by kind), ``storage_driver`` and ``containerd_images``."""
     objects = {"containers": info.get("Containers", 0), "images": info.get("Images", 0)}
     if not any(objects.values()):  # otherwise the number of volumes makes no difference

@@ -5,12 +5,11 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-import urllib.error
-import urllib.request
 from typing import Any, NamedTuple
 
-from ansible.module_utils.jupyterhub_deploy.containers.container import PROBE_TIMEOUT
+from ansible.module_utils.jupyterhub_deploy.containers.container import problem_at
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import PUBLIC_PORT
+from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 HEALTH_PATH = "/hub/health"  # the proxy passes it to the hub, so it needs both, and the network between them
@@ -57,19 +56,6 @@ def own_address() -> str | None:
         return str(probe.getsockname()[0])
 
 
-def problem_at(url: str) -> str | None:
-    """Return why the hub does not answer at a URL, ``None`` when it does."""
-    # The operator's proxy settings are for the internet, not for this host.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=PROBE_TIMEOUT) as response:
-            return None if response.status == 200 else f"status {response.status}"
-    except urllib.error.HTTPError as error:
-        return f"status {error.code}"
-    except (urllib.error.URLError, OSError) as error:
-        return str(getattr(error, "reason", None) or error)
-
-
 def firewall_problem(rules: str, addresses: list[str]) -> str | None:
     """Return why the firewall drops what other machines send to a container, ``None`` when it does not seem to. Pure.
 
@@ -109,7 +95,7 @@ def problems(proxy: dict[str, Any] | None) -> list[str]:
         return []  # the status says so
     ports = published(proxy)
     if not ports:
-        return [f"NOT REACHABLE: Docker publishes no port for {proxy['Name'].lstrip('/')}; run site.yml"]
+        return [f"NOT REACHABLE: Docker publishes no port for {name_of(proxy)}; run site.yml"]
     found: dict[str, str | None] = {}
 
     def all_answer() -> bool:

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.images import base_archive
+from ansible.module_utils.jupyterhub_deploy.images import apt_sources, base_archive
 from ansible.module_utils.jupyterhub_deploy.images.parallel import check
 from ansible.module_utils.jupyterhub_deploy.images.plan import LABEL, Image
 from ansible.module_utils.jupyterhub_deploy.images.reference import parse
@@ -33,77 +33,6 @@ MEMORY_NEEDED = 2_000_000_000
 
 # Not /tmp: systemd mounts a tmpfs there with nodev, where a root file system cannot be created.
 WORK_DIR = "/var/tmp"  # noqa: S108  (TemporaryDirectory makes a directory in it)
-
-
-def archive_sources(targets: str, suite: str) -> list[str]:
-    """Return the apt sources of the host's own distribution, as one-line entries.
-
-    Sources of third parties are left out: the images need none of their packages, and their keys may be missing. The
-    sources of the distribution are recognised by their suite (``bookworm``, ``bookworm-updates`` …) and the component
-    ``main``.
-
-    :param targets: what apt knows, from :func:`index_targets`.
-    :param suite: the distribution's code name.
-    """
-    components: dict[tuple[str, str, str], list[str]] = {}
-    for line in targets.splitlines():
-        uri, its_suite, component, entry = line.split(" ", 3)
-        if its_suite in (suite, f"{suite}-updates", f"{suite}-security"):
-            components.setdefault((_options(entry), _mirror(uri), its_suite), []).append(component)
-    return [
-        f"deb {options}{uri} {its_suite} {' '.join(dict.fromkeys(found))}"
-        for (options, uri, its_suite), found in components.items()
-        if "main" in found and uri.startswith(("http://", "https://"))
-    ]
-
-
-def index_targets() -> str:
-    """Return the package lists that apt has downloaded: address, suite, component, and file with position, by line."""
-    form = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(SOURCESENTRY)"
-    return _output(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
-
-
-def _options(entry: str) -> str:
-    """Return the options of a source in the one-line style, which ``indextargets`` does not show.
-
-    In a ``*.sources`` file, only paths of keyrings count: apt uses its trusted keys for a key inside the file.
-
-    :param entry: such as ``/etc/apt/sources.list:3``.
-    """
-    path, _, line = entry.rpartition(":")
-    text = files.read_text(path) or ""
-    if path.endswith(".sources"):
-        keyrings = " ".join(re.findall(r"(?im)^Signed-By:[ \t]*(/.*)$", text)).split()
-        return f"[signed-by={','.join(dict.fromkeys(keyrings))}] " if keyrings else ""
-    found = re.match(r"\s*deb\s+(\[[^]]*\]\s+)", text.splitlines()[int(line) - 1])
-    return found[1] if found else ""
-
-
-def _mirror(uri: str) -> str:
-    """Return the address of a source; of a list of mirrors in a file of the host, which images do not have, the first.
-
-    Cloud images of Debian have such lists: ``mirror+file:/etc/apt/mirrors/debian.list``.
-    """
-    scheme, _, path = uri.partition(":")
-    if scheme != "mirror+file":
-        return uri
-    lines = (files.read_text("/" + path.strip("/")) or "").splitlines()
-    return next((line.split()[0] for line in lines if line.strip() and not line.startswith("#")), uri)
-
-
-def proxy_options() -> list[str]:
-    """Return mmdebstrap's options for the proxy of this host's apt: mmdebstrap does not read the host's settings."""
-    options = []
-    for scheme in ("http", "https"):
-        key = f"Acquire::{scheme}::Proxy"
-        value = _output(["apt-config", "shell", "value", key]).strip().partition("=")[2].strip("'")
-        if value:
-            options.append(f'--aptopt={key} "{value}"')
-    return options
-
-
-def _output(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def command(suite: str, packages: str, sources: list[str], extra: list[str]) -> list[str]:
@@ -144,13 +73,13 @@ def make_command(directory: str, args: dict[str, str]) -> list[str]:
         raise DeployError(
             "mmdebstrap is not installed on this host; the role jupyterhub_images installs it before it builds"
         )
-    sources = archive_sources(index_targets(), suite)
+    sources = apt_sources.archive_sources(apt_sources.index_targets(), suite)
     if not sources:
         raise DeployError(
             f"apt on this host has no package list of the suite {suite} with the component main; fix the apt sources "
             "and run apt-get update, or name a base image in jupyterhub_images_base"
         )
-    return [*in_memory(directory), *command(suite, args["packages"], sources, proxy_options())]
+    return [*in_memory(directory), *command(suite, args["packages"], sources, apt_sources.proxy_options())]
 
 
 def bootstrap(client: Any, image: Image, progress: Reporter, stop: threading.Event) -> str:

@@ -20,7 +20,7 @@ from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
 from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verify
 from ansible.module_utils.jupyterhub_deploy.copy import push
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import FAILURES, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.schedule import report, settings
@@ -30,8 +30,6 @@ from ansible.module_utils.jupyterhub_deploy.text import human_size
 # Days after which a good backup is verified again: disks can lose data.
 AGAIN_AFTER_DAYS = 30
 PROGRESS = Reporter("-")
-
-FAILURES: tuple[type[Exception], ...] = (DeployError, OSError, *DOCKER_ERRORS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -59,13 +59,8 @@ def read_record(hub: str) -> Record | None:
             if moment is not None and datetime.fromisoformat(moment).tzinfo is None:
                 return None
         return record if record.began and set(map(type, record.totals.values())) <= {int} else None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ):  # a damaged record counts as none: the next run writes a new one
+    # A damaged record counts as none: the next run writes a new one.
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 

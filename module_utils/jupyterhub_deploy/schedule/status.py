@@ -7,15 +7,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, inspect_container
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import FAILURES, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host, storage
 from ansible.module_utils.jupyterhub_deploy.schedule import report, settings
 from ansible.module_utils.jupyterhub_deploy.schedule.report import Folder, Record
 from ansible.module_utils.jupyterhub_deploy.schedule.settings import Schedule
 from ansible.module_utils.jupyterhub_deploy.servers.policy import span
 from ansible.module_utils.jupyterhub_deploy.text import human_size
-
-FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
 
 
 def observe(hub: str, directory: str, now: datetime) -> dict[str, Any]:

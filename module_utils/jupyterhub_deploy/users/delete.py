@@ -15,7 +15,7 @@ from urllib.parse import quote
 from ansible.module_utils.jupyterhub_deploy import files, processes, text
 from ansible.module_utils.jupyterhub_deploy.backup import scan, store, verify
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
-from ansible.module_utils.jupyterhub_deploy.backup.runner import unchanged
+from ansible.module_utils.jupyterhub_deploy.backup.writer import unchanged
 from ansible.module_utils.jupyterhub_deploy.docker.client import (
     docker_errors,
     environment_of,

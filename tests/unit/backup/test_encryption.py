@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
+from ansible.module_utils.jupyterhub_deploy.backup.draft import Draft, leftovers
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import Manifest
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
@@ -93,10 +94,10 @@ def test_manifests_without_encryption_mean_plain_archives() -> None:
 
 
 def test_the_name_of_an_encrypted_archive_says_so(tmp_path: Path) -> None:
-    draft = store.Draft(str(tmp_path), "hub", "zstd", "age")
+    draft = Draft(str(tmp_path), "hub", "zstd", "age")
     assert draft.archive == f"{draft.stem}.tar.zst.age"
 
     path = tmp_path / "hub"
     (path / draft.archive).write_bytes(b"")
     Path(draft.manifest_partial).write_bytes(b"")
-    assert store.leftovers(str(path)) == [str(path / draft.archive), draft.manifest_partial]
+    assert leftovers(str(path)) == [str(path / draft.archive), draft.manifest_partial]

@@ -1,19 +1,16 @@
-"""The backup directory: what counts as a backup, what killed runs leave, permissions and the lock."""
+"""The backup directory: what counts as a backup, how one is removed, and the lock."""
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import subprocess
 import sys
-from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import store
-from ansible.module_utils.jupyterhub_deploy.backup.manifest import Manifest, is_required
+from ansible.module_utils.jupyterhub_deploy.backup import draft, store
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 from support import backup_data
@@ -21,51 +18,6 @@ from support import backup_data
 NIGHT = datetime(2026, 11, 23, 1, 44, 40, tzinfo=timezone.utc)
 FOLDER = "jupyterhub-user-alice"
 STEM = "20261123T014440Z"
-
-
-def test_a_manifest_reads_as_it_was_written() -> None:
-    manifest = backup_data.manifest(NIGHT, changed=["./a\\nb"], labels={"a": "b"}, scan="12")
-
-    assert Manifest.from_json(manifest.to_json(), f"/b/{STEM}.json") == manifest
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ({"format": 2}, "format is 2; this version of the deployment reads format 1"),
-        ({"size": -1}, "size is -1 instead of a number from 0"),
-        ({"size": True}, "size is True instead of a number from 0"),
-        ({"sha256": "0"}, "sha256 is '0' instead of 64 hexadecimal digits"),
-        ({"compression": "lzma"}, "compression is 'lzma' instead of one of zstd, gzip, none"),
-        ({"compression": ["none"]}, "compression is ['none'] instead of one of"),
-        ({"archive": "../../etc/shadow"}, f"archive is '../../etc/shadow' instead of {STEM}.tar"),
-        ({"volume": "../escape"}, "volume is '../escape', which is not a volume's name"),
-        ({"volume": "hub"}, "volume is 'hub', which is not a volume's name"),
-        ({"volume": None}, "volume is None, which is not a volume's name"),
-        ({"labels": {"a": 1}}, "labels is {'a': 1} instead of texts by name"),
-        ({"changed": "a"}, "changed is 'a' instead of a list of texts"),
-    ],
-)
-def test_an_invalid_manifest_is_refused_with_the_reason(change: dict[str, object], expected: str) -> None:
-    text = json.dumps({**json.loads(backup_data.manifest(NIGHT).to_json()), **change})
-    with pytest.raises(DeployError) as error:
-        Manifest.from_json(text, f"/b/{STEM}.json")
-
-    assert str(error.value).startswith(f"manifest /b/{STEM}.json is not valid: {expected}")
-
-
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff"])
-def test_a_torn_manifest_is_refused(text: str) -> None:
-    with pytest.raises(DeployError, match=rf"manifest /b/{STEM}.json is not JSON"):
-        Manifest.from_json(text, f"/b/{STEM}.json")
-
-
-def test_a_manifest_that_lacks_a_field_is_refused() -> None:
-    for name in (one.name for one in fields(Manifest) if is_required(one)):
-        found = json.loads(backup_data.manifest(NIGHT).to_json())
-        del found[name]
-        with pytest.raises(DeployError, match=f"{name} is missing"):
-            Manifest.from_json(json.dumps(found), f"/b/{STEM}.json")
 
 
 def test_only_complete_backups_are_listed(tmp_path: Path) -> None:
@@ -116,97 +68,6 @@ def test_stems_are_times() -> None:
     assert store.time_of(STEM) == NIGHT
 
 
-def draft(tmp_path: Path) -> tuple[store.Draft, Manifest]:
-    made = store.Draft(str(tmp_path), FOLDER, "none")
-    os.close(store.create(made.archive_partial))
-    return made, backup_data.manifest(store.time_of(made.stem))
-
-
-def test_a_draft_becomes_a_backup_that_only_root_can_read(tmp_path: Path) -> None:
-    made, manifest = draft(tmp_path)
-    assert store.backups_in(str(tmp_path), FOLDER) == []
-    made.commit(manifest)
-    (backup,) = store.backups_in(str(tmp_path), FOLDER)
-
-    assert backup.manifest == manifest
-    assert backup.time == store.time_of(made.stem)
-    assert sorted(os.listdir(tmp_path / FOLDER)) == [f"{made.stem}.json", f"{made.stem}.tar"]
-    assert stat.S_IMODE(os.stat(tmp_path / FOLDER).st_mode) == 0o700
-    for path in (backup.archive_path, backup.manifest_path):
-        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-
-
-def test_a_second_draft_in_the_same_second_waits_for_the_next(tmp_path: Path) -> None:
-    first, _ = draft(tmp_path)
-    second, _ = draft(tmp_path)
-
-    assert first.stem < second.stem
-
-
-@pytest.mark.parametrize("step", range(7))
-def test_a_kill_while_a_draft_is_committed_leaves_all_or_nothing(
-    tmp_path: Path, step: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class KilledError(BaseException):
-        pass
-
-    done = 0
-
-    def dying(function):
-        def call(*args):
-            nonlocal done
-            done += 1
-            if done > step:
-                raise KilledError
-            return function(*args)
-
-        return call
-
-    backup_data.write(tmp_path, NIGHT)
-    made, manifest = draft(tmp_path)
-    for name in ("rename", "fsync"):
-        monkeypatch.setattr(os, name, dying(getattr(os, name)))
-    with pytest.raises(KilledError):
-        made.commit(manifest)
-    monkeypatch.undo()
-    listed = [backup.stem for backup in store.backups_in(str(tmp_path), FOLDER)]
-    store.clean(str(tmp_path))
-
-    assert listed == [STEM, made.stem][: 2 if step == 6 else 1]
-    assert [backup.stem for backup in store.backups_in(str(tmp_path), FOLDER)] == listed
-    assert len(os.listdir(tmp_path / FOLDER)) == 2 * len(listed)
-
-
-def test_a_discarded_draft_removes_only_its_own_files(tmp_path: Path) -> None:
-    first, _ = draft(tmp_path)
-    second, _ = draft(tmp_path)
-    os.mkdir(second.partial("staging"))
-    Path(second.partial("staging"), "file").write_bytes(b"")
-    second.discard()
-
-    assert os.listdir(tmp_path / FOLDER) == [os.path.basename(first.archive_partial)]
-
-
-def test_leftovers_include_only_our_files(tmp_path: Path) -> None:
-    folder = tmp_path / FOLDER
-    kept = backup_data.write(tmp_path, NIGHT)
-    for name in (
-        f".{STEM}.manifest.partial",
-        ".20260101T000000Z.archive.partial",
-        ".20260102T000000Z.manifest.partial",
-    ):
-        (folder / name).write_bytes(b"")
-    for name in ("20260102T000000Z.tar.gz", "20260103T000000Z.tar", ".hidden", "notes", ".note.partial"):
-        (folder / name).write_bytes(b"")
-    removed = store.clean(str(tmp_path))
-
-    assert len(removed) == 4
-    assert store.backups_in(str(tmp_path), FOLDER) == [kept]
-    assert sorted(os.listdir(folder)) == sorted(
-        [".hidden", ".note.partial", "20260103T000000Z.tar", f"{STEM}.json", f"{STEM}.tar", "notes"]
-    )
-
-
 def test_a_deleted_backup_stops_existing_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = backup_data.write(tmp_path, NIGHT), backup_data.write(tmp_path, NIGHT + timedelta(days=1))
     store.delete(first)
@@ -217,7 +78,7 @@ def test_a_deleted_backup_stops_existing_at_once(tmp_path: Path, monkeypatch: py
     store.delete(second)
     monkeypatch.undo()
     assert store.list_backups(str(tmp_path), FOLDER) == ([], [])
-    store.clean(str(tmp_path))
+    draft.clean(str(tmp_path))
     assert os.listdir(tmp_path / FOLDER) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import reader, retention, store
+from ansible.module_utils.jupyterhub_deploy.backup import draft, reader, retention, store
 from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verify
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import volumes
@@ -199,7 +199,7 @@ def test_a_record_is_removed_with_its_backup(shelf: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(store, "remove", lambda paths: None)  # killed here
     store.delete(backups[1])
     monkeypatch.undo()
-    store.clean(str(shelf))
+    draft.clean(str(shelf))
     assert not [name for name in files(shelf) if STEMS[1] in name and ALICE in name]
 
 
@@ -209,7 +209,7 @@ def test_a_record_that_was_being_written_is_cleaned(shelf: Path, monkeypatch: py
     backup_verify.write_record(newest(shelf), found)
     monkeypatch.undo()
     assert backup_verify.read_record(newest(shelf)) is None
-    assert len(store.clean(str(shelf))) == 1
+    assert len(draft.clean(str(shelf))) == 1
 
 
 def test_retention_verifies_backups_without_a_record_once(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_control, daemon_info, daemon_log, daemon_plan
+from ansible.module_utils.jupyterhub_deploy.docker import (
+    daemon_api,
+    daemon_control,
+    daemon_info,
+    daemon_log,
+    daemon_plan,
+)
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 import docker_engine
@@ -108,7 +114,7 @@ class TestDockerEngine:
         monkeypatch.setattr(daemon_log, "LOG_FILE", str(places / "dockerd.log"))
         monkeypatch.setattr(daemon_control, "CONTAINERD_PID_FILE", str(places / "containerd.pid"))
         monkeypatch.setattr(daemon_info, "PID_FILE", str(places / "pid_file"))
-        monkeypatch.setattr(daemon_info, "get", lambda *arguments: None)
+        monkeypatch.setattr(daemon_api, "get", lambda *arguments: None)
         monkeypatch.setattr(daemon_info, "sdk", lambda: {"importable": True, "version": "5.0.3", "python": "python3"})
 
         failed = run_module(docker_engine, options={"live-restor": True})
@@ -129,8 +135,8 @@ class TestReload:
         monkeypatch.setattr(daemon_control, "RELOAD_TIMEOUT", 0.1)
         signals = []
         monkeypatch.setattr(daemon_control.os, "kill", lambda *arguments: signals.append(arguments))
-        get, path = daemon_info.get, str(places / "socket")
-        monkeypatch.setattr(daemon_info, "get", lambda query, **options: get("/events", path, **options))
+        get, path = daemon_api.get, str(places / "socket")
+        monkeypatch.setattr(daemon_api, "get", lambda query, **options: get("/events", path, **options))
         with serve(places / "socket", {"/events": (200, events)}):
             seen = {"pid": 42, "running": True, "live_restore": True}
             daemon_control.apply_action("reload", seen, {"debug": True}, timeout=1)

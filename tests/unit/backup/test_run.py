@@ -1,0 +1,39 @@
+"""What a run of backups reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
+
+
+def test_a_run_with_failures_names_each() -> None:
+    results: list[dict[str, Any]] = [
+        {"name": "a", "action": "backed_up", "size": 3, "content_size": 9},
+        {"name": "b", "action": "failed", "error": "disk full"},
+        {"name": "c", "action": "failed", "error": "vanished"},
+        {"name": "d", "action": "unchanged"},
+    ]
+
+    assert backup_run.failure(results) == ("2 of 4 backups failed, 2 are up to date: b: disk full; c: vanished")
+    assert backup_run.failure(results[:1]) is None
+    assert backup_run.sums(results) == {"backed_up": 1, "unchanged": 1, "failed": 2, "size": 3, "content_size": 9}
+
+
+def test_the_messages_name_what_an_administrator_should_know() -> None:
+    done: dict[str, Any] = {"name": "a", "action": "backed_up", "changed_files": ["./x"], "unrestorable": ["./y"]}
+    done.update(stopped=["jupyter-alice"], not_at_rest=["tool was not stopped: the hub does not know it as a server"])
+    totals = backup_run.sums([done, {"name": "b", "action": "unchanged"}])
+
+    assert backup_run.messages([done], totals, ["/b/.x"], ["/b/a/old.tar"], "/b", check_mode=False) == [
+        "backed up: 1, unchanged: 1, in /b",
+        "old backups removed: 1",
+        "removed after an interrupted run: /b/.x",
+        "a: files changed while they were read; its manifest lists them",
+        "a: has paths that are too long to restore; its manifest lists them for its user to shorten",
+        "jupyter-alice: stopped for its backup",
+        "tool was not stopped: the hub does not know it as a server",
+    ]
+    assert backup_run.messages([], totals, [], [], "/b", check_mode=True) == [
+        "would be backed up: 1, unchanged: 1, in /b"
+    ]
