@@ -10,6 +10,8 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 SEEN = {"running": True, "storage_driver": "overlay2", "containerd_images": False, "objects": {"containers": 3}}
 STORE = {"features": {"containerd-snapshotter": True}}
+# What can be known of a stopped Docker.
+STOPPED = {**SEEN, "running": False, "storage_driver": ""}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,18 @@ def test_options_that_hide_what_docker_has(before: dict[str, Any], after: dict[s
     assert str(caught.value).startswith(f"{change} in docker_daemon_options would hide 3 containers of this host")
     assert "nothing was changed" in str(caught.value)
     daemon_data.refuse(before, after, {**SEEN, "objects": {"containers": 0, "images": 0, "volumes": 0}})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"),
+    [
+        ({"storage-driver": "vfs"}, {"storage-driver": "overlay2"}, "storage-driver (vfs → overlay2)"),
+        (STORE, {}, "features.containerd-snapshotter (true → unset)"),
+    ],
+)
+def test_the_file_counts_while_docker_is_stopped(before: dict[str, Any], after: dict[str, Any], change: str) -> None:
+    assert daemon_data.hidden(before, after, STOPPED) == [change]
+    assert daemon_data.hidden(before, before, STOPPED) == []
 
 
 @pytest.mark.parametrize(
@@ -64,4 +78,10 @@ def test_options_that_break_the_deployment_are_refused_on_any_host(options: dict
     with pytest.raises(DeployError, match=f"docker_daemon_options: {problem}.*Nothing was changed"):
         daemon_data.refuse({}, options, seen)
     daemon_data.refuse(options, {**options, "debug": True}, seen)  # somebody else's, and it works
-    daemon_data.refuse({}, {"hosts": ["unix:///run/docker.sock", "tcp://127.0.0.1:2375"], "bridge": "br0"}, seen)
+
+
+@pytest.mark.parametrize("file", ["/run/docker.pid", "/var/run/docker.pid"])
+@pytest.mark.parametrize("host", ["unix:///run/docker.sock", "unix:///var/run/docker.sock", "fd://"])
+def test_other_values_of_the_same_options_are_accepted(file: str, host: str) -> None:
+    options = {"hosts": [host, "tcp://127.0.0.1:2375"], "bridge": "br0", "pidfile": file}
+    daemon_data.refuse({}, options, {**SEEN, "objects": {}})

@@ -48,6 +48,7 @@ def test_each_kind_of_object_without_the_hubs_label_is_refused_with_advice(kind:
 def test_all_foreign_objects_with_a_hubs_names_are_listed() -> None:
     containers = [
         container("lab"), container("lab-proxy", OURS), container("lab-next", {LABEL_HUB: "b"}), container("postgres"),
+        container("lab-proxy-previous"), container("lab-check"),
     ]  # fmt: skip
     networks: list[dict[str, Any]] = [
         {"Name": "lab-network", "Labels": {}},
@@ -59,7 +60,9 @@ def test_all_foreign_objects_with_a_hubs_names_are_listed() -> None:
     found = ownership.problems(containers, networks, volumes, "lab")
 
     assert [message.split(" ")[:2] for message in found] == [
-        ["container", "lab"], ["container", "lab-next"], ["network", "lab-network"], ["volume", "lab-data"]
+        ["container", "lab"], ["container", "lab-next"],
+        ["container", "lab-proxy-previous"], ["container", "lab-check"],
+        ["network", "lab-network"], ["volume", "lab-data"],
     ]  # fmt: skip
 
 
@@ -83,10 +86,11 @@ def test_users_volumes_without_the_label_of_their_user() -> None:
         {"Name": "lab-user-b", "Labels": None},
         {"Name": "lab-user-a", "Labels": OURS},
         {"Name": "lab-user-alice", "Labels": both},
+        {"Name": "lab-user-c", "Labels": {LABEL_USER: "c"}},
         {"Name": "lab-user-x", "Labels": {LABEL_HUB: "other"}},
         {"Name": "lab-data", "Labels": None},
     ]
-    assert ownership.without_owner(volumes, "lab") == ["lab-user-a", "lab-user-b"]
+    assert ownership.without_owner(volumes, "lab") == ["lab-user-a", "lab-user-b", "lab-user-c"]
 
 
 def test_a_foreign_container_stops_a_change_before_it_begins() -> None:

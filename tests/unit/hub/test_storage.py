@@ -80,8 +80,8 @@ def test_directories_and_shared_volumes_are_not_backed_up() -> None:
 
 
 def test_the_directories_of_a_user() -> None:
-    where = Storage("", [USERS, "/srv/homes/{username}", "/srv/{raw_username}/work", "/srv/data"])
-    assert storage.directories_of(where, "bob") == ["/srv/homes/bob", "/srv/bob/work"]
+    where = Storage("", [USERS, "/srv/homes/{username}", "/srv/{raw_username}/work", "/srv/data", "/s/{safe_username}"])
+    assert storage.directories_of(where, "bob") == ["/srv/homes/bob", "/srv/bob/work", "/s/bob"]
     assert storage.directories_of(where, "b.b")[:2] == ["/srv/homes/b-2eb", "/srv/homes/b.b"]
 
 
