@@ -36,15 +36,20 @@ def read_text(path: str) -> str | None:
         ) from error
 
 
-def write_atomically(path: str, content: str | bytes, mode: int = 0o600, keep: bool = False) -> None:
+def write_atomically(
+    path: str, content: str | bytes, mode: int = 0o600, keep: bool = False, parents: bool = False
+) -> None:
     """Write a file so that a reader, a kill or a power cut finds the old content or the new, never a part.
 
-    The file belongs to the user who writes it. Its directory has to exist.
+    The file belongs to the user who writes it.
 
     :param mode: the permissions of the file; nobody has more, not even for a moment.
     :param keep: a file that exists keeps its permissions and its owner.
+    :param parents: create its directory if it is missing; others may enter it.
     :raises OSError: the file system does not take it; then the old file is as it was.
     """
+    if parents:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     partial = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.partial")
     with contextlib.suppress(FileNotFoundError):  # of a run that was killed
         os.unlink(partial)

@@ -15,12 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import docker
-import docker.errors
-
 from hosts.built_images import REPOSITORY
 from hosts.run import remove_files
-from support.ports import free_port
+from support.named_hub import NamedHub
 
 ROOT = Path(__file__).resolve().parents[2]
 RECAP = re.compile(r"^\S+ +: (ok=.*)$", re.MULTILINE)
@@ -40,25 +37,21 @@ class Run(NamedTuple):
     seconds: float
 
 
-class LocalSite:
+class LocalSite(NamedHub):
     """One such hub. Nothing exists before the first :meth:`run`; :meth:`destroy` removes what carries its name.
 
     Args:
         name: the hub's name, from ``hosts.run.name``.
-        port: the proxy's port on 127.0.0.1; a free one by default.
         settings: what the inventory says of it, for all runs; more than the defaults here.
     """
 
-    def __init__(self, name: str, port: int = 0, **settings: Any) -> None:
-        self.name = name
-        self.port = port or free_port()
+    def __init__(self, name: str, **settings: Any) -> None:
+        super().__init__(name)
         self.settings: dict[str, Any] = {
             "jupyterhub_image_source": "build",
             "jupyterhub_images_repository": REPOSITORY,
             **settings,
         }
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.client = docker.from_env()
 
     def run(
         self, *arguments: str, playbook: str = "site.yml", check: bool = False, fails: bool = False, **settings: Any
@@ -104,29 +97,10 @@ class LocalSite:
         """Return the hub's log since its start."""
         return bytes(self.client.containers.get(self.name).logs()).decode()
 
-    def containers(self) -> list[str]:
-        """Return the names of all its containers, the stopped ones and users' too."""
-        return sorted(str(found.name) for found in self._all_containers() if self._owns(found))
-
     def destroy(self) -> None:
         """Remove its containers, volumes, networks, configuration and backups."""
-        for container in self._all_containers():
-            if self._owns(container):
-                container.remove(force=True, v=True)
-        for volume in self.client.volumes.list():
-            if self._owns(volume):
-                volume.remove(force=True)
-        for network in self.client.networks.list():
-            if self._owns(network):
-                network.remove()
+        super().destroy()
         remove_files(self.name)
-
-    def _all_containers(self) -> list[Any]:
-        # Others use this Docker too: containers that they remove during the listing are not ours.
-        return list(self.client.containers.list(all=True, ignore_removed=True))
-
-    def _owns(self, thing: Any) -> bool:
-        return bool(thing.name == self.name or thing.name.startswith(f"{self.name}-"))
 
 
 def _play(arguments: Sequence[str], fails: bool) -> Run:

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import docker
 import jinja2
 import requests
 
@@ -19,12 +18,12 @@ import jupyterhub_proxy
 import jupyterhub_resources
 from support.hub_settings import hub_settings
 from support.modules import run
-from support.ports import free_port
+from support.named_hub import NamedHub
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class ModuleSite:
+class ModuleSite(NamedHub):
     """One hub with a name of its own. Nothing exists before :meth:`prepare`.
 
     Args:
@@ -34,17 +33,11 @@ class ModuleSite:
     """
 
     def __init__(self, name: str, hub: str, proxy: str, notebook: str, config_dir: str) -> None:
-        self.client = docker.from_env()
-        self.name, self.image, self.proxy_image, self.notebook_image = name, hub, proxy, notebook
+        super().__init__(name)
+        self.image, self.proxy_image, self.notebook_image = hub, proxy, notebook
         self.config_dir = config_dir
         self.extra_config = ""
         self.bind_address = "127.0.0.1"
-        self.port = free_port()
-
-    @property
-    def url(self) -> str:
-        """The hub's public address, without a trailing slash."""
-        return f"http://127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
         """Create networks, volume and secrets."""
@@ -113,8 +106,7 @@ class ModuleSite:
 
     def names(self) -> list[str]:
         """Return the names of its containers, also of stopped ones, without the site's name."""
-        found = [str(c.name) for c in self.client.containers.list(all=True, ignore_removed=True)]
-        return sorted(name.removeprefix(self.name) for name in found if name.startswith(self.name))
+        return [name.removeprefix(self.name) for name in self.containers()]
 
     def admin_password(self) -> str:
         """Return the admin's generated password."""
@@ -128,18 +120,6 @@ class ModuleSite:
         assert page.ok
         session.post(f"{self.url}/hub/login", data=form, timeout=30, allow_redirects=False)  # or a server is spawned
         return session if session.get(f"{self.url}/hub/home", timeout=10).url.endswith("/hub/home") else None
-
-    def destroy(self) -> None:
-        """Remove everything that has its name."""
-        for container in self.client.containers.list(all=True, ignore_removed=True):
-            if str(container.name).startswith(self.name):
-                container.remove(force=True, v=True)
-        for volume in self.client.volumes.list():
-            if str(volume.name).startswith(self.name):
-                volume.remove(force=True)
-        for network in self.client.networks.list():
-            if str(network.name).startswith(self.name):
-                network.remove()
 
 
 def killed_run(module: str, step: int | str, arguments: dict[str, Any], scratch: Path) -> bool:

@@ -53,9 +53,9 @@ def free_address() -> tuple[str, str]:
     return gateway, f"{gateway}:{free_port(gateway)}"
 
 
-def provider_of(callback: str = "") -> OAuthProvider:
+def provider_of() -> OAuthProvider:
     """Return a provider with users of all kinds, which hubs in containers can reach."""
-    made = OAuthProvider(free_address()[0], callback)
+    made = OAuthProvider(free_address()[0])
     made.people = {
         "alice": Person(1, {"course", "staff:teachers", "faculty/lab"}),
         "bob": Person(2),

@@ -8,12 +8,12 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import IO, Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
 from ansible.module_utils.jupyterhub_deploy.backup.draft import create
-from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK, last_message, start
+from ansible.module_utils.jupyterhub_deploy.backup.programs import CHUNK, ended, last_message, start
 from ansible.module_utils.jupyterhub_deploy.backup.tar_output import MemberList, parse_messages, tar_failure
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
@@ -48,18 +48,6 @@ class Packed(NamedTuple):
     changed: list[str]
     sockets: list[str]  # left out: an archive cannot hold them, and they mean nothing without the program behind them
     unrestorable: list[str]  # in the archive, but no tar can extract them: their paths are too long
-
-
-@contextlib.contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Kill the process at the end of the block."""
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
 
 
 def pack(
@@ -122,7 +110,7 @@ def _pack(
         try:
             command = [*TAR, f"--index-file=/dev/fd/{write_names}", "-C", source, "."]
             tar = stack.enter_context(
-                _ended(start(command, stdout=subprocess.PIPE, stderr=errors, pass_fds=[write_names]))
+                ended(start(command, stdout=subprocess.PIPE, stderr=errors, pass_fds=[write_names]))
             )
         finally:
             os.close(write_names)
@@ -130,7 +118,7 @@ def _pack(
         for program in filters:
             stderr = closing.enter_context(tempfile.TemporaryFile())
             following = start(program, stdin=last.stdout, stdout=subprocess.PIPE, stderr=stderr)
-            through.append((stack.enter_context(_ended(following)), stderr))
+            through.append((stack.enter_context(ended(following)), stderr))
             if last.stdout:
                 last.stdout.close()  # only the next program has it, so that each ends when the next one does
             last = following

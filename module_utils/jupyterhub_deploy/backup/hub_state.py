@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import LABEL_CONFIG
-from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, inspect_container, inspect_image
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -63,7 +63,7 @@ class HubState:
 
     def state(self, container: dict[str, Any] | None, digest: str | None) -> dict[str, Any]:
         """Return the images in use with their ids, and the settings in the hub's environment."""
-        environment = dict(entry.partition("=")[::2] for entry in (container or {}).get("Config", {}).get("Env") or [])
+        environment = environment_of(container) if container else {}
         kept = {name: environment[name] for name in KEPT_VARIABLES if name in environment}
         images: dict[str, Any] = {}
         for purpose, name in (("hub", self.hub), ("proxy", f"{self.hub}-proxy")):

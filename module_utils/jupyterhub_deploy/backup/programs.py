@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
 from typing import IO, Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -13,16 +15,30 @@ CHUNK = 1 << 20  # bytes that are read or written at a time
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)}
 
 
-def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+def start(command: list[str], reads: str = "", **options: Any) -> subprocess.Popen[bytes]:
     """Start a program.
 
+    :param reads: the archive that it reads, for the error.
     :param options: those of ``subprocess.Popen``.
     :raises DeployError: it is not installed.
     """
     try:
         return subprocess.Popen(command, env=ENVIRONMENT, **options)
     except FileNotFoundError as error:
-        raise DeployError(f"program {command[0]} is missing on this host; install the package {command[0]}") from error
+        program = f"{command[0]}, which reads {reads}," if reads else command[0]
+        raise DeployError(f"program {program} is missing on this host; install the package {command[0]}") from error
+
+
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Kill the process at the end of the block."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
 
 
 def last_message(errors: IO[bytes]) -> str:

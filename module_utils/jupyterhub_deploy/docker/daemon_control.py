@@ -75,15 +75,14 @@ def _validate(dockerd: str, path: str, plan: daemon_plan.Plan) -> None:
 
 def write_config(path: str, text: str) -> None:
     """Write ``daemon.json``. An existing file keeps its permissions and its owner."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    files.write_atomically(path, text, CONFIG_MODE, keep=True)
+    files.write_atomically(path, text, CONFIG_MODE, keep=True, parents=True)
 
 
 def write_record(record: daemon_plan.Record) -> None:
     """Write the record for the next run. Only root can read it: options may contain a proxy's password."""
     content = {"managed": record.managed, "applied": dict(record.applied), "pending": record.pending}
-    os.makedirs(os.path.dirname(daemon_info.RECORD_FILE), mode=0o755, exist_ok=True)
-    files.write_atomically(daemon_info.RECORD_FILE, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    files.write_atomically(daemon_info.RECORD_FILE, text, parents=True)
 
 
 def enable() -> None:

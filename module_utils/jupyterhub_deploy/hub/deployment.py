@@ -56,8 +56,8 @@ def plan(record: dict[str, str], version: str, acknowledged: str) -> dict[str, s
 
 def write(hub: str, record: dict[str, str]) -> None:
     """Write the record of a hub."""
-    os.makedirs(host.SETTINGS_DIR, mode=0o755, exist_ok=True)
-    files.write_atomically(path(hub), json.dumps({key: record[key] for key in KEYS if record[key]}) + "\n", mode=0o644)
+    text = json.dumps({key: record[key] for key in KEYS if record[key]}) + "\n"
+    files.write_atomically(path(hub), text, mode=0o644, parents=True)
 
 
 def messages(record: dict[str, str], version: str) -> list[str]:

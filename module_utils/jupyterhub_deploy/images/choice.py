@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy import files
@@ -51,8 +50,7 @@ def choose(client: Any, options: ImageOptions) -> Choice:
 
 def save(path: str, choice: Choice) -> None:
     """Store a choice for later runs."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    files.write_atomically(path, choice.source + "\n", 0o644)
+    files.write_atomically(path, choice.source + "\n", 0o644, parents=True)
 
 
 def message(choice: Choice) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
@@ -63,8 +62,7 @@ def _is_valid(record: Any) -> bool:
 
 def save(path: str, record: Record) -> None:
     """Write the record."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    files.write_atomically(path, json.dumps(record, indent=1, sort_keys=True), 0o644)
+    files.write_atomically(path, json.dumps(record, indent=1, sort_keys=True), 0o644, parents=True)
 
 
 def canonical(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -228,5 +227,4 @@ def load(path: str) -> dict[str, Any]:
 
 def save(path: str, results: dict[str, Any]) -> None:
     """Write the results."""
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-    files.write_atomically(path, json.dumps(results, indent=1, sort_keys=True), 0o644)
+    files.write_atomically(path, json.dumps(results, indent=1, sort_keys=True), 0o644, parents=True)

@@ -75,8 +75,7 @@ def install(wanted: Schedule, systemd: bool, check_mode: bool) -> Result:
     }
     if not check_mode:
         for path in written:
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            files.write_atomically(path, desired[path].text, desired[path].mode)
+            files.write_atomically(path, desired[path].text, desired[path].mode, parents=True)
         for path in removed:
             os.unlink(path)
         remove_empty_directories(host_files.LIBRARY)

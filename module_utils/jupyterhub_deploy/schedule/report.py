@@ -66,14 +66,12 @@ def read_record(hub: str) -> Record | None:
 
 def write_record(hub: str, record: Record) -> None:
     """Write the run record."""
-    os.makedirs(STATE_DIR, mode=0o755, exist_ok=True)
-    write_atomically(record_path(hub), json.dumps(asdict(record), indent=2, sort_keys=True) + "\n")
+    write_atomically(record_path(hub), json.dumps(asdict(record), indent=2, sort_keys=True) + "\n", parents=True)
 
 
 def write_metrics(directory: str, hub: str, text: str) -> None:
     """Write the metrics of a hub's backups."""
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    write_atomically(metrics_path(directory, hub), text, 0o644)
+    write_atomically(metrics_path(directory, hub), text, 0o644, parents=True)
 
 
 def is_running(record: Record) -> bool:

@@ -6,14 +6,17 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import ENDINGS
-from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, load
+from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, load, time_of
+
+from support import backup_data
+from support.backup_data import COMPRESS
 
 TAR = ["tar", "--create", "--format=posix", "--sparse", "--xattrs", "--acls", "--numeric-owner", "-b", "2048"]
-COMPRESS = {"zstd": ["zstd", "-q", "--stdout"], "gzip": ["gzip", "--stdout"]}
 HUB, VOLUME, STEM = "hub1", "hub1-user-alice", "20261123T014440Z"
 END = bytes(1024)
 
@@ -101,32 +104,16 @@ def put(
     """
     path = directory / str(manifest.get("folder", volume))
     path.mkdir(parents=True, exist_ok=True)
-    archive = content
-    if compression in COMPRESS:
-        archive = subprocess.run(COMPRESS[compression], input=content, check=True, capture_output=True).stdout
+    archive = subprocess.run(COMPRESS[compression], input=content, check=True, capture_output=True).stdout
     file = path / (stem + ENDINGS[compression])
     file.write_bytes(damage(archive) if damage else archive)
     described = {
-        "format": 1,
-        "kind": "volume",
-        "hub": HUB,
-        "volume": volume,
+        **asdict(backup_data.manifest(time_of(stem), volume, hub=HUB, members=members, compression=compression)),
         "user": "alice",
-        "created": "2026-11-23T01:44:40+00:00",
         "archive": file.name,
-        "compression": compression,
         "sha256": hashlib.sha256(archive).hexdigest(),
         "size": len(archive),
         "content_size": len(content),
-        "members": members,
-        "changed": [],
-        "seconds": 0.1,
-        "driver": "local",
-        "labels": {},
-        "options": {},
-        "consistency": "live",
-        "scan": None,
-        "versions": {"tar": "1.34"},
         **{key: value for key, value in manifest.items() if key != "folder"},
     }
     (path / f"{stem}.json").write_text(json.dumps(described, indent=2, sort_keys=True), encoding="utf-8")
