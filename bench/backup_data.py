@@ -52,10 +52,10 @@ def mixed(path: Path, seed: int) -> None:
     _to_a_user(path)
 
 
-def tiny(path: Path, seed: int, files: int = TINY_FILES) -> None:
+def tiny(path: Path, seed: int) -> None:
     """Fill a volume with tiny files, as an unpacked data set or a node_modules has them."""
     chance = random.Random(seed)
-    for number in range(files):
+    for number in range(TINY_FILES):
         folder = path / f"part{number // 500:03d}"
         if number % 500 == 0:
             folder.mkdir()

@@ -63,7 +63,7 @@ def ansible(*command: str) -> None:
         )
 
 
-def wait_until(probe: Callable[[], object], seconds: float, what: str, every: float = 0.1) -> float:
+def wait_until(probe: Callable[[], object], seconds: float, what: str) -> float:
     """Poll until the probe is true; return the seconds that took.
 
     Raises:
@@ -73,12 +73,12 @@ def wait_until(probe: Callable[[], object], seconds: float, what: str, every: fl
     while not probe():
         if time.monotonic() - start > seconds:
             raise SystemExit(f"{what} did not happen within {seconds:.0f} s")
-        time.sleep(every)
+        time.sleep(0.1)
     return time.monotonic() - start
 
 
 @contextlib.contextmanager
-def deployed(kind: str = "debian12") -> Iterator[Deployed]:
+def deployed() -> Iterator[Deployed]:
     """Provision a fresh test host by site.yml over SSH, as an operator would, and remove it at the end.
 
     With ``JHD_BENCH_HOST`` set to a name, the host of that name is used, created when missing, and kept, for several
@@ -87,9 +87,9 @@ def deployed(kind: str = "debian12") -> Iterator[Deployed]:
     name = os.environ.get("JHD_BENCH_HOST")
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            host = Host.find(name) if name else Host.create(kind, owner=os.getpid())
+            host = Host.find(name) if name else Host.create("debian12", owner=os.getpid())
         except DockerError:
-            host = Host.create(kind, name=name)
+            host = Host.create("debian12", name=name)
         try:
             inventory = Path(scratch, "hosts.yml")
             settings: dict[str, Any] = {**host.inventory(), "jupyterhub_image_source": "build"}

@@ -185,13 +185,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    spec = {
-        "minimum_version": {"type": "str", "default": "20.10"},
-        "defaults": {"type": "dict", "default": {}},
-        "options": {"type": "dict", "default": {}},
-        "timeout": {"type": "int", "default": 120},
-    }
-    run_module(spec, run, "configuring Docker")
+    run_module({**daemon_control.OPTIONS, "timeout": {"type": "int", "default": 120}}, run, "configuring Docker")
 
 
 if __name__ == "__main__":

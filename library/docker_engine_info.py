@@ -152,12 +152,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    spec = {
-        "minimum_version": {"type": "str", "default": "20.10"},
-        "defaults": {"type": "dict", "default": {}},
-        "options": {"type": "dict", "default": {}},
-    }
-    run_module(spec, run, "inspecting Docker")
+    run_module(daemon_control.OPTIONS, run, "inspecting Docker")
 
 
 if __name__ == "__main__":

@@ -122,6 +122,7 @@ from ansible.module_utils.jupyterhub_deploy.copy import rsync
 from ansible.module_utils.jupyterhub_deploy.docker import client as docker_client
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_api, daemon_control, daemon_info, ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
 from ansible.module_utils.jupyterhub_deploy.images import reference
@@ -129,7 +130,6 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
 UNOWNED = "no label says whose these volumes are, so no user gets them: {volumes}; see docs/how-to/volume-owner.md"
-DOCKER_ROOT = "/var/lib/docker"  # Docker's default (dockerd --data-root)
 
 
 def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str | None:
@@ -200,7 +200,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     networks = (daemon_api.get("/networks") or []) if info else []
     volumes = ((daemon_api.get("/volumes") or {}).get("Volumes") or []) if info else []
     unowned = ownership.without_owner(volumes, name)
-    path = host.nearest_existing(info.get("DockerRootDir") or DOCKER_ROOT)
+    path = host.nearest_existing(info.get("DockerRootDir") or DATA_ROOT)
     return {
         "port_holder": port_holder(name, module.params["port"], containers),
         "setting_problems": setting_problems(module.params["settings"])
@@ -220,11 +220,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def main() -> None:
     """Entry point."""
-    docker = {
-        "minimum_version": {"type": "str", "required": True},
-        "defaults": {"type": "dict", "default": {}},
-        "options": {"type": "dict", "default": {}},
-    }
+    docker = {**daemon_control.OPTIONS, "minimum_version": {"type": "str", "required": True}}
     run_module(
         {
             "name": {"type": "str", "required": True},

@@ -59,10 +59,10 @@ class OAuthProvider:
         issued: all codes and tokens.
     """
 
-    def __init__(self, address: str, callback: str = "") -> None:
+    def __init__(self, address: str) -> None:
         self.people: dict[str, Person] = {}
         self.client_secret = secrets.token_hex(20)
-        self.callback = callback
+        self.callback = ""
         self.codes_expire = False
         self.fails: tuple[str, int] | None = None
         self.asked: list[str] = []

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 # No spaces or quotes: older versions of rsync pass the path to a shell on the other machine.
@@ -27,8 +28,6 @@ VANISHED = 24  # rsync's exit status when files were removed meanwhile; the call
 # other side may end before its last message is sent.
 FILE_IO = 11
 PARTIAL = ".partial"  # directory for unfinished files, with which the next run continues
-
-ENVIRONMENT = {"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)}
 
 
 class Target(NamedTuple):

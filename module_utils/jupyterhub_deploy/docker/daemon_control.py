@@ -30,6 +30,13 @@ _POLL_SECONDS = 0.2
 # The first version that can check a file without starting (`dockerd --validate`).
 _VALIDATES_FROM = "23.0"
 
+# The options of both modules about Docker, which document them.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "minimum_version": {"type": "str", "default": "20.10"},
+    "defaults": {"type": "dict", "default": {}},
+    "options": {"type": "dict", "default": {}},
+}
+
 # Of dockerd's own containerd. dockerd trusts this file without checking the process.
 CONTAINERD_PID_FILE = "/var/run/docker/containerd/containerd.pid"
 
@@ -37,7 +44,7 @@ CONTAINERD_PID_FILE = "/var/run/docker/containerd/containerd.pid"
 def plan_changes(params: dict[str, Any]) -> tuple[dict[str, Any], daemon_plan.Record, daemon_plan.Plan]:
     """Return the state of Docker, the record of earlier runs, and the plan; changes nothing.
 
-    :param params: ``minimum_version``, ``defaults`` and ``options`` of the modules.
+    :param params: :data:`OPTIONS` with their values.
     :raises DeployError: Docker would not start with the planned options, as far as it can be known.
     """
     seen = daemon_info.observe(params["minimum_version"])

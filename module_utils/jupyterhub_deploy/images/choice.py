@@ -40,7 +40,7 @@ def choose(client: Any, options: ImageOptions) -> Choice:
         return Choice(PULL, f"{name} is on this host already", new=True)
     reference = parse(name)
     login = login_for(reference, options.registry_logins)
-    kind, text = registry.query(client, name, reference, login)
+    kind, text = registry.query(client, name, login)
     if kind == registry.REACHABLE:
         return Choice(PULL, f"registry {reference.registry} answers", new=True)
     if kind == registry.UNREACHABLE:

@@ -85,7 +85,7 @@ class HubImages:
             if image.how != PULL or image.purpose == "base" or reference.digest or image.name not in self.before:
                 continue
             login = login_for(reference, self.options.registry_logins)
-            kind, text = registry.query(self.client, image.name, reference, login)
+            kind, text = registry.query(self.client, image.name, login)
             if kind != registry.REACHABLE:
                 raise DeployError(registry.explain_newer(kind, image.name, reference, login, text))
             digests[image.name] = text

@@ -118,7 +118,7 @@ def failure(name: str, reference: Reference, login: dict[str, str] | None, error
     return DeployError(explain(kind, name, reference, login, text))
 
 
-def query(client: Any, name: str, reference: Reference, login: dict[str, str] | None) -> tuple[str, str]:
+def query(client: Any, name: str, login: dict[str, str] | None) -> tuple[str, str]:
     """Query the registry for an image through Docker, without pulling it.
 
     :returns: the kind and the image's digest, or its explanation when the kind is not :data:`REACHABLE`.

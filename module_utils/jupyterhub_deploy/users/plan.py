@@ -89,13 +89,17 @@ def plan(users: list[User], seen: dict[str, Any], at_hub: dict[str, User], nativ
     return [change for change in changes if change["done"]]
 
 
-def _change(user: User, seen: dict[str, Any], hub_user: User | None, native: bool) -> dict[str, Any]:
-    name, state = user["name"], user["state"]
-    account = seen["accounts"].get(name)
-    change: dict[str, Any] = {
+def _no_change(name: str) -> dict[str, Any]:
+    return {
         "name": name, "account": None, "add": False, "admin": None, "join": [], "leave": [], "stop": [],
         "remove": False, "done": [],
     }  # fmt: skip
+
+
+def _change(user: User, seen: dict[str, Any], hub_user: User | None, native: bool) -> dict[str, Any]:
+    name, state = user["name"], user["state"]
+    account = seen["accounts"].get(name)
+    change = _no_change(name)
     done = change["done"]
     if state == ABSENT:
         change["remove"] = hub_user is not None or account is not None
@@ -194,11 +198,8 @@ def undeclared_admins(users: list[User], seen: dict[str, Any], at_hub: dict[str,
 
 def demotions(names: list[str]) -> list[dict[str, Any]]:
     """Return the changes that remove administrator rights from users."""
-    blank: dict[str, Any] = {"account": None, "add": False, "join": [], "leave": [], "stop": [], "remove": False}
-    return [
-        {**blank, "name": name, "admin": False, "done": ["administrator rights removed, because not declared"]}
-        for name in names
-    ]
+    done = ["administrator rights removed, because not declared"]
+    return [{**_no_change(name), "admin": False, "done": done} for name in names]
 
 
 def messages(changes: list[dict[str, Any]], others: list[str]) -> list[str]:

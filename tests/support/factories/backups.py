@@ -127,6 +127,6 @@ def put_tree(directory: Path, tree: Path, **more: Any) -> Backup:
     return put(directory, content, listed.stdout.count(b"\n"), **more)
 
 
-def joined(members: Sequence[bytes], end: bytes = END) -> bytes:
+def joined(members: Sequence[bytes]) -> bytes:
     """Return an archive of members made by hand."""
-    return b"".join(members) + end
+    return b"".join(members) + END

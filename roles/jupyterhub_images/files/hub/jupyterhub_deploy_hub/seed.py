@@ -20,21 +20,13 @@ from .names import name_problem, normalise
 from .passwords import too_long
 
 
-def ensure_admin(
-    set_password: bool = False,
-    config_file: Path = CONFIG_FILE,
-    password_file: Path = ADMIN_PASSWORD_FILE,
-    db_url: str | None = None,
-) -> bool:
-    """Ensure that ``$JUPYTERHUB_ADMIN`` can sign in; return whether anything changed.
-
-    `db_url` is where the hub keeps its database (default: what the configuration says). Raises HubError.
-    """
+def ensure_admin(set_password: bool = False) -> bool:
+    """Ensure that ``$JUPYTERHUB_ADMIN`` can sign in; return whether anything changed. Raises HubError."""
     name = admin_name()
-    url = db_url or configured_db_url(config_file)
+    url = configured_db_url(CONFIG_FILE)
     if not set_password and account_exists_in_sqlite(url, name):
         return False
-    return _write(name, read_password(password_file), url, set_password)
+    return _write(name, read_password(ADMIN_PASSWORD_FILE), url, set_password)
 
 
 def admin_name() -> str:
