@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ansible.module_utils.jupyterhub_deploy.backup import draft, retention, store
+from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
 from ansible.module_utils.jupyterhub_deploy.backup.runner import Result, Runner
 from ansible.module_utils.jupyterhub_deploy.backup.settings import BackupSettings, check_parallel
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
@@ -61,6 +62,10 @@ def messages(
 def _notes(result: Result) -> list[str]:
     """Return what an administrator should know about one backup."""
     name, notes = result["name"], []
+    if result["action"] == "failed":
+        owner = f" of user {result['user']}" if result.get("user") else ""
+        what = "the hub's own state" if name == HUB_FOLDER else f"volume {name}{owner}"
+        return [f"NOT BACKED UP: {what}: {result['error'].removeprefix(f'volume {name} ')}"]
     if result.get("changed_files"):
         notes.append(f"{name}: files changed while they were read; its manifest lists them")
     if result.get("unrestorable"):

@@ -79,11 +79,12 @@ class Runner:
 
     def run(self) -> list[Result]:
         """Back up the requested volumes in parallel; return a result for each, also for failures."""
-        jobs: list[tuple[str, Callable[[], Result]]] = []
+        jobs: list[tuple[str, str | None, Callable[[], Result]]] = []
         if self.settings.hub_state:
-            jobs.append((HUB_FOLDER, self.back_up_hub_state))
+            jobs.append((HUB_FOLDER, None, self.back_up_hub_state))
         for name, volume in self.select_volumes().items():
-            jobs.append((name, lambda name=name, volume=volume: self.back_up_volume(name, volume)))  # type: ignore[misc]
+            user = volume.user if volume else None
+            jobs.append((name, user, lambda name=name, volume=volume: self.back_up_volume(name, volume)))  # type: ignore[misc]
         self.writer.prepare(self.check_mode)
         # tar and the compressor do the work: threads only copy their output.
         try:
@@ -121,12 +122,12 @@ class Runner:
         store.remove(left)
         return left + pause.recover(self.client, self.directory) + helper_container.recover(self.client, self.hub)
 
-    def run_job(self, name: str, job: Callable[[], Result]) -> Result:
+    def run_job(self, name: str, user: str | None, job: Callable[[], Result]) -> Result:
         """Run one backup; turn its failure into a result, so that the others continue."""
         try:
             result = job()
         except JOB_FAILURES as error:
-            result = {"action": "failed", "error": str(error)}
+            result = {"action": "failed", "user": user, "error": str(error)}
             self.progress.say(f"{name}: failed: {error}")
         return {"name": name, **result}
 

@@ -258,7 +258,7 @@ def test_the_playbook_backs_up_and_shows_each_volume_and_the_totals(site: Site, 
     asked = {"jupyterhub_name": HUB, "jupyterhub_config_dir": str(site.config), "jupyterhub_backup_keep": {"last": 1}}
     settings.write_text(json.dumps({**asked, "jupyterhub_backup_dir": str(site.directory)}), encoding="utf-8")
 
-    def play(*arguments: str) -> str:
+    def play(*arguments: str, fails: bool = False) -> str:
         command = [
             "ansible-playbook",
             "backup.yml",
@@ -270,7 +270,7 @@ def test_the_playbook_backs_up_and_shows_each_volume_and_the_totals(site: Site, 
         ]
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert bool(done.returncode) == fails, done.stdout + done.stderr
         return done.stdout
 
     checked = play("--check")
@@ -288,3 +288,8 @@ def test_the_playbook_backs_up_and_shows_each_volume_and_the_totals(site: Site, 
     third = play()
     assert "backed up: 0, unchanged: 2" in third
     assert "changed=0 " in third
+
+    failed = play("-e", json.dumps({"jupyterhub_backup_volumes": [ALICE, "no-such-volume"]}), fails=True)
+    assert "\n    NOT BACKED UP: volume no-such-volume: does not exist on this host; `docker volume ls` " in failed
+    assert "1 of 3 backups failed; the lines with NOT BACKED UP above say why." in " ".join(failed.split())
+    assert "sha256" not in failed, "the module's result is shown as data"

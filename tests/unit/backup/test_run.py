@@ -34,6 +34,16 @@ def test_the_messages_name_what_an_administrator_should_know() -> None:
         "jupyter-alice: stopped for its backup",
         "tool was not stopped: the hub does not know it as a server",
     ]
+    failed: list[dict[str, Any]] = [
+        {"name": "hub", "action": "failed", "error": "disk full; free some space"},
+        {"name": "b", "user": "bob", "action": "failed", "error": "volume b has a wrong name; rename it"},
+        {"name": "c", "user": None, "action": "failed", "error": "vanished"},
+    ]
+    assert backup_run.messages(failed, backup_run.sums(failed), [], [], "/b", check_mode=False)[1:] == [
+        "NOT BACKED UP: the hub's own state: disk full; free some space",
+        "NOT BACKED UP: volume b of user bob: has a wrong name; rename it",
+        "NOT BACKED UP: volume c: vanished",
+    ]
     assert backup_run.messages([], totals, [], [], "/b", check_mode=True) == [
         "would be backed up: 1, unchanged: 1, in /b"
     ]
