@@ -160,7 +160,9 @@ def test_no_variables_are_loaded_from_the_root_only() -> None:
     assert [name for name in ("group_vars", "host_vars") if (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("folder", ["action_plugins", "filter_plugins", "library", "module_utils", "roles"])
+@pytest.mark.parametrize(
+    "folder", ["action_plugins", "callback_plugins", "filter_plugins", "library", "module_utils", "roles"]
+)
 def test_plays_in_playbooks_find_what_is_beside_site_yml(folder: str) -> None:
     link = ROOT / "playbooks" / folder
 
@@ -248,6 +250,59 @@ def test_a_run_without_a_group_jupyterhub_fails(limit: list[str], tmp_path: Path
 
     assert done.returncode == 1, done.stdout
     assert "Could not match supplied host pattern, ignoring: jupyterhub" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("playbook", "config", "hosts", "arguments"),
+    [
+        *((playbook, False, {}, []) for playbook in PLAYBOOKS),
+        (ROOT / "site.yml", False, {"server": {}}, ["--limit", "www"]),
+        (ROOT / "site.yml", True, {"server": {}}, ["--limit", "www"]),
+    ],
+    ids=lambda value: value.stem if isinstance(value, Path) else None,
+)
+def test_a_run_without_hosts_fails(
+    playbook: Path, config: bool, hosts: dict[str, Any], arguments: list[str], tmp_path: Path
+) -> None:
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({"jupyterhub": {"hosts": hosts}, "web": {"hosts": {"www": {}}}}), encoding="utf-8")
+    empty = tmp_path / "empty.cfg"
+    empty.touch()
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), playbook, "-i", inventory, *arguments],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg" if config else empty)}, check=False,
+        text=True, capture_output=True,
+    )  # fmt: skip
+
+    assert done.returncode == 1, done.stdout
+    assert "Nothing was done, because this run has no host of the group jupyterhub." in done.stderr
+    assert done.stdout.count("PLAY [") == 1
+
+
+def test_a_play_of_the_operator_may_have_no_hosts(tmp_path: Path) -> None:
+    own = tmp_path / "own.yml"
+    status = {"ansible.builtin.import_playbook": str(ROOT / "status.yml"), "when": False}
+    own.write_text(json.dumps([{"hosts": "ungrouped", "tasks": []}, status]))
+    output = play(own, tmp_path)
+
+    assert "no hosts matched" in output
+    assert output.endswith("\nexit code 0")
+
+
+@pytest.mark.parametrize(("arguments", "times"), [([], 1), (["-v"], 2)])
+def test_a_refusal_is_shown_once(arguments: list[str], times: int, tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({"jupyterhub": {"hosts": {"server": {"ansible_connection": "local"}}}}))
+    program = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [program, ROOT / "restore.yml", "-i", inventory, "-e", "usr=alice", *arguments],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
+        check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+    assert done.returncode == 2, done.stdout
+    assert done.stdout.count("- usr is not a parameter of restore.yml") == times, done.stdout
+    assert ("Origin:" in done.stdout) == (times > 1)
 
 
 def test_roles_read_the_settings_of_the_inventory_and_have_defaults(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def windows(text: str) -> set[tuple[str, ...]]:
 def messages_in_the_code() -> set[tuple[str, ...]]:
     """Return the windows of all texts in our code."""
     found = set()
-    for folder in ("library", "module_utils", "filter_plugins", "action_plugins", "roles", "tools"):
+    for folder in ("library", "module_utils", "filter_plugins", "action_plugins", "callback_plugins", "roles", "tools"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.JoinedStr):
