@@ -290,6 +290,6 @@ def test_the_playbook_backs_up_and_shows_each_volume_and_the_totals(site: Site, 
     assert "changed=0 " in third
 
     failed = play("-e", json.dumps({"jupyterhub_backup_volumes": [ALICE, "no-such-volume"]}), fails=True)
-    assert "\n    NOT BACKED UP: volume no-such-volume: does not exist on this host; `docker volume ls` " in failed
+    assert "  NOT BACKED UP: volume no-such-volume: does not exist on this host; `docker volume ls` " in failed
     assert "1 of 3 backups failed; the lines with NOT BACKED UP above say why." in " ".join(failed.split())
     assert "sha256" not in failed, "the module's result is shown as data"

@@ -313,7 +313,7 @@ class TestServer:
 
         run = server.run(*arguments, playbook=str(ROOT / "site.yml"), fails=True, ansible_become=False)
 
-        assert run.output.count("Task failed") == 1
+        assert run.output.count("FAILED!") == 1
         assert "run the play with become: true" in run.output
         assert "would be created" not in run.output
         assert run.changed == 0
