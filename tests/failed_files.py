@@ -1,7 +1,7 @@
 """Print the files of the tests on Docker that failed in the last run of pytest, for `make again`.
 
-Whole files, because the tests of a file build upon each other. With ``--tests``, print the failed tests instead. Exits
-with 1 when none failed: then lint, types or a unit test failed, and a second run would not help.
+Whole files, because a test may fail only after another one of its file. With ``--tests``, print the failed tests
+instead. Exits with 1 when none failed: then lint, types or a unit test failed, and a second run would not help.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Role `docker` on real machines: one without a service manager, and Debian 12 and 13 under systemd.
 
-The tests of a machine depend on each other and run in order, because a new installation takes longest.
+A machine serves all tests of its class, because a new installation takes longest. What its first two runs did is
+recorded; before each other test, Docker has the options of the first run again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import json
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from hosts.hosts import Host
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORD = "/etc/jupyterhub-deploy/docker-engine.json"
+FILES = ("/etc/docker/daemon.json", RECORD)
 
 # The smallest image that keeps a container running, from the host's files: no registry is reachable.
 MAKE_IMAGE = (
@@ -73,7 +74,17 @@ class Run(NamedTuple):
 
 
 class Machine:
-    """A test host on which the role runs."""
+    """A test host on which the role runs, with the results of the first runs.
+
+    Attributes:
+        plan: what check mode showed before Docker was installed.
+        left_by_plan: what was on the machine after it, of what the role installs.
+        first_bridge: the network that Docker chose for its default bridge at its first start.
+    """
+
+    plan: Run
+    left_by_plan: str
+    first_bridge: str
 
     def __init__(self, host: Host, directory: Path) -> None:
         self.host = host
@@ -123,10 +134,44 @@ class Machine:
     def options(self) -> dict[str, Any]:
         return dict(json.loads(self.host.read("/etc/docker/daemon.json")))
 
-    def start_container(self) -> str:
-        """Start a container; return its state, which changes with a restart."""
+    def install(self) -> None:
+        """Run the role for the first time, in check mode and then for real, and record the results."""
+        self.plan = self.run("--check", "--diff")
+        self.left_by_plan = self.host.run("ls -d /etc/docker /etc/jupyterhub-deploy; which dockerd", check=False).stdout
+        self.run()
+        self.first_state, self.first_files = self.state(), {path: self.host.read(path) for path in FILES}
+        self.first_bridge = self.bridge()
         self.host.run(MAKE_IMAGE)
-        self.host.run("docker run --detach --name alive sleep:test /bin/sleep 100000")
+
+    def state(self) -> str:
+        """Return the options of Docker and the arguments of its process; another text when it does not run."""
+        return self.host.run(
+            f"exec 2> /dev/null; cat {' '.join(FILES)}; tr '\\0' ' ' < /proc/$(cat /var/run/docker.pid)/cmdline; "
+            "systemctl is-enabled docker; docker info --format running",
+            check=False,
+        ).stdout
+
+    def reset(self) -> None:
+        """Give Docker the options of the first run again, unless it has them."""
+        if self.state() == self.first_state:
+            return
+        self.stop_docker()
+        self.host.run("rm -rf /etc/docker")
+        for path, text in self.first_files.items():
+            self.host.write(path, text)
+        self.run()
+        assert self.state() == self.first_state
+
+    def stop_docker(self) -> None:
+        """Stop Docker; its containers keep running."""
+        self.host.run(
+            "if test -d /run/systemd/system; then systemctl stop docker.socket docker.service; "
+            "elif pid=$(pidof dockerd); then kill $pid; while kill -0 $pid; do sleep 0.1; done 2>/dev/null; fi"
+        )
+
+    def start_container(self) -> str:
+        """Start a container if it does not run; return its state, which changes with a restart."""
+        self.host.run("docker start alive || docker run --detach --name alive sleep:test /bin/sleep 100000")
         return self.container_state()
 
     def container_state(self) -> str:
@@ -136,40 +181,70 @@ class Machine:
         ).stdout
 
 
-def fresh_machine(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    host = Host.create(kind)
+def installed_machine(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    machine = Machine(Host.create(kind), tmp_path_factory.mktemp(kind))
     try:
-        yield Machine(host, tmp_path_factory.mktemp(kind))
+        machine.install()
+        yield machine
     finally:
-        host.destroy()
+        machine.host.destroy()
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory) -> Iterator[Machine]:
-    yield from fresh_machine("bare", tmp_path_factory)
+def one_bare(tmp_path_factory) -> Iterator[Machine]:
+    yield from installed_machine("bare", tmp_path_factory)
+
+
+@pytest.fixture
+def bare(one_bare: Machine) -> Machine:
+    one_bare.reset()
+    return one_bare
+
+
+@pytest.fixture
+def foreign(bare: Machine) -> Machine:
+    """A machine on which somebody else started Docker, with a flag and without a file."""
+    bare.stop_docker()
+    bare.host.run(
+        f"rm -r {RECORD} /etc/docker; "
+        "setsid dockerd --default-address-pool base=172.20.0.0/14,size=24 > /dev/null 2>&1 < /dev/null & "
+        "until docker info > /dev/null 2>&1; do sleep 0.2; done"
+    )
+    return bare
 
 
 @pytest.fixture(scope="module", params=["debian12", "debian13"])
-def server(request, tmp_path_factory) -> Iterator[Machine]:
-    yield from fresh_machine(request.param, tmp_path_factory)
+def one_server(request, tmp_path_factory) -> Iterator[Machine]:
+    yield from installed_machine(request.param, tmp_path_factory)
+
+
+@pytest.fixture
+def server(one_server: Machine) -> Machine:
+    one_server.reset()
+    return one_server
+
+
+def assert_nothing_installed(machine: Machine) -> None:
+    """Assert that check mode left the machine as it was."""
+    left = machine.left_by_plan
+    assert "cannot access '/etc/docker'" in left
+    assert "cannot access '/etc/jupyterhub-deploy'" in left
+    assert "dockerd" not in left
 
 
 class TestBareMachine:
     """A machine without Docker and without a service manager."""
 
-    def test_check_mode_shows_the_plan_and_changes_nothing(self, bare):
-        run = bare.run("--check", "--diff")
-
-        assert "install Docker 20.10 or newer; install Python's docker SDK; write default-address-pools" in run.output
-        assert "start Docker" in run.output
-        assert bare.host.run("ls /etc/docker /etc/jupyterhub-deploy; which dockerd", check=False).returncode != 0
+    def test_check_mode_shows_the_plan_and_changes_nothing(self, one_bare):
+        shown = one_bare.plan.output
+        assert "install Docker 20.10 or newer; install Python's docker SDK; write default-address-pools" in shown
+        assert "start Docker" in shown
+        assert_nothing_installed(one_bare)
 
     def test_docker_runs_with_the_defaults(self, bare):
-        bare.run()
-
         assert bare.info("LiveRestoreEnabled") is True
         assert bare.info("DefaultAddressPools")[0] == {"Base": "198.18.0.0/16", "Size": 22}
-        assert is_of_the_first_pool(bare.bridge())
+        assert is_of_the_first_pool(bare.first_bridge)
         bare.host.run(["/usr/bin/python3", "-c", "import docker; docker.from_env().ping()"])
         assert bare.host.run(["stat", "-c", "%a %U", RECORD]).stdout == "600 root\n"
 
@@ -179,7 +254,7 @@ class TestBareMachine:
         assert bare.run().changed == 0
         assert bare.docker_pid() == before
 
-    def test_check_mode_then_reports_no_change(self, bare):
+    def test_check_mode_reports_no_change(self, bare):
         assert bare.run("--check", "--diff").changed == 0
 
     def test_a_killed_dockerd_is_started_and_containers_keep_running(self, bare):
@@ -197,7 +272,7 @@ class TestBareMachine:
         assert bare.run().changed == 0
 
     def test_a_mirror_is_applied_without_a_restart(self, bare):
-        before, life = bare.docker_pid(), bare.container_state()
+        before, life = bare.docker_pid(), bare.start_container()
 
         bare.run(docker_registry_mirrors=["https://mirror.example.com"])
 
@@ -207,14 +282,19 @@ class TestBareMachine:
         assert bare.run(docker_registry_mirrors=["https://mirror.example.com"]).changed == 0
 
     def test_log_options_are_applied_by_a_restart_that_containers_outlive(self, bare):
-        before, life = bare.docker_pid(), bare.container_state()
+        before, life = bare.docker_pid(), bare.start_container()
 
         bare.run(docker_daemon_options={"log-opts": {"max-size": "5m"}})
 
         assert bare.options()["log-opts"] == {"max-size": "5m", "max-file": "3"}
-        assert "registry-mirrors" not in bare.options()
         assert bare.docker_pid() != before
         assert bare.container_state() == life
+
+    def test_an_option_that_is_no_longer_set_is_removed(self, bare):
+        bare.run(docker_registry_mirrors=["https://mirror.example.com"])
+
+        assert bare.run().changed == 1
+        assert "registry-mirrors" not in bare.options()
 
     def test_options_of_others_are_kept(self, bare):
         changed = {**bare.options(), "labels": ["rack=b"], "log-opts": {"max-size": "7m", "max-file": "3"}}
@@ -241,7 +321,7 @@ class TestBareMachine:
         assert bare.docker_pid() == before
 
     def test_an_option_that_prevents_the_start_is_rolled_back(self, bare):
-        options, life = bare.options(), bare.container_state()
+        options, life = bare.options(), bare.start_container()
 
         run = bare.run(docker_daemon_options={"seccomp-profile": "/nonsense"}, fails=True)
 
@@ -251,34 +331,28 @@ class TestBareMachine:
         assert bare.options() == options
         assert bare.container_state() == life
 
-    def test_docker_of_somebody_else_is_not_changed(self, bare):
-        bare.host.run(f"docker rm -f alive; kill $(cat /var/run/docker.pid); rm -r {RECORD} /etc/docker")
-        wait_until(lambda: bare.host.run("test -e /var/run/docker.pid", check=False).returncode != 0)
-        bare.host.run(
-            "setsid dockerd --default-address-pool base=172.20.0.0/14,size=24 > /dev/null 2>&1 < /dev/null & "
-            "until docker info > /dev/null 2>&1; do sleep 0.2; done"
-        )
-        before = bare.docker_pid()
+    def test_docker_of_somebody_else_is_not_changed(self, foreign):
+        before = foreign.docker_pid()
 
-        assert bare.run().changed == 0
-        assert bare.docker_pid() == before
-        assert bare.host.run("test -e /etc/docker/daemon.json", check=False).returncode != 0
+        assert foreign.run().changed == 0
+        assert foreign.docker_pid() == before
+        assert foreign.host.run("test -e /etc/docker/daemon.json", check=False).returncode != 0
 
-    def test_a_conflict_with_flags_is_reported(self, bare):
-        before = bare.docker_pid()
+    def test_a_conflict_with_flags_is_reported(self, foreign):
+        before = foreign.docker_pid()
         pools = [{"base": "198.18.0.0/16", "size": 24}]
 
-        run = bare.run(docker_daemon_options={"default-address-pools": pools}, fails=True)
+        run = foreign.run(docker_daemon_options={"default-address-pools": pools}, fails=True)
 
         assert "default-address-pools cannot be set in daemon.json while dockerd is started with" in run.output
         assert "--default-address-pool." in run.output
-        assert bare.docker_pid() == before
+        assert foreign.docker_pid() == before
 
-    def test_a_restart_for_the_operators_option_keeps_the_flags(self, bare):
-        bare.run(docker_daemon_options={"log-level": "warn"})
+    def test_a_restart_for_the_operators_option_keeps_the_flags(self, foreign):
+        foreign.run(docker_daemon_options={"log-level": "warn"})
 
-        assert bare.options() == {"log-level": "warn"}
-        assert bare.info("DefaultAddressPools")[0]["Base"] == "172.20.0.0/14"
+        assert foreign.options() == {"log-level": "warn"}
+        assert foreign.info("DefaultAddressPools")[0]["Base"] == "172.20.0.0/14"
 
     def test_an_unavailable_minimum_version_is_reported_with_the_next_step(self, bare):
         run = bare.run(docker_minimum_version="99", fails=True)
@@ -290,17 +364,13 @@ class TestBareMachine:
 class TestServer:
     """Debian under systemd."""
 
-    def test_check_mode_shows_the_plan_and_changes_nothing(self, server):
-        run = server.run("--check", "--diff")
-
-        assert run.changed > 0
-        assert server.host.run("ls /etc/docker /etc/jupyterhub-deploy; which dockerd", check=False).returncode != 0
+    def test_check_mode_shows_the_plan_and_changes_nothing(self, one_server):
+        assert one_server.plan.changed > 0
+        assert_nothing_installed(one_server)
 
     def test_docker_runs_with_the_defaults(self, server):
-        server.run()
-
         assert server.info("LiveRestoreEnabled") is True
-        assert is_of_the_first_pool(server.bridge())
+        assert is_of_the_first_pool(server.first_bridge)
         assert server.host.run("systemctl is-active docker; systemctl is-enabled docker").stdout == "active\nenabled\n"
         server.host.run(["/usr/bin/python3", "-c", "import docker; docker.from_env().ping()"])
 
@@ -330,7 +400,7 @@ class TestServer:
         assert server.container_state() == life
 
     def test_an_option_that_prevents_the_start_is_rolled_back(self, server):
-        options, life = server.options(), server.container_state()
+        options, life = server.options(), server.start_container()
 
         run = server.run(docker_daemon_options={"mtu": 1400, "seccomp-profile": "/nonsense"}, fails=True)
 
@@ -363,9 +433,8 @@ class TestServer:
 
     def test_stopped_docker_is_started(self, server):
         server.host.run("systemctl disable docker; systemctl stop docker.socket docker.service")
-        run = server.run(docker_daemon_options={"mtu": 1400})
 
-        assert run.changed == 1
+        assert server.run().changed == 1
         assert server.host.run("systemctl is-active docker; systemctl is-enabled docker").stdout == "active\nenabled\n"
 
     def test_packages_come_from_dockers_repository_if_set(self, server):
@@ -373,23 +442,23 @@ class TestServer:
         # Docker keeps its version, which is reported.
         suite = server.host.run(". /etc/os-release; echo $VERSION_CODENAME").stdout.strip()
         server.host.run(["sh", "-ec", MAKE_REPOSITORY, "make-repository", suite])
-
-        run = server.run(
-            docker_package_source="docker",
-            docker_repository_url="file:///srv/docker",
-            docker_minimum_version="99",
-            fails=True,
-        )
+        packages = "docker-ce docker-ce-cli containerd.io"
+        try:
+            run = server.run(
+                docker_package_source="docker",
+                docker_repository_url="file:///srv/docker",
+                docker_minimum_version="99",
+                fails=True,
+            )
+            installed = server.host.run(f"dpkg-query --show {packages}").stdout.split()
+            warnings = server.host.run("apt-get update 2>&1 | grep -c ^[WE]:", check=False).stdout
+        finally:
+            server.host.run(
+                f"dpkg --purge {packages}; rm -rf /srv/docker /etc/apt/keyrings/docker.asc "
+                "/etc/apt/sources.list.d/docker.sources; apt-get update",
+                check=False,
+            )
 
         assert "is the newest version in the host's packages, but docker_minimum_version is 99" in run.output
-        installed = server.host.run("dpkg-query --show docker-ce docker-ce-cli containerd.io").stdout.split()
         assert installed == ["containerd.io", "5:99.0", "docker-ce", "5:99.0", "docker-ce-cli", "5:99.0"]
-        assert server.host.run("apt-get update 2>&1 | grep -c ^[WE]:", check=False).stdout == "0\n"
-
-
-def wait_until(condition, seconds: float = 60) -> None:
-    """Wait until a condition is true; raise ``AssertionError`` when it stays false."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.2)
+        assert warnings == "0\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -26,7 +27,16 @@ def second_run(bare_site: BareSite, tmp_path_factory: pytest.TempPathFactory) ->
     return bare_site.host.run_logged(f"cd {bare_site.project} && make site", log, timeout=300)
 
 
-SCHEDULE = "jupyterhub_backup_schedule: '* * * * *'"
+class CronSchedule(NamedTuple):
+    """A backup schedule of each minute on the bare machine, which has no systemd.
+
+    Attributes:
+        installed: the recaps of the run that installed it, and of a second one.
+        table: the text of cron's file.
+    """
+
+    installed: list[dict[str, int]]
+    table: str
 
 
 def make_schedule(bare_site: BareSite, scratch: Path) -> dict[str, int]:
@@ -34,6 +44,15 @@ def make_schedule(bare_site: BareSite, scratch: Path) -> dict[str, int]:
     command = f"cd {bare_site.project} && make site ARGS='--tags backup'"
     (recap,) = recaps(bare_site.host.run_logged(command, scratch / "schedule.log", timeout=300))
     return recap
+
+
+@pytest.fixture(scope="module")
+def cron_schedule(bare_site: BareSite, tmp_path_factory: pytest.TempPathFactory) -> CronSchedule:
+    scratch = tmp_path_factory.mktemp("schedule")
+    setting = "jupyterhub_backup_schedule: '* * * * *'"
+    bare_site.host.run(f'echo "{setting}" >> {bare_site.project}/inventory/group_vars/jupyterhub.yml')
+    recaps_of_both = [make_schedule(bare_site, scratch) for _ in range(2)]
+    return CronSchedule(recaps_of_both, bare_site.host.read("/etc/cron.d/jupyterhub-backup"))
 
 
 class TestBareSite(SiteTests):
@@ -69,11 +88,11 @@ class TestBareSite(SiteTests):
             assert secret not in bare_site.output, f"{file} is in the first run's output"
             assert secret not in second_run, f"{file} is in the second run's output"
 
-    def test_cron_is_set_up_where_there_is_no_systemd(self, bare_site: BareSite, tmp_path: Path) -> None:
-        bare_site.host.run(f'echo "{SCHEDULE}" >> {bare_site.project}/inventory/group_vars/jupyterhub.yml')
-        assert make_schedule(bare_site, tmp_path)["changed"] == 3  # files, a package, its start
-        assert make_schedule(bare_site, tmp_path)["changed"] == 0
-        assert "* * * * * root " in bare_site.host.read("/etc/cron.d/jupyterhub-backup")
+    def test_cron_is_set_up_where_there_is_no_systemd(self, cron_schedule: CronSchedule) -> None:
+        first, second = cron_schedule.installed
+        assert first["changed"] == 3  # files, a package, its start
+        assert second["changed"] == 0
+        assert "* * * * * root " in cron_schedule.table
 
     def test_a_dead_docker_is_restarted_with_the_hub(self, bare_site: BareSite, site: Site, tmp_path: Path) -> None:
         stop = "pid=$(cat /var/run/docker.pid); kill $pid; while kill -0 $pid 2>/dev/null; do sleep 0.5; done"
@@ -83,7 +102,9 @@ class TestBareSite(SiteTests):
         # The hub has to reach the new Docker, which starts the servers.
         self.test_user_signs_up_works_and_finds_the_work_again(site)
 
-    def test_cron_has_started_a_backup_by_now(self, bare_site: BareSite, tmp_path: Path) -> None:
+    def test_cron_starts_backups_until_the_schedule_is_removed(
+        self, bare_site: BareSite, cron_schedule: CronSchedule, tmp_path: Path
+    ) -> None:
         host, deadline = bare_site.host, time.monotonic() + 100
         while host.run(f'grep -q \'"last_success": "\' {RECORD}', check=False).returncode:
             assert time.monotonic() < deadline, host.run("cat /var/log/jupyterhub-backup.log", check=False).stdout

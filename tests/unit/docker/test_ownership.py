@@ -80,6 +80,18 @@ def test_what_the_hub_already_uses_is_its_own_also_without_a_label() -> None:
     assert len(ownership.problems([hub], networks, volumes, "lab")) == 1, "the label counts"
 
 
+def test_an_object_that_the_hub_uses_is_accepted_without_a_label() -> None:
+    client = Mock()
+    client.containers.return_value = [container("lab", OURS, volume="lab-data")]
+    assert ownership.foreign(client, VOLUME, "lab-data", None, "lab") is None
+    client.containers.assert_called_once_with(all=True)  # the hub may be stopped
+    assert ownership.foreign(client, VOLUME, "lab-data", OURS, "lab") is None
+    for kind, name, labels in (
+        (VOLUME, "lab-data", {LABEL_HUB: "other"}), (VOLUME, "lab-more", None), (CONTAINER, "lab-data", None),
+    ):  # fmt: skip
+        assert ownership.foreign(client, kind, name, labels, "lab")
+
+
 def test_users_volumes_without_the_label_of_their_user() -> None:
     both = {**OURS, LABEL_USER: "alice"}
     volumes: list[dict[str, Any]] = [

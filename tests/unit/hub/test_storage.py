@@ -111,6 +111,7 @@ class Lazy:
         ({"DockerSpawner": {"volumes": {USERS: "/home"}}, "HubSpawner": {"volumes": {"/srv": "/home"}}}, ["/srv"]),
         ({"DockerSpawner": {"read_only_volumes": {"/srv/data": "/data"}}}, ["/srv/data"]),
         ({"DockerSpawner": {"mounts": [{"type": "bind", "source": "/srv/m", "target": "/m"}]}}, ["/srv/m"]),
+        ({"DockerSpawner": {"mounts": [{"type": "volume", "source": "shared", "target": "/m"}]}}, ["shared"]),
         ({"DockerSpawner": {"mounts": [{"type": "tmpfs", "source": "", "target": "/m"}]}}, []),
         ({"DockerSpawner": {"extra_host_config": {"binds": ["/srv/b:/b:ro"]}}}, ["/srv/b"]),
         ({"DockerSpawner": {"volumes": Lazy()}}, ["/srv/lazy"]),
