@@ -17,13 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
 from ansible.module_utils.jupyterhub_deploy import files
-from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT, ended, start
+from ansible.module_utils.jupyterhub_deploy.backup.programs import ended
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 # The native keys of age, and the two kinds of SSH keys that it accepts.
 RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}|ssh-(?:ed25519|rsa) [A-Za-z0-9+/]+=*")
 PRIVATE = re.compile(r"^(?:AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}\s*$|-----BEGIN [A-Z ]*PRIVATE KEY-----)", re.MULTILINE)
 PRIVATE_MARKS = ("AGE-SECRET-KEY-", "-----BEGIN")
+
+PATH = os.environ.get("PATH", os.defpath)
 
 NO_IDENTITY_MATCHED = "no identity matched"
 NEEDS_TERMINAL = "passphrase"
@@ -96,7 +98,7 @@ def scan_secret(directory: str, write: bool) -> bytes:
 
 def require(keys: Sequence[str]) -> None:
     """Raise an error when backups are to be encrypted and age is not installed."""
-    if keys and not shutil.which("age", path=ENVIRONMENT["PATH"]):
+    if keys and not shutil.which("age", path=PATH):
         raise DeployError("program age, which encrypts backups, is missing on this host; install the package age")
 
 
@@ -150,16 +152,20 @@ def decrypting(archive: str, keys: Sequence[str], source: int, errors: IO[bytes]
     key = os.memfd_create("identity")
     try:
         os.write(key, _identities[-1].encode())
-        process = start(
+        process = subprocess.Popen(
             ["age", "--decrypt", f"--identity=/dev/fd/{key}"],
-            reads=archive,
             stdin=source,
             stdout=subprocess.PIPE,
             stderr=errors,
+            env={"LC_ALL": "C", "PATH": PATH},
             bufsize=1 << 20,
             pass_fds=[key],
             start_new_session=True,  # no terminal on which age could ask for a passphrase
         )
+    except FileNotFoundError as error:
+        raise DeployError(
+            f"program age, which reads {archive}, is missing on this host; install the package age"
+        ) from error
     finally:
         os.close(key)
     with ended(process):

@@ -15,18 +15,16 @@ CHUNK = 1 << 20  # bytes that are read or written at a time
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)}
 
 
-def start(command: list[str], reads: str = "", **options: Any) -> subprocess.Popen[bytes]:
+def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
     """Start a program.
 
-    :param reads: the archive that it reads, for the error.
     :param options: those of ``subprocess.Popen``.
     :raises DeployError: it is not installed.
     """
     try:
         return subprocess.Popen(command, env=ENVIRONMENT, **options)
     except FileNotFoundError as error:
-        program = f"{command[0]}, which reads {reads}," if reads else command[0]
-        raise DeployError(f"program {program} is missing on this host; install the package {command[0]}") from error
+        raise DeployError(f"program {command[0]} is missing on this host; install the package {command[0]}") from error
 
 
 @contextlib.contextmanager

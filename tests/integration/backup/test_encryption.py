@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.backup import programs, runner, verify
+from ansible.module_utils.jupyterhub_deploy.backup import encryption, runner, verify
 
 import jupyterhub_restore
 from support import modules
@@ -173,7 +173,7 @@ def test_without_age_one_error_names_the_package(
     site: EncryptedSite, keys: dict[str, Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.back_up(keys["mine"])
-    monkeypatch.setitem(programs.ENVIRONMENT, "PATH", str(tmp_path))
+    monkeypatch.setattr(encryption, "PATH", str(tmp_path))
     with pytest.raises(modules.ModuleError) as error:
         site.back_up(keys["mine"])
     assert str(error.value) == ("program age, which encrypts backups, is missing on this host; install the package age")
