@@ -20,7 +20,6 @@ back or finishes (:func:`recover`).
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sqlite3
@@ -126,7 +125,8 @@ def put_in_place(places: Places) -> None:
             shutil.copytree(places.secrets, places.old / SECRETS)
         os.sync()  # volume and /etc may be on two file systems
         inodes = {SECRETS: swap.inode(places.new_secrets), DATABASE: swap.inode(places.new_database)}
-        write_atomically(str(places.mark), json.dumps(inodes))
+        swap.mark(str(places.mark), inodes)
+        sync_directory(str(places.staging))
         _exchange_secrets(places)
         for path in _journals(places.database):
             path.unlink()
@@ -158,7 +158,7 @@ def keep(places: Places, keep_old: bool) -> str | None:
 
 def unfinished(places: Places) -> bool:
     """Return whether a run was killed while it replaced the state."""
-    return places.mark.exists()
+    return os.path.lexists(places.mark)
 
 
 def recover(places: Places) -> str | None:

@@ -7,7 +7,7 @@ cannot replace anything in ``home`` by a link.
 =========================  ============================================================================================
 ``home/.restoring``        the run that is in progress, or was killed; only for root
 ``…/_data``                the new tree; after the exchange, the old one
-``…/new``                  written before the exchange: which of the two is the new one
+``…/new``                  a symlink to no file, whose text says which of the two is the new one
 ``…/old``                  the old tree, for the moment that two renames need where there is no exchange
 ``home/.discarded``        what is being removed
 ``home/before-<time>``     the tree that a restore has replaced, in ``_data`` in it
@@ -32,7 +32,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
 from ansible.module_utils.jupyterhub_deploy.backup.store import stem_of, sync_filesystem
 from ansible.module_utils.jupyterhub_deploy.backup.tar_headers import shown
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.files import LockedError, read_text, sync_directory, write_atomically
+from ansible.module_utils.jupyterhub_deploy.files import LockedError, read_text, sync_directory
 from ansible.module_utils.jupyterhub_deploy.text import unique_name
 
 DATA, STAGING, DISCARDED, NEW, OLD, KEPT = "_data", ".restoring", ".discarded", "new", "old", "before-"
@@ -105,12 +105,10 @@ def swap(home: str) -> None:
     data, staging = os.path.join(home, DATA), os.path.join(home, STAGING)
     tree = os.path.join(staging, DATA)
     try:
-        sync_filesystem(tree)  # the whole new tree, before it replaces the old one
-        mark(staging, os.stat(tree).st_ino)
+        mark(os.path.join(staging, NEW), {"inode": inode(tree)})
+        sync_filesystem(tree)  # the whole new tree and its mark, before it replaces the old one
         if not exchange(tree, data):
             _two_renames(staging, tree, data)
-        sync_directory(home)
-        sync_directory(staging)
     except OSError as error:
         raise DeployError(f"{tree} cannot take the place of {data}: {error.strerror}") from error
 
@@ -151,9 +149,12 @@ def exchange(one: str, other: str) -> bool:
     raise OSError(code, os.strerror(code), one)
 
 
-def mark(staging: str, inode: int) -> None:
-    """Record which tree is the new one, for the run after a kill."""
-    write_atomically(os.path.join(staging, NEW), json.dumps({"inode": inode}))
+def mark(path: str, inodes: dict[str, int | None]) -> None:
+    """Record which data are the new ones, for the run after a kill.
+
+    A symlink comes into existence with its text, in one step, and needs no sync of its own.
+    """
+    os.symlink(json.dumps(inodes), path)
 
 
 def read_mark(path: str, name: str) -> int | None:
@@ -163,7 +164,8 @@ def read_mark(path: str, name: str) -> int | None:
     :raises DeployError: the mark is damaged.
     """
     try:
-        text = read_text(path)
+        # Earlier versions wrote a file.
+        text = os.readlink(path) if os.path.islink(path) else read_text(path)
         return None if text is None else int(json.loads(text)[name])
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise DeployError(
@@ -191,9 +193,10 @@ def _keep(home: str) -> str:
     kept = kept_path(home)
     # The mark `new` is moved too, and has no meaning there.
     os.rename(staging, kept)
+    sync_directory(home)
+    sync_directory(kept)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(os.path.join(kept, NEW))
-    sync_directory(home)
     return os.path.join(kept, DATA)
 
 
@@ -201,7 +204,10 @@ def finish(home: str, keep_old: bool) -> str | None:
     """After :func:`swap`, keep the old tree and return where it is, or remove it."""
     if keep_old:
         return _keep(home)
-    discard(home, os.path.join(home, STAGING))
+    staging = os.path.join(home, STAGING)
+    sync_directory(home)  # the swap is on the disk before the old tree is removed
+    sync_directory(staging)
+    discard(home, staging)
     return None
 
 

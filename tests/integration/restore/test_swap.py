@@ -238,7 +238,7 @@ def test_what_tar_leaves_out_is_noticed(home: Path, tmp_path: Path, monkeypatch:
 
 # Every step that changes something on the disk.
 STEPS: list[Step] = [
-    *((os, name) for name in ("mkdir", "rename", "replace", "fsync", "unlink")),
+    *((os, name) for name in ("mkdir", "symlink", "rename", "replace", "fsync", "unlink")),
     *((swap, "exchange"), (swap, "_remove"), (reader, "validate"), (subprocess, "Popen")),
 ]
 

@@ -219,7 +219,7 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
         return call
 
-    for name in ("rename", "replace", "link", "unlink", "mkdir"):
+    for name in ("rename", "replace", "link", "symlink", "unlink", "mkdir"):
         monkeypatch.setattr(os, name, counted(getattr(os, name)))
     monkeypatch.setattr(swap, "exchange", counted(swap.exchange))
     monkeypatch.setattr(swap, "_remove", counted(swap._remove))
