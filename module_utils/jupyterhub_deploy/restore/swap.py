@@ -26,6 +26,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
 from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
@@ -97,16 +98,33 @@ def _bring_back(aside: str, data: str) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def synced(home: str) -> Iterator[None]:
+    """Mark the new tree, and write all of it to the disk while the caller compares it with the archive.
+
+    :raises DeployError: the disk reports an error.
+    """
+    tree = os.path.join(home, STAGING, DATA)
+    try:
+        mark(os.path.join(home, STAGING, NEW), {"inode": inode(tree)})
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            written = pool.submit(sync_filesystem, tree)
+            yield
+            written.result()
+    except OSError as error:
+        raise DeployError(
+            f"{tree} cannot be compared and written to the disk: {error.strerror}; the volume keeps its data"
+        ) from error
+
+
 def swap(home: str) -> None:
-    """Replace the old tree by the new one. The old tree is in the staging directory then.
+    """Replace the old tree by the new one, which is :func:`synced`. The old tree is in the staging directory then.
 
     :raises DeployError: the file system cannot do it; the old tree is still in place.
     """
     data, staging = os.path.join(home, DATA), os.path.join(home, STAGING)
     tree = os.path.join(staging, DATA)
     try:
-        mark(os.path.join(staging, NEW), {"inode": inode(tree)})
-        sync_filesystem(tree)  # the whole new tree and its mark, before it replaces the old one
         if not exchange(tree, data):
             _two_renames(staging, tree, data)
     except OSError as error:

@@ -142,7 +142,8 @@ def _to_volume(host: Host, job: Job, home: str, archive: int, keep_old: bool) ->
 def _extract(job: Job, home: str, archive: int, lock: int) -> Content:
     extract.check_space(home, job.backup)
     content = extract.extract(archive, job.backup, home, lock)
-    extract.compare(home, content)
+    with swap.synced(home):
+        extract.compare(home, content)
     return content
 
 

@@ -38,7 +38,8 @@ def restore(backup: Backup, home: Path, keep_old: bool = True) -> str | None:
         extract.check_space(str(home), backup)
         try:
             content = extract.extract(archive, backup, str(home), lock)
-            extract.compare(str(home), content)
+            with swap.synced(str(home)):
+                extract.compare(str(home), content)
             swap.swap(str(home))
         except BaseException:
             swap.recover(str(home))
@@ -149,6 +150,8 @@ def test_a_swap_can_be_undone(exchange: bool, home: Path, tmp_path: Path, monkey
     backup = put(tmp_path, joined([ROOT, member(b"./new", b"new")]), 2)
     with reader.opened(backup) as archive:
         extract.extract(archive, backup, str(home))
+    with swap.synced(str(home)):
+        pass
     swap.swap(str(home))
     assert not is_old(home)
 
