@@ -35,13 +35,14 @@ STEPS = (FIRST, UNCHANGED, CHANGED, RESTORE)
 STORED = "stored"
 IMAGE = "jupyterhub-deploy-test/notebook:4.6.6"  # as the tests build it
 CGROUP = "/jhd-bench-backup"
-# As on a target, where Ansible has put module_utils/ into its own.
+# As on a target, where Ansible has put module_utils/ into its own, and imports nothing of its tests.
 MODULE = """
-import importlib, json, os, sys
+import importlib, os, sys
 import ansible.module_utils
 ansible.module_utils.__path__.append(os.path.abspath("module_utils"))
-from support.modules import run
-run(importlib.import_module(sys.argv[1]), **json.loads(sys.argv[2]))
+from ansible.module_utils import basic
+basic._ANSIBLE_ARGS, basic._ANSIBLE_PROFILE = sys.argv[2].encode(), "legacy"
+importlib.import_module(sys.argv[1]).main()
 """
 
 
@@ -68,9 +69,8 @@ def run(command: list[str], cwd: Path | None = None, environment: dict[str, str]
 
 def module_command(name: str, **arguments: object) -> list[str]:
     """Return the command that runs one of our modules in a process of its own."""
-    paths = os.pathsep.join(["library", "tests"])
-    arguments = {"name": HUB, **arguments}
-    return ["env", f"PYTHONPATH={paths}", sys.executable, "-c", MODULE, name, json.dumps(arguments)]
+    given = {"ANSIBLE_MODULE_ARGS": {"name": HUB, **arguments}}
+    return ["env", "PYTHONPATH=library", sys.executable, "-c", MODULE, name, json.dumps(given)]
 
 
 def cpu_seconds() -> float:
