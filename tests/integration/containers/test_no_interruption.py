@@ -1,7 +1,8 @@
 """A user works without interruption while an operator makes every kind of change by site.yml.
 
-One hub, one user with one kernel and one open web socket, from the first test of the class to the last: they build upon
-each other. ``poller`` requests the notebook twenty times a second during each change.
+One hub, one user with one kernel and one open web socket, from the first test of the class to the last.
+``poller`` requests the notebook twenty times a second during each change. A test changes the site as it is, and depends
+on no test before it.
 
 A notebook server caches the hub's answer about a cookie for five minutes, so a poll of minutes would hardly ever make
 it ask the hub. A second user's server asks each second: as often as the servers of three hundred users together.
@@ -55,10 +56,15 @@ class Change(NamedTuple):
 class Workplace:
     """The site with its two users: one of them has a server that asks the hub each second."""
 
-    def __init__(self, site: LocalSite, notebook: Notebook, asking: Notebook) -> None:
+    def __init__(self, site: LocalSite) -> None:
         self.site = site
-        self.notebook = notebook
-        self.asking = asking
+        for name in ("alice", "dora"):
+            user(site, name)
+        self.connect()
+
+    def connect(self) -> None:
+        """Open the users' notebooks."""
+        self.notebook, self.asking = (Notebook(signed_in(self.site, name), name) for name in ("alice", "dora"))
         self.kept = self.untouched()
 
     def untouched(self) -> list[tuple[str, str]]:
@@ -136,12 +142,17 @@ def sign_in(site: LocalSite, name: str) -> HubSession | None:
     return session if session.sign_in(name, PASSWORD) else None
 
 
-def user(site: LocalSite, name: str) -> HubSession:
-    """Sign a new user up and in."""
-    HubSession(site.url).sign_up(name, PASSWORD)
+def signed_in(site: LocalSite, name: str) -> HubSession:
+    """Sign in a user that the hub has to know."""
     session = sign_in(site, name)
     assert session
     return session
+
+
+def user(site: LocalSite, name: str) -> HubSession:
+    """Sign a new user up and in."""
+    HubSession(site.url).sign_up(name, PASSWORD)
+    return signed_in(site, name)
 
 
 def image_of(site: LocalSite, name: str) -> str:
@@ -194,13 +205,13 @@ def work(built_images: Callable[[str], dict[str, Any]], images: Images) -> Itera
         site.run()
         user(site, "carol")
         user(site, "bob").spawn("bob")
-        yield Workplace(site, Notebook(user(site, "alice"), "alice"), Notebook(user(site, "dora"), "dora"))
+        yield Workplace(site)
     finally:
         site.destroy()
 
 
 class TestNoInterruption:
-    """The tests depend on each other and run in the order of the file."""
+    """Every kind of change, those that fail among them."""
 
     def test_a_run_with_nothing_to_do_restarts_nothing(self, work: Workplace) -> None:
         hub = work.started()
@@ -223,7 +234,8 @@ class TestNoInterruption:
 
     def test_new_content_under_the_notebook_image_tag(self, work: Workplace, images: Images) -> None:
         before = image_of(work.site, "alice")
-        images.build("notebook:one", work.site.container("jupyter-alice")["Image"], "LABEL test=2")
+        tag = work.site.settings["jupyterhub_notebook_image"].partition("/")[2]
+        images.build(tag, work.site.container("jupyter-alice")["Image"], "LABEL test=2")
         work.replace("notebook image content changed: ")
         assert image_of(work.site, "alice") == before
 
@@ -232,9 +244,7 @@ class TestNoInterruption:
         two = images.build("notebook:two", before, "LABEL test=3")
         work.replace("notebook image name changed: ", jupyterhub_notebook_image=f"{NAME}/notebook:two")
         assert image_of(site, "bob") == before
-        carol, bob = sign_in(site, "carol"), sign_in(site, "bob")
-        assert carol
-        assert bob
+        carol, bob = signed_in(site, "carol"), signed_in(site, "bob")
         with Poll(work.notebook) as poll:
             carol.spawn("carol")
             assert image_of(site, "carol") == two
@@ -258,13 +268,6 @@ class TestNoInterruption:
         assert "there is no roof" in change.output
         assert change.report.hub_down == 0
 
-    def test_a_hub_that_upgrades_the_database_and_dies(
-        self, work: Workplace, images: Images, hub_image: Callable[[str], str]
-    ) -> None:
-        images.build("hub:dies", hub_image("6.1.1"), UPGRADES_AND_DIES)
-        change = work.fail("the old one was restored", hub_fails=True, jupyterhub_hub_image=f"{NAME}/hub:dies")
-        assert "the roof is on fire" in change.output
-
     def test_a_hub_that_never_becomes_healthy(self, work: Workplace) -> None:
         work.fail(
             "the old one was restored",
@@ -272,14 +275,19 @@ class TestNoInterruption:
             jupyterhub_extra_config="from jupyterhub import proxy\nproxy.ConfigurableHTTPProxy.get_all_routes = None",
             jupyterhub_health_timeout=20,
         )
-
-    def test_after_three_failures_there_is_nothing_to_do(self, work: Workplace) -> None:
+        # The failure leaves nothing to do.
         hub = work.started()
         assert work.change().run.recap["changed"] == 0
         assert work.started() == hub
 
-    def test_the_next_jupyterhub_and_its_database(self, work: Workplace) -> None:
-        """Last, because there is no way back. The user's server contains JupyterHub 5.5 and continues to run."""
+    def test_the_next_jupyterhub_and_its_database(
+        self, work: Workplace, images: Images, hub_image: Callable[[str], str]
+    ) -> None:
+        """It fails once after it has upgraded the database. The user's server keeps JupyterHub 5.5, and runs on."""
+        images.build("hub:dies", hub_image("6.1.1"), UPGRADES_AND_DIES)
+        change = work.fail("the old one was restored", hub_fails=True, jupyterhub_hub_image=f"{NAME}/hub:dies")
+        assert "the roof is on fire" in change.output
+
         schema = work.schema()
         work.replace("hub image name changed: ", playbook="upgrade.yml", jupyterhub_version="6.1.1")
         assert work.schema() != schema
@@ -290,6 +298,7 @@ class TestNoInterruption:
         with Poll(work.notebook) as poll:
             work.site.client.containers.get(f"{NAME}-proxy").restart(timeout=0)
             time.sleep(0.5)
+        work.connect()
         assert not poll.report.uninterrupted
         assert poll.report.failed > 0
         assert poll.report.longest_gap > 0
