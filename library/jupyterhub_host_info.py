@@ -73,7 +73,8 @@ setting_problems:
   elements: str
   returned: always
 disk_path:
-  description: Docker's directory of images and volumes, or the nearest existing parent.
+  description: Docker's directory of images and volumes, or the nearest existing parent. With containerd's image store,
+    containerd's directory if less is free there.
   type: str
   returned: always
   sample: /var/lib/docker
@@ -130,6 +131,7 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
 UNOWNED = "no label says whose these volumes are, so no user gets them: {volumes}; see docs/how-to/volume-owner.md"
+CONTAINERD_ROOT = "/var/lib/containerd"  # containerd's default (root in its config.toml)
 
 
 def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str | None:
@@ -189,6 +191,17 @@ def docker_ready(wanted: dict[str, Any]) -> bool:
     return not (plan.steps or plan.warnings)
 
 
+def disk(info: dict[str, Any]) -> str:
+    """Return the directory, or its nearest parent, in whose file system images need space.
+
+    :param info: Docker's answer to ``/info``; empty when it does not run.
+    """
+    paths = [info.get("DockerRootDir") or DATA_ROOT]
+    if info and daemon_info.data_of(info)["containerd_images"]:
+        paths.append(CONTAINERD_ROOT)
+    return min(map(host.nearest_existing, paths), key=host.free_bytes)
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Return the values that preflight checks, and the facts about the distribution."""
     name = module.params["name"]
@@ -200,7 +213,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     networks = (daemon_api.get("/networks") or []) if info else []
     volumes = ((daemon_api.get("/volumes") or {}).get("Volumes") or []) if info else []
     unowned = ownership.without_owner(volumes, name)
-    path = host.nearest_existing(info.get("DockerRootDir") or DATA_ROOT)
+    path = disk(info)
     return {
         "port_holder": port_holder(name, module.params["port"], containers),
         "setting_problems": setting_problems(module.params["settings"])

@@ -101,6 +101,7 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
         secrets.apply(directory, params["admin_password"], changes)
         for resource in missing:
             resources.create(client, hub, resource)
+    existing = [resource for resource in wanted if resource not in missing]
     before = {**{str(resource): resource not in missing for resource in wanted}, **exists}
     return {
         "changed": bool(missing or changes.write or changes.modes),
@@ -113,6 +114,7 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
             )
             if things
         ],
+        "warnings": resources.other_mtus(client, existing) if client else [],
         "password_pending": changes.new_password or os.path.exists(os.path.join(directory, secrets.PENDING)),
         "diff": {
             "before": {name: "exists" for name, there in before.items() if there},

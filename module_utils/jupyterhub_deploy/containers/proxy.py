@@ -76,6 +76,11 @@ def public_probe(options: ProxyOptions) -> str:
     return f"http://{address}:{options.port}/{HEALTH_PATH}"
 
 
+def _bindings(ports: dict[str, list[dict[str, str]] | None] | None) -> list[str]:
+    """Return the addresses and ports on the host in Docker's description of a container's ports."""
+    return sorted(f"{one['HostIp']}:{one['HostPort']}" for found in (ports or {}).values() for one in found or [])
+
+
 class ProxyContainer(ReplaceableContainer):
     """The proxy container of one hub."""
 
@@ -84,6 +89,22 @@ class ProxyContainer(ReplaceableContainer):
     def probe(self) -> str:
         """Return port and path of the proxy's own health check."""
         return f"{PUBLIC_PORT}/{HEALTH_PATH}"
+
+    def is_reachable(self) -> bool:
+        """Return whether users reach the proxy.
+
+        :raises DeployError: Docker publishes it on another address than was asked for.
+        """
+        container = self.observe()
+        if container:
+            wanted = _bindings(container["HostConfig"].get("PortBindings"))
+            published = _bindings(container["NetworkSettings"].get("Ports"))
+            if published and published != wanted:
+                raise DeployError(
+                    f"Docker publishes {self.name} on {', '.join(published)} instead of {', '.join(wanted)}; set "
+                    "jupyterhub_bind_address to an IPv4 address of this host and run site.yml again"
+                )
+        return super().is_reachable()
 
     def create_replacement(self, spec: Spec, hub: str, control_network: str) -> None:
         """Create the proxy that is to replace this one; in the control network it has its API's name."""

@@ -15,6 +15,13 @@ from typing import Any, NamedTuple
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_data, daemon_flags, daemon_json
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
+# Options of daemon.json with which an older Docker does not start: the first version that has them (release notes of
+# Docker Engine), and what to do instead.
+NEWER_OPTIONS = {
+    "proxies": ("23.0", "Set the proxy in Docker's systemd unit: docs/how-to/docker.md#an-http-proxy"),
+    "default-network-opts": ("24.0", "For a smaller MTU, set the option mtu"),
+}
+
 # Bit number of CAP_SYS_RESOURCE in a capability set (linux/capability.h): needed to raise a hard limit.
 _CAP_SYS_RESOURCE = 24
 
@@ -136,6 +143,8 @@ def make_plan(
             f"data-root cannot change while Docker runs: its images and volumes would stay behind in {root}. "
             "Stop it (systemctl stop docker docker.socket), move the directory, and run again"
         )
+    if recent:
+        _refuse_too_new(set(merged.options) - set(current), seen["version"])
     if merged.options != current or not seen["running"]:
         daemon_data.refuse(current, merged.options, seen)
     warnings.extend(
@@ -214,6 +223,19 @@ def _merge(
             + ". Correct docker_daemon_options, or the file on the host if the option comes from there"
         )
     return merged
+
+
+def _refuse_too_new(options: set[str], version: str) -> None:
+    """Refuse options with which a Docker of this version would not start.
+
+    :raises DeployError: there are such options.
+    """
+    for name, (first, instead) in NEWER_OPTIONS.items():
+        if name in options and not is_recent(version, first):
+            raise DeployError(
+                f"{name} in docker_daemon_options needs Docker {first} or newer, and this host has {version}; nothing "
+                f"was changed. {instead}"
+            )
 
 
 def _stronger(one: str, other: str) -> str:

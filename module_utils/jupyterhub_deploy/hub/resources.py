@@ -15,6 +15,9 @@ NETWORK, VOLUME = ownership.NETWORK, ownership.VOLUME
 # refuses the name as ambiguous. In /run, because a reboot ends all runs.
 LOCK = "/run/jupyterhub-deploy-resources.lock"
 
+# The option of a bridge network, and Docker's default of it.
+MTU, DEFAULT_MTU = "com.docker.network.driver.mtu", "1500"
+
 
 class Resource(NamedTuple):
     """A network or a volume."""
@@ -43,9 +46,35 @@ def create(client: Any, hub: str, resource: Resource) -> None:
     """Create a network or a volume with the hub's label."""
     labels = {LABEL_HUB: hub}
     if resource.kind == NETWORK:
-        client.create_network(resource.name, driver="bridge", labels=labels, check_duplicate=True)
+        # Docker gives its own `mtu` only to the network `bridge`.
+        options = {MTU: docker_mtu(client)}
+        client.create_network(resource.name, driver="bridge", options=options, labels=labels, check_duplicate=True)
     else:
         client.create_volume(resource.name, labels=labels)
+
+
+def docker_mtu(client: Any) -> str:
+    """Return the option ``mtu`` of Docker, in bytes, as its network ``bridge`` has it."""
+    try:
+        return _mtu(client.inspect_network("bridge")) or DEFAULT_MTU
+    except docker_errors.NotFound:  # Docker runs with `bridge: none`
+        return DEFAULT_MTU
+
+
+def other_mtus(client: Any, wanted: list[Resource]) -> list[str]:
+    """Return a message for each existing network that has an MTU by default only, when Docker's option is another."""
+    mtu = docker_mtu(client)
+    networks = [client.inspect_network(one.name) for one in wanted if one.kind == NETWORK]
+    return [
+        f"network {one['Name']} has an MTU of {_mtu(one) or DEFAULT_MTU}, and Docker's option mtu is {mtu}; "
+        "docs/how-to/docker.md#networks-with-a-smaller-mtu says how to change it"
+        for one in networks
+        if (_mtu(one) or DEFAULT_MTU) == DEFAULT_MTU != mtu
+    ]
+
+
+def _mtu(network: dict[str, Any]) -> str:
+    return str((network.get("Options") or {}).get(MTU, ""))
 
 
 def _exists(client: Any, hub: str, resource: Resource) -> bool:

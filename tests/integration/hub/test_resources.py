@@ -75,3 +75,14 @@ def test_networks_of_one_name_are_named_until_one_is_removed(client: docker.APIC
     )
     client.remove_network(ids[1][:12])
     assert run(jupyterhub_resources, **arguments)["changed"]  # the secrets
+
+
+def test_a_network_has_the_mtu_of_docker(client: docker.APIClient, tmp_path: Path) -> None:
+    secrets = str(tmp_path / "hub" / "secrets")
+    arguments: dict[str, Any] = {"name": NAME, "networks": [NAME], "volumes": [], "secrets_dir": secrets}
+    with pytest.MonkeyPatch.context() as patch:
+        # Docker's own option is tested with the docker role, because it needs a restart.
+        patch.setattr(resources, "docker_mtu", lambda _: "1450")
+        run(jupyterhub_resources, **arguments)
+        assert "warnings" not in run(jupyterhub_resources, **arguments)
+    assert client.inspect_network(NAME)["Options"] == {resources.MTU: "1450"}

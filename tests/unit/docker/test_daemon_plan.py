@@ -70,6 +70,32 @@ def test_a_version_without_numbers_is_refused():
         daemon_plan.is_recent("20.10", "newest")
 
 
+@pytest.mark.parametrize(
+    ("version", "options", "message"),
+    [
+        (
+            "20.10.24+dfsg1",
+            {"proxies": {}},
+            "proxies in docker_daemon_options needs Docker 23.0 or newer, and this host",
+        ),
+        ("23.0.1", {"default-network-opts": {}}, "default-network-opts in docker_daemon_options needs Docker 24.0 or"),
+        ("23.0", {"proxies": {}}, None),
+        ("20.10.24", {"mtu": 1450}, None),
+    ],
+)
+def test_an_option_that_docker_is_too_old_for_is_refused(version, options, message):
+    seen = {**RUNNING, "version": version}
+    if message is None:
+        assert plan(seen, wanted=options).options.items() >= options.items()
+    else:
+        with pytest.raises(DeployError, match=message):
+            plan(seen, wanted=options)
+        # The upgrade comes first.
+        assert plan(seen, wanted=options, minimum="24.0").install
+        # It is in the file already: this run does not add it.
+        assert plan({**seen, **config(options)}, wanted=options)
+
+
 SYSVINIT = {"systemd_booted": False, "pid1": "init", "initctl": True, "init_script": True, "capabilities": 1 << 24}
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.hub import host
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
 import jupyterhub_host_info
@@ -78,3 +80,19 @@ def test_an_address_of_another_host_is_refused() -> None:
     assert jupyterhub_host_info.address_problems("127.0.0.1") == []
     (problem,) = jupyterhub_host_info.address_problems("192.0.2.1")
     assert problem.startswith("jupyterhub_bind_address is 192.0.2.1, which this host cannot use (Cannot assign")
+
+
+@pytest.mark.parametrize(
+    ("store", "free", "expected"),
+    [(False, {"containerd": 1}, "docker"), (True, {"containerd": 1}, "containerd"), (True, {"docker": 1}, "docker")],
+)
+def test_space_is_measured_where_images_are(
+    store: bool, free: dict[str, int], expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("docker", "containerd"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(jupyterhub_host_info, "CONTAINERD_ROOT", str(tmp_path / "containerd"))
+    monkeypatch.setattr(host, "free_bytes", lambda path: free.get(Path(path).name, 2))
+    status = [["driver-type", "io.containerd.snapshotter.v1"]] if store else [["Backing Filesystem", "extfs"]]
+    info = {"DockerRootDir": str(tmp_path / "docker"), "DriverStatus": status, "Images": 1}
+    assert jupyterhub_host_info.disk(info) == str(tmp_path / expected)

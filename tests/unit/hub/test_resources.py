@@ -42,8 +42,10 @@ class Docker:
     def containers(self, **_: Any) -> list[dict[str, Any]]:
         return self.running
 
-    def create_network(self, name: str, driver: str, labels: dict[str, str], check_duplicate: bool) -> None:
-        self.found[name] = {"Labels": labels}
+    def create_network(
+        self, name: str, driver: str, options: dict[str, str], labels: dict[str, str], check_duplicate: bool
+    ) -> None:
+        self.found[name] = {"Name": name, "Options": options, "Labels": labels}
 
     def create_volume(self, name: str, labels: dict[str, str]) -> None:
         self.found[name] = {"Labels": labels}
@@ -76,7 +78,10 @@ def test_what_is_missing_is_created_once(docker: Docker, arguments: dict[str, An
         f"written to {arguments['secrets_dir']}: " + ", ".join(secrets.GENERATORS),
     ]
     labels = {"org.jupyterhub.deploy.hub": "lab"}
-    assert docker.found == {"lab-network": {"Labels": labels}, "lab-data": {"Labels": labels}}
+    assert docker.found == {
+        "lab-network": {"Name": "lab-network", "Options": {resources.MTU: "1500"}, "Labels": labels},
+        "lab-data": {"Labels": labels},
+    }
     token = secrets.read(arguments["secrets_dir"], "api_token")
     assert token
     assert token not in str(first)
@@ -84,6 +89,21 @@ def test_what_is_missing_is_created_once(docker: Docker, arguments: dict[str, An
     assert (second["changed"], second["messages"]) == (False, [])
     assert second["diff"]["before"] == second["diff"]["after"]
     assert secrets.read(arguments["secrets_dir"], "api_token") == token
+
+
+def test_a_network_gets_the_mtu_of_docker_and_keeps_its_own(docker: Docker, arguments: dict[str, Any]) -> None:
+    docker.found["bridge"] = {"Name": "bridge", "Options": {resources.MTU: "1450"}}
+    run(jupyterhub_resources, **arguments)
+    assert docker.found["lab-network"]["Options"] == {resources.MTU: "1450"}
+
+    for options, warned in (
+        ({resources.MTU: "1400"}, False), ({}, True), (None, True), ({resources.MTU: "1500"}, True)
+    ):  # fmt: skip
+        docker.found["lab-network"]["Options"] = options
+        result = run(jupyterhub_resources, **arguments)
+        assert (result["changed"], docker.found["lab-network"]["Options"]) == (False, options)
+        warning = "network lab-network has an MTU of 1500, and Docker's option mtu is 1450; docs/how-to/docker.md"
+        assert (warning in str(result.get("warnings"))) == warned
 
 
 def test_check_mode_reports_and_creates_nothing(
