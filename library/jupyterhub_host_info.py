@@ -197,7 +197,7 @@ def disk(info: dict[str, Any]) -> str:
     :param info: Docker's answer to ``/info``; empty when it does not run.
     """
     paths = [info.get("DockerRootDir") or DATA_ROOT]
-    if info and daemon_info.data_of(info)["containerd_images"]:
+    if info and daemon_info.data_of(info, daemon_api.SOCKET)["containerd_images"]:
         paths.append(CONTAINERD_ROOT)
     return min(map(host.nearest_existing, paths), key=host.free_bytes)
 
