@@ -29,6 +29,9 @@ YES_OR_NO = ("true", "false")
 # What Jinja's filter `bool` understands; it takes anything else for false.
 BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
+# How much a name must be like a parameter of another playbook, so that it can only be meant for that.
+SIMILAR = 0.8
+
 
 class Playbook(NamedTuple):
     """The parameters that a playbook accepts.
@@ -38,12 +41,14 @@ class Playbook(NamedTuple):
         required: those that have no default.
         one_host: whether it works on one host only.
         lists: whether it only lists when no parameter is passed, then on all hosts.
+        needs: parameters that have no effect without one of others.
     """
 
     parameters: Mapping[str, tuple[str, ...]] = {}
     required: tuple[str, ...] = ()
     one_host: bool = False
     lists: bool = False
+    needs: Mapping[str, tuple[str, ...]] = {}
 
 
 RECOVERY = Playbook({"from": TEXT, "skip_damaged": YES_OR_NO, "identity": TEXT}, one_host=True)
@@ -68,6 +73,10 @@ PLAYBOOKS = {
         },
         one_host=True,
         lists=True,
+        needs={
+            "to_user": ("user",),
+            **dict.fromkeys(("backup", "stop_servers", "keep_old"), ("user", "every_user", "hub_state")),
+        },
     ),
     "playbooks/verify_backups.yml": Playbook({"user": TEXT, "backup": TEXT}),
     "playbooks/fetch_backups.yml": Playbook({"to": TEXT}),
@@ -94,8 +103,13 @@ def unknown(name: str, playbook: str, others: bool) -> str | None:
         return "an -e has a name without a value; write -e NAME=VALUE"
     if of:
         return f"{name} is a parameter of {', '.join(of)}, not of {playbook}; leave it out"
-    close = difflib.get_close_matches(name.lower().replace("-", "_"), PLAYBOOKS[playbook].parameters, 1)
-    return f"{name} is not a parameter of {playbook}; did you mean {close[0]}?" if close else None
+    lower, own = name.lower().replace("-", "_"), PLAYBOOKS[playbook].parameters
+    close = difflib.get_close_matches(lower, own, 1)
+    if close:
+        return f"{name} is not a parameter of {playbook}; did you mean {close[0]}?"
+    foreign = {parameter for other in PLAYBOOKS.values() for parameter in other.parameters}
+    close = difflib.get_close_matches(lower, foreign, 1, SIMILAR) if others else []
+    return f"{name} is not a parameter of {playbook}, and neither is {close[0]}; leave it out" if close else None
 
 
 def wrong_value(name: str, value: Any, choices: Sequence[str]) -> str | None:
@@ -128,6 +142,12 @@ def problems(
         f"{name} is missing; add -e {name}={'|'.join(playbook.parameters[name]) or 'VALUE'}"
         for name in playbook.required
         if name not in values
+    ]
+    given = [name for name, value in values.items() if str(value).lower() not in ("false", "no", "off", "0")]
+    found += [
+        f"{name} has no effect without {' or '.join(others)}; add one, such as -e {others[0]}=alice"
+        for name, others in playbook.needs.items()
+        if name in extra and not set(others) & set(given)
     ]
     if playbook.one_host and len(hosts) > 1 and (values or not playbook.lists):
         what, many, names = f"{path} with parameters" if playbook.lists else path, len(hosts), ", ".join(hosts)

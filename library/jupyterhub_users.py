@@ -148,6 +148,11 @@ def observe(module: AnsibleModule) -> tuple[dict[str, Any], dict[str, Any], Any,
     params = module.params
     client = connect_or_none() if module.check_mode else connect()
     if module.check_mode and (client is None or inspect_container(client, params["name"]) is None):
+        if not params["create"]:
+            raise DeployError(
+                f"there is no hub container {params['name']} on this host; create the hub with `make site`, or choose "
+                "another host with --limit"
+            )
         return {**sync.NOTHING, "names": {user["name"]: user["name"] for user in params["users"]}}, {}, None, None
     api = hub_api.connect(client, params["name"], params["token_file"])
     accounts = Accounts(client, params["name"])
@@ -161,7 +166,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     try:
         seen, known, accounts, api = observe(module)
     except DeployError as error:
-        if not module.check_mode:
+        if not module.check_mode or not params["create"]:
             raise
         # A hub that site.yml would start or repair before this task.
         warning = f"check mode cannot show what would change for the declared users: {error}"

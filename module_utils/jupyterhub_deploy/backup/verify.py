@@ -160,12 +160,12 @@ def run(settings: VerifySettings, check_mode: bool, progress: Reporter) -> Resul
     """
     directory = settings.directory
     if not os.path.isdir(directory):
-        raise DeployError(f"there are no backups: directory {directory} does not exist; run backup.yml first")
+        raise DeployError(f"there are no backups: directory {directory} does not exist; run `make backup` first")
     # Shared: other runs may restore backups meanwhile, but not remove them.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
         backups, problems = select_backups(directory, settings.users, settings.backup)
         if not backups and not problems:
-            raise DeployError(f"there is no backup to verify in {directory}; run backup.yml first")
+            raise DeployError(f"there is no backup to verify in {directory}; run `make backup` first")
         recent = datetime.now(timezone.utc) - timedelta(days=settings.again_after_days)
         results = [_verify_one(backup, recent, check_mode, progress) for backup in backups]
     totals = {

@@ -68,7 +68,7 @@ def push(directory: str, settings: PushSettings, check_mode: bool, progress: Rep
     """
     target = settings.target()
     if not os.path.isdir(directory) and not check_mode:
-        raise DeployError(f"there are no backups: directory {directory} does not exist; run backup.yml first")
+        raise DeployError(f"there are no backups: directory {directory} does not exist; run `make backup` first")
     public = rsync.public_key(settings.key_file, write=not check_mode)
     copied: list[Backup] = []
     newest_first = sorted(

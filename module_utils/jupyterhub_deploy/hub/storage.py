@@ -48,7 +48,7 @@ def read(container: dict[str, Any]) -> Storage:
         pass
     raise DeployError(
         f"the hub {name_of(container)} does not report where its data are: it has not started with its present "
-        "configuration, or an earlier version made its image; run site.yml"
+        "configuration, or an earlier version made its image; `make site` or `make upgrade` replaces it"
     )
 
 

@@ -119,13 +119,13 @@ def messages(status: dict[str, Any], now: datetime) -> list[str]:
         )
         unread = sum(volume["newest"] is not None and volume["good"] is None for volume in status["volumes"])
         if unread:
-            lines.append(f"of the newest, {unread} were not verified yet; playbooks/verify_backups.yml does it")
+            lines.append(f"of the newest, {unread} were not verified yet; `make verify` verifies them")
     else:
         missing = "" if os.path.isdir(status["directory"]) else " (it does not exist; is its disk mounted?)"
-        lines.append(f"backups: there are none in {status['directory']}{missing}; backup.yml makes them")
+        lines.append(f"backups: there are none in {status['directory']}{missing}; `make backup` makes them")
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
     if bad:
-        lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; playbooks/verify_backups.yml says why")
+        lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; `make verify` says why")
     lines += status["gaps"]
     return [*lines, *_schedule(status["schedule"], now)]
 

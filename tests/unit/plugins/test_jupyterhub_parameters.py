@@ -28,6 +28,8 @@ def problems(path: str, hosts: int = 1, run: list[str] | None = None, **extra: A
 
 
 USER = {"user": "alice", "do": "disable"}
+NO_USER = "to_user has no effect without user; add one, such as -e user=alice"
+NO_EFFECT = " has no effect without user or every_user or hub_state; add one, such as -e user=alice"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,12 @@ USER = {"user": "alice", "do": "disable"}
         ("playbooks/user.yml", {**USER, "do": "enable"}, "do is 'enable'; use one of authorize, disable, password"),
         ("playbooks/user.yml", {"user": "bob"}, "do is missing; add -e do=authorize|disable|password"),
         ("playbooks/delete_user.yml", {}, "user is missing; add -e user=VALUE"),
+        ("backup.yml", {"usr": "bob"}, "usr is not a parameter of backup.yml, and neither is user; leave it out"),
+        ("site.yml", {"users": "bob"}, "users is not a parameter of site.yml, and neither is user; leave it out"),
+        ("restore.yml", {"to_user": "bob"}, NO_USER),
+        ("restore.yml", {"to_user": "bob", "hub_state": True}, NO_USER),
+        ("restore.yml", {"stop_servers": "true", "every_user": "no"}, f"stop_servers{NO_EFFECT}"),
+        ("restore.yml", {"backup": "20261123T014440Z"}, f"backup{NO_EFFECT}"),
     ],
 )  # fmt: skip
 def test_a_wrong_parameter_is_named(path: str, extra: dict[str, Any], expected: str) -> None:
@@ -67,6 +75,9 @@ def test_a_wrong_parameter_is_named(path: str, extra: dict[str, Any], expected: 
                 "ansible_user": "root",
             },
         ),
+        ("restore.yml", {"remove_old": "true"}),
+        ("restore.yml", {"hub_state": "true", "backup": "20261123T014440Z", "stop_servers": "true"}),
+        ("backup.yml", {"site_domain": "example.com", "stage": "test", "region": "eu"}),
         ("restore.yml", {"site_domain": "example.com", "stage": "test", "region": "eu"}),
     ],
 )

@@ -157,16 +157,16 @@ def test_the_state_of_backups(tmp_path: Path) -> None:
     }
     assert backup_status.messages(found_status, NOW) == [
         "backups: 8 in /b, 5.0 MB, of 3 volumes (the hub's own state is one); the newest was made 9 h ago",
-        "of the newest, 1 were not verified yet; playbooks/verify_backups.yml does it",
-        "NOT GOOD is the newest backup of jupyterhub-user-bob; playbooks/verify_backups.yml says why",
+        "of the newest, 1 were not verified yet; `make verify` verifies them",
+        "NOT GOOD is the newest backup of jupyterhub-user-bob; `make verify` says why",
         "scheduled backups: none; jupyterhub_backup_schedule sets a time",
     ]
     nothing = {"directory": "/b", "fault": None, **backup_status.totals([], NOW), "gaps": [], "schedule": None}
     assert backup_status.messages(nothing, NOW)[0] == (
-        "backups: there are none in /b (it does not exist; is its disk mounted?); backup.yml makes them"
+        "backups: there are none in /b (it does not exist; is its disk mounted?); `make backup` makes them"
     )
     nothing["directory"] = str(tmp_path)
-    assert backup_status.messages(nothing, NOW)[0] == f"backups: there are none in {tmp_path}; backup.yml makes them"
+    assert backup_status.messages(nothing, NOW)[0] == f"backups: there are none in {tmp_path}; `make backup` makes them"
 
 
 def test_a_directory_that_cannot_be_read_is_reported_with_the_schedule(tmp_path: Path) -> None:
