@@ -7,6 +7,7 @@ checksum, and the archive the same size and modification time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -189,18 +190,22 @@ def run(settings: VerifySettings, check_mode: bool, progress: Reporter) -> Resul
 
 def _verify_one(backup: Backup, recent: datetime, check_mode: bool, progress: Reporter) -> Result:
     began, before = time.monotonic(), read_record(backup)
-    found = before
+    found, note = before, ""
     # A bad backup is always verified again: the fault may have been a temporary read error.
     if not before or not before.good or before.moment < recent:
+        found = verify(backup)
         try:
-            found = verify(backup)
             if not check_mode:
                 write_record(backup, found)
         except OSError as error:
-            raise DeployError(f"the verification record of {backup.archive_path} cannot be written: {error}") from error
+            note = "; not recorded, because the disk is mounted read-only"
+            if error.errno != errno.EROFS:
+                raise DeployError(
+                    f"the verification record of {backup.archive_path} cannot be written: {error}"
+                ) from error
         size = human_size(backup.manifest.size)
         verdict = f"good, {size} read" if found.good else f"NOT GOOD: {found.fault}"
-        progress.say(f"{backup.manifest.folder}: {backup.stem} is {verdict}")
+        progress.say(f"{backup.manifest.folder}: {backup.stem} is {verdict}{note}")
     assert found  # noqa: S101  (for mypy)
     return {
         "name": backup.manifest.folder,

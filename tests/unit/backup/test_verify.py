@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import replace
@@ -122,7 +123,7 @@ def test_missing_backups_are_named(shelf: Path, arguments: dict[str, Any], text:
 
 def test_no_backups_at_all(tmp_path: Path) -> None:
     with pytest.raises(
-        modules.ModuleError, match=r"^there are no backups: directory .* does not exist; run backup.yml"
+        modules.ModuleError, match=r"^there are no backups: directory .* does not exist; run `make backup`"
     ):
         verify(tmp_path / "none")
 
@@ -237,6 +238,26 @@ def test_retention_works_without_records_on_a_full_disk(shelf: Path, monkeypatch
     assert len(retention.prune(str(shelf), ALICE, {"last": 1})) == 2
     with pytest.raises(modules.ModuleError, match=r"the verification record of .* cannot be written: .*No space left"):
         verify(shelf)
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_backups_on_a_read_only_disk_are_verified(
+    number: int, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(backup_verify, "write_record", refuse)
+    shown = tmp_path / "progress"
+
+    if number == errno.ENOSPC:
+        with pytest.raises(
+            modules.ModuleError, match=r"^the verification record of .* cannot be written: .*No space left"
+        ):
+            verify(shelf, progress_file=str(shown))
+        return
+    assert {one["good"] for one in verify(shelf, progress_file=str(shown))["results"]} == {True}
+    assert "; not recorded, because the disk is mounted read-only\n" in shown.read_text(encoding="utf-8")
 
 
 def test_verify_is_refused_during_a_run_that_writes(shelf: Path) -> None:
