@@ -17,7 +17,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy import files
@@ -27,6 +27,8 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 STEM = re.compile(r"\d{8}T\d{6}Z")
 VERIFIED = ".verified"
 LOCK = ".lock"
+# How far the clocks of machines that share backups may differ.
+CLOCK_TOLERANCE = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,12 @@ def load(directory: str, folder: str, stem: str) -> Backup:
             manifest = Manifest.from_json(file.read(), path)
     except (OSError, ValueError) as error:
         raise DeployError(f"manifest {path} cannot be read: {error}") from error
+    if time_of(stem) > datetime.now(timezone.utc) + CLOCK_TOLERANCE:
+        # It would count as the newest one until then, and hide later ones.
+        raise DeployError(
+            f"backup {path} is dated in the future, so the clock was wrong when it was made, or is wrong now; correct "
+            "the clock, or give the backup an earlier time: rename its two files, and the archive in this one"
+        )
     if manifest.folder != folder:
         raise DeployError(f"manifest {path} is of {manifest.folder}, not of {folder}; it was moved to a wrong folder")
     backup = Backup(directory, stem, manifest)

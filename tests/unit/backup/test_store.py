@@ -15,9 +15,9 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 from support import backup_data
 
-NIGHT = datetime(2026, 11, 23, 1, 44, 40, tzinfo=timezone.utc)
+NIGHT = datetime(2026, 10, 23, 1, 44, 40, tzinfo=timezone.utc)
 FOLDER = "jupyterhub-user-alice"
-STEM = "20261123T014440Z"
+STEM = "20261023T014440Z"
 
 
 def test_only_complete_backups_are_listed(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_only_complete_backups_are_listed(tmp_path: Path) -> None:
     os.unlink(backups[3].manifest_path)
     os.unlink(backups[4].archive_path)
     os.symlink("/dev/null", backups[4].archive_path)
-    for name in (".20261123T014440Z.archive.partial", "notes.json", "20261199T000000Z.json", "20261123T014440Z.json~"):
+    for name in (".20261023T014440Z.archive.partial", "notes.json", "20261099T000000Z.json", "20261023T014440Z.json~"):
         (folder / name).write_bytes(b"")
     (tmp_path / "elsewhere").write_bytes(b"")
     os.symlink(folder, tmp_path / "link")
@@ -39,14 +39,34 @@ def test_only_complete_backups_are_listed(tmp_path: Path) -> None:
     assert store.every_backup(str(tmp_path)) == {FOLDER: backups[5:]}
     texts = (
         "014440Z.json cannot be read: [Errno 2]",
-        "20261124T014440Z.json has 6 bytes instead of 0",
-        "20261125T014440Z.json is not JSON",
-        "20261127T014440Z.tar, is not a plain file",
-        "20261199T000000Z.json cannot be read: time data",
+        "20261024T014440Z.json has 6 bytes instead of 0",
+        "20261025T014440Z.json is not JSON",
+        "20261027T014440Z.tar, is not a plain file",
+        "20261099T000000Z.json cannot be read: time data",
     )
     assert len(faults) == len(texts)
     for fault, text in zip(faults, texts):
         assert text in fault.message
+
+
+def test_a_backup_from_the_future_is_not_the_newest(tmp_path: Path) -> None:
+    made = backup_data.write(tmp_path, NIGHT)
+    now = datetime.now(timezone.utc)
+    near = backup_data.write(tmp_path, now + timedelta(hours=23))
+    far = backup_data.write(tmp_path, now + timedelta(hours=25))
+    found, faults = store.list_backups(str(tmp_path), FOLDER)
+    assert [one.stem for one in found] == [made.stem, near.stem]
+    (fault,) = faults
+    assert fault.message.startswith(f"backup {far.manifest_path} is dated in the future, so the clock was wrong when")
+
+    # As the message says.
+    stem = store.stem_of(now)
+    os.rename(far.archive_path, far.archive_path.replace(far.stem, stem))
+    renamed = Path(far.manifest_path.replace(far.stem, stem))
+    renamed.write_text(Path(far.manifest_path).read_text().replace(far.stem, stem))
+    os.unlink(far.manifest_path)
+    found, faults = store.list_backups(str(tmp_path), FOLDER)
+    assert ([one.stem for one in found], faults) == ([made.stem, stem, near.stem], [])
 
 
 def test_a_backup_in_another_volumes_folder_does_not_count(tmp_path: Path) -> None:

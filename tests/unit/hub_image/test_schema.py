@@ -163,3 +163,11 @@ def test_a_damaged_database_is_not_upgraded(hub, tmp_path):
     with pytest.raises(HubError, match="is damaged"):
         schema.upgrade()
     assert path.read_bytes() == bytes(content)
+
+
+def test_a_file_that_is_not_a_database_is_one_sentence(hub, tmp_path, capsys):
+    path = tmp_path / "jupyterhub.sqlite"
+    path.write_bytes(b"\xff" * 4096)
+    assert schema.main(["--check"]) == 1
+    message = f"the database {path} is damaged (file is not a database); restore it from a backup.\n"
+    assert capsys.readouterr().err == message

@@ -93,12 +93,17 @@ def database_file() -> Path | None:
 
 
 def revision_of(path: Path) -> str | None:
-    """Return the revision of a database, None when there is no file or nothing in it yet."""
+    """Return the revision of a database, None when there is no file or nothing in it yet.
+
+    Raises HubError when the file is not a database, or is damaged.
+    """
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as database:
             row = database.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.OperationalError:
         return None
+    except sqlite3.DatabaseError as error:
+        raise HubError(_damaged(path, str(error))) from error
     return str(row[0]) if row else None
 
 
@@ -160,6 +165,10 @@ def _migrations() -> Path:
     return Path(package.origin).parent / "alembic" / "versions"
 
 
+def _damaged(path: Path, problem: str) -> str:
+    return f"the database {path} is damaged ({problem}); restore it from a backup."
+
+
 def _copy(source: Path, target: Path) -> None:
     """Copy a database consistently and check the copy."""
     target.unlink(missing_ok=True)
@@ -170,7 +179,7 @@ def _copy(source: Path, target: Path) -> None:
     except sqlite3.DatabaseError as error:
         result = str(error)
     if result != "ok":
-        raise HubError(f"the database {source} is damaged ({result}); restore it from a backup.")
+        raise HubError(_damaged(source, result))
     os.chmod(target, 0o600)
 
 
