@@ -45,6 +45,12 @@ options:
       - Diff mode shows the texts. Put secrets in O(sign_in) or in files under C(secrets).
     type: dict
     required: true
+  ca_bundle:
+    description:
+      - PEM file on the host with certificate authorities that the hub trusts in addition to those of its image, such as
+        of a provider for signing in. When its content changes, the hub is replaced.
+    type: path
+    default: ""
   sign_in:
     description:
       - The secret traits of the authenticators, such as client secrets, by authenticator and trait.
@@ -200,7 +206,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         if not found and not check_mode:
             raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
     sign_in = config.sign_in_file(options.sign_in)
-    files = {**options.config_files, **sign_in}
+    files = {**options.config_files, **sign_in, **config.ca_file(options.ca_bundle)}
     key = secrets.read(f"{options.config_dir}/secrets", "cookie_secret") if sign_in else None
     digest = hub_spec.config_digest(files, key or "")
     wanted = hub_spec.wanted_spec(options, digest, ids[options.image], ids[options.notebook_image])
@@ -262,6 +268,7 @@ def main() -> None:
             "environment": {"type": "dict", "required": True},
             "config_dir": {"type": "path", "required": True},
             "config_files": {"type": "dict", "required": True},
+            "ca_bundle": {"type": "path", "default": ""},
             "sign_in": {"type": "dict", "default": {}, "no_log": True},
             "data_volume": {"type": "str", "required": True},
             "networks": {"type": "list", "elements": "str", "required": True},

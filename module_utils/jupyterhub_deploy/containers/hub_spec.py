@@ -17,6 +17,7 @@ NOTEBOOK_VARIABLE = "DOCKER_NOTEBOOK_IMAGE"  # in the hub's environment; upstrea
 
 # Where the hub image expects what the host mounts (the hub package has the same paths).
 CONFIG_TARGET = "/etc/jupyterhub/config"
+CA_FILE = "ca-bundle.crt"  # in the configuration
 SECRETS_TARGET = "/etc/jupyterhub/secrets"
 DATA_TARGET = "/data"
 # The directory of Docker's socket, not the socket: Docker creates a new socket when it restarts, and a hub with the old
@@ -46,6 +47,7 @@ class HubOptions:
     environment: dict[str, str]
     config_dir: str
     config_files: dict[str, str]
+    ca_bundle: str
     sign_in: dict[str, Any]
     data_volume: str
     networks: list[str]
@@ -71,12 +73,14 @@ def wanted_spec(options: HubOptions, digest: str, image_id: str | None, notebook
     :param image_id: id of the hub image on this host, ``None`` when it is missing (check mode on a bare host).
     :param notebook_image_id: the same for the notebook image.
     """
+    # OpenSSL's variable. It adds to the authorities of the image, which are in a directory.
+    trusted = {"SSL_CERT_FILE": f"{CONFIG_TARGET}/{CA_FILE}"} if options.ca_bundle else {}
     return {
         "image": options.image,
         "image_id": image_id,
         "notebook_image": options.notebook_image,
         "notebook_image_id": notebook_image_id,
-        "environment": {**options.environment, NOTEBOOK_VARIABLE: options.notebook_image},
+        "environment": {**options.environment, **trusted, NOTEBOOK_VARIABLE: options.notebook_image},
         "config": digest,
         "mounts": sorted(
             [

@@ -14,8 +14,10 @@ import shutil
 import tempfile
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import CA_FILE
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import sync_directory, write_atomically
+from ansible.module_utils.jupyterhub_deploy.images import build
 
 KEEP = 3  # directories that are kept for reference, beside those in use
 # The secret traits of authenticators (see signin.py in the hub image).
@@ -30,6 +32,22 @@ def sign_in_file(values: dict[str, Any]) -> dict[str, str]:
     :param values: name of the authenticator to trait to value.
     """
     return {SIGN_IN: json.dumps({"values": values}, sort_keys=True)} if values else {}
+
+
+def ca_file(path: str) -> dict[str, str]:
+    """Return the file with the certificate authorities (name to text), nothing when ``path`` is empty.
+
+    :raises DeployError: it cannot be read, or is not a PEM file.
+    """
+    if not path:
+        return {}
+    content = build.read_certificates(path)
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise DeployError(
+            f"{path} in jupyterhub_ca_bundle is not a PEM file with certificates; "
+            "convert it with openssl x509 -inform der -in FILE"
+        )
+    return {CA_FILE: content.decode(errors="replace")}
 
 
 def path(config_dir: str, digest: str) -> str:

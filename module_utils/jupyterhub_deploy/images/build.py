@@ -88,6 +88,21 @@ def _read_first(*paths: str) -> str:
     return ""
 
 
+def read_certificates(ca_bundle: str) -> bytes:
+    """Return the content of a PEM file of this host.
+
+    :raises DeployError: it cannot be read.
+    """
+    try:
+        with open(ca_bundle, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise DeployError(
+            f"the certificate bundle {ca_bundle} cannot be read on this host ({error.strerror}); "
+            "install ca-certificates, or name another file in jupyterhub_ca_bundle"
+        ) from error
+
+
 def context(archive: str, folder: str, ca_bundle: str) -> io.BytesIO:
     """Return a build context as a tarball: one directory of the archive, and the certificate bundle.
 
@@ -95,14 +110,7 @@ def context(archive: str, folder: str, ca_bundle: str) -> io.BytesIO:
     :param ca_bundle: a PEM file of this host; it becomes part of the context.
     :raises DeployError: when the bundle cannot be read.
     """
-    try:
-        with open(ca_bundle, "rb") as file:
-            certificates = file.read()
-    except OSError as error:
-        raise DeployError(
-            f"the certificate bundle {ca_bundle} cannot be read on this host ({error.strerror}); "
-            "install ca-certificates, or name another file in jupyterhub_ca_bundle"
-        ) from error
+    certificates = read_certificates(ca_bundle)
     target = io.BytesIO()
     with tarfile.open(archive) as source, tarfile.open(fileobj=target, mode="w") as tar:
         for member in source:

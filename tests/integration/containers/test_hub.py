@@ -8,8 +8,11 @@ import json
 import os
 import shutil
 import sqlite3
+import ssl
+import subprocess
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -431,3 +434,53 @@ def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(site, tmp_pa
         assert site.sign_in("admin", site.admin_password()), f"after a kill at step {step}"
         assert site.names() == ["", "-proxy"], f"after a kill at step {step}"
     assert step > 10, f"a replacement takes more steps than {step}"
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Answers every request."""
+
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_args):
+        """Print nothing."""
+
+
+@pytest.fixture
+def campus(site, tmp_path):
+    """A server with a certificate of its own authority: its address, and the certificate."""
+    address = site.client.networks.get(f"{site.name}-network").attrs["IPAM"]["Config"][0]["Gateway"]
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-subj"]
+    command += ["/CN=campus", "-addext", f"subjectAltName=IP:{address}", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = ThreadingHTTPServer((address, 0), Answer)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"https://{address}:{server.server_address[1]}/", str(certificate)
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_hub_trusts_an_own_authority_beside_the_public_ones(site, campus):
+    url, certificate = campus
+    # The client that JupyterHub's authenticators use.
+    fetch = (
+        f"import asyncio, tornado.httpclient as http; print(asyncio.run(http.AsyncHTTPClient().fetch('{url}')).code)"
+    )
+
+    def inside(code):
+        return site.client.containers.get(site.name).exec_run(["python", "-c", code]).output.decode()
+
+    assert "certificate verify failed: self" in inside(fetch)
+    try:
+        assert site.run_hub(ca_bundle=certificate)["action"] == "replace"
+        assert not site.run_hub(ca_bundle=certificate)["changed"]
+        assert inside(fetch) == "204\n"
+        assert inside("import ssl; print(ssl.get_default_verify_paths().capath)") == "/usr/lib/ssl/certs\n"
+    finally:
+        assert site.run_hub()["action"] == "replace"
+    assert "certificate verify failed: self" in inside(fetch)

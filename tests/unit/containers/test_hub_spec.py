@@ -20,6 +20,7 @@ PARAMS = {
     "environment": {"JUPYTERHUB_ADMIN": "admin"},
     "config_dir": "/etc/jupyterhub",
     "config_files": {"jupyterhub_config.py": "c = get_config()\n"},
+    "ca_bundle": "",
     "data_volume": "jupyterhub-data",
     "networks": ["jupyterhub-network", "jupyterhub-control"],
     "sign_in": {},
@@ -159,3 +160,9 @@ def test_the_digest_of_a_configuration_depends_on_names_and_texts():
     assert len(digests) == 3
     assert hub_spec.config_digest({"a": "1", "b": "2"}) == hub_spec.config_digest({"b": "2", "a": "1"})
     assert hub_spec.config_digest({"a": "1"}, "key") != hub_spec.config_digest({"a": "1"}, "another key")
+
+
+def test_own_authorities_are_added_to_those_of_the_image():
+    assert "SSL_CERT_FILE" not in wanted()["environment"]
+    environment = wanted(ca_bundle="/etc/ssl/site-ca.pem")["environment"]
+    assert environment["SSL_CERT_FILE"] == "/etc/jupyterhub/config/ca-bundle.crt"

@@ -78,3 +78,16 @@ def test_sign_in_secrets_are_kept_only_while_they_are_in_use(tmp_path):
     assert config.read(config.path(str(tmp_path), "old")) == FILES
     assert os.listdir(tmp_path / "secrets") == []
     assert config.sign_in_file({}) == {}
+
+
+def test_certificate_authorities_are_a_file_of_the_configuration(tmp_path):
+    bundle = tmp_path / "own.pem"
+    bundle.write_bytes(b"# caf\xe9\n-----BEGIN CERTIFICATE-----\n")
+    assert config.ca_file("") == {}
+    assert config.ca_file(str(bundle)) == {"ca-bundle.crt": "# caf\ufffd\n-----BEGIN CERTIFICATE-----\n"}
+    bundle.write_bytes(b"\x30\x82\x01")
+    with pytest.raises(DeployError, match=r"own\.pem in jupyterhub_ca_bundle is not a PEM file with certificates"):
+        config.ca_file(str(bundle))
+    bundle.unlink()
+    with pytest.raises(DeployError, match=r"own.pem cannot be read on this host \(No such file"):
+        config.ca_file(str(bundle))
