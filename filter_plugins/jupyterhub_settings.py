@@ -74,6 +74,7 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_name, ("name",)),
         (_bind_address, ("bind_address",)),
         (_public_url, ("public_url",)),
+        (_http_proxy, ("http_proxy",)),
         (_keep_images, ("keep_images",)),
         (_idle_seconds, ("old_servers_idle_seconds",)),
         (lambda version: _version(version, tested), ("version",)),
@@ -162,6 +163,12 @@ def _public_url(value: str) -> Iterable[str]:
         yield f"public_url is {value!r}; use a complete URL such as https://hub.example.com/"
     elif url and url[2]:
         yield f"public_url is {value!r}, and a URL with a path is not supported; use {url[1]}/"
+
+
+def _http_proxy(value: str) -> Iterable[str]:
+    if value and not re.fullmatch(r"http://[^/\s?#@]+/?", value):
+        # A password would be in the environment of the hub's container.
+        yield f"http_proxy is {value!r}; use a URL without a user name, such as http://proxy.example.com:3128"
 
 
 def _keep_images(value: int) -> Iterable[str]:

@@ -12,6 +12,7 @@ GOOD = {
     "port": 8000,
     "bind_address": "0.0.0.0",
     "public_url": "",
+    "http_proxy": "http://proxy.example.com:3128",
     "keep_images": 2,
     "old_servers_idle_seconds": 3600,
     "version": "5.5.4",

@@ -16,6 +16,8 @@ from tornado import web
 from tornado.httpclient import HTTPClientError
 from traitlets import default
 
+from jupyterhub_deploy_hub import proxied
+
 #: Answers of providers when the hub's registration is wrong; the second is GitHub's.
 _WRONG_HUB = ("invalid_client", "incorrect_client_credentials", "unauthorized_client")
 #: Answers of providers when the code of a sign-in has expired or was used before.
@@ -33,6 +35,10 @@ class ClearErrors(OAuthenticator):
             f"{where} knows you, but this hub does not let you in. If you have another account at {where}, sign out "
             "there and try again; otherwise ask the administrator of this hub."
         )
+
+    @default("http_client")
+    def _default_http_client(self) -> Any:
+        return proxied.ProxiedClient() if proxied.is_configured() else super()._default_http_client()
 
     async def httpfetch(
         self, url: str, label: str = "fetching", parse_json: bool = True, raise_error: bool = True, **kwargs: Any
