@@ -150,9 +150,8 @@ def modules_page(modules: Mapping[str, Mapping[str, str]]) -> str:
         lines += options_as_list(doc.get("options") or {}, "") or ["No options."]
         lines += [""]
         for attribute, support in (doc.get("attributes") or {}).items():
-            lines += [
-                f"- {attribute}: {support.get('support', '')}. " + " ".join(paragraphs(support.get("description")))
-            ]
+            described = " ".join(paragraphs(support.get("description")))
+            lines += [f"- {attribute}: {support.get('support', '')}. {described}"]
         lines += [""] if doc.get("attributes") else []
         for note in paragraphs(doc.get("notes")):
             lines += [note, ""]

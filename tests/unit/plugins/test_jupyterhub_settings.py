@@ -66,6 +66,8 @@ def test_good_settings_have_no_problem():
         ("bind_address", "localhost", "jupyterhub_bind_address is 'localhost'; use an IPv4 address of the host"),
         ("bind_address", "::", "jupyterhub_bind_address is '::'; use an IPv4 address of the host"),
         ("bind_address", "", "jupyterhub_bind_address is ''; use an IPv4 address of the host"),
+        ("http_proxy", "proxy.example.com:3128", "use a URL without a user name, such as http://proxy.example.com"),
+        ("http_proxy", "http://alice:x@proxy.example.com:3128", "use a URL without a user name"),
         ("public_url", "hub.example.com", "use a complete URL such as https://hub.example.com/"),
         ("public_url", "https://alice@hub.example.com", "use a complete URL such as https://hub.example.com/"),
         (
