@@ -484,3 +484,14 @@ def test_the_hub_trusts_an_own_authority_beside_the_public_ones(site, campus):
     finally:
         assert site.run_hub()["action"] == "replace"
     assert "certificate verify failed: self" in inside(fetch)
+
+
+def test_sign_in_providers_are_reached_through_the_proxy_of_the_environment(site):
+    code = "from oauthenticator.github import GitHubOAuthenticator as GitHub; from jupyterhub_deploy_hub import oauth; "
+    code += "print(type(oauth.with_clear_errors(GitHub)().http_client).__name__)"
+    hub = site.client.containers.get(site.name)
+    clients = [
+        hub.exec_run(["python", "-c", code], environment=environment).output.decode()
+        for environment in ({"HTTPS_PROXY": "http://proxy.example.com:3128"}, {})
+    ]
+    assert clients == ["ProxiedClient\n", "SimpleAsyncHTTPClient\n"]

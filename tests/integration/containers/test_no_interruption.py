@@ -80,6 +80,11 @@ class Workplace:
         """Return the digest of the configuration that the hub runs with."""
         return str(self.site.container()["Config"]["Labels"]["org.jupyterhub.deploy.config"])
 
+    def log_of_dora(self) -> str:
+        """Return the end of the log of the server that asks the hub, which says why a question failed."""
+        container = self.site.client.containers.get(f"{NAME}-jupyter-dora")
+        return str(container.logs(tail=40).decode(errors="replace"))
+
     def schema(self) -> str:
         """Return the schema revision of the hub's database, read directly from the file."""
         volume = self.site.client.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
@@ -100,7 +105,7 @@ class Workplace:
         output = run.output.partition(HUB_TASK)[2].partition("\nTASK [")[0]
         print(poll.report)
         assert poll.report.uninterrupted, f"{poll.report}\n{run.output}"
-        assert hub_fails or asking.report.uninterrupted, f"{asking.report}\n{run.output}"
+        assert hub_fails or asking.report.uninterrupted, f"{asking.report}\n{run.output}\n{self.log_of_dora()}"
         assert self.untouched() == self.kept
         assert [name for name in self.site.containers() if "-jupyter-" not in name] == [NAME, f"{NAME}-proxy"]
         return Change(run, poll.report, output)
