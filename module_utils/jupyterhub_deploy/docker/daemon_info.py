@@ -85,6 +85,16 @@ def observe(
     }
 
 
+def option(name: str, config_file: str = CONFIG_FILE, pid_file: str = PID_FILE) -> Any:
+    """Return the value of an option of dockerd, from its command line or its file; ``None`` when neither has it."""
+    pid = processes.process_of(pid_file, "dockerd")
+    arguments = arguments_of(pid) if pid else []
+    flag = daemon_flags.flag_value(arguments, name)
+    if flag is not None:
+        return flag
+    return read_config(daemon_flags.flag_value(arguments, "config-file") or config_file)["options"].get(name)
+
+
 def is_stopped() -> bool:
     """Return whether Docker is installed and has no socket."""
     return find_dockerd() is not None and not os.path.exists(SOCKET)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ansible.module_utils.jupyterhub_deploy.docker import ownership
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -47,23 +47,20 @@ def create(client: Any, hub: str, resource: Resource) -> None:
     labels = {LABEL_HUB: hub}
     if resource.kind == NETWORK:
         # Docker gives its own `mtu` only to the network `bridge`.
-        options = {MTU: docker_mtu(client)}
+        options = {MTU: docker_mtu()}
         client.create_network(resource.name, driver="bridge", options=options, labels=labels, check_duplicate=True)
     else:
         client.create_volume(resource.name, labels=labels)
 
 
-def docker_mtu(client: Any) -> str:
-    """Return the option ``mtu`` of Docker, in bytes, as its network ``bridge`` has it."""
-    try:
-        return _mtu(client.inspect_network("bridge")) or DEFAULT_MTU
-    except docker_errors.NotFound:  # Docker runs with `bridge: none`
-        return DEFAULT_MTU
+def docker_mtu() -> str:
+    """Return the option ``mtu`` of Docker, in bytes. Its network ``bridge`` gets a new one only without containers."""
+    return str(daemon_info.option("mtu") or DEFAULT_MTU)
 
 
 def other_mtus(client: Any, wanted: list[Resource]) -> list[str]:
     """Return a message for each existing network that has an MTU by default only, when Docker's option is another."""
-    mtu = docker_mtu(client)
+    mtu = docker_mtu()
     networks = [client.inspect_network(one.name) for one in wanted if one.kind == NETWORK]
     return [
         f"network {one['Name']} has an MTU of {_mtu(one) or DEFAULT_MTU}, and Docker's option mtu is {mtu}; "

@@ -66,14 +66,14 @@ def test_a_second_run_changes_nothing(site):
 
 
 def test_a_proxy_that_docker_publishes_elsewhere_is_rolled_back(site, as_before):
-    before = site.observe("proxy")
+    before = site.observe("proxy")[0]
     site.bind_address = "localhost"  # preflight refuses it: Docker publishes the port on all addresses
     with pytest.raises(ModuleError) as caught:
         site.run_proxy()
     assert f"publishes {NAME}-proxy on 0.0.0.0:{site.port}" in str(caught.value)
     assert f" instead of localhost:{site.port}; set jupyterhub_bind_address" in str(caught.value)
     assert "the old one was restored" in str(caught.value)
-    assert site.observe("proxy") == before
+    assert site.observe("proxy")[0] == before
 
 
 def test_proxies_in_the_settings_of_dockers_client_do_not_reach_hub_and_proxy(site, as_before, monkeypatch, tmp_path):

@@ -82,7 +82,7 @@ def test_a_network_has_the_mtu_of_docker(client: docker.APIClient, tmp_path: Pat
     arguments: dict[str, Any] = {"name": NAME, "networks": [NAME], "volumes": [], "secrets_dir": secrets}
     with pytest.MonkeyPatch.context() as patch:
         # Docker's own option is tested with the docker role, because it needs a restart.
-        patch.setattr(resources, "docker_mtu", lambda _: "1450")
+        patch.setattr(resources, "docker_mtu", lambda: "1450")
         run(jupyterhub_resources, **arguments)
         assert "warnings" not in run(jupyterhub_resources, **arguments)
     assert client.inspect_network(NAME)["Options"] == {resources.MTU: "1450"}

@@ -156,3 +156,21 @@ def test_what_a_stopped_docker_has_is_in_its_directory(tmp_path):
     data = daemon_info.data_on_disk(str(tmp_path))
     assert data["objects"] == {"containers": 1, "image layers": 1, "volumes": 2}
     assert data["storage_driver"] == "overlay2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "expected"),
+    [
+        ([], {}, None),
+        ([], {"mtu": 1450}, 1450),
+        (["--mtu", "1400"], {"mtu": 1450}, "1400"),
+        (["--config-file=other.json"], {"mtu": 1450}, 1300),
+    ],
+)
+def test_an_option_is_in_the_file_or_on_the_command_line(tmp_path, monkeypatch, arguments, options, expected):
+    monkeypatch.chdir(tmp_path)
+    Path("daemon.json").write_text(json.dumps(options))
+    Path("other.json").write_text('{"mtu": 1300}')
+    monkeypatch.setattr(processes, "process_of", lambda *_: 1)
+    monkeypatch.setattr(daemon_info, "arguments_of", lambda _: arguments)
+    assert daemon_info.option("mtu", "daemon.json") == expected

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
 from ansible.module_utils.jupyterhub_deploy.hub import resources, secrets
 
@@ -56,6 +57,7 @@ def docker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Docker:
     client = Docker()
     monkeypatch.setattr(jupyterhub_resources, "connect", lambda: client)
     monkeypatch.setattr(jupyterhub_resources, "connect_or_none", lambda: client)
+    monkeypatch.setattr(daemon_info, "option", lambda _: None)
     monkeypatch.setattr(resources, "LOCK", str(tmp_path / "lock"))
     # Only root can own a secret.
     monkeypatch.setattr(secrets, "_own", lambda path, mode: None)
@@ -91,8 +93,10 @@ def test_what_is_missing_is_created_once(docker: Docker, arguments: dict[str, An
     assert secrets.read(arguments["secrets_dir"], "api_token") == token
 
 
-def test_a_network_gets_the_mtu_of_docker_and_keeps_its_own(docker: Docker, arguments: dict[str, Any]) -> None:
-    docker.found["bridge"] = {"Name": "bridge", "Options": {resources.MTU: "1450"}}
+def test_a_network_gets_the_mtu_of_docker_and_keeps_its_own(
+    docker: Docker, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_info, "option", {"mtu": 1450}.get)
     run(jupyterhub_resources, **arguments)
     assert docker.found["lab-network"]["Options"] == {resources.MTU: "1450"}
 
