@@ -468,9 +468,8 @@ def campus(site, tmp_path):
 def test_the_hub_trusts_an_own_authority_beside_the_public_ones(site, campus):
     url, certificate = campus
     # The client that JupyterHub's authenticators use.
-    fetch = (
-        f"import asyncio, tornado.httpclient as http; print(asyncio.run(http.AsyncHTTPClient().fetch('{url}')).code)"
-    )
+    answer = f"ioloop.IOLoop.current().run_sync(lambda: httpclient.AsyncHTTPClient().fetch('{url}'))"
+    fetch = f"from tornado import httpclient, ioloop; print({answer}.code)"
 
     def inside(code):
         return site.client.containers.get(site.name).exec_run(["python", "-c", code]).output.decode()
