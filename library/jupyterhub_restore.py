@@ -168,7 +168,6 @@ messages:
 """
 
 import contextlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -201,8 +200,9 @@ def listed(settings: RestoreSettings) -> dict[str, Any]:
                 hub_state.append(f"-  {one.stem}  the hub's own state, which -e hub_state=true restores")
     lines = [str(one["message"]) for one in backups]
     if not backups:
-        missing = "" if os.path.isdir(settings.directory) else ", which does not exist; is its disk mounted?"
-        lines = [f"there is no backup{' of a volume' if hub_state or named else ''} in {settings.directory}{missing}"]
+        why = store.why_none(settings.directory)
+        of = " of a volume" if hub_state or named else ""
+        lines = [f"there is no backup{of} in {settings.directory}{why and f'; {why}'}"]
     return {"backups": backups, "faults": faults, "messages": lines + hub_state + faults}
 
 

@@ -7,6 +7,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
 from ansible.module_utils.jupyterhub_deploy.backup.runner import Result, Runner
 from ansible.module_utils.jupyterhub_deploy.backup.settings import BackupSettings, check_parallel
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 
@@ -16,6 +17,12 @@ def run(settings: BackupSettings, check_mode: bool, progress: Reporter) -> Resul
     :raises DeployError: the run could not start. Failures of single backups are in the result.
     """
     check_parallel(settings.parallel)
+    disk = store.missing_disk(settings.directory)
+    if disk:
+        raise DeployError(
+            f"the disk that {store.FSTAB} mounts at {disk} is not mounted, and backups would fill the disk of the "
+            f"system; run `mount {disk}`, or remove the line from {store.FSTAB}"
+        )
     runner = Runner(connect_or_none() if check_mode else connect(), settings, check_mode, progress)
     cleaned: list[str] = []
     removed: list[str] = []

@@ -27,6 +27,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 STEM = re.compile(r"\d{8}T\d{6}Z")
 VERIFIED = ".verified"
 LOCK = ".lock"
+FSTAB = "/etc/fstab"
 # How far the clocks of machines that share backups may differ.
 CLOCK_TOLERANCE = timedelta(hours=24)
 
@@ -95,6 +96,27 @@ def load(directory: str, folder: str, stem: str) -> Backup:
     if found.st_size != manifest.size:
         raise DeployError(f"the archive of {path} has {found.st_size} bytes instead of {manifest.size}")
     return backup
+
+
+def missing_disk(directory: str, fstab: str = FSTAB) -> str | None:
+    """Return the directory above ``directory`` where ``fstab`` mounts a disk, if none is mounted there.
+
+    Backups would fill the disk of the system, and stay hidden below the mounted disk afterwards.
+    """
+    lines = [line.split() for line in (files.read_text(fstab) or "").splitlines() if not line.startswith("#")]
+    points = [line[1].replace("\\040", " ") for line in lines if len(line) > 3 and "noauto" not in line[3].split(",")]
+    path = os.path.realpath(directory)
+    above = [point for point in points if point.startswith("/") and os.path.commonpath([point, path]) == point]
+    deepest = max(above, key=len, default="/")
+    return None if os.path.ismount(deepest) else deepest
+
+
+def why_none(directory: str) -> str:
+    """Return the reason for a message that a directory has no backups, or nothing when it is just empty."""
+    disk = missing_disk(directory)
+    if disk:
+        return f"the disk that {FSTAB} mounts at {disk} is not mounted"
+    return "" if os.path.isdir(directory) else "it does not exist"
 
 
 def folders(directory: str) -> list[str]:

@@ -6,6 +6,7 @@ import os
 from datetime import datetime, timezone
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import FAILURES, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host, storage
@@ -121,8 +122,8 @@ def messages(status: dict[str, Any], now: datetime) -> list[str]:
         if unread:
             lines.append(f"of the newest, {unread} were not verified yet; `make verify` verifies them")
     else:
-        missing = "" if os.path.isdir(status["directory"]) else " (it does not exist; is its disk mounted?)"
-        lines.append(f"backups: there are none in {status['directory']}{missing}; `make backup` makes them")
+        why = store.why_none(status["directory"])
+        lines.append(f"backups: there are none in {status['directory']}{why and f' ({why})'}; `make backup` makes them")
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
     if bad:
         lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; `make verify` says why")

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import run as backup_run
+from ansible.module_utils.jupyterhub_deploy.backup import store
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.progress import Reporter
+
+from support import backup_data
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_nothing_is_written_below_a_disk_that_is_not_mounted(monkeypatch: pytest.MonkeyPatch, check_mode: bool) -> None:
+    monkeypatch.setattr(store, "missing_disk", {"/b": "/b"}.get)
+    with pytest.raises(DeployError, match=r"fstab mounts at /b is not mounted, and backups would .* run `mount /b`"):
+        backup_run.run(backup_data.settings(), check_mode, Reporter(None))
 
 
 def test_a_run_with_failures_names_each() -> None:

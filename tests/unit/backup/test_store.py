@@ -129,3 +129,31 @@ def test_the_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, tmp_path / ".lock"], check=False)
     with store.lock(str(tmp_path)):
         pass
+
+
+@pytest.mark.parametrize(
+    ("lines", "missing"),
+    [
+        ("", None),
+        ("UUID=1 / ext4 defaults 0 1\nUUID=2 none swap sw 0 0\n", None),
+        ("UUID=3 {0}/disk\\040two ext4 defaults,nofail 0 2\n", "{0}/disk two"),
+        ("nas:/b {0} nfs _netdev\nUUID=3 {0}/disk\\040two ext4 defaults 0 2\n", "{0}/disk two"),
+        ("UUID=3 {0}/disk\\040two ext4 noauto,user 0 2\n", None),
+        ("#UUID=3 {0}/disk\\040two ext4 defaults 0 2\n", None),
+        ("UUID=3 {0}/disk ext4 defaults 0 2\n", None),
+    ],
+)
+def test_a_disk_that_is_not_mounted_is_named(tmp_path: Path, lines: str, missing: str | None) -> None:
+    fstab = tmp_path / "fstab"
+    fstab.write_text(lines.format(tmp_path))
+    directory = tmp_path / "disk two" / "backups"
+    expected = missing and missing.format(tmp_path)
+    assert store.missing_disk(str(directory), str(fstab)) == expected
+    (tmp_path / "link").symlink_to(directory)
+    assert store.missing_disk(str(tmp_path / "link"), str(fstab)) == expected
+
+
+def test_a_mounted_disk_is_not_missing(tmp_path: Path) -> None:
+    (tmp_path / "fstab").write_text("proc /proc proc defaults 0 0\n")
+    assert store.missing_disk("/proc/1", str(tmp_path / "fstab")) is None
+    assert store.missing_disk("/proc/1", str(tmp_path / "none")) is None
