@@ -9,11 +9,13 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.restore import hub_files
 
 import jupyterhub_backup
@@ -27,6 +29,8 @@ from support.modules import ModuleError, run
 from support.notebook_run import NOTEBOOK, run_notebook
 
 NAME = run_name("state")
+#: Names of backups that are newer than all others. More than a day in the future is refused.
+NEWER = [store.stem_of(datetime.now(timezone.utc) + timedelta(hours=hours)) for hours in (1, 2, 3)]
 PASSWORD = "a-long-enough-passphrase-of-the-test"
 
 
@@ -215,12 +219,12 @@ def test_a_user_that_the_restored_hub_does_not_know_can_sign_up_again(hub: Hub) 
 
 def test_a_database_of_a_newer_jupyterhub_is_refused(hub: Hub, tmp_path: Path) -> None:
     tree = hub.state_with(tmp_path, "UPDATE alembic_version SET version_num = 'fedcba987654'")
-    hub.put(tree, "20990101T000000Z")
+    hub.put(tree, NEWER[0])
     try:
         message = hub.refusal()
     finally:
-        shutil.rmtree(hub.directory / "hub" / "20990101T000000Z.tar", ignore_errors=True)
-        (hub.directory / "hub" / "20990101T000000Z.json").unlink()
+        shutil.rmtree(hub.directory / "hub" / f"{NEWER[0]}.tar", ignore_errors=True)
+        (hub.directory / "hub" / f"{NEWER[0]}.json").unlink()
     assert "does not fit the hub's image, nothing was restored" in message
     assert "has schema fedcba987654, which is newer than this JupyterHub's" in message
 
@@ -228,13 +232,13 @@ def test_a_database_of_a_newer_jupyterhub_is_refused(hub: Hub, tmp_path: Path) -
 def test_a_hub_that_does_not_start_gets_its_own_state_back(hub: Hub, tmp_path: Path) -> None:
     tree = hub.state_with(tmp_path, "ALTER TABLE users RENAME COLUMN name TO title")
     (tree / "secrets" / "cookie_secret").write_text("another\n" * 8)
-    hub.put(tree, "20990101T000001Z")
+    hub.put(tree, NEWER[1])
     secrets, left = hub.secrets(), hub.left()
     try:
         with pytest.raises(ModuleError, match="fails with the restored state, so the old one was put back"):
-            hub.restore(backup="20990101T000001Z")
+            hub.restore(backup=NEWER[1])
     finally:
-        (hub.directory / "hub" / "20990101T000001Z.json").unlink()
+        (hub.directory / "hub" / f"{NEWER[1]}.json").unlink()
     assert hub.users["alice"].me() is not None
     assert (hub.secrets(), hub.left()) == (secrets, left)
 
@@ -259,7 +263,7 @@ def test_a_host_with_a_hub_is_not_recovered(hub: Hub) -> None:
 
 def test_a_backup_that_is_not_there_is_named(hub: Hub) -> None:
     assert "there is no backup 20200101T000000Z of the hub's state in" in hub.refusal(backup="20200101T000000Z")
-    damaged = hub.directory / "hub" / "20990101T000002Z.json"
+    damaged = hub.directory / "hub" / f"{NEWER[2]}.json"
     damaged.write_text(json.dumps({"format": 1}))
     try:
         assert "name another backup of the hub" in hub.refusal()
