@@ -116,7 +116,7 @@ def why_none(directory: str) -> str:
     disk = missing_disk(directory)
     if disk:
         return f"the disk that {FSTAB} mounts at {disk} is not mounted"
-    return "" if os.path.isdir(directory) else "it does not exist"
+    return "" if os.path.isdir(directory) else "the directory does not exist"
 
 
 def folders(directory: str) -> list[str]:

@@ -29,4 +29,4 @@ def test_backups_of_the_hubs_own_state_are_listed(tmp_path: Path) -> None:
 def test_a_missing_directory_is_not_an_empty_one(tmp_path: Path) -> None:
     assert shown(tmp_path) == [f"there is no backup in {tmp_path}"]
     missing = tmp_path / "missing"
-    assert shown(missing) == [f"there is no backup in {missing}; it does not exist"]
+    assert shown(missing) == [f"there is no backup in {missing}; the directory does not exist"]

@@ -163,7 +163,7 @@ def test_the_state_of_backups(tmp_path: Path) -> None:
     ]
     nothing = {"directory": "/b", "fault": None, **backup_status.totals([], NOW), "gaps": [], "schedule": None}
     assert backup_status.messages(nothing, NOW)[0] == (
-        "backups: there are none in /b (it does not exist); `make backup` makes them"
+        "backups: there are none in /b (the directory does not exist); `make backup` makes them"
     )
     nothing["directory"] = str(tmp_path)
     assert backup_status.messages(nothing, NOW)[0] == f"backups: there are none in {tmp_path}; `make backup` makes them"
