@@ -103,10 +103,17 @@ def missing_disk(directory: str, fstab: str = FSTAB) -> str | None:
 
     Backups would fill the disk of the system, and stay hidden below the mounted disk afterwards.
     """
-    lines = [line.split() for line in (files.read_text(fstab) or "").splitlines() if not line.startswith("#")]
+    text = ""
+    with contextlib.suppress(FileNotFoundError), open(fstab, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    lines = [line.split() for line in text.splitlines() if not line.startswith("#")]
     points = [line[1].replace("\\040", " ") for line in lines if len(line) > 3 and "noauto" not in line[3].split(",")]
     path = os.path.realpath(directory)
-    above = [point for point in points if point.startswith("/") and os.path.commonpath([point, path]) == point]
+    above = [
+        point
+        for point in points
+        if point.startswith("/") and os.path.commonpath([point, path]) == os.path.normpath(point)
+    ]
     deepest = max(above, key=len, default="/")
     return None if os.path.ismount(deepest) else deepest
 

@@ -140,12 +140,13 @@ def test_the_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
         ("nas:/b {0} nfs _netdev\nUUID=3 {0}/disk\\040two ext4 defaults 0 2\n", "{0}/disk two"),
         ("UUID=3 {0}/disk\\040two ext4 noauto,user 0 2\n", None),
         ("#UUID=3 {0}/disk\\040two ext4 defaults 0 2\n", None),
+        ("UUID=3 {0}/disk\\040two/ ext4 defaults 0 2\n", "{0}/disk two/"),
         ("UUID=3 {0}/disk ext4 defaults 0 2\n", None),
     ],
 )
 def test_a_disk_that_is_not_mounted_is_named(tmp_path: Path, lines: str, missing: str | None) -> None:
     fstab = tmp_path / "fstab"
-    fstab.write_text(lines.format(tmp_path))
+    fstab.write_bytes(b"# caf\xe9\n" + lines.format(tmp_path).encode())
     directory = tmp_path / "disk two" / "backups"
     expected = missing and missing.format(tmp_path)
     assert store.missing_disk(str(directory), str(fstab)) == expected
