@@ -21,5 +21,6 @@ def hub_settings(hub: str, **native: Any) -> dict[str, Any]:
             "lockout_seconds": 600,
             **native,
         },
+        "proxy_url": f"http://{hub}-proxy:8000",
         "proxy_api_url": f"http://{hub}-proxy-api:8001",
     }

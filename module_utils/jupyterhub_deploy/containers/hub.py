@@ -66,8 +66,8 @@ class HubContainer(ReplaceableContainer):
             hub_spec.LABEL_CONFIG: spec["config"],
             LABEL_NOTEBOOK_IMAGE_ID: spec["notebook_image_id"],
         }
-        # Others resolve this name to both hubs while one replaces the other. The port of a hub on standby is closed, so
-        # they go on to the other one, until `take_requests`.
+        # The proxy resolves this name to both hubs while one replaces the other. The port of a hub on standby is
+        # closed, so the proxy tries the other one, until `take_requests`.
         aliases = {network: [self.name] for network in spec["networks"]}
         self.create(self.next, spec, labels, aliases, START)
 

@@ -5,7 +5,8 @@ One hub, one user with one kernel and one open web socket, from the first test o
 on no test before it.
 
 A notebook server caches the hub's answer about a cookie for five minutes, so a poll of minutes would hardly ever make
-it ask the hub. A second user's server asks each second: as often as the servers of three hundred users together.
+it ask the hub. A second user's server asks each second: as often as the servers of three hundred users together. And
+a client in its container asks without a pause.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from hosts.run import name as run_name
+from support.asking import Asking
 from support.hub_http import HubSession
 from support.local_site import LocalSite, Run
 from support.poller import Notebook, Poll, Report
@@ -98,7 +100,7 @@ class Workplace:
 
         With `hub_fails` no hub serves for seconds; then only the user with a cached answer continues to work.
         """
-        with Poll(self.notebook) as poll, Poll(self.asking) as asking:
+        with Poll(self.notebook) as poll, Poll(self.asking) as asking, Asking(f"{NAME}-jupyter-dora") as always:
             run = self.site.run("-v", playbook=playbook, fails=fails, **settings)
         if not fails:
             self.site.settings.update(settings)
@@ -106,6 +108,7 @@ class Workplace:
         print(poll.report)
         assert poll.report.uninterrupted, f"{poll.report}\n{run.output}"
         assert hub_fails or asking.report.uninterrupted, f"{asking.report}\n{run.output}\n{self.log_of_dora()}"
+        assert hub_fails or list(always.answers) == ["200"], f"{always.answers}\n{run.output}"
         assert self.untouched() == self.kept
         assert [name for name in self.site.containers() if "-jupyter-" not in name] == [NAME, f"{NAME}-proxy"]
         return Change(run, poll.report, output)

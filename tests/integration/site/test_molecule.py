@@ -1,6 +1,7 @@
 """The same over SSH on Debian 12 and 13, with the images from a private registry: Molecule's whole sequence.
 
-Its servers are then used once more: their Docker restarts, then the servers themselves, and they back themselves up.
+Its servers are then used once more, by tests that depend on none before them: their Docker restarts, the servers
+themselves restart, and they back themselves up.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hosts.hosts import ROOT, Host
 from hosts.registry import Registry
 from support.hub_http import HubSession
 from support.mixins.host import HostTests, new_user
-from support.mixins.schedule import RECORD, TIMER, ScheduleTests
+from support.mixins.schedule import RECORD, SERVICE, TIMER, ScheduleTests
 from support.mixins.site import PASSWORD, SECRETS_DIR, Site, environment, inspect, secrets_of
 from support.notebook_run import NOTEBOOK, run_notebook
 
@@ -64,31 +65,35 @@ def molecule_environment(
     }
     yield environ
     for scenario in ("default", "disaster_recovery"):
-        command = ["molecule", "destroy", "--scenario-name", scenario]
-        subprocess.run(command, cwd=ROOT, env={"JHD_BACKUPS": "", **environ}, check=False, capture_output=True)
+        molecule(Path(os.devnull), {"JHD_BACKUPS": "", **environ}, scenario, "destroy", fails=None)
 
 
 @pytest.fixture(scope="module")
 def sequence(molecule_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> str:
     """Run Molecule's whole sequence, keep the servers, and return what it printed."""
     log = tmp_path_factory.mktemp("molecule") / "molecule.log"
-    return molecule(log, molecule_environment, "test", "--destroy=never")
+    return molecule(log, molecule_environment, "default", "test", "--destroy=never")
 
 
-def molecule(log: Path, environ: dict[str, str], *arguments: str, fails: bool = False) -> str:
-    """Run Molecule; return what it printed.
+def molecule(
+    log: Path, environ: dict[str, str], scenario: str, command: str, *arguments: str, fails: bool | None = False
+) -> str:
+    """Run a command of Molecule; return what it printed.
 
     Args:
-        fails: whether that is what is wanted.
+        fails: whether that is what is wanted; ``None`` accepts both.
     """
+    # By default, all runs from one checkout share a directory for the state of their servers.
+    state = Path(environ["ANSIBLE_HOME"]) / f"molecule-{scenario}"
     with log.open("w", encoding="utf-8") as stream:
         code = subprocess.run(
-            ["molecule", *arguments],
-            cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-            check=False, timeout=2400,
+            ["molecule", command, "--scenario-name", scenario, *arguments],
+            cwd=ROOT, env={**environ, "MOLECULE_EPHEMERAL_DIRECTORY": str(state)}, check=False, timeout=2400,
+            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
         ).returncode  # fmt: skip
     output = log.read_text(encoding="utf-8", errors="replace")
-    assert bool(code) == fails, f"{log} ends:\n{output[-8000:]}"
+    assert fails is None or bool(code) == fails, f"{log} ends:\n{output[-8000:]}"
+    assert fails is None or (state / "state.yml").exists(), "Molecule keeps the state of this run elsewhere"
     return output
 
 
@@ -143,12 +148,18 @@ def play(sequence: str, molecule_environment: dict[str, str], tmp_path: Path) ->
     return run
 
 
-def test_a_run_after_all_that_changes_nothing(play: Callable[..., str]) -> None:
+def run_scheduled_backups() -> None:
+    for server in SERVERS:
+        Host.find(f"molecule-{server}").run(f"systemctl start {SERVICE}")
+
+
+def test_another_run_changes_nothing(play: Callable[..., str]) -> None:
     output = play("site.yml")
     assert output.count("changed=0 ") == len(SERVERS), output
 
 
 def test_status_says_how_scheduled_backups_went(play: Callable[..., str]) -> None:
+    run_scheduled_backups()
     output = play("status.yml")
     assert output.count("scheduled backups: *-*-01 04:17; the last run went well, ") == len(SERVERS), output
 
@@ -212,15 +223,15 @@ def test_a_lost_hub_comes_back_on_a_fresh_server(
         manifest.update(volume=damaged.name, user="bob", sha256="0" * 64)
         path.write_text(json.dumps(manifest), encoding="utf-8")
     environ = {**molecule_environment, "JHD_BACKUPS": str(copy)}
-    log, scenario = tmp_path / "molecule.log", ("--scenario-name", "disaster_recovery")
-    stopped = " ".join(molecule(log, environ, "converge", *scenario, fails=True).split())
+    log, scenario = tmp_path / "molecule.log", "disaster_recovery"
+    stopped = " ".join(molecule(log, environ, scenario, "converge", fails=True).split())
     assert "volumes could not be restored" in stopped
     host = Host.find("molecule-recovered")
     assert host.run("docker ps --all --quiet").stdout == ""
     # The copy that the host has got is damaged, too.
     host.run(f"rm -r /var/backups/jupyterhub/{damaged.name}")
     shutil.rmtree(damaged)
-    output = molecule(log, environ, "converge", *scenario)
+    output = molecule(log, environ, scenario, "converge")
     for file, secret in secrets_of(host).items():
         assert secret not in output, f"{file} is in Molecule's output"
 
@@ -236,6 +247,7 @@ def test_a_lost_hub_comes_back_on_a_fresh_server(
 
 
 def test_a_schedule_that_is_emptied_is_gone(play: Callable[..., str]) -> None:
+    run_scheduled_backups()
     output = play("site.yml", "--tags", "backup", "-e", "jupyterhub_backup_schedule=")
     assert output.count("changed=1 ") == len(SERVERS), output
     for server in SERVERS:
@@ -246,3 +258,6 @@ def test_a_schedule_that_is_emptied_is_gone(play: Callable[..., str]) -> None:
         assert left == "", left
         assert host.run(f"test -e {RECORD}", check=False).returncode
         assert host.run("ls /var/backups/jupyterhub/hub").stdout, "the backups stay"
+    play("site.yml", "--tags", "backup")
+    for server in SERVERS:
+        assert Host.find(f"molecule-{server}").run(f"systemctl is-active {TIMER}").stdout == "active\n"

@@ -1,12 +1,13 @@
 """Tests of a site whose Docker or whole host restarts; a test class inherits them.
 
-The class provides a fixture ``site`` of class scope, and sets ``power_cut`` when its host goes down without a shutdown.
+The class provides a fixture ``site``, and sets ``power_cut`` when its host goes down without a shutdown.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -43,15 +44,18 @@ def new_user(site: Site) -> tuple[str, HubSession]:
 
 
 class HostTests:
-    """In this order: Docker first, then the host."""
+    """A restart of Docker, and one of the host."""
 
     power_cut = False
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def working(cls, site: Site) -> Working:
+    @pytest.fixture
+    def working(self, site: Site) -> Iterator[Working]:
+        # A reboot may have given the host another address.
+        site = site._replace(url=f"http://{site.host.address}:8000")
         name, session = new_user(site)
-        return Working(site, name, Notebook(session, name))
+        working = Working(site, name, Notebook(session, name))
+        yield working
+        working.notebook.session.stop(name)
 
     def test_a_restart_of_docker_leaves_all_containers_running(self, working: Working) -> None:
         site, notebook = working.site, working.notebook
@@ -82,4 +86,3 @@ class HostTests:
         assert working.notebook.problem_with_cookie() == "", "the login cookie of before is not accepted"
         session.spawn(working.name)
         assert session.contents("GET", working.name, "answer.txt")["content"] == NOTE["content"]
-        session.stop(working.name)

@@ -102,7 +102,7 @@ def _refuse_new(listening: socket.socket) -> None:
     """Drop new connections before they are in the queue of a port.
 
     Otherwise one that arrives between the last :meth:`accept` and the end of the port would be reset, after its client
-    has sent a request. This way the client's kernel tries again after a second, and finds the port closed.
+    has sent a request. This way the proxy gets no answer, and tries the new hub.
     """
     program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _DROP_SYN))
     with contextlib.suppress(OSError):  # without the filter, that moment is a few microseconds
