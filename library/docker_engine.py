@@ -98,7 +98,7 @@ def require(seen: dict[str, Any], plan: daemon_plan.Plan, minimum_version: str) 
         )
     if plan.write and seen["running"] and not (seen["installed"] and seen["pid"]):
         raise DeployError(
-            "Docker on this host was installed in another way (as a snap, perhaps) and does not read "
+            "Docker runs on this host, but not from a package of the host's system, and does not read "
             f"{seen['config']['path']}; configure it the way it was installed, and leave docker_daemon_options, "
             "docker_registry_mirrors and docker_insecure_registries empty"
         )

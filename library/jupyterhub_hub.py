@@ -204,7 +204,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     ids = {reference: image_id(client, reference) for reference in (options.image, options.notebook_image)}
     for reference, found in ids.items():
         if not found and not check_mode:
-            raise DeployError(f"image {reference} is not on this host; run site.yml with the images role")
+            raise DeployError(f"image {reference} is not on this host; run make site, which installs it")
     sign_in = config.sign_in_file(options.sign_in)
     files = {**options.config_files, **sign_in, **config.ca_file(options.ca_bundle)}
     key = secrets.read(f"{options.config_dir}/secrets", "cookie_secret") if sign_in else None

@@ -163,7 +163,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     current = proxy.observe() if client else None
     wanted = proxy_container.wanted_spec(options, image_id(client, options.image))
     if not wanted["image_id"] and not check:
-        raise DeployError(f"image {options.image} is not on this host; run site.yml with the images role")
+        raise DeployError(f"image {options.image} is not on this host; run make site, which installs it")
     before = container_spec.comparable(wanted, container_spec.observed_spec(current)) if current else {}
     differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
     serving = bool(current) and not differences and proxy.is_serving()

@@ -149,7 +149,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         current = stop.image_ids(client, [*([wanted] if wanted else []), *params["notebook_images"]])
         if not current and params["policy"] != "keep" and not module.check_mode:
             raise DeployError(
-                f"the notebook image {wanted} is not on this host, so all servers would be old; run site.yml"
+                f"the notebook image {wanted} is not on this host, so all servers would be old; run make site"
             )
         api = api_or_none(module, client)
         found = stop.observe(client, api, params["name"], current)
@@ -167,7 +167,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         reasons = "; ".join(f"{policy.title(server)}: {server['reason']}" for server in failed)
         raise DeployError(
             f"{len(failed)} of {len(old)} servers on an old image could not be stopped ({reasons}); "
-            "run site.yml again, or stop them on the hub's admin page",
+            "run make site again, or stop them on the hub's admin page",
             result,
         )
     return result

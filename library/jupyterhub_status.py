@@ -105,7 +105,7 @@ def connect_to_inspect() -> tuple[Any | None, str | None]:
     except DeployError as error:
         return None, str(error)
     if not client and daemon_info.is_stopped():
-        return None, "Docker is installed and does not run; start it with `systemctl start docker`, or run site.yml"
+        return None, "Docker is installed and does not run; start it with `systemctl start docker`, or run make site"
     return client, None
 
 

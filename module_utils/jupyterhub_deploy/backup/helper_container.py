@@ -39,7 +39,7 @@ def helper_image(client: Any, hub: str) -> str:
     if not found or not inspect_image(client, found["Image"]):
         raise DeployError(
             f"only a container can read it, and there is no hub container {hub} on this host whose image could be "
-            "used for one; run site.yml"
+            "used for one; run make site"
         )
     return str(found["Image"])
 

@@ -43,7 +43,9 @@ class HubState:
         :raises DeployError: a part of it is missing.
         """
         if not data:
-            raise DeployError(f"volume {self.data_volume} with the hub's database does not exist; is the hub deployed?")
+            raise DeployError(
+                f"volume {self.data_volume} with the hub's database does not exist; run make site, which creates it"
+            )
         problem = needs_container(data)
         if problem:
             raise DeployError(f"{problem}; the hub's database can be copied from a plain volume only")
@@ -51,7 +53,9 @@ class HubState:
         copy_database(source, os.path.join(staging, DATABASE))
         secrets = os.path.join(self.config_dir, "secrets")
         if not os.path.isdir(secrets):
-            raise DeployError(f"the hub's secrets are not in {secrets}; is config_dir the right directory?")
+            raise DeployError(
+                f"the hub's secrets are not in {secrets}; set jupyterhub_config_dir to the directory of the hub"
+            )
         shutil.copytree(secrets, os.path.join(staging, "secrets"), ignore=shutil.ignore_patterns(".*"))
         container = inspect_container(self.client, self.hub)
         digest = ((container or {}).get("Config", {}).get("Labels") or {}).get(LABEL_CONFIG)
@@ -89,7 +93,9 @@ def copy_database(source: str, target: str) -> None:
             raise DeployError(f"the hub writes to its database {source} without a pause; try again later")
 
     if not os.path.isfile(source):
-        raise DeployError(f"the hub's database {source} does not exist; has the hub ever run?")
+        raise DeployError(
+            f"the hub's database {source} does not exist; the hub creates it at its first start: run make site"
+        )
     try:
         # Not read-only: a hub that was killed leaves a journal, and rolling it back needs write access.
         before = sqlite3.connect(f"file:{_escaped(source)}?mode=rw", uri=True, timeout=30)

@@ -102,7 +102,7 @@ class ProxyContainer(ReplaceableContainer):
             if published and published != wanted:
                 raise DeployError(
                     f"Docker publishes {self.name} on {', '.join(published)} instead of {', '.join(wanted)}; set "
-                    "jupyterhub_bind_address to an IPv4 address of this host and run site.yml again"
+                    "jupyterhub_bind_address to an IPv4 address of this host and run make site again"
                 )
         return super().is_reachable()
 

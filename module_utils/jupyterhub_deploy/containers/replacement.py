@@ -168,8 +168,8 @@ class ReplaceableContainer(DeployedContainer):
             self.wait_until(self.is_healthy, "answering its health check after it was restored")
         except FAILURES as second:
             return DeployError(
-                f"the new {self.what} failed, and the old one does not run either: {second}. Fix that and run site.yml "
-                f"again: it first restores {self.name}. The first failure: {error}"
+                f"the new {self.what} failed, and the old one does not run either: {second}. Fix that and run make "
+                f"site again: it first restores {self.name}. The first failure: {error}"
             )
         return DeployError(f"the new {self.what} failed, and the old one was restored: {error}")
 

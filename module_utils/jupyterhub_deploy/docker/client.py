@@ -36,7 +36,7 @@ def connect(timeout: int = API_TIMEOUT) -> Any:
         raise _broken_sdk(SDK_FAULT)
     if docker is None:
         raise DeployError(
-            "Python's docker SDK is missing on this host; run site.yml, whose docker role installs python3-docker"
+            "Python's docker SDK is missing on this host; run make site, whose docker role installs python3-docker"
         )
     if os.path.exists(SOCKET) and not os.access(SOCKET, os.R_OK | os.W_OK):
         raise DeployError(f"this user may not connect to Docker ({SOCKET}); run the play with become: true")
@@ -48,7 +48,7 @@ def connect(timeout: int = API_TIMEOUT) -> Any:
             raise _broken_sdk(str(error)) from error
         raise DeployError(
             f"Docker does not answer ({error}); read `journalctl -u docker` or /var/log/dockerd.log, "
-            "then run site.yml again"
+            "then run make site again"
         ) from error
     return client
 

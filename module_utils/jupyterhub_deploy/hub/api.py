@@ -73,14 +73,14 @@ class HubApi:
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise DeployError(
-                f"the hub at {self.url} does not answer ({reason}); read its log with `docker logs`, or run site.yml"
+                f"the hub at {self.url} does not answer ({reason}); read its log with `docker logs`, or run make site"
             ) from error
         if status in expected:
             return status, self._json(text, method, path)
         if status in (401, 403):
             raise DeployError(
                 f"the hub at {self.url} refuses the token of its service `{SERVICE}` ({status} for {method} {path}); "
-                "run site.yml, and if that does not help restart the hub's container, which reads the token when it "
+                "run make site, and if that does not help restart the hub's container, which reads the token when it "
                 "starts"
             )
         raise DeployError(f"the hub at {self.url} answers {method} {path} with {status}{self._message(text)}")
@@ -112,7 +112,7 @@ class HubApi:
             _, answer = self.request("GET", f"{path}?{urlencode({**query, 'offset': offset, 'limit': PAGE})}")
             if not isinstance(answer, dict):
                 raise DeployError(
-                    f"the hub at {self.url} does not answer GET {path} in pages; is it JupyterHub 2 or newer?"
+                    f"the hub at {self.url} does not answer GET {path} in pages, as JupyterHub 2 and newer do"
                 )
             yield answer["items"]
             # Where the next page begins, or nothing after the last one.
@@ -158,7 +158,7 @@ def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOU
     """
     container = inspect_container(client, hub_name)
     if container is None:
-        raise DeployError(f"there is no hub container {hub_name} on this host; run site.yml")
+        raise DeployError(f"there is no hub container {hub_name} on this host; run make site")
     # The token is for this hub only.
     foreign = ownership.problem(ownership.CONTAINER, hub_name, container["Config"].get("Labels"), hub_name)
     if foreign:
@@ -166,7 +166,7 @@ def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOU
     address = address_of(container)
     if not address:
         raise DeployError(
-            f"the hub container {hub_name} is not running; `docker logs {hub_name}` says why, or run site.yml"
+            f"the hub container {hub_name} is not running; `docker logs {hub_name}` says why, or run make site"
         )
     return HubApi(f"http://{address}:{hub_spec.HUB_PORT}/hub/api", read_token(token_file), timeout)
 
@@ -183,10 +183,10 @@ def read_token(path: str) -> str:
         raise DeployError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}") from error
     if token is None:
         raise DeployError(
-            f"{path}, the token of the hub's service `{SERVICE}`, does not exist; run site.yml, which creates it"
+            f"{path}, the token of the hub's service `{SERVICE}`, does not exist; run make site, which creates it"
         )
     if not re.fullmatch(r"[\x21-\x7e]+", token):  # otherwise the header is refused, with the token in the error
-        raise DeployError(f"{path} does not contain a token; remove the file and run site.yml")
+        raise DeployError(f"{path} does not contain a token; remove the file and run make site")
     return token
 
 

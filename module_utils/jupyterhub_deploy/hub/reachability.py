@@ -95,7 +95,7 @@ def problems(proxy: dict[str, Any] | None) -> list[str]:
         return []  # the status says so
     ports = published(proxy)
     if not ports:
-        return [f"NOT REACHABLE: Docker publishes no port for {name_of(proxy)}; run site.yml"]
+        return [f"NOT REACHABLE: Docker publishes no port for {name_of(proxy)}; run make site"]
     found: dict[str, str | None] = {}
 
     def all_answer() -> bool:

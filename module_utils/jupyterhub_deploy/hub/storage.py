@@ -58,7 +58,7 @@ def database_problem(storage: Storage) -> str | None:
         return None
     return (
         f"the hub's database is {storage.database} (c.JupyterHub.db_url), and only {DATABASE_URL} is supported; stop "
-        "the hub, move the database there, remove the setting from jupyterhub_extra_config, and run site.yml"
+        "the hub, move the database there, remove the setting from jupyterhub_extra_config, and run make site"
     )
 
 

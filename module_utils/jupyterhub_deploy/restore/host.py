@@ -9,7 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, name_of
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_RESTORING, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import (
+    LABEL_HUB,
+    LABEL_RESTORING,
+    LABEL_USER,
+    LABEL_USER_SINCE,
+)
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import containers_using
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import LockedError
@@ -54,8 +59,12 @@ class Host:
         return os.path.join(str(self.client.info()["DockerRootDir"]), "volumes")
 
     def create(self, job: Job) -> str:
-        """Create the volume, with the labels that the hub gives to its users' volumes; return its directory."""
+        """Create the volume, with the labels by which the hub gives it to its user; return its directory.
+
+        An administrator who restores a volume gives it to the present user of its name.
+        """
         labels = {**job.backup.manifest.labels, LABEL_HUB: self.hub}
+        labels.pop(LABEL_USER_SINCE, None)
         if job.user is not None:
             labels[LABEL_USER] = job.user
         return os.path.dirname(str(self.client.create_volume(job.volume, labels=labels)["Mountpoint"]))

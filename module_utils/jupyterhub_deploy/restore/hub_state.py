@@ -126,7 +126,7 @@ class Restore:
                 )
         # A killed restore may have left the container for checks too; the next check replaces it.
         if any(inspect_container(self.client, name) for name in (self.hub.next, self.hub.previous)):
-            raise DeployError(f"an earlier change of hub {self.name} did not finish; run site.yml first")
+            raise DeployError(f"an earlier change of hub {self.name} did not finish; run make site first")
         running = self.servers()
         if running and not self.settings.stop_servers:
             raise DeployError(

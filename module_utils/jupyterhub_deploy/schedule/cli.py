@@ -77,7 +77,7 @@ def find_schedule(hub: str | None) -> Schedule:
     if not found:
         raise DeployError(
             f"backups of {f'hub {hub}' if hub else 'no hub'} are scheduled on this host; "
-            "set jupyterhub_backup_schedule and run site.yml, or run backup.yml"
+            "set jupyterhub_backup_schedule and run make site, or run make backup"
         )
     return found
 

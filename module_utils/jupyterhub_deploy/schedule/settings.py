@@ -61,5 +61,5 @@ def read(hub: str) -> Schedule | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise DeployError(
-            f"the settings of scheduled backups, {path}, cannot be read: {reason}; run site.yml"
+            f"the settings of scheduled backups, {path}, cannot be read: {reason}; run make site"
         ) from error

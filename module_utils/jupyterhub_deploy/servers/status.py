@@ -40,7 +40,7 @@ def messages(name: str, unknown: str | None, status: dict[str, Any], problem: st
         return [f"CANNOT TELL whether hub {name} runs: {unknown}"]
     hub, proxy, image, servers = (status[key] for key in ("hub", "proxy", "notebook_image", "servers"))
     if not (hub or proxy or servers):
-        return [f"Hub {name} does not exist on this host; run site.yml to create it."]
+        return [f"Hub {name} does not exist on this host; run make site to create it."]
     lines = [_container("hub", hub), _container("proxy", proxy)]
     if image:
         lines.append(f"next servers get: {policy.image(image)}")
@@ -57,7 +57,7 @@ def messages(name: str, unknown: str | None, status: dict[str, Any], problem: st
 
 def _container(title: str, found: dict[str, Any] | None) -> str:
     if found is None:
-        return f"{title}: the container does not exist; run site.yml to create it"
+        return f"{title}: the container does not exist; run make site to create it"
     if found["state"] != "running":
         return f"{title}: {found['container']} is {found['state']}, from {policy.image(found)}"
     health = f", {found['health']}" if found["health"] else ""

@@ -57,7 +57,7 @@ class Removal:
         if container and environment_of(container).get("JUPYTERHUB_ADMIN") == self.user:
             raise DeployError(
                 f"{self.user} is the administrator that hub {self.hub} creates at each start; set another "
-                "jupyterhub_admin_user and run site.yml, then delete this one"
+                "jupyterhub_admin_user and run make site, then delete this one"
             )
         self.api = api.connect(client, self.hub, params["token_file"])
         self.accounts = Accounts(client, self.hub)

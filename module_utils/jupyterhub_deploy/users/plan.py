@@ -172,7 +172,7 @@ def require(users: list[User], seen: dict[str, Any], at_hub: dict[str, User]) ->
     if missing:
         raise DeployError(
             f"the hub does not know {', '.join(missing)}; check the name on the pages Admin and Accounts (a user who "
-            "has never signed in is only on Accounts), or declare the user in jupyterhub_users and run site.yml"
+            "has never signed in is only on Accounts), or declare the user in jupyterhub_users and run make site"
         )
 
 
@@ -186,7 +186,7 @@ def refuse_removal(changes: list[dict[str, Any]]) -> None:
         commands = ", ".join(f"`ansible-playbook playbooks/delete_user.yml -e user={name}`" for name in names)
         raise DeployError(
             f"{', '.join(names)} is declared absent but still exists; no user was changed. Run {commands}, which "
-            "archives the files and deletes the user; then run site.yml again"
+            "archives the files and deletes the user; then run make site again"
         )
 
 

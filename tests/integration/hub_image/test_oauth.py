@@ -558,7 +558,10 @@ def test_a_change_of_authenticators_gives_nobody_another_users_name(
 
         # Nobody can sign up under bob's plain name and get his files.
         now(authenticators=["native", "github"], signup="approval", **allowed)
-        assert shown(Visitor(hub).sign_up("bob", PASSWORD)) == "The user name bob is taken. Choose another."
+        assert (
+            shown(Visitor(hub).sign_up("bob", PASSWORD))
+            == "The user name bob is taken or reserved. Choose another, or ask an administrator."
+        )
         assert bob.by("github/", "bob").status_code == 302
         assert bob.name() == "github:bob"
         # A new user signs up, waits and is authorized, beside GitHub.

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER, LABEL_USER_SINCE
 
 from hosts.run import name as run_name
 from support.signin_hub import NO_PROXY, HubContainer, docker, names_of, write_config
@@ -101,6 +101,11 @@ class SpawnerHub:
         labels = {LABEL_HUB: self.prefix, LABEL_USER: user}
         filters = [part for label in labels.items() for part in ("--filter", f"label={'='.join(label)}")]
         return docker("ps", *filters, "--format", "{{.Names}}").stdout.split()
+
+    def since(self, user: str) -> str:
+        """Return when the user was added to the hub, in seconds."""
+        created = str(self.api("GET", f"users/{quote(user, safe='')}").json()["created"])
+        return created.partition(".")[0]
 
     def logged(self, text: str) -> bool:
         """Wait for the hub to log `text`."""
@@ -203,7 +208,7 @@ def test_names_and_labels(site: SpawnerHub, user: str, part: str) -> None:
     labels = {LABEL_HUB: site.prefix, LABEL_USER: user}
     assert state["Config"]["Labels"].items() >= labels.items()
     volume = json.loads(docker("volume", "inspect", f"{site.prefix}-user-{part}").stdout)[0]
-    assert volume["Labels"] == labels
+    assert volume["Labels"] == {**labels, LABEL_USER_SINCE: site.since(user)}
     assert state["HostConfig"]["CapDrop"] == ["ALL"]
     assert state["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
     assert state["HostConfig"]["AutoRemove"] is False
@@ -249,6 +254,21 @@ def test_a_volume_without_the_users_labels_is_not_given_to_who_signs_up(site: Sp
     docker("volume", "create", *labels_of(site, user), volume)
     site.spawn(user)
     site.stop(user)
+
+
+def test_the_volume_of_a_deleted_user_is_not_given_to_the_next_one_of_that_name(site: SpawnerHub) -> None:
+    container = site.spawn("ines")
+    inside(container, f"touch {WORK}/private")
+    site.stop("ines")
+    site.api("DELETE", "users/ines/server")
+    assert site.spawn("ines"), "the user herself gets it each time"
+    site.stop("ines")
+    site.api("DELETE", "users/ines/server")
+    time.sleep(1)  # the label has seconds
+    assert site.api("DELETE", "users/ines").status_code == 204
+    site.request("ines", image=site.image("no-directory"))
+    assert site.logged(f"The volume {site.prefix}-user-ines belongs to an earlier user of this name, who was deleted.")
+    assert site.containers("ines") == []
 
 
 def test_somebody_elses_container_with_the_name_of_a_server_is_kept(site: SpawnerHub) -> None:

@@ -339,5 +339,5 @@ def test_a_backup_of_a_volume_at_rest_has_the_hub_stop_its_server(old: OldServer
 def test_status_yml_on_a_host_without_that_hub() -> None:
     done = LocalSite(run_name("no-such-hub")).run(playbook="status.yml")
     shown = " ".join(done.output.split())  # Ansible wraps a message of one line
-    assert f"Hub {run_name('no-such-hub')} does not exist on this host; run site.yml to create it." in shown
+    assert f"Hub {run_name('no-such-hub')} does not exist on this host; run make site to create it." in shown
     assert done.recap["changed"] == 0

@@ -188,7 +188,7 @@ def test_nobody_signs_up_under_a_declared_name(site: UsersHub) -> None:
     name = fresh("carol")
     site.declare({"name": name})
     refused = Browser(site.hub).sign_up(name, OTHER)
-    assert shown(refused) == f"The user name {name} is taken. Choose another."
+    assert shown(refused) == f"The user name {name} is taken or reserved. Choose another, or ask an administrator."
     assert site.sign_in(name, OTHER) is None
     assert site.declare({"name": name, "password": PASSWORD})["messages"] == [f"{name}: password set"]
     assert site.sign_in(name) is not None
@@ -307,7 +307,10 @@ def test_a_disabled_user_is_out_with_cookie_tokens_and_server(site: UsersHub) ->
 def test_a_disabled_name_without_a_user_cannot_be_taken(site: UsersHub) -> None:
     name = fresh("mallory")
     assert site.declare({"name": name, "state": "disabled"})["changed"] is True
-    assert shown(Browser(site.hub).sign_up(name, PASSWORD)) == f"The user name {name} is taken. Choose another."
+    assert (
+        shown(Browser(site.hub).sign_up(name, PASSWORD))
+        == f"The user name {name} is taken or reserved. Choose another, or ask an administrator."
+    )
     assert site.sign_in(name) is None
     assert name not in site.users()
 

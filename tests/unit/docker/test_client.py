@@ -62,7 +62,7 @@ def test_a_host_without_the_sdk_has_no_client(socket_path: Path, monkeypatch: py
     monkeypatch.setattr(client, "docker", None)
     with serve(socket_path, {"/containers/json?all=1": (200, [{"Names": ["/other"], "Labels": {}}])}):
         assert client.connect_or_none() is None
-    with pytest.raises(DeployError, match=r"Python's docker SDK is missing on this host; run site.yml"):
+    with pytest.raises(DeployError, match=r"Python's docker SDK is missing on this host; run make site"):
         client.connect()
 
 

@@ -77,7 +77,8 @@ def test_a_closed_port_and_a_missing_one() -> None:
     port = free_port()
     (problem,) = reachability.problems(proxy(port, "127.0.0.1"))
     assert problem == f"NOT REACHABLE at http://127.0.0.1:{port}/hub/health: [Errno 111] Connection refused"
-    assert reachability.problems(proxy(None)) == ["NOT REACHABLE: Docker publishes no port for lab-proxy; run site.yml"]
+    published = reachability.problems(proxy(None))
+    assert published == ["NOT REACHABLE: Docker publishes no port for lab-proxy; run make site"]
 
 
 def test_flushed_firewall_rules_are_reported_although_this_host_gets_an_answer(

@@ -28,8 +28,8 @@ def test_an_answer_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_a_refusal_is_an_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert answer(monkeypatch, HubError("run site.yml")) == 1
-    assert json.loads(capsys.readouterr().out) == {"error": "run site.yml"}
+    assert answer(monkeypatch, HubError("run make site")) == 1
+    assert json.loads(capsys.readouterr().out) == {"error": "run make site"}
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

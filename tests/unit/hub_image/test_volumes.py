@@ -6,8 +6,10 @@ import io
 import tarfile
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_USER_SINCE
 
 from jupyterhub_deploy_hub.volumes import (
+    SINCE_LABEL,
     Owner,
     container_problem,
     is_writable,
@@ -18,6 +20,7 @@ from jupyterhub_deploy_hub.volumes import (
 )
 
 PASSWD = "root:x:0:0::/root:/bin/sh\nbroken line\njovyan:x:1000:100::/home/jovyan:/bin/bash\n"
+SINCE = "2026-01-01T00:00:00"  # when the user was added to the hub
 GROUP = "root:x:0:\nusers:x:100:\nteachers:x:4000:jovyan\n"
 
 
@@ -73,14 +76,22 @@ def test_the_archive_contains_only_the_directory() -> None:
 
 def test_labels_of_another_user_are_a_problem() -> None:
     wanted = {"user": "alice"}
-    assert label_problem({"user": "alice", "other": "x"}, wanted, "v") is None
-    assert "belongs to 'bob'" in (label_problem({"user": "bob"}, wanted, "v") or "")
+    assert label_problem({"user": "alice", "other": "x"}, wanted, "v", SINCE) is None
+    assert "belongs to 'bob'" in (label_problem({"user": "bob"}, wanted, "v", SINCE) or "")
 
 
 @pytest.mark.parametrize("labels", [None, {}, {"other": "x"}, {"hub": "lab"}, {"user": "alice"}])
 def test_a_volume_without_the_labels_belongs_to_nobody(labels: dict[str, str] | None) -> None:
-    problem = label_problem(labels, {"hub": "lab", "user": "alice"}, "lab-user-alice") or ""
+    problem = label_problem(labels, {"hub": "lab", "user": "alice"}, "lab-user-alice", SINCE) or ""
     assert "lab-user-alice exists already, and has no label that says whose it is" in problem
+
+
+def test_the_volume_of_a_deleted_user_is_not_given_to_the_next_one_of_that_name() -> None:
+    assert SINCE_LABEL == LABEL_USER_SINCE, "a restore leaves it out"
+    wanted = {"user": "alice"}
+    assert label_problem({**wanted, SINCE_LABEL: SINCE}, wanted, "v", SINCE) is None
+    problem = label_problem({**wanted, SINCE_LABEL: "2025-01-01T00:00:00"}, wanted, "v", SINCE)
+    assert problem == "The volume v belongs to an earlier user of this name, who was deleted."
 
 
 def test_only_a_container_with_the_users_labels_is_the_users() -> None:

@@ -13,7 +13,12 @@ from typing import Any
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import runner, store
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_RESTORING, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import (
+    LABEL_HUB,
+    LABEL_RESTORING,
+    LABEL_USER,
+    LABEL_USER_SINCE,
+)
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
 from ansible.module_utils.jupyterhub_deploy.restore import swap, volumes
 from ansible.module_utils.jupyterhub_deploy.restore.host import Host
@@ -77,7 +82,8 @@ def restore(client: Docker, directory: Path) -> dict[str, Any]:
 
 def test_a_kill_after_any_step_leaves_nothing_that_a_backup_takes_for_a_users_volume(tmp_path: Path) -> None:
     content = backups.joined([backups.ROOT, backups.member(b"./file", b"new")])
-    backups.put(tmp_path / "backups", content, 2)
+    # A restored volume is for the present user of its name, who may have been added later.
+    backups.put(tmp_path / "backups", content, 2, labels={**LABELS, LABEL_USER_SINCE: "2025-01-01T00:00:00"})
     seen = set()
     for step in range(1, 100):
         (tmp_path / str(step)).mkdir()

@@ -210,11 +210,11 @@ def test_a_damaged_record_counts_as_none_and_damaged_settings_are_an_error(
     Path(host.backup_settings("lab")).write_text(wanted.to_json())
     assert settings.read("lab") == wanted
     Path(host.backup_settings("lab")).write_text('{"schedule": "02:30"}')
-    with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: 'late_hours' is missing; run site.yml"):
+    with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: 'late_hours' is missing; run make site"):
         settings.read("lab")
     for damage in ("{", "5", "[" * 100_000):
         Path(host.backup_settings("lab")).write_text(damage)
-        with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: .*; run site.yml"):
+        with pytest.raises(DeployError, match=r"backup-lab.json, cannot be read: .*; run make site"):
             settings.read("lab")
 
 

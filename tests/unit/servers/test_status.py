@@ -36,7 +36,7 @@ def shown(problem: str | None = None, unknown: str | None = None, **status: Any)
 
 
 def test_a_host_without_a_hub() -> None:
-    assert shown() == ["Hub lab does not exist on this host; run site.yml to create it."]
+    assert shown() == ["Hub lab does not exist on this host; run make site to create it."]
 
 
 def test_a_host_that_cannot_be_inspected_is_not_one_without_a_hub() -> None:
@@ -77,8 +77,8 @@ def test_how_many_servers(servers: list[dict[str, Any]], line: str) -> None:
 def test_problems_are_shown() -> None:
     lines = shown(hub=hub_status.describe(container("lab", "exited", None), NOW), problem="it is silent")
     assert lines[0] == "hub: lab is exited, from lab:1 (aaaaaaaaaaaa)"
-    assert lines[1] == "proxy: the container does not exist; run site.yml to create it"
+    assert lines[1] == "proxy: the container does not exist; run make site to create it"
     assert lines[2] == "the hub does not answer, so activity is not shown: it is silent"
     left = shown(servers=[server("alice", True)], problem="there is no hub container lab")
-    assert left[0] == "hub: the container does not exist; run site.yml to create it"
+    assert left[0] == "hub: the container does not exist; run make site to create it"
     assert "1 server runs" in left

@@ -237,7 +237,7 @@ class TestModule:
             run(jupyterhub_servers, **arguments, policy="stop")
         assert str(caught.value) == (
             "1 of 2 servers on an old image could not be stopped (alice: the hub answers with 500); "
-            "run site.yml again, or stop them on the hub's admin page"
+            "run make site again, or stop them on the hub's admin page"
         )
         assert [one["action"] for one in caught.value.result["old"]] == ["failed", "stopped"]
         assert caught.value.result["changed"] is True
@@ -270,7 +270,7 @@ def test_the_status_of_a_host_without_docker(monkeypatch: pytest.MonkeyPatch) ->
     result = run(jupyterhub_status, name="jupyterhub", token_file="/nowhere/api_token")
     assert result["changed"] is False
     assert (result["hub"], result["unknown"]) == (None, None)
-    assert result["messages"] == ["Hub jupyterhub does not exist on this host; run site.yml to create it."]
+    assert result["messages"] == ["Hub jupyterhub does not exist on this host; run make site to create it."]
 
 
 @pytest.mark.parametrize("case", ["stopped", "broken SDK"])

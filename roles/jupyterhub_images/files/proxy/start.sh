@@ -20,7 +20,7 @@ fail() {
 
 # In the environment, because every process on the host can read the arguments of others.
 CONFIGPROXY_AUTH_TOKEN=$(cat "$token_file") || fail "cannot read the token in $token_file; mount the secrets there"
-[ -n "$CONFIGPROXY_AUTH_TOKEN" ] || fail "the token in $token_file is empty; remove the file and run site.yml again"
+[ -n "$CONFIGPROXY_AUTH_TOKEN" ] || fail "the token in $token_file is empty; remove the file and run make site again"
 export CONFIGPROXY_AUTH_TOKEN
 
 # Docker may attach the network shortly after the start, so the name is resolved up to ten times.

@@ -92,7 +92,7 @@ def write(request: dict[str, Any]) -> dict[str, Any]:
         if not admins:
             raise HubError(
                 f"none of {', '.join(request['token_of'])} is an administrator of this hub, although the settings say "
-                "so; run site.yml"
+                "so; run make site"
             )
         name = admins[0].name
         scopes = ["admin:users", "admin:groups", f"tokens!user={name}"]

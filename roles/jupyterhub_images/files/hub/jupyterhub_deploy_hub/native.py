@@ -137,7 +137,7 @@ class HubNative(NativeAuthenticator):
         if problem:
             return problem
         if self.is_reserved(name) or self.user_exists(name) or self.has_signed_in(name):
-            return f"The user name {name} is taken. Choose another."
+            return f"The user name {name} is taken or reserved. Choose another, or ask an administrator."
         if not self.validate_username(name):
             return f"The user name {name} does not fit this hub's rules."
         return self.password_problem(name, password)

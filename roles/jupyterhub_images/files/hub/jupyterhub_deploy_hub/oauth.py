@@ -83,7 +83,7 @@ class ClearErrors(OAuthenticator):
         if error in _WRONG_HUB or (not error and code == 401):
             self.log.error(
                 "%s refused this hub's client id or secret (%s): compare both with what %s shows for the hub's "
-                "application, and run site.yml",
+                "application, and run make site",
                 self.login_service, error or code, self.login_service,
             )  # fmt: skip
             return _page(

@@ -43,7 +43,7 @@ def read_password(path: Path) -> str:
     try:
         password = path.read_text(encoding="utf-8").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise HubError(f"the admin's password cannot be read from {path}: {error}; run site.yml again.") from error
+        raise HubError(f"the admin's password cannot be read from {path}: {error}; run make site again.") from error
     if not password:
         raise HubError(f"the admin's password file {path} is empty; set jupyterhub_admin_password or delete the file.")
     if too_long(password):

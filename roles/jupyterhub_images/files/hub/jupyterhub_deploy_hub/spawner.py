@@ -70,7 +70,7 @@ class HubSpawner(WatchedSpawner):
         except docker.errors.ImageNotFound as error:
             raise SpawnRefusedError(
                 f"The notebook image {image} is not on this hub's host. "
-                "Ask an administrator to run site.yml, which installs it."
+                "Ask an administrator to run make site, which installs it."
             ) from error
 
     async def get_command(self) -> list[str]:
@@ -106,12 +106,14 @@ class HubSpawner(WatchedSpawner):
         These are the named volumes with ``{username}`` in their template, not shared volumes or host directories.
         """
         mount_points = []
+        since = self.user.orm_user.created.replace(tzinfo=None).isoformat(timespec="seconds")
         for template, target in self.volumes.items():
             name = self.format_volume_name(template, self)
             if name.startswith("/") or "username}" not in template:
                 continue
-            volume = await self.docker("create_volume", name, labels=self.deploy_labels)  # returns an existing one
-            problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name)
+            labels = {**self.deploy_labels, volumes.SINCE_LABEL: since}
+            volume = await self.docker("create_volume", name, labels=labels)  # returns an existing one
+            problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name, since)
             if problem:
                 raise SpawnRefusedError(f"{problem} Please contact an administrator.")
             target = target if isinstance(target, dict) else {"bind": target}

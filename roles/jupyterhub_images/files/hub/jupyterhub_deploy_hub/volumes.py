@@ -11,6 +11,9 @@ import tarfile
 import time
 from typing import NamedTuple
 
+#: On a volume that the hub created: when its user was added to the hub, which tells users of the same name apart.
+SINCE_LABEL = "org.jupyterhub.deploy.user-since"
+
 
 class Owner(NamedTuple):
     """Numeric ids, as the container sees them."""
@@ -76,10 +79,13 @@ def owner_archive(mount_point: str, owner: Owner, mode: int) -> tuple[str, bytes
     return parent, buffer.getvalue()
 
 
-def label_problem(labels: dict[str, str] | None, wanted: dict[str, str], volume: str) -> str | None:
+def label_problem(labels: dict[str, str] | None, wanted: dict[str, str], volume: str, since: str) -> str | None:
     """Return why a volume is not this user's: its labels name another user or hub, or nobody. None if it is.
 
-    A volume without labels is not given to the user of its name, who may have signed up after it was created.
+    A volume without labels is not given to the user of its name, who may have signed up after it was created. Neither
+    is the volume of a user who was deleted on the page *Admin*, to the next user of that name.
+
+    `since` is the time at which this user was added to the hub; a volume that an administrator labels has none.
     """
     for key, value in wanted.items():
         found = (labels or {}).get(key)
@@ -87,6 +93,8 @@ def label_problem(labels: dict[str, str] | None, wanted: dict[str, str], volume:
             return f"The volume {volume} belongs to {found!r} ({key}), not to {value!r}."
     if not wanted.keys() <= (labels or {}).keys():
         return f"The volume {volume} exists already, and has no label that says whose it is."
+    if (labels or {}).get(SINCE_LABEL, since) != since:
+        return f"The volume {volume} belongs to an earlier user of this name, who was deleted."
     return None
 
 
