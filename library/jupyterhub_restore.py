@@ -245,7 +245,7 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         "messages": [
             *(f"volume {name}: removed after an interrupted restore" for name in left),
             *(str(one["message"]) for one in done),
-            *(f"NOT RESTORED: {one['message']}" for one in failed),
+            *(f"NOT RESTORED: {one['user'] or one['volume'] or '-'}: {one['message']}" for one in failed),
         ],
     }
 

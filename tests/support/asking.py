@@ -11,7 +11,9 @@ import subprocess
 from typing import Any
 
 #: Seconds between two requests, each on a connection of its own.
-PAUSE = 0.01
+PAUSE = 0.02
+#: Maximum number of open requests: without it, they would pile up for good in front of a hub on a busy machine.
+OPEN = 32
 #: Connects as the notebook server does: with Tornado, its default timeouts, and the hub's address of the environment.
 #: Prints a line when it begins and, after its input has ended, the number of answers by status or error.
 PROGRAM = f"""
@@ -25,14 +27,16 @@ async def ask(client, answers):
         answers[repr(error)] += 1
 
 async def main():
-    AsyncHTTPClient.configure(None, max_clients=10000)
+    AsyncHTTPClient.configure(None, max_clients={OPEN})
     client, answers, asked = AsyncHTTPClient(), collections.Counter(), set()
     end = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     print("begun", flush=True)
     while not end.done():
-        asked.add(asyncio.create_task(ask(client, answers)))
+        if len(asked) < {OPEN}:
+            asked.add(request := asyncio.create_task(ask(client, answers)))
+            request.add_done_callback(asked.discard)
         await asyncio.sleep({PAUSE})
-    await asyncio.wait(asked)
+    await asyncio.gather(*asked)
     print(json.dumps(answers))
 
 asyncio.run(main())

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+import socket
 import sqlite3
 import ssl
 import subprocess
@@ -19,8 +20,10 @@ from typing import Any
 import docker
 import pytest
 import requests
+from ansible.module_utils.jupyterhub_deploy.containers.container import address_of
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
+from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 
 import jupyterhub_hub
@@ -339,13 +342,16 @@ def test_a_hub_on_standby_whose_run_was_killed_soon_closes_its_port(site, tmp_pa
     assert killed_run("jupyterhub_hub", "kill:1", site.hub_arguments(), tmp_path)
     site.extra_config = ""
     hub = HubContainer(docker.APIClient(), NAME, "", 1)
-    # Not longer: each of our connections waits in the open port, which accepts a hundred of them.
     deadline = time.monotonic() + 50
     while not hub.port_open(hub.next, HUB_PORT):
         assert time.monotonic() < deadline, "the port was never open"
+    address = address_of(inspect_container(hub.client, hub.next))
+    waiting = [socket.create_connection((address, HUB_PORT), timeout=0.5) for _ in range(300)]
     while hub.port_open(hub.next, HUB_PORT):
         assert time.monotonic() < deadline, "the port is still open"
         time.sleep(1)
+    for connection in waiting:
+        connection.close()
     assert site.observe() == before
     assert site.run_hub()["reasons"] == [f"removed {NAME}-next, left by an unfinished run"]
 

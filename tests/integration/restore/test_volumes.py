@@ -767,8 +767,9 @@ def test_the_playbook_lists_and_restores(site: RestoreSite, tmp_path: Path) -> N
     output = play("-e", "user=alice,carol", fails=True)
     shown = " ".join(output.split())
     assert f"volume {site.name()}: restored from backup" in shown
-    assert f"NOT RESTORED: member ../out of archive {site.directory}/{site.name('carol')}/" in shown
-    assert "1 of 2 volumes could not be restored: " in shown.rpartition("TASK [")[2]
+    assert f"NOT RESTORED: carol: member ../out of archive {site.directory}/{site.name('carol')}/" in shown
+    end = shown.rpartition("TASK [")[2]
+    assert "1 of 2 volumes could not be restored; the lines with NOT RESTORED above say why" in end
     assert "failed_volumes" not in output, "the module's result is shown as data"
     assert "left_out" not in output
 

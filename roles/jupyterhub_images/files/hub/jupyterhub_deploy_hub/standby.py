@@ -23,6 +23,9 @@ from .server import FinishingServer
 PORT = 8081  # JupyterHub's own default for the hub's API; the host looks for it there
 #: The signal of the host to a hub on standby. JupyterHub itself uses SIGUSR1.
 OPEN_SIGNAL = signal.SIGUSR2
+#: Number of requests that can wait: Linux's own limit (net.core.somaxconn). The proxy would take a full port for a hub
+#: that is gone, try the other one, and answer 503.
+WAITING = 4096
 #: Seconds after which the port closes again when the old hub has not ended, because the run was killed before it
 #: stopped that hub. It has 20 seconds to end (``STOP_TIMEOUT`` of the module jupyterhub_hub).
 CLOSE_AFTER = 25
@@ -35,7 +38,7 @@ def open_on_signal() -> None:
 
     def open_port(*_: object) -> None:
         if not _opened:
-            _opened.extend(bind_sockets(PORT, address="0.0.0.0"))  # noqa: S104 - in the container, as hub_ip says
+            _opened.extend(bind_sockets(PORT, address="0.0.0.0", backlog=WAITING))  # noqa: S104
             signal.alarm(CLOSE_AFTER)
 
     def close_port(*_: object) -> None:
