@@ -108,5 +108,5 @@ def _ambiguous(name: str, networks: list[dict[str, Any]]) -> str:
     in_use = any(one.get("Containers") for one in others)
     first = "disconnect their containers with `docker network disconnect`, then " if in_use else ""
     return (
-        f"network {name} exists {len(networks)} times: {'; '.join(shown)}; {first}run `{commands}` and site.yml again"
+        f"network {name} exists {len(networks)} times: {'; '.join(shown)}; {first}run `{commands}` and make site again"
     )

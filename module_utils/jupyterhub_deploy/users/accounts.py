@@ -59,8 +59,8 @@ class Accounts:
             if re.search(r"No module named '?jupyterhub_deploy_hub(\.accounts)?'?$", last):
                 raise DeployError(
                     f"the image of hub {self.hub} has no {PROGRAM}: an earlier version of this deployment made it. Run "
-                    "site.yml, which replaces the hub, then run the same again; if jupyterhub_hub_image sets an image, "
-                    "build that one with this version first"
+                    "make site, which replaces the hub, then run the same again; if jupyterhub_hub_image is set, "
+                    "build that image with this version first"
                 ) from None
             raise DeployError(
                 f"the program {PROGRAM} in hub {self.hub} failed ({last or 'it printed nothing'}); please report this "

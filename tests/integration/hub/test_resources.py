@@ -71,7 +71,7 @@ def test_networks_of_one_name_are_named_until_one_is_removed(client: docker.APIC
 
     assert str(refused.value) == (
         f"network {NAME} exists 2 times: {ids[0][:12]} (used by no container); {ids[1][:12]} (used by no container); "
-        f"run `docker network rm {ids[1][:12]}` and site.yml again"
+        f"run `docker network rm {ids[1][:12]}` and make site again"
     )
     client.remove_network(ids[1][:12])
     assert run(jupyterhub_resources, **arguments)["changed"]  # the secrets

@@ -379,7 +379,7 @@ def test_a_hub_of_an_older_image_says_what_to_run(newer_site: UsersHub) -> None:
     older = "rm /opt/jupyterhub-deploy/jupyterhub_deploy_hub/accounts.py && exec sleep 600"
     docker("run", "--detach", "--rm", "--name", name, "--entrypoint", "sh", newer_site.hub.image, "-c", older)
     try:
-        with pytest.raises(DeployError, match=f"image of hub {name} has no .* Run site.yml, which replaces the hub"):
+        with pytest.raises(DeployError, match=f"image of hub {name} has no .* Run make site, which replaces the hub"):
             Accounts(APIClient(), name).request("exists", name="alice")
     finally:
         docker("rm", "--force", name)

@@ -100,7 +100,7 @@ def test_a_refused_token(hub: api.HubApi, status: int) -> None:
         hub.request("GET", f"/status/{status}")
     assert str(caught.value) == (
         f"the hub at {hub.url} refuses the token of its service `deploy` ({status} for GET /status/{status}); run "
-        "site.yml, and if that does not help restart the hub's container, which reads the token when it starts"
+        "make site, and if that does not help restart the hub's container, which reads the token when it starts"
     )
 
 
@@ -189,7 +189,7 @@ class TestConnect:
 
     def test_no_hub(self, token_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(api, "inspect_container", lambda client, name: None)
-        with pytest.raises(DeployError, match=r"there is no hub container lab on this host; run site\.yml"):
+        with pytest.raises(DeployError, match=r"there is no hub container lab on this host; run make site"):
             api.connect(self.Client(), "lab", token_file)
 
     def test_no_token(self, tmp_path: Any) -> None:

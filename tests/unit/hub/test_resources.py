@@ -145,7 +145,7 @@ def network(digit: str, created: str, *containers: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("connected", "advice"),
     [
-        ((), "run `docker network rm bbbbbbbbbbbb` and site.yml again"),
+        ((), "run `docker network rm bbbbbbbbbbbb` and make site again"),
         (
             ("jupyter-alice",),
             "disconnect their containers with `docker network disconnect`, then run `docker network rm",

@@ -63,7 +63,7 @@ def test_a_refusal_is_one_clear_error() -> None:
 def test_an_image_without_the_program_says_what_to_run(name: str) -> None:
     err = f"/opt/jupyterhub/bin/python3: Error while finding module specification ({name})\n"
     for line in (f"No module named {name}\n", f"{err}ModuleNotFoundError: No module named '{name}'\n"):
-        with pytest.raises(DeployError, match=rf"image of hub lab has no {PROGRAM}: .* Run site.yml, which replaces"):
+        with pytest.raises(DeployError, match=rf"image of hub lab has no {PROGRAM}: .* Run make site, which replaces"):
             Accounts(Client(err=line), "lab").request("read")
 
 
