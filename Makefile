@@ -27,6 +27,17 @@ VENV_PARTS := requirements/venv.sh requirements/uv.txt
 # `inventory/`, which is copied from the example if it is missing; empty if the operator names another inventory.
 INVENTORY := $(if $(ANSIBLE_INVENTORY)$(filter -i% --inventory%,$(ARGS)),,inventory)
 
+# Otherwise `make site --check` would change the host: make takes it for its own option --check-symlink-times. And
+# `make restore user=alice` would ignore the user.
+ifneq (,$(findstring L,$(filter-out --%,$(firstword -$(MAKEFLAGS)))))
+$(error --check is an option of make here; for check mode, run: make $(MAKECMDGOALS) ARGS=--check)
+endif
+OVERRIDES := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out ARGS LONG ANSIBLE_% -*-%,$(OVERRIDES))
+ifneq (,$(UNKNOWN))
+$(error $(firstword $(UNKNOWN)) is ignored here; pass parameters with ARGS, for example: make restore ARGS='-e user=alice')
+endif
+
 help: ## show the commands
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 try:
@@ -13,6 +14,13 @@ else:
     #: What can go wrong between a module and Docker: its answers, and a time-out or a lost socket (OSError, or
     #: urllib3's own error when Docker ends during a build).
     DOCKER_ERRORS = (DockerException, OSError, HTTPError)
+
+
+def reason(error: Exception) -> str:
+    """Return the text of an error: for a directory that was copied in part, of the first of many."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return str(error.args[0][0][-1])
+    return str(error)
 
 
 class DeployError(Exception):

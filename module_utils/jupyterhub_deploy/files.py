@@ -65,9 +65,11 @@ def write_atomically(
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(partial)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk
+            raise OSError(error.errno, error.strerror, path) from error
         raise
     sync_directory(os.path.dirname(path) or ".")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError, reason
 
 
 def run_module(
@@ -25,7 +25,8 @@ def run_module(
     except DeployError as error:
         module.fail_json(msg=str(error), **error.result)
     except DOCKER_ERRORS as error:
-        module.fail_json(msg=f"Docker or the system failed while {doing}: {error}; fix that, then run the same again")
+        problem = f"Docker or the system failed while {doing}: {reason(error)}"
+        module.fail_json(msg=f"{problem}; fix that, then run the same again")
     for warning in result.pop("warnings", []):
         module.warn(warning)
     module.exit_json(**{"changed": False, **result})

@@ -237,6 +237,23 @@ def test_make_copies_the_example_inventory_only_if_no_other_is_named(
         assert "ansible-playbook" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["site", "--check"], "for check mode, run: make site ARGS=--check"),
+        (["restore", "user=alice"], "user is ignored here; pass parameters with ARGS"),
+        (["restore", "ARGS=-e user=L --check"], None),
+    ],
+)
+def test_make_refuses_what_it_would_take_for_its_own(arguments: list[str], expected: str | None) -> None:
+    # GNU make takes --check for --check-symlink-times, and the run would change the host.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "ARGS"))}
+    command = ["make", "--dry-run", f"--makefile={ROOT / 'Makefile'}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=inherited, check=False, capture_output=True, text=True)
+    assert bool(done.returncode) == bool(expected), done.stderr
+    assert (expected or "") in done.stderr
+
+
 @pytest.mark.parametrize("limit", [[], ["--limit", "server"]])
 def test_a_run_without_a_group_jupyterhub_fails(limit: list[str], tmp_path: Path) -> None:
     inventory = tmp_path / "hosts.json"

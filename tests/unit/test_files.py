@@ -75,7 +75,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=rf"No space left.*'{path}'"):
         files.write_atomically(str(path), "new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,9 +40,15 @@ def test_our_error_keeps_its_result() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [APIError("500 Server Error"), OSError(28, "No space left on device"), ProtocolError("IncompleteRead")]
+    ("error", "text"),
+    [
+        (APIError("500 Server Error"), "500 Server Error"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (ProtocolError("IncompleteRead"), "IncompleteRead"),
+        (shutil.Error([("/a", "/b", "[Errno 28] No space left on device: '/b'")] * 5), "on device: '/b'; fix that"),
+    ],
 )
-def test_an_error_of_docker_or_the_system_is_one_sentence(error: Exception) -> None:
+def test_an_error_of_docker_or_the_system_is_one_sentence(error: Exception, text: str) -> None:
     def run(module: Any) -> dict[str, Any]:
         raise error
 
@@ -49,7 +56,8 @@ def test_an_error_of_docker_or_the_system_is_one_sentence(error: Exception) -> N
         modules.ModuleError, match=r"^Docker or the system failed while restoring volumes: .*"
     ) as failed:
         modules.run(entry(run))
-    assert str(error) in str(failed.value)
+    assert text in str(failed.value)
+    assert "('/a'" not in str(failed.value)
 
 
 def test_a_bug_keeps_its_traceback() -> None:

@@ -23,6 +23,7 @@ def run(settings: BackupSettings, check_mode: bool, progress: Reporter) -> Resul
             f"the disk that {store.FSTAB} mounts at {disk} is not mounted, and backups would fill the disk of the "
             f"system; run `mount {disk}`, or remove the line from {store.FSTAB}"
         )
+    refuse_other_hubs(settings.directory, settings.name)
     runner = Runner(connect_or_none() if check_mode else connect(), settings, check_mode, progress)
     cleaned: list[str] = []
     removed: list[str] = []
@@ -46,6 +47,19 @@ def run(settings: BackupSettings, check_mode: bool, progress: Reporter) -> Resul
         "messages": messages(results, totals, cleaned, removed, settings.directory, check_mode)
         + runner.gaps([result["name"] for result in results]),
     }
+
+
+def refuse_other_hubs(directory: str, hub: str) -> None:
+    """Check that a directory has no backups of another hub's state: their folder and their retention are shared.
+
+    :raises DeployError: it has.
+    """
+    others = {one.manifest.hub for one in store.backups_in(directory, HUB_FOLDER)} - {hub}
+    if others:
+        raise DeployError(
+            f"{directory} has backups of hub {min(others)}, which backups of hub {hub} would replace in time; set "
+            f"jupyterhub_backup_dir to another directory for each hub, for example {directory}/{hub}"
+        )
 
 
 def messages(

@@ -23,6 +23,8 @@ from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.text import human_size
 
 ALL, NEWEST = "all", "newest"
+# Errors of a disk that can be read and not written: verifying goes on without a record.
+_NOT_WRITABLE = {errno.EROFS: "mounted read-only", errno.ENOSPC: "full", errno.EDQUOT: "full"}
 
 Result = dict[str, Any]
 
@@ -198,11 +200,11 @@ def _verify_one(backup: Backup, recent: datetime, check_mode: bool, progress: Re
             if not check_mode:
                 write_record(backup, found)
         except OSError as error:
-            note = "; not recorded, because the disk is mounted read-only"
-            if error.errno != errno.EROFS:
+            if error.errno not in _NOT_WRITABLE:
                 raise DeployError(
                     f"the verification record of {backup.archive_path} cannot be written: {error}"
                 ) from error
+            note = f"; not recorded, because the disk is {_NOT_WRITABLE[error.errno]}"
         size = human_size(backup.manifest.size)
         verdict = f"good, {size} read" if found.good else f"NOT GOOD: {found.fault}"
         progress.say(f"{backup.manifest.folder}: {backup.stem} is {verdict}{note}")

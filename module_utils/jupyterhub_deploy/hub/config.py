@@ -86,7 +86,7 @@ def write(config_dir: str, digest: str, files: dict[str, str]) -> None:
         sync_directory(config_dir)
     except OSError as error:
         raise DeployError(
-            f"the configuration cannot be written to {config_dir}: {error}; the hub was left as it was"
+            f"the configuration cannot be written to {config_dir}: {error.strerror}; the hub was left as it was"
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)  # renamed when all went well

@@ -48,7 +48,8 @@ def read(container: dict[str, Any]) -> Storage:
         pass
     raise DeployError(
         f"the hub {name_of(container)} does not report where its data are: it has not started with its present "
-        "configuration, or an earlier version made its image; `make site` or `make upgrade` replaces it"
+        "configuration, or an earlier version made its image; `make site` or `make upgrade` replaces it. "
+        f"If it still does not, `docker logs {name_of(container)}` says why; fix that and restart the container"
     )
 
 

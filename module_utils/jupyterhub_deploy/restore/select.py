@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup, Fault
-from ansible.module_utils.jupyterhub_deploy.docker.volumes import volume_name
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import is_of, volume_name
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 
@@ -81,6 +81,8 @@ def select_volumes(
     newest = {folder: backups[-1].manifest for folder, (backups, _) in listed.items() if backups}
     own = {folder: manifest for folder, manifest in newest.items() if manifest.hub == hub}
     folders_of = {user: {folder for folder, manifest in own.items() if manifest.is_of(user)} for user in users}
+    for user, found in folders_of.items():  # no manifest of these can be read
+        found |= {folder for folder in listed.keys() - newest.keys() if is_of(user, hub, folder, None)}
     wanted = set(volumes).union(*folders_of.values())
     if not users and not volumes:
         wanted = {folder for folder, (backups, faults) in listed.items() if backups or faults}

@@ -106,7 +106,8 @@ def list_folders(directory: str) -> list[Folder]:
                 newest=newest.time if newest else None,
                 count=len(archives),
                 size=sum(os.lstat(os.path.join(path, file)).st_size for file in archives),
-                good=known.good if known else None,
+                # A manifest that cannot be read is of a damaged backup.
+                good=False if stems and (not newest or newest.stem != stems[-1]) else known.good if known else None,
             )
         )
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 from support import backup_data
+from support.factories.backups import ROOT, joined, put
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
@@ -18,6 +20,15 @@ def test_nothing_is_written_below_a_disk_that_is_not_mounted(monkeypatch: pytest
     monkeypatch.setattr(store, "missing_disk", {"/b": "/b"}.get)
     with pytest.raises(DeployError, match=r"fstab mounts at /b is not mounted, and backups would .* run `mount /b`"):
         backup_run.run(backup_data.settings(), check_mode, Reporter(None))
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_the_backups_of_another_hubs_state_are_not_replaced(tmp_path: Path, check_mode: bool) -> None:
+    """Both hubs would write to the folder `hub`, and retention would remove the backups of the other one."""
+    put(tmp_path, joined([ROOT]), 1, kind="hub", hub="course", volume=None, folder="hub", user=None)
+
+    with pytest.raises(DeployError, match=f"{tmp_path} has backups of hub course, .* for example {tmp_path}/lab"):
+        backup_run.run(backup_data.settings(name="lab", directory=str(tmp_path)), check_mode, Reporter(None))
 
 
 def test_a_run_with_failures_names_each() -> None:

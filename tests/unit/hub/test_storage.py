@@ -54,7 +54,10 @@ def test_what_is_not_known_is_not_guessed(hub: dict[str, Any], tmp_path: Path, c
         (tmp_path / "config" / "settings.json").write_text('{"volume_prefix": "x"}')
     else:
         hub["Mounts"] = []
-    with pytest.raises(DeployError, match=r"^the hub lab does not report where its data are: .*upgrade` replaces it$"):
+    with pytest.raises(
+        DeployError,
+        match=r"^the hub lab does not report where its data are: .*upgrade` replaces it. If .* restart the container$",
+    ):
         storage.read(hub)
 
 

@@ -71,6 +71,15 @@ def test_a_damaged_backup_of_the_hub_is_found_below_a_directory_named_hub(tmp_pa
         select_hub_state(str(directory), HUB, "20261121T014440Z")
 
 
+def test_the_damaged_backups_of_a_user_are_not_called_missing(tmp_path: Path) -> None:
+    damage(write(tmp_path, OLDER, volume=f"{HUB}-user-alice"))
+
+    selected, (problem,) = select_volumes(str(tmp_path), HUB, ["alice"], [], None)
+    assert selected == []
+    assert problem.endswith(f"; name another backup of {HUB}-user-alice to restore that one")
+    assert select_volumes(str(tmp_path), HUB, ["bob"], [], None)[1] == [f"there is no backup of user bob in {tmp_path}"]
+
+
 def test_a_user_of_that_name_at_another_hub_is_not_restored(tmp_path: Path) -> None:
     for hub in ("lab", "course"):
         write(tmp_path, NEWER, hub=hub, volume=f"{hub}-user-alice")

@@ -188,8 +188,10 @@ def test_the_folders_are_listed(tmp_path: Path) -> None:
     size = len(backups.ROOT) + 1024
     assert report.list_folders(str(tmp_path)) == [
         Folder("empty", None, None, 0, 0, None),
-        Folder(backups.VOLUME, "alice", backup.time, 2, 2 * size, None),
+        Folder(backups.VOLUME, "alice", backup.time, 2, 2 * size, False),
     ]
+    (path / "20261124T014440Z.json").unlink()
+    assert report.list_folders(str(tmp_path))[1].good is None, "not verified yet"
     verify.write_record(backup, verify.verify(backup))
     assert report.list_folders(str(tmp_path))[1].good is True
     assert report.list_folders(str(tmp_path / "none")) == []
