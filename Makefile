@@ -33,7 +33,7 @@ ifneq (,$(findstring L,$(filter-out --%,$(firstword -$(MAKEFLAGS)))))
 $(error --check is an option of make here; for check mode, run: make $(MAKECMDGOALS) ARGS=--check)
 endif
 OVERRIDES := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
-UNKNOWN := $(filter-out ARGS LONG ANSIBLE_% -*-%,$(OVERRIDES))
+UNKNOWN := $(filter-out ARGS LONG CONTROL TEST ANSIBLE_% -*-%,$(OVERRIDES))
 ifneq (,$(UNKNOWN))
 $(error $(firstword $(UNKNOWN)) is ignored here; pass parameters with ARGS, for example: make restore ARGS='-e user=alice')
 endif

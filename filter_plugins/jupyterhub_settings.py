@@ -54,7 +54,7 @@ def unknown_settings(names: Iterable[str], known: Iterable[str], renamed: Mappin
     problems = [f"{name} is called {renamed[name]} now; rename it" for name in sorted(names & set(renamed))]
     for name in sorted(names - set(known) - set(renamed)):
         ours = name.startswith("jupyterhub_")
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6 if ours else MISSPELT)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75 if ours else MISSPELT)
         if not (ours or near):
             continue
         hint = f"did you mean {near[0]}?" if near else "remove it."

@@ -16,7 +16,19 @@ VARIABLES = ("group_vars", "host_vars")
 
 
 class Loader(yaml.SafeLoader):
-    """Reads tags such as ``!vault`` without their meaning."""
+    """Reads tags such as ``!vault`` without their meaning, and refuses a name that is given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return a mapping; Ansible would use the last of two values, and drop for example a limit in the first."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{key.value} is here twice; merge them", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _no_value(loader: Loader, suffix: str, node: yaml.Node) -> Any:

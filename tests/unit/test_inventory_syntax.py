@@ -35,8 +35,13 @@ def test_good_files(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("jupyterhub_users:\n\t- name: alice\n", "line 6, column 1", r"found character '\t'"),
         ("jupyterhub_name: {{ name }}\n", "line 5, column 19", "found unhashable key"),
         ("jupyterhub_name: {{ name }}-lab\n", "line 5, column 28", "expected <block end>"),
+        (
+            "jupyterhub_name: lab\njupyterhub_name: lab\n",
+            "line 6, column 1",
+            "jupyterhub_name is here twice; merge them",
+        ),
     ],
-    ids=["indented", "colon", "tab", "Jinja without quotes", "Jinja and text without quotes"],
+    ids=["indented", "colon", "tab", "Jinja without quotes", "Jinja and text without quotes", "twice"],
 )
 @pytest.mark.parametrize("named", [".", "hosts.yml"])
 def test_the_place_of_a_mistake_is_named(

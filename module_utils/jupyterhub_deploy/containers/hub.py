@@ -90,7 +90,9 @@ class HubContainer(ReplaceableContainer):
 
         :raises DeployError: it ended, or does not within the health timeout.
         """
-        self.client.kill(self.next, signal=OPEN_SIGNAL)
+        # With Docker's own kill, the hub would count as stopped by hand, and not start after a crash or a reboot.
+        command = ["sh", "-c", f"kill -{OPEN_SIGNAL.removeprefix('SIG')} 1"]
+        self.client.exec_start(self.client.exec_create(self.next, command)["Id"])
         self.wait_until(lambda: self.port_open(self.next, hub_spec.HUB_PORT), "accepting requests", self.next)
 
     def configs_in_use(self) -> set[str]:

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import sqlite3
 import ssl
@@ -138,6 +139,21 @@ def test_a_hub_restarted_by_hand_is_kept(site):
     before = site.client.containers.get(NAME).attrs["State"]["StartedAt"]
     assert site.run_hub()["action"] == "none"
     assert site.observe()[1] == before
+
+
+def test_a_hub_that_replaced_another_is_started_again_after_a_crash(site):
+    """Docker starts it after a reboot, too, unless it counts as stopped by hand."""
+    site.extra_config = "# another hub"
+    assert site.run_hub()["action"] == "replace"
+    hub = site.client.containers.get(NAME)
+    os.kill(hub.attrs["State"]["Pid"], signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while site.client.containers.get(NAME).attrs["RestartCount"] == 0 or site.observe()[2] != 200:
+        assert time.monotonic() < deadline, "Docker did not start it"
+        time.sleep(0.2)
+    assert site.observe()[0] == hub.id
+    site.extra_config = ""
+    site.run_hub()
 
 
 def test_check_mode_reports_and_changes_nothing(site):
@@ -339,7 +355,7 @@ def test_the_next_run_recovers_from_a_killed_one_whose_new_hub_never_answers(sit
 def test_a_hub_on_standby_whose_run_was_killed_soon_closes_its_port(site, tmp_path):
     """Its port is open, the old hub got no signal, and half of all requests wait in vain."""
     before, site.extra_config = site.observe(), "# never served"
-    assert killed_run("jupyterhub_hub", "kill:1", site.hub_arguments(), tmp_path)
+    assert killed_run("jupyterhub_hub", "exec_start:1", site.hub_arguments(), tmp_path)
     site.extra_config = ""
     hub = HubContainer(docker.APIClient(), NAME, "", 1)
     deadline = time.monotonic() + 50
