@@ -147,6 +147,7 @@ servers_on_other_images:
   sample: [jupyter-alice]
 """
 
+import os
 import tempfile
 from typing import Any
 
@@ -161,6 +162,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connec
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import config, secrets
 from ansible.module_utils.jupyterhub_deploy.module import run_module
+from ansible.module_utils.jupyterhub_deploy.restore import hub_files
 
 
 def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
@@ -190,6 +192,20 @@ def check_only(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, 
         raise DeployError(f"the configuration could not be checked: {error}") from error
 
 
+def refuse_unfinished_restore(client: Any, options: hub_spec.HubOptions) -> None:
+    """Check that no restore of the hub's state was killed while it replaced the files.
+
+    :raises DeployError: one was. A hub that starts now would use files of two states.
+    """
+    volumes = client.volumes(filters={"name": f"^{options.data_volume}$"})["Volumes"] or []
+    homes = [os.path.dirname(volume["Mountpoint"]) for volume in volumes if volume.get("Mountpoint")]
+    if any(hub_files.unfinished(hub_files.Places(home, options.config_dir)) for home in homes):
+        raise DeployError(
+            f"a restore of the state of hub {options.name} did not finish; finish it first, with: "
+            "make restore ARGS='-e hub_state=true'"
+        )
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     options, check_mode = hub_spec.HubOptions(**module.params), module.check_mode
@@ -198,6 +214,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     recovered: list[str] = []
     if client:
         ownership.require_containers(client, options.name, hub.names())
+        refuse_unfinished_restore(client, options)
     if client and hub.has_leftovers():
         recovered = ["an earlier run did not finish"] if check_mode else hub.recover()
     current = hub.observe() if client else None

@@ -20,10 +20,12 @@ back or finishes (:func:`recover`).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
 import stat
+from datetime import datetime
 from pathlib import Path
 
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import DATABASE
@@ -36,6 +38,7 @@ SECRETS, OLD, MARK, BACK = "secrets", "old", "mark", "back"
 # SQLite keeps these beside a database while it writes. Without its own journal, a database is incomplete; the journal
 # of another database destroys it.
 JOURNALS = ("-journal", "-wal", "-shm")
+RESTORED = "restored.json"  # in the data volume; the hub image has the same name
 # Only the containers of this host use it. The running proxy has the host's token, so its connections continue.
 OF_THE_HOST = "proxy_token"
 
@@ -154,6 +157,13 @@ def keep(places: Places, keep_old: bool) -> str | None:
         sync_directory(str(places.home))
     _clear(places)
     return kept
+
+
+def record(places: Places, backup: datetime, restored: datetime) -> None:
+    """Tell the hub of a restore: it does not know the users who were added after the backup."""
+    moments = {"backup": backup, "restored": restored}
+    text = {name: one.replace(tzinfo=None).isoformat(timespec="seconds") for name, one in moments.items()}
+    write_atomically(str(places.data / RESTORED), json.dumps(text))
 
 
 def unfinished(places: Places) -> bool:

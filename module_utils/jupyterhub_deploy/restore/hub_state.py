@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
@@ -87,6 +88,7 @@ class Restore:
                     if not hub_files.unfinished(places):
                         hub_files.recover(places)
                     raise
+                hub_files.record(places, backup.time, datetime.now(timezone.utc))
                 result["old_state"] = hub_files.keep(places, self.settings.keep_old)
         self.messages.append(_message(backup, image, result))
         return {**result, "messages": self.messages, "changed": True}

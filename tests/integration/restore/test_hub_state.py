@@ -5,7 +5,9 @@ Alice is in the backup, with her server running; carol comes after it, so that t
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -255,6 +257,21 @@ def test_killed_between_any_two_steps_the_next_run_ends_it(hub: Hub, tmp_path: P
     assert requests.get(f"{hub.site.url}/hub/health", timeout=10).status_code == 200
     assert hub.users["alice"].me() is not None
     assert [name for name in hub.left() if not name.startswith("before-")] == []
+
+
+def test_a_hub_is_not_started_with_files_of_two_states(hub: Hub, tmp_path: Path) -> None:
+    """The restore was killed after it had replaced the secrets, and before the database."""
+    mark = hub.data.parent / ".restoring" / "mark"
+    for step in itertools.count(1):
+        assert killed_run("jupyterhub_hub_state", f"{step}", hub.arguments(keep_old=False), tmp_path)
+        if os.path.lexists(mark):
+            break
+    with pytest.raises(
+        ModuleError, match=r"did not finish; finish it first, with: make restore ARGS='-e hub_state=true'"
+    ):
+        hub.site.run_hub()
+    hub.restore(keep_old=False)
+    assert hub.site.run_hub()["action"] == "none"
 
 
 def test_a_host_with_a_hub_is_not_recovered(hub: Hub) -> None:

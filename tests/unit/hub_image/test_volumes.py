@@ -12,6 +12,7 @@ from jupyterhub_deploy_hub.volumes import (
     SINCE_LABEL,
     Owner,
     container_problem,
+    forgotten_time,
     is_writable,
     label_problem,
     needs_owner,
@@ -92,6 +93,21 @@ def test_the_volume_of_a_deleted_user_is_not_given_to_the_next_one_of_that_name(
     assert label_problem({**wanted, SINCE_LABEL: SINCE}, wanted, "v", SINCE) is None
     problem = label_problem({**wanted, SINCE_LABEL: "2025-01-01T00:00:00"}, wanted, "v", SINCE)
     assert problem == "The volume v belongs to an earlier user of this name, who was deleted."
+
+
+def test_a_user_whom_a_restore_of_the_hub_has_forgotten_gets_the_volume_again() -> None:
+    wanted = {"user": "alice"}
+    moments = '{"backup": "2025-12-01T00:00:00", "restored": "2025-12-02T00:00:00"}'
+    for labeled, is_given in (("2025-11-30T23:59:59", False), ("2025-12-01T00:00:00", True), (SINCE, True)):
+        problem = label_problem({**wanted, SINCE_LABEL: labeled}, wanted, "v", SINCE, forgotten_time(moments))
+        assert (problem is None) == is_given, labeled
+    late = label_problem({**wanted, SINCE_LABEL: "2025-12-03T00:00:00"}, wanted, "v", SINCE, forgotten_time(moments))
+    assert late, "added, and deleted, after the restore"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"backup": "2025-12-01T00:00:00"}'])
+def test_without_a_record_of_a_restore_nobody_is_forgotten(text: str) -> None:
+    assert forgotten_time(text) == ("", "")
 
 
 def test_only_a_container_with_the_users_labels_is_the_users() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import docker.errors
@@ -16,6 +17,8 @@ from .watched_spawner import SpawnRefusedError, WatchedSpawner
 
 HUB_LABEL = "org.jupyterhub.deploy.hub"
 USER_LABEL = "org.jupyterhub.deploy.user"
+#: Written by a restore of the hub's state; ``restore/hub_files.py`` of the host's modules has the same name.
+RESTORED_FILE = Path("/data/restored.json")
 
 
 class HubSpawner(WatchedSpawner):
@@ -106,6 +109,7 @@ class HubSpawner(WatchedSpawner):
         These are the named volumes with ``{username}`` in their template, not shared volumes or host directories.
         """
         mount_points = []
+        forgotten = volumes.forgotten_time(RESTORED_FILE.read_text() if RESTORED_FILE.exists() else "")
         since = self.user.orm_user.created.replace(tzinfo=None).isoformat(timespec="seconds")
         for template, target in self.volumes.items():
             name = self.format_volume_name(template, self)
@@ -113,7 +117,7 @@ class HubSpawner(WatchedSpawner):
                 continue
             labels = {**self.deploy_labels, volumes.SINCE_LABEL: since}
             volume = await self.docker("create_volume", name, labels=labels)  # returns an existing one
-            problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name, since)
+            problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name, since, forgotten)
             if problem:
                 raise SpawnRefusedError(f"{problem} Please contact an administrator.")
             target = target if isinstance(target, dict) else {"bind": target}

@@ -6,6 +6,7 @@ Docker gives a new volume the owner of the image's directory at the mount point,
 from __future__ import annotations
 
 import io
+import json
 import posixpath
 import tarfile
 import time
@@ -79,13 +80,21 @@ def owner_archive(mount_point: str, owner: Owner, mode: int) -> tuple[str, bytes
     return parent, buffer.getvalue()
 
 
-def label_problem(labels: dict[str, str] | None, wanted: dict[str, str], volume: str, since: str) -> str | None:
+def label_problem(
+    labels: dict[str, str] | None,
+    wanted: dict[str, str],
+    volume: str,
+    since: str,
+    forgotten: tuple[str, str] = ("", ""),
+) -> str | None:
     """Return why a volume is not this user's: its labels name another user or hub, or nobody. None if it is.
 
     A volume without labels is not given to the user of its name, who may have signed up after it was created. Neither
     is the volume of a user who was deleted on the page *Admin*, to the next user of that name.
 
     `since` is the time at which this user was added to the hub; a volume that an administrator labels has none.
+    `forgotten` is the time between a backup of the hub's state and its restore: users who were added then are unknown
+    now, and get their volumes again.
     """
     for key, value in wanted.items():
         found = (labels or {}).get(key)
@@ -93,9 +102,19 @@ def label_problem(labels: dict[str, str] | None, wanted: dict[str, str], volume:
             return f"The volume {volume} belongs to {found!r} ({key}), not to {value!r}."
     if not wanted.keys() <= (labels or {}).keys():
         return f"The volume {volume} exists already, and has no label that says whose it is."
-    if (labels or {}).get(SINCE_LABEL, since) != since:
+    labeled = (labels or {}).get(SINCE_LABEL, since)
+    if labeled != since and not forgotten[0] <= labeled <= forgotten[1]:
         return f"The volume {volume} belongs to an earlier user of this name, who was deleted."
     return None
+
+
+def forgotten_time(text: str) -> tuple[str, str]:
+    """Return the time from a backup to its restore from what the host has written about it; nothing without it."""
+    try:
+        content = json.loads(text or "{}")
+        return str(content["backup"]), str(content["restored"])
+    except (ValueError, KeyError, TypeError):
+        return "", ""
 
 
 def container_problem(labels: dict[str, str] | None, wanted: dict[str, str], container: str) -> str | None:
