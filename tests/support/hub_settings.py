@@ -19,8 +19,11 @@ def hub_settings(hub: str, **native: Any) -> dict[str, Any]:
             "check_common_password": True,
             "failed_logins": 5,
             "lockout_seconds": 600,
+            "failed_logins_per_address": 50,
+            "signups_per_address": 100,
             **native,
         },
+        "token_max_days": 90,
         "proxy_url": f"http://{hub}-proxy:8000",
         "proxy_api_url": f"http://{hub}-proxy-api:8001",
     }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,17 @@ from support.signin_hub import ADMIN_PASSWORD, NO_PROXY, SERVERS_INSIDE, Browser
 
 VERSIONS = ["5.5.4", "6.1.1"]
 PASSWORD = "three unrelated words"
+#: Makes a hash in the main thread an error.
+HASHES_ELSEWHERE = """
+import threading, bcrypt
+hashpw = bcrypt.hashpw
+
+def hash_elsewhere(*arguments):
+    assert threading.current_thread() is not threading.main_thread(), "a hash in the main thread"
+    return hashpw(*arguments)
+
+bcrypt.hashpw = hash_elsewhere
+"""
 WRONG = "Invalid username or password."
 _serial = itertools.count(1)
 
@@ -360,6 +373,75 @@ def test_guesses_by_the_api_and_at_a_password_change_count_too(open_hub: HubCont
     assert Browser(open_hub, stranger).sign_in(name, PASSWORD).status_code == 429
 
 
+def test_wrong_passwords_for_many_names_lock_an_address(open_hub: HubContainer) -> None:
+    name, known = user_of(open_hub)
+    known.get("logout")
+    crowd = str(known.session.headers["X-Forwarded-For"])
+
+    def guess(number: int) -> int:
+        return Browser(open_hub, crowd).sign_in(f"guessed{number}", "wrong").status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(guess, range(50))) == {403}
+    refused = Browser(open_hub, crowd).sign_in(name, PASSWORD)
+    assert refused.status_code == 429
+    assert re.search(r"Too many failed attempts. Try again in \d+ (minutes|seconds)\.", shown(refused))
+    assert known.sign_in(name, PASSWORD).status_code == 302, "the user's own browser"
+    assert Browser(open_hub, address()).sign_in(name, PASSWORD).status_code == 302, "another address"
+
+
+def test_too_many_accounts_of_one_address_are_refused(hub_image: Callable[[str], str], tmp_path: Path) -> None:
+    write_config(tmp_path, NO_PROXY, signup="open", signups_per_address=2)
+    hub = HubContainer(hub_image("5.5.4"), tmp_path)
+    try:
+        hub.start()
+        crowd = address()
+        for _ in range(2):
+            assert "successful" in shown(Browser(hub, crowd).sign_up(fresh(), PASSWORD))
+        name = fresh()
+        refused = Browser(hub, crowd).sign_up(name, PASSWORD)
+        assert refused.status_code == 429
+        assert "Too many accounts were created from your network. Try again in 60 minutes." in refused.text
+        assert Browser(hub, crowd).sign_in(name, PASSWORD).status_code == 403, "no account"
+        assert "successful" in shown(Browser(hub, address()).sign_up(name, PASSWORD))
+    finally:
+        hub.remove()
+
+
+def test_no_password_is_hashed_in_the_thread_that_answers_requests(
+    hub_image: Callable[[str], str], version: str, tmp_path: Path
+) -> None:
+    """It takes a quarter of a second, in which the hub would answer nobody."""
+    write_config(tmp_path, NO_PROXY + HASHES_ELSEWHERE, signup="open")
+    hub = HubContainer(hub_image(version), tmp_path)
+    try:
+        hub.start()
+        name, browser = user_of(hub)
+        assert "has been changed" in shown(browser.change_password(PASSWORD, "quite another phrase"))
+        admin = admin_of(hub)
+        fields = {"new_password": "set by the admin", "new_password_confirmation": "set by the admin"}
+        assert "has been changed" in shown(admin.post(f"change-password/{name}", fields))
+    finally:
+        hub.remove()
+
+
+def test_a_long_request_is_refused_before_it_is_read(open_hub: HubContainer) -> None:
+    answer = requests.post(f"{open_hub.url}login", data=b"x" * (3 << 20), timeout=20)
+    assert answer.status_code == 400
+    assert requests.post(f"{open_hub.url}login", data=b"x" * (1 << 20), timeout=20).status_code == 403
+
+
+def test_pages_and_cookies_restrict_other_sites(open_hub: HubContainer) -> None:
+    browser, (name, _) = Browser(open_hub, address()), user_of(open_hub)
+    answer = browser.sign_in(name, PASSWORD)
+    cookies = [cookie for cookie in answer.raw.headers.getlist("Set-Cookie") if "jupyterhub" in cookie]
+    assert cookies
+    assert all("SameSite=Lax" in cookie and "HttpOnly" in cookie for cookie in cookies), cookies
+    page = browser.get("home")
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Referrer-Policy"] == "same-origin"
+
+
 # ---- sessions end
 
 
@@ -372,6 +454,34 @@ def works(hub: HubContainer, token: str) -> bool:
     return requests.get(hub.url + "api/user", headers={"Authorization": f"token {token}"}, timeout=20).ok
 
 
+def test_a_new_password_keeps_the_token_of_a_running_server(open_hub: HubContainer) -> None:
+    name, browser = user_of(open_hub)
+    admin = admin_of(open_hub)
+    assert api(browser, "post", f"users/{name}/server").status_code in (201, 202)
+    assert wait_for(lambda: ready(admin, name) == [True])
+    mine = {"note": f"Server at /user/{name}/"}  # as the server's own token
+    fake = str(api(browser, "post", f"users/{name}/tokens", json=mine).json()["token"])
+    assert notes(admin, name).count(mine["note"]) == 2
+
+    browser.change_password(PASSWORD, "quite another phrase")
+    assert not works(open_hub, fake)
+    assert notes(admin, name).count(mine["note"]) == 1
+
+
+def notes(admin: Browser, name: str) -> list[str]:
+    """Return the notes of the user's tokens."""
+    return [one["note"] for one in api(admin, "get", f"users/{name}/tokens").json()["api_tokens"]]
+
+
+def test_a_token_ends_after_a_while(open_hub: HubContainer) -> None:
+    name, browser = user_of(open_hub)
+    token = api(browser, "post", f"users/{name}/tokens", json={"note": "test"}).json()
+    valid = datetime.fromisoformat(token["expires_at"]) - datetime.fromisoformat(token["created"])
+    assert timedelta(days=89) < valid <= timedelta(days=90, seconds=1)
+    refused = api(browser, "post", f"users/{name}/tokens", json={"expires_in": 91 * 24 * 3600})
+    assert refused.status_code == 400
+
+
 def test_a_new_password_ends_other_sessions_and_keeps_this_one(open_hub: HubContainer) -> None:
     name, browser = user_of(open_hub)
     other = Browser(open_hub)
@@ -380,7 +490,7 @@ def test_a_new_password_ends_other_sessions_and_keeps_this_one(open_hub: HubCont
     assert "has been changed" in shown(browser.change_password(PASSWORD, "quite another phrase"))
     assert browser.signed_in()
     assert not other.signed_in()
-    assert works(open_hub, token), "a token that the user created is not a session"
+    assert not works(open_hub, token), "somebody else may have created it"
     assert Browser(open_hub).sign_in(name, PASSWORD).status_code == 403
     assert Browser(open_hub).sign_in(name, "quite another phrase").status_code == 302
 

@@ -205,9 +205,8 @@ def test_a_password_is_set_once_or_always_as_declared(site: UsersHub) -> None:
     assert site.declare(forced)["messages"] == [f"{carol['name']}: password replaced, signed out everywhere"]
     assert site.declare(forced)["changed"] is False
     assert not first.signed_in()
-    assert site.api("GET", "user", token).ok, "a token that the user created does not depend on the password"
+    assert not site.api("GET", "user", token).ok, "somebody else may have created it"
     assert carol["name"] in site.servers()
-    assert site.api("DELETE", f"users/{carol['name']}/server", token).ok
     assert site.sign_in(carol["name"]) is None
     assert site.sign_in(carol["name"], OTHER) is not None
 

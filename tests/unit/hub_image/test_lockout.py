@@ -9,6 +9,7 @@ from jupyterhub_deploy_hub.lockout import (
     client_address,
     network_of,
     one_more,
+    one_more_in,
     record_key,
     seconds_to_wait,
     source_of,
@@ -42,6 +43,13 @@ def test_failures_add_up_and_are_forgotten_after_a_quiet_time() -> None:
 
 def test_after_a_lock_the_full_number_of_tries_is_back() -> None:
     assert one_more(Failures(5, NOW), NOW + 600, 600).times == 1
+
+
+def test_a_window_begins_with_the_first_one_and_is_not_prolonged() -> None:
+    two = one_more_in(one_more_in(None, NOW, 600), NOW + 599, 600)
+    assert two == Failures(2, NOW)
+    assert seconds_to_wait(two, NOW + 599.5, 2, 600) == 1
+    assert one_more_in(two, NOW + 600, 600) == Failures(1, NOW + 600)
 
 
 @pytest.mark.parametrize(

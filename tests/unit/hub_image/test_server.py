@@ -93,6 +93,16 @@ async def end(server):
     return time.monotonic() - began
 
 
+def test_a_request_with_a_long_body_is_refused_by_its_header(client):
+    async def scenario():
+        server = listening()
+        length = b"Content-Length: %d\r\n\r\n" % (hub_server.MAX_BODY_BYTES + 1)
+        refused = client(server, b"POST /slow HTTP/1.1\r\nHost: hub\r\n" + length)
+        return await asyncio.to_thread(refused.recv, 65536)
+
+    assert asyncio.run(scenario()).startswith(b"HTTP/1.1 400 ")
+
+
 def test_connections_in_the_queue_are_answered(client):
     async def scenario():
         server = listening()

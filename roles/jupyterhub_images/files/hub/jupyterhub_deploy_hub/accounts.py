@@ -18,7 +18,7 @@ from typing import Any
 
 from . import CONFIG_FILE, HubError, seed
 from .names import name_problem, normalise
-from .passwords import password_problem
+from .passwords import digest_of, password_problem
 from .sessions import end_sessions
 from .signin import administrators, provider_prefix
 
@@ -82,7 +82,7 @@ def write(request: dict[str, Any]) -> dict[str, Any]:
             _write_account(session, account)
             user = User.find(session, account["name"])
             if account["end"] and user is not None:
-                end_sessions(session, user, tokens_too=account["end"] == "all")
+                end_sessions(session, user, servers_too=account["end"] == "all")
         users = [User.find(session, name) for name in request["token_of"]]
         # Users without auth state first: the hub asks no provider about them (see oauth.py).
         admins = sorted(
@@ -127,11 +127,10 @@ ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 def _write_account(session: Any, account: dict[str, Any]) -> None:
-    import bcrypt
     from nativeauthenticator.orm import UserInfo
 
     name, password = account["name"], account["password"]
-    digest = None if password is None else bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+    digest = None if password is None else digest_of(password)
     if account["new"] and not seed.insert_account(session, name, digest or LOCKED):
         raise HubError(f"someone has just signed up as {name}; check that account, then run the same again")
     row = UserInfo.find(session, name)

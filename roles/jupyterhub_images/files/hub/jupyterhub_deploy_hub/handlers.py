@@ -5,6 +5,7 @@ Each class names the fault of jupyterhub-nativeauthenticator 1.3.0 that it fixes
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from jupyterhub import orm
@@ -13,6 +14,9 @@ from nativeauthenticator import handlers as native
 from nativeauthenticator.orm import UserInfo
 from tornado import web
 from tornado.escape import url_escape
+
+from .lockout import waiting_time
+from .passwords import PREPARED, digest_of
 
 
 class _NoStatsd:
@@ -68,6 +72,18 @@ class _Form(BaseHandler):
 class SignUp(_Form, native.SignUpHandler):
     """``/signup``: show the actual problem instead of a list of possible ones."""
 
+    async def post(self) -> None:
+        """Refuse too many accounts of one network address, and hash the password without blocking the hub."""
+        wait = self.authenticator.sign_up_wait(self)
+        if wait:
+            when = waiting_time(wait)
+            raise web.HTTPError(429, f"Too many accounts were created from your network. Try again in {when}.")
+        username = self.get_body_argument("username", strip=False)
+        password = self.get_body_argument("signup_password", strip=False)
+        if not self.authenticator.sign_up_problem(username, password):
+            PREPARED.set(await asyncio.to_thread(digest_of, password))
+        await super().post()
+
     def get_result_message(self, user: Any, *args: Any, **kwargs: Any) -> tuple[str, str]:
         username = self.get_body_argument("username", strip=False)
         password = self.get_body_argument("signup_password", strip=False)
@@ -75,6 +91,8 @@ class SignUp(_Form, native.SignUpHandler):
         problem = self.authenticator.sign_up_problem(username, password) if user is None and confirmed else None
         if problem:
             return "alert-danger", problem
+        if user is not None:
+            self.authenticator.count_sign_up(self)
         alert, message = super().get_result_message(user, *args, **kwargs)
         if user is not None and not user.is_authorized and not user.login_email_sent:
             message = "Your account was created. You can sign in as soon as an administrator has authorized it."
@@ -127,7 +145,7 @@ class Authorize(_Form, native.ToggleAuthorizationHandler):
 
     async def _end(self, name: str) -> None:
         """Sign the user out everywhere and stop the servers: an open terminal is not checked again."""
-        self.authenticator.end_sessions(name, tokens_too=True)
+        self.authenticator.end_sessions(name, servers_too=True)
         user = self.find_user(name)
         for server, spawner in list(user.spawners.items()) if user is not None else []:
             if spawner.active and not spawner.pending:
@@ -188,9 +206,9 @@ class ChangePassword(_PasswordPage):
         if problem:
             await self.show("change-password.html", user.name, problem)
             return
-        self.authenticator.set_password(user.name, password)
+        self.authenticator.set_password(user.name, await asyncio.to_thread(digest_of, password))
         self.set_login_cookie(user)  # keeps this browser signed in; all others are signed out
-        done = "Your password has been changed. You are signed out everywhere else."
+        done = "Your password has been changed. You are signed out everywhere else, and your API tokens have ended."
         await self.show("change-password.html", user.name, done=done)
 
     def _account(self) -> None:
@@ -212,10 +230,10 @@ class ChangePasswordAdmin(_PasswordPage):
         if problem:
             await self.show("change-password-admin.html", name, problem)
             return
-        self.authenticator.set_password(name, password)
+        self.authenticator.set_password(name, await asyncio.to_thread(digest_of, password))
         if name == self.current_user.name:
             self.set_login_cookie(self.current_user)
-        done = f"The password of {name} has been changed. {name} is signed out everywhere."
+        done = f"The password of {name} has been changed. {name} is signed out everywhere; API tokens have ended."
         await self.show("change-password-admin.html", name, done=done)
 
     def _known(self, user_name: str) -> str:

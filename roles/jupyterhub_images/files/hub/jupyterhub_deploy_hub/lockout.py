@@ -4,6 +4,8 @@ Failures are counted for a user name *and* the source of the attempt: the browse
 before (it then has a cookie), otherwise the network address. So a stranger's failures count for the stranger's address,
 and never for the browser that the user usually signs in from, not even behind a shared address. An attempt that is
 refused during a lock does not prolong it.
+
+Failures for all names together, and new accounts, are counted for the network address.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ import hashlib
 from collections.abc import Collection
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
+
+#: Keys of what is counted for an address, in the place of a user name, which has no such character.
+ALL_NAMES, SIGN_UPS = "\0all names", "\0sign-ups"
 
 
 class Failures(NamedTuple):
@@ -33,6 +38,13 @@ def one_more(failures: Failures | None, now: float, lock_seconds: int) -> Failur
     if failures is None or now >= failures.last + lock_seconds:
         return Failures(1, now)
     return Failures(failures.times + 1, now)
+
+
+def one_more_in(counted: Failures | None, now: float, window: int) -> Failures:
+    """Count one more, from the first one on, whose time `last` is, until `window` seconds later."""
+    if counted is None or now >= counted.last + window:
+        return Failures(1, now)
+    return Failures(counted.times + 1, counted.last)
 
 
 def source_of(known_browser: str | None, address: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import time
 from typing import Any
@@ -17,15 +18,18 @@ from jupyterhub import orm
 from nativeauthenticator import NativeAuthenticator
 from nativeauthenticator.orm import UserInfo
 from tornado import web
+from traitlets import Integer
 
 from . import handlers, lockout
 from .attempts import FailedSignIns
 from .names import is_reserved, name_problem, normalise
-from .passwords import password_problem, too_long
+from .passwords import PREPARED, digest_of, password_problem, too_long
 from .sessions import end_sessions
 
 KNOWN_BROWSER_COOKIE = "jupyterhub-known-browser"
 KNOWN_BROWSER_DAYS = 180
+#: Seconds in which new accounts of one network address are counted.
+SIGN_UP_WINDOW = 3600
 WRONG = "Invalid username or password."
 #: Used for names without an account, so that the time of an answer does not show which names have one.
 _NO_DIGEST = b"$2b$12$" + b"." * 53
@@ -33,6 +37,13 @@ _NO_DIGEST = b"$2b$12$" + b"." * 53
 
 class HubNative(NativeAuthenticator):
     """Native accounts: nobody can sign up under the admin's name, or lock another user out."""
+
+    failed_logins_per_address = Integer(
+        50, config=True, help="Wrong passwords for all names from one network address before a wait; 0: no limit."
+    )
+    sign_ups_per_address = Integer(
+        100, config=True, help="New accounts in one hour from one network address before a wait; 0: no limit."
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,12 +103,12 @@ class HubNative(NativeAuthenticator):
         """Replace the library's check, which fails with a ValueError of bcrypt 5 for more than 72 bytes."""
         return self.password_problem("", password) is None
 
-    def set_password(self, username: str, password: str) -> None:
+    def set_password(self, username: str, digest: bytes) -> None:
         """Set the password of `username`, and end the sessions of the old one (the library leaves them open).
 
-        Creates the account of a user that an administrator added. The caller has called `password_problem`.
+        Creates the account of a user that an administrator added. The caller has called `password_problem` and, in a
+        thread, `digest_of`.
         """
-        digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
         row = self.get_user(username)
         if row is None:
             self.db.add(UserInfo(username=self.normalize_username(username), password=digest, is_authorized=True))
@@ -110,14 +121,14 @@ class HubNative(NativeAuthenticator):
         """Replace the library's function, for callers other than our pages."""
         if self.get_user(username) is None or self.password_problem(username, new_password):
             return None
-        self.set_password(username, new_password)
+        self.set_password(username, digest_of(new_password))
         return True
 
-    def end_sessions(self, username: str, tokens_too: bool = False) -> None:
+    def end_sessions(self, username: str, servers_too: bool = False) -> None:
         """Sign `username` out everywhere."""
         user = orm.User.find(self.db, self.normalize_username(username))
         if user is not None:
-            end_sessions(self.db, user, tokens_too)
+            end_sessions(self.db, user, servers_too)
 
     async def refresh_user(self, user: Any, handler: Any = None) -> Any:
         """End the session of a user who is no longer authorised; called every ``auth_refresh_age`` seconds."""
@@ -143,10 +154,38 @@ class HubNative(NativeAuthenticator):
         return self.password_problem(name, password)
 
     def create_user(self, username: str, password: str, **kwargs: Any) -> Any:
-        """Refuse reserved names: every sign-up calls this."""
+        """Create an account, unless there is a problem: every sign-up calls this.
+
+        The library hashes the password here, and the hub stands still meanwhile; `SignUp` does it in a thread before.
+        """
         if self.sign_up_problem(username, password):
             return None
-        return super().create_user(username, password, **kwargs)
+        name = self.normalize_username(username)
+        authorized = self.open_signup or name in self.get_authed_users()
+        try:
+            account = UserInfo(
+                username=name, password=PREPARED.get() or digest_of(password), is_authorized=authorized, **kwargs
+            )
+        except AssertionError:  # the library's check of the e-mail address
+            return None
+        pattern = self.allow_self_approval_for
+        if pattern and not authorized and re.match(pattern, account.email):
+            self.send_approval_email(account.email, self.generate_approval_url(name))
+            account.login_email_sent = True
+        self.db.add(account)
+        self.db.commit()
+        return account
+
+    def sign_up_wait(self, handler: Any) -> int:
+        """Return how many seconds the client has to wait before it can create another account."""
+        return self.failed_sign_ins.wait(self._sign_ups_key(handler), self.sign_ups_per_address, SIGN_UP_WINDOW)
+
+    def count_sign_up(self, handler: Any) -> None:
+        """Count a new account for the client's network address."""
+        self.failed_sign_ins.count(self._sign_ups_key(handler), SIGN_UP_WINDOW)
+
+    def _sign_ups_key(self, handler: Any) -> str:
+        return lockout.record_key(lockout.SIGN_UPS, lockout.source_of(None, self._client_address(handler)))
 
     # ---- sign-in
 
@@ -181,20 +220,26 @@ class HubNative(NativeAuthenticator):
         comparison takes a quarter of a second in a thread; the library's blocks the hub.
         """
         limit, lock_seconds = self.allowed_failed_logins, self.seconds_before_next_try
-        source = lockout.source_of(self._known_browser(handler, name), self._client_address(handler))
-        key, now = lockout.record_key(name, source), time.time()
+        browser = self._known_browser(handler, name)
+        source = lockout.source_of(browser, self._client_address(handler))
+        key, all_names = lockout.record_key(name, source), lockout.record_key(lockout.ALL_NAMES, source)
+        now = time.time()
         failures = self.failed_sign_ins.get(key)
         wait = lockout.seconds_to_wait(failures, now, limit, lock_seconds)
+        if not browser:
+            wait = max(wait, self.failed_sign_ins.wait(all_names, self.failed_logins_per_address, lock_seconds))
         if wait:
             self.log.warning("Sign-in for %.64r refused: too many failures from %s", name, source)
             raise web.HTTPError(429, f"Too many failed attempts. Try again in {lockout.waiting_time(wait)}.")
         if limit:
-            self.failed_sign_ins.put(key, lockout.one_more(failures, now, lock_seconds), now - lock_seconds)
+            self.failed_sign_ins.put(key, lockout.one_more(failures, now, lock_seconds))
         row = self.get_user(name) if name else None
         right = await asyncio.to_thread(_matches, password, row.password if row is not None else _NO_DIGEST)
         if row is not None and right and (not row.has_2fa or row.is_valid_token(code)):
             self.failed_sign_ins.forget(key)
             return row
+        if not browser:
+            self.failed_sign_ins.count(all_names, lock_seconds)
         self.log.warning("Failed sign-in for %.64r from %s", name, source)
         raise web.HTTPError(403, WRONG)
 

@@ -1,9 +1,12 @@
-"""Which passwords are accepted, and why others are not. Pure."""
+"""Which passwords are accepted, why others are not, and what is stored of them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 
+#: The digest of the password of the sign-up that is going on.
+PREPARED: ContextVar[bytes] = ContextVar("PREPARED", default=b"")
 #: Limit of bcrypt: version 5 raises an error for more, version 4 silently ignored the rest.
 LONGEST_BYTES = 72
 
@@ -11,6 +14,13 @@ LONGEST_BYTES = 72
 def too_long(password: str) -> bool:
     """Return whether `password` is longer than bcrypt can hash."""
     return len(password.encode()) > LONGEST_BYTES
+
+
+def digest_of(password: str) -> bytes:
+    """Return what is stored of a password. It takes a quarter of a second: the hub calls this in a thread."""
+    import bcrypt  # not needed by those who only check passwords
+
+    return bcrypt.hashpw(password.encode(), bcrypt.gensalt())
 
 
 def password_problem(

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import ADMIN_PASSWORD_FILE, CONFIG_FILE, DEFAULT_DB_URL, HubError
 from .names import name_problem, normalise
-from .passwords import too_long
+from .passwords import digest_of, too_long
 
 
 def ensure_admin(set_password: bool = False) -> bool:
@@ -95,10 +95,10 @@ def _write(name: str, password: str, url: str, set_password: bool) -> bool:
         with new_session_factory(url)() as session:
             row = UserInfo.find(session, name)
             if row is None:
-                return insert_account(session, name, bcrypt.hashpw(password.encode(), bcrypt.gensalt()))
+                return insert_account(session, name, digest_of(password))
             if not set_password or (row.is_authorized and bcrypt.checkpw(password.encode(), row.password)):
                 return False
-            row.password = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+            row.password = digest_of(password)
             row.is_authorized = True
             _end_sessions(session, name)
             session.commit()

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
-#: The OAuth client of tokens from the Token page, from the API, and of running servers.
-_TOKENS_BY_NAME = "jupyterhub"
 
-
-def end_sessions(db: Any, user: Any, tokens_too: bool = False) -> None:
-    """End every browser session of the hub user `user` (a row of JupyterHub's table ``users``).
+def end_sessions(db: Any, user: Any, servers_too: bool = False) -> None:
+    """End every browser session and every token of the hub user `user` (a row of JupyterHub's table ``users``).
 
     The login cookie contains ``cookie_id``. Notebook servers got tokens at sign-in, which they cache, so they may
-    accept a deleted one for up to five minutes. `tokens_too` also deletes the tokens that the user created, and those
-    with which running servers report their activity.
+    accept a deleted one for up to five minutes. `servers_too` also deletes the tokens with which running servers
+    report their activity.
     """
     from jupyterhub import orm
 
     user.cookie_id = orm.new_token()
-    tokens = db.query(orm.APIToken).filter(orm.APIToken.user_id == user.id)
-    if not tokens_too:
-        tokens = tokens.filter(orm.APIToken.client_id != _TOKENS_BY_NAME)
-    for token in tokens.all():
-        db.delete(token)
+    tokens = db.query(orm.APIToken).filter(orm.APIToken.user_id == user.id).all()
+    kept = [] if servers_too else list(_of_servers(user, tokens))
+    for token in tokens:
+        if token not in kept:
+            db.delete(token)
     for code in db.query(orm.OAuthCode).filter(orm.OAuthCode.user_id == user.id).all():
         db.delete(code)
     db.commit()
+
+
+def _of_servers(user: Any, tokens: list[Any]) -> Iterator[Any]:
+    """Yield the token of each running server: the last one with JupyterHub's note before the start of the server.
+
+    A token that somebody else created in the name of the user may have the same note.
+    """
+    for server in user.orm_spawners.values():
+        if server.started is not None:
+            latest = server.started + timedelta(seconds=1)
+            own = [one for one in tokens if (one.note or "").startswith("Server at ") and one.created <= latest]
+            yield from sorted(own, key=lambda one: one.created)[-1:]
