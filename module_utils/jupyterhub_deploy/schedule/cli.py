@@ -89,7 +89,8 @@ def run(wanted: Schedule) -> int:
     record = report.Record(
         began=report.now(), process=os.getpid(), last_success=before.last_success if before else None
     )
-    report.write_record(hub, record)
+    with _problem() as recording:  # a backup is worth more than its record
+        report.write_record(hub, record)
     signal.signal(signal.SIGTERM, _raise_stopped)
     totals: dict[str, int] = {}
     problems: list[str | None] = ["the run was ended by a bug in the deployment; its traceback is in the log"]
@@ -104,7 +105,7 @@ def run(wanted: Schedule) -> int:
         with _problem() as copying:
             if wanted.push:
                 push.push(wanted.backup.directory, wanted.push, False, PROGRESS)
-        problems = backing_up + verifying + copying
+        problems = recording + backing_up + verifying + copying
     except _StoppedError as error:
         problems = [str(error)]
     finally:
@@ -112,8 +113,9 @@ def run(wanted: Schedule) -> int:
         now = report.now()
         success = record.last_success if message else now
         record = replace(record, ended=now, error=message, totals=totals, last_success=success)
-        write_report(wanted, record)
-    return exit_status(message)
+        with _problem() as reporting:
+            write_report(wanted, record)
+    return exit_status("; ".join(problem for problem in [message, *reporting] if problem) or None)
 
 
 @contextlib.contextmanager

@@ -18,13 +18,13 @@ from support.signin_hub import ADMIN_PASSWORD, NO_PROXY, SERVERS_INSIDE, Browser
 
 VERSIONS = ["5.5.4", "6.1.1"]
 PASSWORD = "three unrelated words"
-#: Makes a hash in the main thread an error.
+#: Makes a hash in the thread of the event loop an error.
 HASHES_ELSEWHERE = """
-import threading, bcrypt
+import asyncio, bcrypt
 hashpw = bcrypt.hashpw
 
 def hash_elsewhere(*arguments):
-    assert threading.current_thread() is not threading.main_thread(), "a hash in the main thread"
+    assert asyncio._get_running_loop() is None, "a hash in the event loop"
     return hashpw(*arguments)
 
 bcrypt.hashpw = hash_elsewhere
@@ -612,8 +612,10 @@ def test_discarding_a_request_frees_the_name(approval_hub: HubContainer) -> None
 def test_closed(closed_hub: HubContainer) -> None:
     browser = Browser(closed_hub)
     assert "Sign up" not in browser.get("login").text
-    assert browser.get("signup").status_code == 404
-    assert browser.post("signup", {"username": "x", "signup_password": PASSWORD}, form="login").status_code == 404
+    form = {"username": "x", "signup_password": PASSWORD}
+    for refused in (browser.get("signup"), browser.post("signup", form, form="login")):
+        assert refused.status_code == 403
+        assert "Sign-up is closed. Ask an administrator for an account." in refused.text
     assert closed_hub.sql("SELECT username FROM users_info") == [["admin"]]
 
 

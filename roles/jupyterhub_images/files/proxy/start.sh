@@ -36,6 +36,9 @@ set -- --ip 0.0.0.0 --port 8000 --api-ip "$address" --api-port 8001 \
     --error-path /opt/proxy/error --log-level "${PROXY_LOG_LEVEL:-info}"
 [ -z "${PROXY_DEFAULT_TARGET:-}" ] || set -- "$@" --default-target "$PROXY_DEFAULT_TARGET"
 
+# While a hub is replaced, its name has two addresses, and one of them may not answer. Node tries the next one after
+# 250 ms, but then also drops a connection that was accepted while Node itself was busy for that long, and answers 503.
 cd /opt/proxy
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs \
-    node node_modules/configurable-http-proxy/bin/configurable-http-proxy "$@"
+    node --network-family-autoselection-attempt-timeout=2000 \
+    node_modules/configurable-http-proxy/bin/configurable-http-proxy "$@"

@@ -19,6 +19,9 @@ from .lockout import waiting_time
 from .passwords import PREPARED, digest_of
 
 
+SIGN_UP_CLOSED = "Sign-up is closed. Ask an administrator for an account."
+
+
 class _NoStatsd:
     """Replaces what JupyterHub 6 removed and the library's login still calls: every login was a 500."""
 
@@ -71,6 +74,12 @@ class _Form(BaseHandler):
 
 class SignUp(_Form, native.SignUpHandler):
     """``/signup``: show the actual problem instead of a list of possible ones."""
+
+    def prepare(self) -> Any:
+        """Say that sign-up is closed, where the library has the page of an address that does not exist."""
+        if not self.authenticator.enable_signup:
+            raise web.HTTPError(403, SIGN_UP_CLOSED)
+        return super().prepare()
 
     async def post(self) -> None:
         """Refuse too many accounts of one network address, and hash the password without blocking the hub."""

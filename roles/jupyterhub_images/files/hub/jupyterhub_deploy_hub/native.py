@@ -143,7 +143,7 @@ class HubNative(NativeAuthenticator):
         """Return why this sign-up is refused, as shown to the user, or None."""
         name = self.normalize_username(username)
         if not self.enable_signup:
-            return "Sign-up is closed. Ask an administrator for an account."
+            return handlers.SIGN_UP_CLOSED
         problem = name_problem(name)
         if problem:
             return problem

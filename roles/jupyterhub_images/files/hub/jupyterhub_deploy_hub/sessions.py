@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 
@@ -34,6 +33,6 @@ def _of_servers(user: Any, tokens: list[Any]) -> Iterator[Any]:
     """
     for server in user.orm_spawners.values():
         if server.started is not None:
-            latest = server.started + timedelta(seconds=1)
-            own = [one for one in tokens if (one.note or "").startswith("Server at ") and one.created <= latest]
+            named = [one for one in tokens if (one.note or "").startswith("Server at ")]
+            own = [one for one in named if one.created <= server.started]
             yield from sorted(own, key=lambda one: one.created)[-1:]

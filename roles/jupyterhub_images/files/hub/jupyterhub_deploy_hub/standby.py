@@ -2,10 +2,10 @@
 
 The proxy connects to the hub by a name that both hubs have in their networks, for users and for their servers. The new
 hub's port is closed while it is on standby, so a request that tries it first reaches the old hub: Node tries the next
-address of a name when one refuses, or does not answer in 250 ms. When the host sends ``OPEN_SIGNAL``, the port opens,
-and requests wait in it until the hub serves. Then the host stops the old hub, which closes its port and answers open
-requests. The old address may be returned by Docker's DNS for some 100 ms after the old hub has gone.
-So a request waits during the change of hubs, and is not lost.
+address of a name when one refuses, or does not answer in two seconds. When the host sends ``OPEN_SIGNAL``, the port
+opens, and requests wait in it until the hub serves. Then the host stops the old hub, which closes its port and answers
+open requests. Docker's DNS may return the old address for some 100 ms after the old hub has gone. So a request waits
+during the change of hubs, and is not lost.
 """
 
 from __future__ import annotations
