@@ -18,7 +18,6 @@ from tornado.escape import url_escape
 from .lockout import waiting_time
 from .passwords import PREPARED, digest_of
 
-
 SIGN_UP_CLOSED = "Sign-up is closed. Ask an administrator for an account."
 
 
