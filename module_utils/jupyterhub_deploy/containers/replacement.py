@@ -76,7 +76,8 @@ class ReplaceableContainer(DeployedContainer):
         if current and previous:
             self.client.stop(self.previous, timeout=STOP_TIMEOUT)  # or the new container would wait on standby for ever
         elif previous:
-            self.before_rollback(previous)
+            if not previous["State"]["Running"]:  # otherwise it still serves
+                self.before_rollback(previous)
             self.client.rename(self.previous, self.name)
             messages.append(f"restored {self.name} from {self.previous}, left by an unfinished run")
         elif current and messages and not current["State"]["Running"]:
@@ -137,12 +138,15 @@ class ReplaceableContainer(DeployedContainer):
     def _hand_over(self) -> None:
         """End the old container, and give its name to the replacement on standby."""
         self._keep_one()
-        if self.observe():
+        replaces = bool(self.observe())
+        if replaces:
             self.take_requests()
-            # Not stop(), which returns only when all of the container has been cleared away.
-            self.client.kill(self.name, signal="SIGTERM")
             self.client.rename(self.name, self.previous)
+        # For a moment, this removes a container's names from Docker's DNS. So both have to accept requests now.
         self.client.rename(self.next, self.name)
+        if replaces:
+            # Not stop(), which returns only when all of the container has been cleared away.
+            self.client.kill(self.previous, signal="SIGTERM")
         if not wait_until(lambda: self.is_healthy() or self.has_crashed(), STOP_TIMEOUT):
             self.client.stop(self.previous, timeout=0)
 

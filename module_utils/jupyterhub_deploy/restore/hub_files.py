@@ -160,7 +160,7 @@ def keep(places: Places, keep_old: bool) -> str | None:
 
 
 def record(places: Places, backup: datetime, restored: datetime) -> None:
-    """Tell the hub of a restore: it does not know the users who were added after the backup."""
+    """Record a restore for the hub, which does not know the users who were added after the backup."""
     moments = {"backup": backup, "restored": restored}
     text = {name: one.replace(tzinfo=None).isoformat(timespec="seconds") for name, one in moments.items()}
     write_atomically(str(places.data / RESTORED), json.dumps(text))

@@ -343,7 +343,7 @@ def test_somebody_elses_container_is_not_removed(site, part):
 def test_the_next_run_recovers_from_a_killed_one_whose_new_hub_never_answers(site, tmp_path):
     """The new hub holds the lock, the old one is renamed and stopped; now the operator fixes the configuration."""
     site.extra_config = f"import os, time\nif os.uname().nodename == '{NAME}':\n    time.sleep(600)"
-    assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)
+    assert killed_run("jupyterhub_hub", "kill:1", site.hub_arguments(), tmp_path)
     site.extra_config = "# fixed"
     result = site.run_hub()
     assert (result["action"], site.observe()[2]) == ("replace", 200)
@@ -406,7 +406,7 @@ class TestUpgrade:
         """The new hub has upgraded the database, and the old hub is renamed and stopped."""
         session, schema, image = old
         site.image = hub_image("6.1.1")
-        assert killed_run("jupyterhub_hub", "rename:2", site.hub_arguments(), tmp_path)
+        assert killed_run("jupyterhub_hub", "kill:1", site.hub_arguments(), tmp_path)
         while revision(site) == schema:
             time.sleep(0.5)
         site.client.containers.get(NAME).remove(force=True)

@@ -87,6 +87,10 @@ class Workplace:
         container = self.site.client.containers.get(f"{NAME}-jupyter-dora")
         return str(container.logs(tail=40).decode(errors="replace"))
 
+    def log_of_proxy(self) -> str:
+        """Return the end of the proxy's log, which says why it answered 503."""
+        return str(self.site.client.containers.get(f"{NAME}-proxy").logs(tail=40).decode(errors="replace"))
+
     def schema(self) -> str:
         """Return the schema revision of the hub's database, read directly from the file."""
         volume = self.site.client.volumes.get(f"{NAME}-data").attrs["Mountpoint"]
@@ -108,7 +112,7 @@ class Workplace:
         print(poll.report)
         assert poll.report.uninterrupted, f"{poll.report}\n{run.output}"
         assert hub_fails or asking.report.uninterrupted, f"{asking.report}\n{run.output}\n{self.log_of_dora()}"
-        assert hub_fails or list(always.answers) == ["200"], f"{always.answers}\n{run.output}"
+        assert hub_fails or list(always.answers) == ["200"], f"{always.answers}\n{run.output}\n{self.log_of_proxy()}"
         assert self.untouched() == self.kept
         assert [name for name in self.site.containers() if "-jupyter-" not in name] == [NAME, f"{NAME}-proxy"]
         return Change(run, poll.report, output)

@@ -95,7 +95,7 @@ def test_the_volume_of_a_deleted_user_is_not_given_to_the_next_one_of_that_name(
     assert problem == "The volume v belongs to an earlier user of this name, who was deleted."
 
 
-def test_a_user_whom_a_restore_of_the_hub_has_forgotten_gets_the_volume_again() -> None:
+def test_a_user_added_after_the_restored_backup_gets_the_volume_again() -> None:
     wanted = {"user": "alice"}
     moments = '{"backup": "2025-12-01T00:00:00", "restored": "2025-12-02T00:00:00"}'
     for labeled, is_given in (("2025-11-30T23:59:59", False), ("2025-12-01T00:00:00", True), (SINCE, True)):

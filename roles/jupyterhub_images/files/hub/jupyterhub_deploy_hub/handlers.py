@@ -75,7 +75,7 @@ class SignUp(_Form, native.SignUpHandler):
     """``/signup``: show the actual problem instead of a list of possible ones."""
 
     def prepare(self) -> Any:
-        """Say that sign-up is closed, where the library has the page of an address that does not exist."""
+        """Show that sign-up is closed, where the library has the page of an address that does not exist."""
         if not self.authenticator.enable_signup:
             raise web.HTTPError(403, SIGN_UP_CLOSED)
         return super().prepare()
