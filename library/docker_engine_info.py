@@ -42,6 +42,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+interrupted:
+  description: Whether the installation of Docker was interrupted. Then it counts as not installed.
+  returned: always
+  type: bool
+  sample: false
 installed:
   description: Whether C(dockerd) is installed.
   type: bool

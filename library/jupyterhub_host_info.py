@@ -205,10 +205,10 @@ def disk(info: dict[str, Any]) -> str:
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Return the values that preflight checks, and the facts about the distribution."""
     name = module.params["name"]
-    if docker_client.docker or docker_client.SDK_FAULT:
-        docker_client.connect_or_none()  # a broken SDK would stop a later module
     # Without the SDK, which may not be installed yet.
     info = daemon_api.get("/info") or {}
+    if info and (docker_client.docker or docker_client.SDK_FAULT):
+        docker_client.connect_or_none()  # a broken SDK would stop a later module
     containers = (daemon_api.get("/containers/json?all=1") or []) if info else []
     networks = (daemon_api.get("/networks") or []) if info else []
     volumes = ((daemon_api.get("/volumes") or {}).get("Volumes") or []) if info else []

@@ -11,9 +11,9 @@ import subprocess
 from typing import Any
 
 #: Seconds between two requests, each on a connection of its own.
-PAUSE = 0.02
+PAUSE = 0.05
 #: Maximum number of open requests: without it, they would pile up for good in front of a hub on a busy machine.
-OPEN = 32
+OPEN = 8
 #: Connects as the notebook server does: with Tornado, its default timeouts, and the hub's address of the environment.
 #: Prints a line when it begins and, after its input has ended, the number of answers by status or error.
 PROGRAM = f"""

@@ -35,10 +35,25 @@ BINARY_PATH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
 # then no container is started after a reboot.
 ENABLED_LINK = "/etc/systemd/system/multi-user.target.wants/docker.service"
 
+#: Docker's packages, of Debian and of Docker, and those without which it does not start.
+PACKAGES = ("docker.io", "docker-ce", "containerd", "containerd.io", "runc", "iptables")
+#: States of dpkg of a package that an interrupted installation has left.
+HALF_INSTALLED = {"unpacked", "half-configured", "half-installed"}
+
 
 def find_dockerd() -> str | None:
     """Return the path of dockerd, ``None`` when it is not installed."""
     return shutil.which("dockerd", path=BINARY_PATH)
+
+
+def is_half_installed() -> bool:
+    """Return whether the installation of a package that Docker needs was interrupted: its programs may not work."""
+    dpkg = shutil.which("dpkg-query", path=BINARY_PATH)
+    if not dpkg:
+        return False
+    command = [dpkg, "--show", "--showformat=${db:Status-Status}\n", *PACKAGES]  # fails if one is not known
+    shown = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    return not HALF_INSTALLED.isdisjoint(shown.split())
 
 
 def observe(
@@ -54,8 +69,9 @@ def observe(
     version = get("/version", socket_path)
     info = (get("/info", socket_path) if version else None) or {}
     _refuse_podman(version or {}, socket_path)
-    dockerd = find_dockerd()
     running = version is not None
+    interrupted = not running and is_half_installed()
+    dockerd = None if interrupted else find_dockerd()
     running_version = version["Version"] if version else ""
     installed_version = ""
     if dockerd and not (running and daemon_plan.is_recent(running_version, minimum_version)):
@@ -67,6 +83,7 @@ def observe(
     data = data_of(info, socket_path) if running else data_on_disk(config["options"].get("data-root") or DATA_ROOT)
     return {
         "installed": dockerd is not None,
+        "interrupted": interrupted,
         "dockerd": dockerd or "",
         "installed_version": installed_version,
         "running": running,

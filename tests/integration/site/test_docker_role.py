@@ -271,6 +271,21 @@ class TestBareMachine:
         assert bare.container_state() == life
         assert bare.run().changed == 0
 
+    def test_an_interrupted_installation_is_completed(self, bare):
+        """The packages were unpacked and not configured, and the socket of a killed dockerd is still there."""
+        bare.host.run(
+            "cd /root && apt-get --quiet download docker.io && pid=$(cat /var/run/docker.pid) && kill -9 $pid &&"
+            " while kill -0 $pid 2>/dev/null; do sleep 0.1; done; dpkg --unpack docker.io_*.deb"
+        )
+        state = "dpkg-query --show --showformat='${db:Status-Status}' docker.io"
+        assert bare.host.run(state).stdout == "unpacked"
+
+        assert bare.run().changed > 0
+        assert bare.host.run(state).stdout == "installed"
+        assert bare.docker_pid()
+        assert not bare.host.run("ls /usr/sbin/policy-rc.d || true").stdout
+        assert bare.run().changed == 0
+
     def test_a_mirror_is_applied_without_a_restart(self, bare):
         before, life = bare.docker_pid(), bare.start_container()
 

@@ -48,6 +48,29 @@ def test_docker_that_answers(places):
     assert "secret" not in json.dumps(seen)
 
 
+@pytest.mark.parametrize(
+    ("states", "interrupted"),
+    [
+        ("installed\\nunpacked\\n", True),
+        ("half-configured\\n", True),
+        ("installed\\nnot-installed\\n", False),
+        ("", False),
+    ],
+)
+def test_an_interrupted_installation_counts_as_none(places, states, interrupted):
+    install_dockerd(places, "20.10.24+dfsg1")
+    query = Path(daemon_info.find_dockerd()).with_name("dpkg-query")
+    query.write_text(f"#!/bin/sh\nprintf '{states}'\nexit 1\n")
+    query.chmod(0o755)
+
+    seen = run_module(docker_engine_info)
+    assert (seen["interrupted"], seen["installed"], seen["plan"]["install"]) == (
+        interrupted,
+        not interrupted,
+        interrupted,
+    )
+
+
 def test_docker_that_is_not_running_has_its_version(places):
     install_dockerd(places, "20.10.24+dfsg1")
 
