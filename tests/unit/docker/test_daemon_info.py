@@ -59,7 +59,7 @@ def test_docker_that_answers(places):
 )
 def test_an_interrupted_installation_counts_as_none(places, states, interrupted):
     install_dockerd(places, "20.10.24+dfsg1")
-    query = Path(daemon_info.find_dockerd()).with_name("dpkg-query")
+    query = Path(str(daemon_info.find_dockerd())).with_name("dpkg-query")
     query.write_text(f"#!/bin/sh\nprintf '{states}'\nexit 1\n")
     query.chmod(0o755)
 
