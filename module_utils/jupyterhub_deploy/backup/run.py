@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from ansible.module_utils.jupyterhub_deploy.backup import draft, retention, store
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
 from ansible.module_utils.jupyterhub_deploy.backup.runner import Result, Runner
@@ -54,7 +56,9 @@ def refuse_other_hubs(directory: str, hub: str) -> None:
 
     :raises DeployError: it has.
     """
-    others = {one.manifest.hub for one in store.backups_in(directory, HUB_FOLDER)} - {hub}
+    others: set[str] = set()
+    with contextlib.suppress(NotADirectoryError):  # the error follows when the directory is created
+        others = {one.manifest.hub for one in store.backups_in(directory, HUB_FOLDER)} - {hub}
     if others:
         raise DeployError(
             f"{directory} has backups of hub {min(others)}, which backups of hub {hub} would replace in time; set "

@@ -283,7 +283,7 @@ class TestBareMachine:
         assert bare.run().changed > 0
         assert bare.host.run(state).stdout == "installed"
         assert bare.docker_pid()
-        assert not bare.host.run("ls /usr/sbin/policy-rc.d || true").stdout
+        bare.host.run("test ! -e /usr/sbin/policy-rc.d")
         assert bare.run().changed == 0
 
     def test_a_mirror_is_applied_without_a_restart(self, bare):

@@ -84,5 +84,6 @@ class HostTests:
         assert session.sign_in(working.name, PASSWORD)
         working.notebook.session.url = session.url
         assert working.notebook.problem_with_cookie() == "", "the login cookie of before is not accepted"
+        working.notebook.session = session  # its cookies are for the new address
         session.spawn(working.name)
         assert session.contents("GET", working.name, "answer.txt")["content"] == NOTE["content"]

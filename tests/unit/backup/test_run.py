@@ -31,6 +31,13 @@ def test_the_backups_of_another_hubs_state_are_not_replaced(tmp_path: Path, chec
         backup_run.run(backup_data.settings(name="lab", directory=str(tmp_path)), check_mode, Reporter(None))
 
 
+def test_a_file_in_place_of_the_directory_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup_run, "connect", lambda: None)
+    (tmp_path / "backups").touch()
+    with pytest.raises(DeployError, match=f"directory {tmp_path}/backups for backups cannot be created"):
+        backup_run.run(backup_data.settings(directory=f"{tmp_path}/backups"), False, Reporter(None))
+
+
 def test_a_run_with_failures_names_each() -> None:
     results: list[dict[str, Any]] = [
         {"name": "a", "action": "backed_up", "size": 3, "content_size": 9},
