@@ -79,7 +79,7 @@ class ScheduleTests:
         assert "directory /var/backups/jupyterhub for backups cannot be created" in str(found["error"])
         assert found["last_success"] == before["last_success"]
 
-        host.run(f"systemctl start {SERVICE}")
+        host.run(f"systemctl start {SERVICE} || (journalctl --no-pager --lines 40 -u {SERVICE}; exit 1)")
         assert SERVICE not in host.run("systemctl --failed --no-legend --plain").stdout
         assert (record(host)["error"], metric(host, "last_run_success")) == (None, 1)
 
