@@ -184,7 +184,7 @@ def failure(archive: str, keys: Sequence[str], errors: IO[bytes]) -> str:
             "one in a memory file system"
         )
     if "/dev/fd/" in output:
-        return f"age cannot use the private key that was given to archive {archive}; give one of age or of SSH"
+        return f"age cannot use the private key that was given to archive {archive}; use an age or SSH key"
     return f"archive {archive} cannot be decrypted by age: it is damaged"
 
 

@@ -123,7 +123,7 @@ class Restore:
             if there:
                 raise DeployError(
                     f"there is a {there} on this host already, and nothing was restored over it. If it is the hub that "
-                    "was just recovered, go on with make site; to bring an older state back, use restore.yml "
+                    "was just recovered, continue with make site; to bring an older state back, use restore.yml "
                     "-e hub_state=true"
                 )
         # A killed restore may have left the container for checks too; the next check replaces it.
