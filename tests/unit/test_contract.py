@@ -346,15 +346,6 @@ def test_a_play_of_the_operator_may_have_no_hosts(tmp_path: Path) -> None:
     assert output.endswith("\nexit code 0")
 
 
-def test_the_user_of_a_hub_that_does_not_exist_is_not_called_unknown(tmp_path: Path) -> None:
-    arguments = ("-e", "user=bob", "-e", "do=disable")
-    facts = {"jupyterhub_name": "jhd-test-contract", PYTHON: sys.executable}
-    output = play(ROOT / "playbooks/user.yml", tmp_path, *arguments, **facts)
-
-    assert "there is no hub container jhd-test-contract on this host; create the hub with `make site`" in output
-    assert output.endswith("\nexit code 2")
-
-
 @pytest.mark.parametrize(("arguments", "times"), [([], 1), (["-v"], 2)])
 def test_a_refusal_is_shown_once(arguments: list[str], times: int, tmp_path: Path) -> None:
     inventory = tmp_path / "hosts.json"

@@ -162,6 +162,13 @@ def test_user_yml_disables_and_authorizes(site: LocalSite) -> None:
     assert sign_in(site, "alice") is not None
 
 
+def test_user_yml_names_a_hub_that_does_not_exist() -> None:
+    name = run_name("nobody")
+    output = LocalSite(name).run("-e", "user=bob", "-e", "do=disable", playbook="playbooks/user.yml", fails=True).output
+
+    assert f"there is no hub container {name} on this host; create the hub with `make site`" in output
+
+
 def test_user_yml_sets_a_password_from_a_file(site: LocalSite, tmp_path: Path) -> None:
     chosen = tmp_path / "chosen.yml"
     chosen.write_text("password: nine-black-bats-in-a-barn\n", encoding="utf-8")
