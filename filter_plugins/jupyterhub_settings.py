@@ -19,6 +19,11 @@ MISSPELT = 0.93
 # Valid for containers, volumes, networks and host names.
 NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
+# A host name with a dot, not an address: the last part has a letter (RFC 1123, section 2.1).
+DOMAIN = re.compile(
+    r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+
 # Characters that are valid in NativeAuthenticator and in a path of a URL.
 USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 
@@ -26,6 +31,9 @@ USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 LIMITS: dict[str, tuple[int, float]] = {
     "docker_start_timeout": (1, math.inf),
     "port": (1, 65535),
+    "http_port": (1, 65535),
+    "https_port": (1, 65535),
+    "hsts_seconds": (0, math.inf),
     "native_minimum_password_length": (0, MAXIMUM_PASSWORD_BYTES),
     "native_failed_logins": (0, math.inf),
     "native_lockout_seconds": (0, math.inf),
@@ -77,6 +85,10 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_name, ("name",)),
         (_bind_address, ("bind_address",)),
         (_public_url, ("public_url",)),
+        (_domain, ("https", "domain")),
+        (_front_ports, ("https", "port", "http_port", "https_port")),
+        (_own_certificate, ("https", "tls_certificate", "tls_key")),
+        (_trusted_proxies, ("https", "trusted_proxies")),
         (_http_proxy, ("http_proxy",)),
         (_keep_images, ("keep_images",)),
         (_idle_seconds, ("old_servers_idle_seconds",)),
@@ -166,6 +178,43 @@ def _public_url(value: str) -> Iterable[str]:
         yield f"public_url is {value!r}; use a complete URL such as https://hub.example.com/"
     elif url and url[2]:
         yield f"public_url is {value!r}, and a URL with a path is not supported; use {url[1]}/"
+
+
+def _domain(https: str, value: str) -> Iterable[str]:
+    """Check the host name, which becomes a part of nginx's configuration."""
+    wanted = "the host name of the hub in the users' browsers, such as hub.example.com"
+    if https != "none" and not value:
+        yield f"domain is empty, but jupyterhub_https: {https} needs it: use {wanted}"
+    elif value and (len(value) > 253 or not DOMAIN.fullmatch(value)):
+        yield f"domain is {value!r}; use {wanted}, in lower-case letters"
+
+
+def _front_ports(https: str, port: int, http_port: int, https_port: int) -> Iterable[str]:
+    used = {"port": port, "http_port": http_port, **({"https_port": https_port} if https == "own" else {})}
+    if https != "none" and len(set(used.values())) < len(used):
+        shown = ", ".join(f"jupyterhub_{name}: {number}" for name, number in used.items())
+        yield f"https: {https} needs a different number for each of its ports; these are {shown}"
+
+
+def _own_certificate(https: str, certificate: str, key: str) -> Iterable[str]:
+    for name, value in (("tls_certificate", certificate), ("tls_key", key)):
+        if https == "own" and not value:
+            yield f"{name} is empty, but jupyterhub_https: own needs it: use a path on the host, or PEM text"
+        elif value and not value.startswith("/") and "-----BEGIN " not in value:
+            yield f"{name} is neither an absolute path nor PEM text; docs/how-to/https.md shows both"
+
+
+def _trusted_proxies(https: str, values: list[str]) -> Iterable[str]:
+    if https == "behind" and not values:
+        yield (
+            "trusted_proxies is empty, but jupyterhub_https: behind needs it: list the addresses from which the other "
+            "proxy connects, such as 127.0.0.1"
+        )
+    for value in values:
+        try:
+            ipaddress.ip_network(value)
+        except ValueError:
+            yield f"trusted_proxies has {value!r}; use addresses or networks, such as 192.0.2.10 or 192.0.2.0/28"
 
 
 def _http_proxy(value: str) -> Iterable[str]:

@@ -27,6 +27,55 @@ options:
     description: Settings by their names, of which this host or another module may not accept the values.
     type: dict
     required: true
+  front:
+    description: How users reach the hub.
+    type: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the front's container, which may use the ports.
+        type: str
+        required: true
+      directory:
+        description: Directory of the front.
+        type: path
+        required: true
+      https:
+        description: See M(jupyterhub_front).
+        type: str
+        required: true
+      domain:
+        description: Host name of the hub in the users' browsers.
+        type: str
+        default: ""
+      subdomains:
+        description: Whether each user has a host name below O(front.domain).
+        type: bool
+        default: false
+      http_port:
+        description: Port for HTTP.
+        type: int
+        required: true
+      https_port:
+        description: Port for HTTPS.
+        type: int
+        required: true
+      certificate:
+        description: The operator's certificate, a path on the host or PEM text.
+        type: str
+        default: ""
+      key:
+        description: The key of O(front.certificate).
+        type: str
+        default: ""
+      ca_bundle:
+        description: File with more certificate authorities that the users' browsers trust.
+        type: str
+        default: ""
+      plain_sign_up:
+        description: Whether everybody can sign up, and the operator has not accepted that passwords travel unencrypted.
+        type: bool
+        default: false
   docker:
     description: What Docker should be like, as for M(docker_engine_info). One call of a module is faster than two.
     type: dict
@@ -57,6 +106,7 @@ EXAMPLES = r"""
     port: 8000
     bind_address: 0.0.0.0
     settings: {jupyterhub_backup_schedule: "02:30"}
+    front: {name: jupyterhub-front, directory: /etc/jupyterhub-front, https: none, http_port: 80, https_port: 443}
     docker: {minimum_version: "20.10"}
   register: __host
 """
@@ -105,6 +155,10 @@ docker_ready:
     - Whether Docker runs as wanted. Then M(docker_engine_info) would report no change, no warning and no error.
   type: bool
   returned: always
+front:
+  description: Whether the front of the host serves this hub.
+  type: bool
+  returned: always
 deployment:
   description: The version of this project that provisioned the hub last, and a newer one that the operator has
     acknowledged. Empty when not recorded.
@@ -125,6 +179,8 @@ from ansible.module_utils.jupyterhub_deploy.docker import daemon_api, daemon_con
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.front import preflight
+from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
 from ansible.module_utils.jupyterhub_deploy.images import reference
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -139,7 +195,8 @@ def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str |
     publisher = host.publisher(containers, port)
     if publisher:
         return None if publisher == f"{name}-proxy" else f"container {publisher}"
-    return host.listener(port)
+    found = host.listener(port)
+    return str(found) if found else None
 
 
 # Each raises the error with which a later module would stop. An empty setting is not checked.
@@ -213,22 +270,43 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     networks = (daemon_api.get("/networks") or []) if info else []
     volumes = ((daemon_api.get("/volumes") or {}).get("Volumes") or []) if info else []
     unowned = ownership.without_owner(volumes, name)
+    front = FrontSettings(**module.params["front"], bind_address=module.params["bind_address"])
+    certificate = preflight.certificate_problems(front)
     path = disk(info)
     return {
         "port_holder": port_holder(name, module.params["port"], containers),
         "setting_problems": setting_problems(module.params["settings"])
-        + address_problems(module.params["bind_address"]),
+        + address_problems(module.params["bind_address"])
+        + preflight.port_problems(front, containers)
+        + preflight.plain_problems(front)
+        + certificate.faults,
         "name_problems": ownership.problems(containers, networks, volumes, name),
-        "warnings": [UNOWNED.format(volumes=", ".join(unowned))] if unowned else [],
+        "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else []) + certificate.warnings,
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),
         "docker_installed": bool(info or daemon_info.find_dockerd()),
         "docker_ready": docker_ready(module.params["docker"]),
+        "front": preflight.is_served(front, name),
         "hub_exists": name in map(name_of, containers),
         "deployment": deployment.read(name),
         "ansible_facts": host.distribution(),
     }
+
+
+FRONT = {
+    "name": {"type": "str", "required": True},
+    "directory": {"type": "path", "required": True},
+    "https": {"type": "str", "required": True},
+    "domain": {"type": "str", "default": ""},
+    "subdomains": {"type": "bool", "default": False},
+    "http_port": {"type": "int", "required": True},
+    "https_port": {"type": "int", "required": True},
+    "certificate": {"type": "str", "default": ""},
+    "key": {"type": "str", "default": "", "no_log": True},
+    "ca_bundle": {"type": "str", "default": ""},
+    "plain_sign_up": {"type": "bool", "default": False},
+}
 
 
 def main() -> None:
@@ -240,6 +318,7 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "bind_address": {"type": "str", "required": True},
             "settings": {"type": "dict", "required": True},
+            "front": {"type": "dict", "required": True, "options": FRONT},
             "docker": {"type": "dict", "required": True, "options": docker},
         },
         run,

@@ -63,6 +63,12 @@ messages:
   elements: str
   returned: success
   sample: ["created: network jupyterhub-network", "written to /etc/jupyterhub/secrets: cookie_secret"]
+gateways:
+  description: The host's addresses in the networks. What comes from the host has one of them in a container.
+  type: list
+  elements: str
+  returned: success
+  sample: ["198.18.4.1", "198.18.8.1"]
 password_pending:
   description: Whether an existing hub does not have the new admin password yet.
   type: bool
@@ -115,6 +121,7 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
             if things
         ],
         "warnings": resources.other_mtus(client, existing) if client else [],
+        "gateways": resources.gateways(client, params["networks"]) if client else [],
         "password_pending": changes.new_password or os.path.exists(os.path.join(directory, secrets.PENDING)),
         "diff": {
             "before": {name: "exists" for name, there in before.items() if there},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import shlex
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.files import read_text
@@ -33,8 +33,18 @@ def listening_inodes(table: str, port: int) -> set[str]:
     return found
 
 
-def listener(port: int) -> str | None:
-    """Return the process that listens on a TCP port of this host, ``nginx (pid 123)``, or ``None``. Needs root."""
+class Listener(NamedTuple):
+    """A process that listens on a port: its name, and its id or 0 where that is unknown."""
+
+    name: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.name} (pid {self.pid})" if self.pid else self.name
+
+
+def listener(port: int) -> Listener | None:
+    """Return the process that listens on a TCP port of this host, or ``None``. Needs root."""
     inodes: set[str] = set()
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         if os.path.exists(path):
@@ -48,10 +58,10 @@ def listener(port: int) -> str | None:
             if os.readlink(link) in wanted:
                 pid = link.split("/")[2]
                 with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
-                    return f"{file.read().strip()} (pid {pid})"
+                    return Listener(file.read().strip(), int(pid))
         except OSError:  # the process ended meanwhile
             continue
-    return "another process"
+    return Listener("another process", 0)
 
 
 def publisher(containers: list[dict[str, Any]], port: int) -> str | None:

@@ -53,6 +53,17 @@ def create(client: Any, hub: str, resource: Resource) -> None:
         client.create_volume(resource.name, labels=labels)
 
 
+def gateways(client: Any, names: list[str]) -> list[str]:
+    """Return the host's addresses in those of the networks that exist, sorted."""
+    ranges: list[dict[str, Any]] = []
+    for name in names:
+        try:
+            ranges += (client.inspect_network(name).get("IPAM") or {}).get("Config") or []
+        except docker_errors.NotFound:
+            continue  # in check mode
+    return sorted(part["Gateway"].partition("/")[0] for part in ranges if part.get("Gateway"))
+
+
 def docker_mtu() -> str:
     """Return the option ``mtu`` of Docker, in bytes. Its network ``bridge`` gets a new one only without containers."""
     return str(daemon_info.option("mtu") or DEFAULT_MTU)

@@ -12,6 +12,14 @@ GOOD = {
     "port": 8000,
     "bind_address": "0.0.0.0",
     "public_url": "",
+    "https": "none",
+    "domain": "",
+    "http_port": 80,
+    "https_port": 443,
+    "tls_certificate": "",
+    "tls_key": "",
+    "hsts_seconds": 0,
+    "trusted_proxies": [],
     "http_proxy": "http://proxy.example.com:3128",
     "keep_images": 2,
     "old_servers_idle_seconds": 3600,
@@ -115,6 +123,54 @@ def test_each_bad_setting_is_named_with_its_remedy(setting, value, message):
     found = problems(**{setting: value})
     assert len(found) == 1
     assert message in found[0]
+
+
+OWN = {
+    "https": "own",
+    "domain": "hub.example.com",
+    "tls_certificate": "/etc/ssl/hub.pem",
+    "tls_key": "-----BEGIN PRIVATE KEY-----\n…",
+}
+BEHIND = {
+    "https": "behind",
+    "domain": "hub.example.com",
+    "trusted_proxies": ["127.0.0.1", "192.0.2.0/28", "2001:db8::1"],
+}
+
+
+@pytest.mark.parametrize("settings", [OWN, BEHIND])
+def test_good_settings_of_https(settings):
+    assert problems(**settings) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (OWN | {"domain": ""}, "jupyterhub_domain is empty, but jupyterhub_https: own needs it: use the host name"),
+        (OWN | {"domain": "192.0.2.10"}, "jupyterhub_domain is '192.0.2.10'; use the host name of the hub"),
+        (OWN | {"domain": "hub"}, "jupyterhub_domain is 'hub'; use the host name of the hub"),
+        (OWN | {"domain": "hub.example.com; }"}, "jupyterhub_domain is 'hub.example.com; }'; use the host name"),
+        (OWN | {"domain": "Hub.example.com"}, "in lower-case letters"),
+        (OWN | {"domain": "https://hub.example.com"}, "use the host name of the hub in the users' browsers"),
+        (OWN | {"domain": "*.example.com"}, "use the host name of the hub in the users' browsers"),
+        (OWN | {"port": 443}, "jupyterhub_https: own needs a different number for each of its ports"),
+        (OWN | {"tls_key": ""}, "jupyterhub_tls_key is empty, but jupyterhub_https: own needs it"),
+        (OWN | {"tls_certificate": "hub.pem"}, "jupyterhub_tls_certificate is neither an absolute path nor PEM text"),
+        (
+            BEHIND | {"trusted_proxies": []},
+            "jupyterhub_trusted_proxies is empty, but jupyterhub_https: behind needs it",
+        ),
+        (BEHIND | {"trusted_proxies": ["proxy"]}, "jupyterhub_trusted_proxies has 'proxy'; use addresses or networks"),
+        (BEHIND | {"trusted_proxies": ["192.0.2.1/28"]}, "jupyterhub_trusted_proxies has '192.0.2.1/28'"),
+    ],
+)
+def test_each_bad_setting_of_https_is_named(settings, message):
+    (problem,) = problems(**settings)
+    assert message in problem
+
+
+def test_no_problem_shows_a_key():
+    assert "secret" not in str(problems(**OWN | {"tls_key": "secret"}))
 
 
 def test_all_bad_settings_are_reported_at_once():

@@ -1,0 +1,224 @@
+#!/usr/bin/python
+"""Ansible module: the front of a host, which ends TLS for the hubs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: jupyterhub_front
+short_description: Run the front of a host, which ends TLS for the hubs
+description:
+  - Runs one nginx container on the network of the host, in front of the proxies of all hubs of the host, and makes it
+    serve one hub under its domain. The other hubs' parts of the configuration stay as they are.
+  - A new configuration is validated before nginx uses it. nginx then reloads without interrupting a connection. A new
+    container listens beside the old one, which ends with its last connection, after a day at the latest.
+  - At the end, fetches the certificate as a browser does and checks it.
+options:
+  name:
+    description: Name of the front's container.
+    type: str
+    default: jupyterhub-front
+  hub:
+    description: Name of the hub.
+    type: str
+    required: true
+  image:
+    description: Image of the front. It must be on the host. Not used with O(https=none).
+    type: str
+    default: ""
+  directory:
+    description: Directory on the host with the configuration, the certificates and their keys.
+    type: path
+    default: /etc/jupyterhub-deploy/front
+  https:
+    description:
+      - The origin of the certificate. V(own) uses O(certificate) and O(key). V(behind) is for a hub behind another
+        proxy, which ends TLS. V(none) stops serving the hub, and removes the front with the last hub.
+    type: str
+    choices: [none, own, behind]
+    required: true
+  domain:
+    description: Host name of the hub in the users' browsers. Required unless O(https=none).
+    type: str
+    default: ""
+  subdomains:
+    description: Whether each user has a host name of their own below O(domain).
+    type: bool
+    default: false
+  port:
+    description: Port of the hub's proxy on 127.0.0.1.
+    type: int
+    required: true
+  bind_address:
+    description: IPv4 address of the host that users reach. V(0.0.0.0) means all of them, and those of IPv6.
+    type: str
+    default: 0.0.0.0
+  http_port:
+    description: Port for HTTP. Redirects to HTTPS; with O(https=behind), the port that the other proxy uses.
+    type: int
+    default: 80
+  https_port:
+    description: Port for HTTPS. Not used with O(https=behind).
+    type: int
+    default: 443
+  hsts_seconds:
+    description: How long browsers use only HTTPS for the domain, in seconds. 0 does not ask them to.
+    type: int
+    default: 0
+  trusted_proxies:
+    description: Addresses and networks of the other proxy, for O(https=behind). Only these may name the browser's
+      address and protocol.
+    type: list
+    elements: str
+    default: []
+  certificate:
+    description: The certificate with its intermediate authorities, for O(https=own). A path on the host, or PEM text.
+    type: str
+    default: ""
+  key:
+    description: The key of O(certificate), without a passphrase. A path on the host, or PEM text.
+    type: str
+    default: ""
+  environment:
+    description: Environment variables of the container.
+    type: dict
+    default: {}
+  health_timeout:
+    description: Seconds that nginx gets to start, or to use a new configuration.
+    type: float
+    default: 120
+attributes:
+  check_mode:
+    description: Reports what would be done, also on a host without Docker; changes nothing.
+    support: full
+  diff_mode:
+    description: Shows the configuration of nginx and the specification of the container before and after.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Serve the hub under its domain
+  jupyterhub_front:
+    hub: jupyterhub
+    image: jupyterhub-deploy/front:5.1.0
+    https: own
+    domain: hub.example.com
+    port: 8000
+    certificate: /etc/ssl/hub.example.com.pem
+    key: /etc/ssl/private/hub.example.com.key
+"""
+
+RETURN = r"""
+action:
+  description: What was done with the container, or would be in check mode.
+  type: str
+  returned: success
+  sample: create
+messages:
+  description: What was done and why.
+  type: list
+  elements: str
+  returned: success
+  sample: ["the front serves https://hub.example.com/ for hub jupyterhub"]
+certificate:
+  description: The certificate that is served, with its names, who issued it, and the days until it ends. Empty without
+    one.
+  type: dict
+  returned: success
+  sample: {"names": ["hub.example.com"], "issuer": "Example University", "days": 364}
+"""
+
+import contextlib
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy import files
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
+from ansible.module_utils.jupyterhub_deploy.front import release
+from ansible.module_utils.jupyterhub_deploy.front.front import Front, FrontOptions, differences
+from ansible.module_utils.jupyterhub_deploy.front.site import Site
+from ansible.module_utils.jupyterhub_deploy.module import run_module
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Observe, plan and, unless in check mode, apply; return the module's result."""
+    options, check = FrontOptions(**module.params), module.check_mode
+    client = connect_or_none() if check else connect()
+    if not check:
+        os.makedirs(options.directory, mode=0o755, exist_ok=True)
+    # One run at a time: the hubs of a host share the configuration.
+    with contextlib.nullcontext() if check else files.locked(options.directory, wait=True):
+        front = Front(client, options)
+        if client:
+            front.container.require_own()
+        site = front.wanted_site()
+        return serve(front, site, check) if site else stop_serving(front, check)
+
+
+def serve(front: Front, site: Site, check: bool) -> dict[str, Any]:
+    """Make the front serve a site, unless in check mode; return the module's result."""
+    recovered = front.container.recover() if not check else []
+    action, reasons, spec = front.plan(site)
+    config, before = front.render(site), release.current(front.directory)
+    messages = recovered + container_spec.shown("front", action, reasons, check)
+    messages += differences(front.sites.get(site.hub), site)
+    changed = bool(messages) or action != "none" or config != before
+    found = None
+    if not check:
+        front.apply(site, action, spec["after"])
+        found = front.verify(site)
+    specs = spec if spec["before"] != spec["after"] else {"before": {}, "after": {}}
+    return {
+        "action": action,
+        "changed": changed,
+        "messages": messages,
+        "certificate": found._asdict() if found else {},
+        "diff": [
+            {"before": before, "after": config, "before_header": "nginx.conf", "after_header": "nginx.conf"},
+            *([specs] if specs["after"] else []),
+        ]
+        if changed
+        else [],
+    }
+
+
+def stop_serving(front: Front, check: bool) -> dict[str, Any]:
+    """Remove the hub's site, unless in check mode; return the module's result."""
+    serves = front.options.hub in front.sites
+    unused = bool(front.client) and not front.others and bool(front.container.observe())
+    messages = [] if check else front.remove()
+    changed = serves or unused
+    return {"action": "remove" if changed else "none", "changed": changed, "messages": messages, "certificate": {}}
+
+
+def main() -> None:
+    """Entry point."""
+    run_module(
+        {
+            "name": {"type": "str", "default": "jupyterhub-front"},
+            "hub": {"type": "str", "required": True},
+            "image": {"type": "str", "default": ""},
+            "directory": {"type": "path", "default": "/etc/jupyterhub-deploy/front"},
+            "https": {"type": "str", "choices": ["none", "own", "behind"], "required": True},
+            "domain": {"type": "str", "default": ""},
+            "subdomains": {"type": "bool", "default": False},
+            "port": {"type": "int", "required": True},
+            "bind_address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104
+            "http_port": {"type": "int", "default": 80},
+            "https_port": {"type": "int", "default": 443},
+            "hsts_seconds": {"type": "int", "default": 0},
+            "trusted_proxies": {"type": "list", "elements": "str", "default": []},
+            "certificate": {"type": "str", "default": ""},
+            "key": {"type": "str", "default": "", "no_log": True},
+            "environment": {"type": "dict", "default": {}},
+            "health_timeout": {"type": "float", "default": 120},
+        },
+        run,
+        doing="updating the front",
+        required_if=[("https", "own", ["certificate", "key", "domain"]), ("https", "behind", ["domain"])],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Certificates: validate those of the operator, and fetch the one that the front serves.
+
+Both by TLS handshakes of the standard library, because the host's Python has no library that reads certificates. They
+check what a browser checks: the key, the names, the dates and the chain.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import NotTextError, read_text
+
+TIMEOUT = 10.0  # seconds for a connection
+PEM = "-----BEGIN "
+DAY = 24 * 3600
+SOON = 14  # days before the end of a certificate from which on a run warns
+
+
+class Certificate(NamedTuple):
+    """What a certificate says: its names, who issued it, and the days until it ends (negative when it has)."""
+
+    names: list[str]
+    issuer: str
+    days: int
+
+
+def pem_of(setting: str, value: str) -> str:
+    """Return the text of a certificate or key.
+
+    :param setting: name of the setting, for messages.
+    :param value: its text, or the path of a file on this host.
+    :raises DeployError: there is no such file, or it is not PEM.
+    """
+    if PEM in value:
+        return value.strip() + "\n"
+    try:
+        text = read_text(value)
+    except (OSError, NotTextError) as error:
+        raise DeployError(f"{setting} cannot be read: {error}") from error
+    if text is None:
+        raise DeployError(f"{setting} is {value}, and this host has no such file; copy it there, or set its text")
+    if PEM not in text:
+        raise DeployError(f"{setting} is {value}, which is not in PEM format; convert it with openssl")
+    return text.strip() + "\n"
+
+
+def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tuple[list[str], list[str]]:
+    """Return what is wrong with a certificate, and what browsers may complain about.
+
+    :param chain: PEM, the certificate first, then its intermediate authorities.
+    :param key: PEM, without a passphrase.
+    :param names: the host names that it is for; ``*.hub.example.com`` for all below one.
+    :param ca_bundle: file with more authorities that the users' browsers trust.
+    :returns: faults, because of which it is not used, and warnings.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = os.path.join(folder, "chain"), os.path.join(folder, "key")
+        for path, text in zip(paths, (chain, key)):
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+                file.write(text)
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # The password is for an encrypted key: without it, OpenSSL would ask on the terminal.
+            server.load_cert_chain(*paths, password="")
+        except ssl.SSLError as error:
+            return [_unusable(error, chain, key)], []
+        faults, found = [], None
+        for name in names:
+            fault, found = _checked(server, _client(paths[0], partial=True), name.replace("*", "example"), found)
+            faults += [fault] if fault else []
+        if faults or not found:
+            return sorted(set(faults)), []
+        warnings = [f"ends in {found.days} days"] if found.days < SOON else []
+        client = _client("")
+        if ca_bundle:
+            client.load_verify_locations(ca_bundle)
+        fault, _ = _checked(server, client, names[0].replace("*", "example"), None)
+        if fault:
+            warnings.append(f"is not trusted by this host ({fault}); does the file have the intermediate certificates?")
+        return [], warnings
+
+
+def fetch(address: str, port: int, name: str, trusted: str) -> Certificate:
+    """Fetch the certificate that is served for a name, and validate name, dates and chain.
+
+    :param trusted: PEM of the certificate that should be served.
+    :raises DeployError: nothing answers, or with another certificate.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client.load_verify_locations(cadata=trusted)
+    where = f"https://{name}:{port}/ (at {address})"
+    try:
+        with (
+            socket.create_connection((address, port), TIMEOUT) as plain,
+            client.wrap_socket(plain, server_hostname=name) as connection,
+        ):
+            return _described(connection.getpeercert() or {})
+    except ssl.SSLCertVerificationError as error:
+        raise DeployError(f"{where} is served with a wrong certificate: {error.verify_message}") from error
+    except OSError as error:  # also ssl.SSLError
+        raise DeployError(f"{where} does not answer: {error}") from error
+
+
+def _client(trusted: str, partial: bool = False) -> ssl.SSLContext:
+    """Return the context of a client that trusts the certificates in a file, or the host's authorities."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if trusted:
+        client.load_verify_locations(trusted)
+    else:
+        client.load_default_certs()
+    if partial:
+        client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return client
+
+
+def _checked(
+    server: ssl.SSLContext, client: ssl.SSLContext, name: str, found: Certificate | None
+) -> tuple[str, Certificate | None]:
+    """Do a handshake in memory; return what is wrong, and the certificate."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.wrap_bio(to_client, to_server, server_hostname=name),
+        server.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    waiting = list(ends)
+    while waiting:
+        for end in list(waiting):
+            try:
+                end.do_handshake()
+                waiting.remove(end)
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError as error:
+                return error.verify_message.rstrip("."), found
+            except ssl.SSLError as error:
+                return str(error.reason or error), found
+    return "", _described(ends[0].getpeercert() or {})
+
+
+def _described(peer: dict[str, Any]) -> Certificate:
+    issuer = {key: value for part in peer.get("issuer", ()) for key, value in part}
+    names = [value for kind, value in peer.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+    ends = ssl.cert_time_to_seconds(peer["notAfter"])
+    return Certificate(
+        names, issuer.get("organizationName") or issuer.get("commonName", "unknown"), int((ends - time.time()) // DAY)
+    )
+
+
+def _unusable(error: ssl.SSLError, chain: str, key: str) -> str:
+    """Return why OpenSSL does not load a certificate; for most reasons it only says "PEM lib"."""
+    if "BEGIN CERTIFICATE" not in chain:
+        return "the file of the certificate has none in PEM format"
+    if "PRIVATE KEY" not in key:
+        return "the file of the key has none in PEM format"
+    if "ENCRYPTED" in key:
+        return "the key has a passphrase; remove it with `openssl pkey`"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return "the key does not belong to the certificate"
+    return f"OpenSSL cannot load it ({error.reason or error})"

@@ -1,0 +1,156 @@
+"""The container of the front: its specification, and its replacement, which interrupts no connection.
+
+The old and the new container listen on the same ports at the same time (``reuseport``). The old one then accepts no
+more connections, and ends when those that it has are closed, after a day at the latest. Names on the host:
+``<front>-next`` is the new container until it listens, ``<front>-draining-…`` an old one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.containers.container import DeployedContainer
+from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, name_of
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.front.site import MOUNTED
+
+# What each key of the front's spec is called in a message.
+TITLES = {"image": "front image name", "image_id": "front image content", **container_spec.TITLES}
+
+DRAINING = "-draining-"
+# nginx writes this file when it listens.
+LISTENS = ["sh", "-c", "kill -0 $(cat /run/nginx.pid)"]
+# Prints id and title of each process; the image has no ps.
+TITLES_OF_PROCESSES = r"""for d in /proc/[0-9]*; do echo "${d#/proc/} $(tr '\0' ' ' < $d/cmdline)"; done"""
+
+
+def wanted_spec(image: str, image_id: str | None, directory: str, environment: dict[str, str]) -> Spec:
+    """Return the spec of the front's container.
+
+    :param image_id: id of the image on this host, ``None`` when it is missing (check mode on a bare host).
+    :param directory: the front's directory on the host.
+    """
+    # nginx opens the ports and reads the keys as root; its workers become another user.
+    hardening = container_spec.hardening(cap_add=["CHOWN", "NET_BIND_SERVICE", "SETGID", "SETUID"])
+    return {
+        "image": image,
+        "image_id": image_id,
+        "environment": environment,
+        "mounts": [f"{directory}:{MOUNTED}:rw"],
+        # The host's network has the browsers' addresses, and two containers can listen on one port.
+        "networks": ["host"],
+        "ports": [],
+        "hardening": {**hardening, "tmpfs": ["/run", "/tmp", "/var/lib/nginx", "/var/log"]},  # noqa: S108
+        "restart_policy": "unless-stopped",
+        "healthcheck": ["CMD", *LISTENS],
+    }
+
+
+class FrontContainer(DeployedContainer):
+    """The front's container on one host."""
+
+    what = "front"
+
+    def __init__(self, client: Any, name: str, health_timeout: float) -> None:
+        super().__init__(client, name, "", health_timeout)
+        self.next = f"{name}-next"
+
+    def require_own(self) -> None:
+        """Check that the container of this name, if there is one, is a front.
+
+        :raises DeployError: it was made by somebody else.
+        """
+        found = self.observe()
+        if found and LABEL_FRONT not in (found["Config"].get("Labels") or {}):
+            raise DeployError(
+                f"container {self.name} was not created by this project (no label {LABEL_FRONT}); rename it with "
+                "`docker rename`, then run make site again"
+            )
+
+    def listens(self, name: str = "") -> bool:
+        """Return whether nginx in the container (of that name) listens on its ports."""
+        return self.run(LISTENS, name)[0] == 0
+
+    def run(self, command: list[str], name: str = "") -> tuple[int, str]:
+        """Run a command in the container; return its exit code and its output. 1 when the container does not run."""
+        try:
+            made = self.client.exec_create(name or self.name, command)
+            output = self.client.exec_start(made["Id"])
+            return self.client.exec_inspect(made["Id"])["ExitCode"] or 0, output.decode(errors="replace").strip()
+        except docker_errors.APIError as error:
+            return 1, str(error.explanation or error)
+
+    def workers(self) -> set[str]:
+        """Return the processes of nginx that accept connections; after a reload, for a moment also old ones."""
+        titles = self.run(["sh", "-c", TITLES_OF_PROCESSES])[1].splitlines()
+        return {line.partition(" ")[0] for line in titles if line.rstrip().endswith("nginx: worker process")}
+
+    def drained(self) -> list[str]:
+        """Return the names of old containers that have ended."""
+        return [name_of(one) for one in self._old() if one["State"] not in ("running", "restarting")]
+
+    def draining(self) -> list[str]:
+        """Return the names of old containers that still have connections."""
+        return [name_of(one) for one in self._old() if one["State"] == "running"]
+
+    def recover(self) -> list[str]:
+        """Finish or revert what a killed run left; return a message for each action."""
+        messages = []
+        if inspect_container(self.client, self.next):
+            if self.observe():
+                self._remove(self.next)
+                messages.append(f"removed {self.next}, left by an unfinished run")
+            else:
+                self.client.rename(self.next, self.name)
+                messages.append(f"renamed {self.next} to {self.name}, left by an unfinished run")
+        for name in self.drained():
+            self._remove_if_exists(name)
+        for name in self.draining():
+            self._drain(name)
+        return messages
+
+    def replace(self, spec: Spec) -> None:
+        """Start a container beside the old one, if there is one, and let the old one drain.
+
+        :raises DeployError: the new one does not listen; the old one was not touched.
+        """
+        try:
+            self.create(self.next, spec, {LABEL_FRONT: "yes"}, {})
+            self.client.start(self.next)
+            self.wait_until(lambda: self.listens(self.next), "listening", self.next)
+        except (DeployError, docker_errors.APIError) as error:
+            self._remove_if_exists(self.next)
+            raise DeployError(f"the new front does not start, so nothing was changed: {error}") from error
+        if self.observe():
+            old = f"{self.name}{DRAINING}{int(time.time())}"
+            self.client.rename(self.name, old)
+            self.client.rename(self.next, self.name)
+            self._drain(old)
+        else:
+            self.client.rename(self.next, self.name)
+
+    def remove(self) -> None:
+        """Remove the container and the old ones."""
+        for name in [self.name, self.next, *self.drained(), *self.draining()]:
+            self._remove_if_exists(name)
+
+    def log(self) -> str:
+        """Return the last log lines, as the end of a message."""
+        return self._log(self.name)
+
+    def _old(self) -> list[dict[str, Any]]:
+        found = self.client.containers(all=True, filters={"label": LABEL_FRONT})
+        return [one for one in found if name_of(one).startswith(f"{self.name}{DRAINING}")]
+
+    def _drain(self, name: str) -> None:
+        """Let a container accept no more connections and end with its last one."""
+        self.client.update_container(name, restart_policy={"Name": "no"})
+        try:
+            self.client.kill(name, signal="SIGQUIT")
+        except docker_errors.APIError:
+            if (inspect_container(self.client, name) or {"State": {"Running": False}})["State"]["Running"]:
+                raise  # otherwise its last connection has ended meanwhile

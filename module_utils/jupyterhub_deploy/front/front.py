@@ -1,0 +1,222 @@
+"""The front of a host, as one hub wants it: its site, its certificate, and the container.
+
+The order keeps what runs: a configuration is validated before nginx uses it, a certificate is requested while the old
+one is in use, and a container is replaced while the old one still serves its connections.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.docker.client import image_id
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
+from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx, release
+from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
+from ansible.module_utils.jupyterhub_deploy.front.container import TITLES, FrontContainer, wanted_spec
+from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, CHALLENGES, KEY, OWN, Site, read_sites, write_site
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+
+IPV6 = "/proc/net/if_inet6"  # exists where the kernel has IPv6
+FETCH_TIMEOUT = 10.0  # seconds until the new certificate is served
+
+
+@dataclass(frozen=True)
+class FrontOptions:
+    """The options of the module ``jupyterhub_front``, by their names."""
+
+    name: str
+    hub: str
+    image: str
+    directory: str
+    https: str
+    domain: str
+    subdomains: bool
+    port: int
+    bind_address: str
+    http_port: int
+    https_port: int
+    hsts_seconds: int
+    trusted_proxies: list[str]
+    certificate: str
+    key: str
+    environment: dict[str, str]
+    health_timeout: float
+
+
+class Front:
+    """The front of this host.
+
+    :param client: a low-level Docker client; ``None`` in check mode on a host without Docker.
+    """
+
+    def __init__(self, client: Any | None, options: FrontOptions) -> None:
+        self.client, self.options = client, options
+        self.directory = options.directory
+        self.container = FrontContainer(client, options.name, options.health_timeout)
+        self.sites = read_sites(self.directory)
+        self.others = [site for hub, site in self.sites.items() if hub != options.hub]
+        self.own = Own.of(options) if options.https == "own" else None
+
+    def wanted_site(self) -> Site | None:
+        """Return what the hub wants the front to serve; ``None`` without HTTPS.
+
+        :raises DeployError: another hub has the domain.
+        """
+        options = self.options
+        if options.https == "none":
+            return None
+        for other in self.others:
+            if other.domain == options.domain:
+                raise DeployError(
+                    f"hub {other.hub} on this host has the domain {other.domain} already; choose another "
+                    f"jupyterhub_domain for {options.hub}"
+                )
+        return Site(
+            options.hub, options.https, options.domain, options.subdomains, options.port, options.bind_address,
+            options.http_port, options.https_port, options.hsts_seconds, options.trusted_proxies,
+            self.own.directory if self.own else "",
+        )  # fmt: skip
+
+    def render(self, site: Site | None) -> str:
+        """Return the configuration with the site of this hub and those of the others."""
+        return nginx.render([*self.others, *([site] if site else [])], os.path.exists(IPV6))
+
+    def plan(self, site: Site) -> tuple[str, list[str], dict[str, Any]]:
+        """Return what to do with the container, why, and the diff of its specification.
+
+        The action is one of ``containers.spec.plan``.
+        """
+        options = self.options
+        current = self.container.observe() if self.client else None
+        wanted = wanted_spec(
+            options.image, image_id(self.client, options.image), self.directory, options.environment
+        )  # fmt: skip
+        before = container_spec.comparable(wanted, container_spec.observed_spec(current)) if current else {}
+        differences = container_spec.differences(TITLES, wanted, before) if current else []
+        running = bool(current) and self.container.listens()
+        action, reasons = container_spec.plan("front", current, [one.message for one in differences], running)
+        return action, reasons, {"before": before, "after": wanted}
+
+    def apply(self, site: Site, action: str, spec: container_spec.Spec) -> None:
+        """Make the front serve the site.
+
+        :raises DeployError: that fails; what was served before still is.
+        """
+        if not spec["image_id"]:
+            raise DeployError(f"image {spec['image']} is not on this host; run make site, which installs it")
+        os.makedirs(os.path.join(self.directory, CHALLENGES), mode=0o755, exist_ok=True)
+        if self.own:
+            self.own.write(self.directory)
+        config = self.render(site)
+        if action in ("create", "start", "restart"):
+            self._start(action, config, spec)
+        if config != release.current(self.directory) or not release.is_used(config, site):
+            release.release(self.container, self.directory, config, site)
+        if action == "replace":
+            self.container.replace(spec)
+        write_site(self.directory, site.hub, site)
+        self._remove_old_certificates(site)
+
+    def _start(self, action: str, config: str, spec: container_spec.Spec) -> None:
+        """Create or start the container, which does not run; the old configuration is restored if it does not start."""
+        old = release.current(self.directory)
+        release.write(self.directory, config)
+        try:
+            if action == "create":
+                self.container.replace(spec)
+            else:
+                self.client.restart(self.container.name)  # type: ignore[union-attr]
+                self.container.wait_until(self.container.listens, "listening")
+        except DeployError:
+            release.write(self.directory, old)
+            raise
+
+    def remove(self) -> list[str]:
+        """Remove the site of this hub, and the front with the last one; return a message for each action."""
+        hub = self.options.hub
+        messages = []
+        if self.others:
+            config = self.render(None)
+            if config != release.current(self.directory):
+                release.release(self.container, self.directory, config, self.others[0])
+        elif self.container.observe():
+            self.container.remove()
+            messages.append(f"removed container {self.container.name}, which no hub needs any more")
+        if hub in self.sites:
+            write_site(self.directory, hub, None)
+            messages.append(f"the front does not serve {self.sites[hub].url} any more")
+        shutil.rmtree(os.path.join(self.directory, OWN, hub), ignore_errors=True)
+        return messages
+
+    def verify(self, site: Site) -> Certificate | None:
+        """Fetch the certificate that the front serves, and check that it is the one of the site.
+
+        :raises DeployError: another one is served, or none.
+        """
+        if not site.certificate:
+            return None
+        trusted = read_text(os.path.join(self.directory, site.certificate, CHAIN)) or ""
+        address = "127.0.0.1" if site.bind_address == nginx.ALL_ADDRESSES else site.bind_address
+        found: list[Certificate] = []
+        errors: list[DeployError] = []
+
+        def fetched() -> bool:
+            try:
+                found.append(certificate.fetch(address, site.https_port, site.domain, trusted))
+            except DeployError as error:
+                errors.append(error)
+            return bool(found)
+
+        if not wait_until(fetched, FETCH_TIMEOUT, 0.5):
+            raise errors[-1]
+        return found[0]
+
+    def _remove_old_certificates(self, site: Site) -> None:
+        folder = os.path.join(self.directory, OWN, site.hub)
+        for name in os.listdir(folder) if os.path.isdir(folder) else []:
+            if os.path.join(OWN, site.hub, name) != site.certificate:
+                shutil.rmtree(os.path.join(folder, name))
+
+
+@dataclass(frozen=True)
+class Own:
+    """A certificate of the operator's. Its directory has a name of its own, so that it never changes while in use."""
+
+    directory: str
+    chain: str
+    key: str
+
+    @classmethod
+    def of(cls, options: FrontOptions) -> Own:
+        """Read certificate and key.
+
+        :raises DeployError: a file cannot be read.
+        """
+        chain = certificate.pem_of("jupyterhub_tls_certificate", options.certificate)
+        key = certificate.pem_of("jupyterhub_tls_key", options.key)
+        digest = hashlib.sha256((chain + key).encode()).hexdigest()[:16]
+        return cls(f"{OWN}/{options.hub}/{digest}", chain, key)
+
+    def write(self, directory: str) -> None:
+        """Write both files below the front's directory."""
+        for name, text in ((CHAIN, self.chain), (KEY, self.key)):
+            path = os.path.join(directory, self.directory, name)
+            if read_text(path) != text:
+                write_atomically(path, text, parents=True)
+
+
+def differences(before: Site | None, after: Site) -> list[str]:
+    """Return a message for each difference between what is served for a hub and what it wants. Pure."""
+    if before is None:
+        return [f"the front serves {after.url} for hub {after.hub}"]
+    old, new = dataclasses.asdict(before), dataclasses.asdict(after)
+    changed = [name for name in new if new[name] != old[name]]
+    messages = [f"{name} changed: {old[name]} → {new[name]}" for name in changed if name != "certificate"]
+    return messages + (["the certificate changed"] if "certificate" in changed else [])

@@ -1,0 +1,217 @@
+"""The configuration of nginx in the front. Pure: no I/O.
+
+One server for each hub and port, and one for requests with a name that no hub has. The version of the configuration, a
+digest of its text, is served at :data:`VERSION_PATH`, so that the module sees whether nginx uses it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.front.site import ACME, CHAIN, CHALLENGES, KEY, MOUNTED, Site
+
+VERSION_PATH = "/.well-known/jupyterhub-front"
+ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  (compared, and written for nginx)
+
+# Bytes. The hub's pages send small forms; everything else is for users' servers, which have no limit here.
+HUB_BODY = "2m"
+
+# Mozilla's intermediate profile, version 5.7 (https://wiki.mozilla.org/Security/Server_Side_TLS).
+TLS = """\
+ssl_protocols TLSv1.2 TLSv1.3;
+ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305;
+ssl_prefer_server_ciphers off;
+ssl_session_timeout 1d;
+ssl_session_cache shared:tls:10m;
+ssl_session_tickets off;"""
+
+# A reload leaves open connections, such as web sockets of kernels, to the old worker processes for a day.
+MAIN = """\
+# Managed by Ansible: the next run overwrites changes made here.
+user www-data;
+worker_processes auto;
+worker_shutdown_timeout 1d;
+pid /run/nginx.pid;
+error_log stderr warn;
+events {
+    worker_connections 16384;
+}
+http {
+"""
+
+HTTP = """\
+access_log off;  # the hub logs requests; the addresses of users' pages can contain tokens
+server_tokens off;
+default_type application/octet-stream;
+large_client_header_buffers 8 32k;  # as many cookies as the hub's own server accepts
+client_header_timeout 20s;
+client_body_timeout 60s;
+send_timeout 60s;
+client_max_body_size 0;
+limit_conn_zone $binary_remote_addr zone=hub_pages:2m;
+limit_conn_status 429;
+
+# Each request has a connection of its own, so that a proxy which is replaced leaves no idle one behind.
+map $http_upgrade $connection_header { default upgrade; '' close; }
+proxy_http_version 1.1;
+proxy_set_header Host $http_host;
+proxy_set_header Upgrade $http_upgrade;
+proxy_set_header Connection $connection_header;
+proxy_set_header X-Forwarded-For $remote_addr;
+proxy_set_header X-Real-IP $remote_addr;
+proxy_set_header X-Forwarded-Proto $protocol;
+proxy_buffering off;
+proxy_request_buffering off;
+proxy_connect_timeout 10s;
+proxy_read_timeout 1d;
+proxy_send_timeout 1d;
+"""
+
+AWAY = (
+    "<!doctype html><title>JupyterHub</title><meta http-equiv=refresh content=5><p>JupyterHub does not answer at the "
+    "moment. This page tries again every five seconds.</p>"
+)
+
+
+class Socket(NamedTuple):
+    """An address and port on which nginx listens."""
+
+    address: str
+    port: int
+    tls: bool
+
+
+def render(sites: Iterable[Site], ipv6: bool) -> str:
+    """Return the text of ``nginx.conf``.
+
+    :param sites: of all hubs of the host.
+    :param ipv6: whether the host has IPv6.
+    """
+    ordered = sorted(sites, key=lambda site: site.hub)
+    blocks = [HTTP, TLS + "\n"]
+    blocks += [_behind(number, site) for number, site in enumerate(ordered) if not site.ends_tls]
+    for socket, owners in sockets(ordered).items():
+        blocks.append(_others(socket, owners, ipv6))
+    for number, site in enumerate(ordered):
+        blocks += [_http_server(number, site, ipv6), *([_https_server(site, ipv6)] if site.certificate else [])]
+    body = "\n".join(blocks)
+    version = hashlib.sha256(body.encode()).hexdigest()[:16]
+    return MAIN + textwrap.indent(body.replace("@version@", version), "    ") + "}\n"
+
+
+def version_of(config: str) -> str:
+    """Return the version in a configuration that :func:`render` made, empty when it has none."""
+    _, found, rest = config.partition(f"location = {VERSION_PATH} {{ return 200 ")
+    return rest.partition(";")[0] if found else ""
+
+
+def sockets(sites: Iterable[Site]) -> dict[Socket, list[Site]]:
+    """Return where nginx listens, with the sites that use each of them."""
+    found: dict[Socket, list[Site]] = {}
+    for site in sites:
+        found.setdefault(Socket(site.bind_address, site.http_port, tls=False), []).append(site)
+        if site.certificate and site.ends_tls:
+            found.setdefault(Socket(site.bind_address, site.https_port, tls=True), []).append(site)
+    return found
+
+
+def chain_and_key(site: Site) -> tuple[str, str]:
+    """Return the paths of a site's certificate and key in the container."""
+    return f"{MOUNTED}/{site.certificate}/{CHAIN}", f"{MOUNTED}/{site.certificate}/{KEY}"
+
+
+def acme_directory(hub: str) -> str:
+    """Return the directory of a hub's certificate from ACME, below that of the front."""
+    return f"{ACME}/live/{hub}"
+
+
+def _listen(socket: Socket, ipv6: bool, options: str = "") -> str:
+    flags = (" ssl http2" if socket.tls else "") + options
+    lines = [f"listen {socket.address}:{socket.port}{flags};"]
+    if ipv6 and socket.address == ALL_ADDRESSES:
+        lines.append(f"listen [::]:{socket.port}{flags}{' ipv6only=on' if options else ''};")
+    return "\n".join(lines)
+
+
+def _server(lines: Iterable[str]) -> str:
+    return "server {\n" + textwrap.indent("\n".join(lines), "    ") + "\n}\n"
+
+
+def _others(socket: Socket, sites: list[Site], ipv6: bool) -> str:
+    """Return the server for requests with a name that no hub has.
+
+    With ``reuseport``, the container that replaces this one listens beside it.
+    """
+    urls = " ".join(site.url for site in sites)
+    return _server(
+        [
+            _listen(socket, ipv6, " default_server reuseport backlog=4096"),
+            *(_certificate(sites[0]) if socket.tls else []),
+            "default_type text/plain;",
+            f"location = {VERSION_PATH} {{ return 200 @version@; }}",
+            f'location / {{ return 404 "No JupyterHub has this name. This server has: {urls}\\n"; }}',
+        ]
+    )
+
+
+def _certificate(site: Site) -> list[str]:
+    chain, key = chain_and_key(site)
+    return [f"ssl_certificate {chain};", f"ssl_certificate_key {key};"]
+
+
+def _names(site: Site) -> str:
+    return f"server_name {site.domain}{f' *.{site.domain}' if site.subdomains else ''};"
+
+
+def _http_server(number: int, site: Site, ipv6: bool) -> str:
+    lines = [_listen(Socket(site.bind_address, site.http_port, tls=False), ipv6), _names(site)]
+    lines.append(f"location = {VERSION_PATH} {{ default_type text/plain; return 200 @version@; }}")
+    if site.https == "acme":
+        challenges = f"{MOUNTED}/{CHALLENGES}"
+        lines.append(f"location ^~ /.well-known/acme-challenge/ {{ default_type text/plain; root {challenges}; }}")
+    if not site.ends_tls:
+        lines += [f"set_real_ip_from {proxy};" for proxy in site.trusted_proxies]
+        lines += ["real_ip_header X-Forwarded-For;", "real_ip_recursive on;", *_pass(site, f"$protocol_{number}")]
+    elif site.certificate:
+        port = "" if site.https_port == 443 else f":{site.https_port}"
+        lines.append(f"location / {{ return 301 https://$host{port}$request_uri; }}")
+    else:
+        lines.append("default_type text/plain;")
+        lines.append('location / { return 503 "The certificate of this JupyterHub is not there yet.\\n"; }')
+    return _server(lines)
+
+
+def _https_server(site: Site, ipv6: bool) -> str:
+    lines = [_listen(Socket(site.bind_address, site.https_port, tls=True), ipv6), _names(site), *_certificate(site)]
+    if site.hsts_seconds:
+        lines.append(f'add_header Strict-Transport-Security "max-age={site.hsts_seconds}" always;')
+    return _server(lines + _pass(site, "https"))
+
+
+def _pass(site: Site, protocol: str) -> list[str]:
+    target = f"proxy_pass http://127.0.0.1:{site.port};"
+    return [
+        f"set $protocol {protocol};",
+        "error_page 502 504 =503 @away;",
+        f"location @away {{ default_type text/html; return 503 '{AWAY}'; }}",
+        "location /hub/ {",
+        f"    client_max_body_size {HUB_BODY};",
+        "    limit_conn hub_pages 256;",
+        f"    {target}",
+        "}",
+        f"location / {{ {target} }}",
+    ]
+
+
+def _behind(number: int, site: Site) -> str:
+    """Return the variable with the protocol in the browser, which counts only if a trusted proxy says it."""
+    trusted = "".join(f" {proxy} 1;" for proxy in site.trusted_proxies)
+    return (
+        f"geo $realip_remote_addr $trusted_{number} {{ default 0;{trusted} }}\n"
+        f"map $trusted_{number}:$http_x_forwarded_proto $protocol_{number} "
+        f"{{ default $scheme; 1:https https; 1:http http; }}\n"
+    )

@@ -1,0 +1,106 @@
+"""What can be known about HTTPS before anything is changed: the ports, the certificate, and plain HTTP in public."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.front import certificate
+from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES
+from ansible.module_utils.jupyterhub_deploy.front.site import SITES
+from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
+
+
+@dataclass(frozen=True)
+class FrontSettings:
+    """The option ``front`` of the module ``jupyterhub_host_info``, and the hub's address."""
+
+    name: str
+    directory: str
+    https: str
+    domain: str
+    subdomains: bool
+    http_port: int
+    https_port: int
+    certificate: str
+    key: str
+    ca_bundle: str
+    plain_sign_up: bool
+    bind_address: str
+
+
+class Findings(NamedTuple):
+    """Faults, which stop a run, and warnings."""
+
+    faults: list[str]
+    warnings: list[str]
+
+
+def is_served(settings: FrontSettings, hub: str) -> bool:
+    """Return whether the front of this host serves a hub."""
+    return os.path.exists(os.path.join(settings.directory, SITES, f"{hub}.json"))
+
+
+def port_problems(settings: FrontSettings, containers: list[dict[str, Any]]) -> list[str]:
+    """Return a message for each port of the front that something else uses.
+
+    :param containers: Docker's list of all containers.
+    """
+    ports = {"none": [], "behind": [settings.http_port]}.get(
+        settings.https, [settings.http_port, settings.https_port]
+    )  # fmt: skip
+    own = next((one for one in containers if name_of(one) == settings.name and one["State"] == "running"), None)
+    problems = []
+    for port in ports:
+        publisher = host.publisher(containers, port)
+        holder = None if publisher else host.listener(port)
+        # The front's nginx is a process of this host, because it uses the host's network.
+        if publisher or (holder and not (own and _is_in_container(holder.pid, own["Id"]))):
+            problems.append(
+                f"port {port}, which jupyterhub_https needs, is taken by "
+                f"{f'container {publisher}' if publisher else holder}; stop it, or let it pass requests to the hub "
+                "(docs/how-to/behind-a-proxy.md)"
+            )
+    return problems
+
+
+def plain_problems(settings: FrontSettings) -> list[str]:
+    """Return a message when strangers can sign up over plain HTTP at a public address."""
+    if settings.https != "none" or not settings.plain_sign_up:
+        return []
+    address = settings.bind_address if settings.bind_address != ALL_ADDRESSES else reachability.own_address()
+    if not address or not ipaddress.ip_address(address).is_global:
+        return []
+    return [
+        f"everybody can sign up, this host has the public address {address}, and without HTTPS passwords travel "
+        "unencrypted; set jupyterhub_https (docs/how-to/https.md), or jupyterhub_native_signup: closed, or accept it "
+        "with jupyterhub_insecure: true"
+    ]
+
+
+def certificate_problems(settings: FrontSettings) -> Findings:
+    """Return what is wrong with the operator's certificate."""
+    if settings.https != "own":
+        return Findings([], [])
+    try:
+        chain = certificate.pem_of("jupyterhub_tls_certificate", settings.certificate)
+        key = certificate.pem_of("jupyterhub_tls_key", settings.key)
+        names = [settings.domain, *([f"*.{settings.domain}"] if settings.subdomains else [])]
+        faults, warnings = certificate.problems(chain, key, names, settings.ca_bundle)
+    except (DeployError, OSError) as error:
+        return Findings([str(error)], [])
+    what = f"the certificate for {settings.domain} (jupyterhub_tls_certificate)"
+    return Findings([f"{what}: {fault}" for fault in faults], [f"{what} {warning}" for warning in warnings])
+
+
+def _is_in_container(pid: int, container_id: str) -> bool:
+    """Return whether a process belongs to a container, by its control group."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="ascii", errors="replace") as file:
+            return container_id in file.read()
+    except OSError:
+        return False

@@ -1,0 +1,71 @@
+"""Put a configuration of nginx into use: write, validate, reload, verify that it is used, or restore the old one."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
+from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
+from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES, VERSION_PATH, version_of
+from ansible.module_utils.jupyterhub_deploy.front.site import CONFIG, MOUNTED, Site
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+
+NEXT = f"{CONFIG}.next"
+TIMEOUT = 2.0  # seconds for one answer
+RELOAD = ["nginx", "-c", f"{MOUNTED}/{CONFIG}", "-s", "reload"]
+
+
+def current(directory: str) -> str:
+    """Return the configuration that was released last, empty if none was."""
+    return read_text(os.path.join(directory, CONFIG)) or ""
+
+
+def write(directory: str, config: str) -> None:
+    """Write the configuration for a container that is about to start."""
+    write_atomically(os.path.join(directory, CONFIG), config)
+
+
+def release(container: FrontContainer, directory: str, config: str, site: Site) -> None:
+    """Make the running front use a configuration.
+
+    :param site: one that the configuration has, to see whether it is used.
+    :raises DeployError: nginx refuses it; it still uses the old one.
+    """
+    old = current(directory)
+    write_atomically(os.path.join(directory, NEXT), config)
+    code, output = container.run(["nginx", "-t", "-q", "-c", f"{MOUNTED}/{NEXT}"])
+    if code:
+        os.unlink(os.path.join(directory, NEXT))
+        raise DeployError(f"nginx refuses the new configuration, so the old one stays in use: {output}")
+    os.rename(os.path.join(directory, NEXT), os.path.join(directory, CONFIG))
+    workers = container.workers()
+    container.run(RELOAD)
+    if not wait_until(lambda: is_used(config, site) and not workers & container.workers(), container.health_timeout):
+        write(directory, old)
+        container.run(RELOAD)
+        raise DeployError(
+            f"after {container.health_timeout:.0f} s, nginx did not use its new configuration, so the old one was "
+            f"restored{container.log()}"
+        )
+
+
+def is_used(config: str, site: Site) -> bool:
+    """Return whether the front serves a site with a configuration."""
+    return served_version(site) == version_of(config)
+
+
+def served_version(site: Site) -> str | None:
+    """Return the version of the configuration that nginx uses, ``None`` when it does not answer."""
+    address = "127.0.0.1" if site.bind_address == ALL_ADDRESSES else site.bind_address
+    request = urllib.request.Request(
+        f"http://{address}:{site.http_port}{VERSION_PATH}", headers={"Host": site.domain}
+    )  # fmt: skip
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=TIMEOUT) as response:
+            return str(response.read(64).decode("ascii", "replace"))
+    except (OSError, urllib.error.HTTPError):
+        return None

@@ -1,0 +1,88 @@
+"""What the front serves for one hub, and where its files are."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
+
+# The directory of the front in its container; on the host it is an option of the module.
+MOUNTED = "/etc/front"
+CONFIG = "nginx.conf"
+SITES = "sites"  # one JSON file per hub
+OWN = "own"  # certificates of the operator's: own/<hub>/<digest>/
+ACME = "acme"  # certbot's directory: acme/live/<hub>/
+CHALLENGES = "challenges"  # what certbot writes for HTTP-01, and nginx serves
+CHAIN, KEY = "fullchain.pem", "privkey.pem"  # certbot's names
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the front serves for one hub.
+
+    :param hub: name of the hub.
+    :param https: ``own`` and ``acme`` end TLS here; ``behind`` leaves it to another proxy.
+    :param domain: the host name in the users' browsers.
+    :param subdomains: whether each user has a host name of their own below the domain.
+    :param port: the port of the hub's proxy on 127.0.0.1.
+    :param bind_address: IPv4 address of the host that users reach; ``0.0.0.0`` means all, also those of IPv6.
+    :param http_port: redirects to HTTPS; with ``behind``, the port that the other proxy uses.
+    :param https_port: not used with ``behind``.
+    :param hsts_seconds: ``max-age`` of Strict-Transport-Security; 0 sends no such header.
+    :param trusted_proxies: addresses and networks of the other proxy, for ``behind``.
+    :param certificate: directory of the certificate below that of the front, empty while there is none.
+    """
+
+    hub: str
+    https: str
+    domain: str
+    subdomains: bool
+    port: int
+    bind_address: str
+    http_port: int
+    https_port: int
+    hsts_seconds: int
+    trusted_proxies: list[str]
+    certificate: str = ""
+
+    @property
+    def ends_tls(self) -> bool:
+        """Whether the front needs a certificate for it."""
+        return self.https != "behind"
+
+    @property
+    def url(self) -> str:
+        """The URL in the users' browsers."""
+        port = "" if self.https_port == 443 or not self.ends_tls else f":{self.https_port}"
+        return f"https://{self.domain}{port}/"
+
+
+def read_sites(directory: str) -> dict[str, Site]:
+    """Return the sites of all hubs of this host, by hub.
+
+    :raises DeployError: a file is damaged.
+    """
+    found = {}
+    folder = os.path.join(directory, SITES)
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
+        path = os.path.join(folder, name)
+        if name.endswith(".json"):
+            try:
+                site = Site(**json.loads(read_text(path) or ""))
+            except (TypeError, ValueError) as error:
+                raise DeployError(f"{path} is damaged ({error}); remove it and run make site for that hub") from error
+            found[site.hub] = site
+    return found
+
+
+def write_site(directory: str, hub: str, site: Site | None) -> None:
+    """Write the file of a hub, or remove it."""
+    path = os.path.join(directory, SITES, f"{hub}.json")
+    if site:
+        write_atomically(path, json.dumps(dataclasses.asdict(site), indent=2) + "\n", parents=True)
+    elif os.path.exists(path):
+        os.unlink(path)

@@ -1,0 +1,299 @@
+"""The front on real Docker, with the operator's certificates: what it serves, and changes that interrupt nobody."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+
+import jupyterhub_front
+from hosts.run import name as run_name
+from support.factories.certificates import Authority
+from support.front_client import FrontClient, Poll, Upload, echo
+from support.modules import ModuleError, run
+from support.origin_server import OriginServer
+from support.ports import free_port
+
+NAME = run_name("front")
+DOMAIN, OTHER = "hub.example.com", "lab.example.com"
+
+
+class HostFront:
+    """A front of the test's own on this machine: container, directory, ports, and two servers behind it."""
+
+    def __init__(self, image: str) -> None:
+        self.image, self.directory = image, Path("/etc", NAME)
+        self.http_port, self.https_port = free_port(), free_port()
+        self.authority = Authority()
+        self.client = FrontClient(self.http_port, self.https_port, self.authority.root)
+        self.docker = docker.APIClient(version="auto")
+        self.ports = {DOMAIN: free_port(), OTHER: free_port()}
+        self.servers = {domain: OriginServer(port, domain) for domain, port in self.ports.items()}
+        self.issued = self.authority.issue(DOMAIN, days=90)
+
+    def run(self, hub: str = DOMAIN, *, check: bool = False, **options: Any) -> dict[str, Any]:
+        """Run the module for the hub that has a domain."""
+        issued = self.issued if hub == DOMAIN else self.authority.issue(hub)
+        settings = {
+            "name": NAME, "directory": str(self.directory), "image": self.image, "hub": hub.partition(".")[0],
+            "https": "own", "domain": hub, "port": self.ports[hub], "bind_address": "127.0.0.1",
+            "http_port": self.http_port, "https_port": self.https_port, "certificate": issued.chain,
+            "key": issued.key, "health_timeout": 60,
+        }  # fmt: skip
+        return run(jupyterhub_front, check=check, **{**settings, **options})
+
+    def containers(self) -> list[str]:
+        """Return the names of the front's containers."""
+        return [one["Names"][0].lstrip("/") for one in self.docker.containers(all=True, filters={"name": NAME})]
+
+    def running(self) -> list[str]:
+        """Return those that run, when the old ones without connections have ended."""
+        wait_until(lambda: len(self.docker.containers(filters={"name": NAME})) <= 2, 60)
+        return [one["Names"][0].lstrip("/") for one in self.docker.containers(filters={"name": NAME})]
+
+    def destroy(self) -> None:
+        """Remove the containers and the directory."""
+        for name in self.containers():
+            self.docker.remove_container(name, force=True)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def made(front_image: str) -> Iterator[HostFront]:
+    front = HostFront(front_image)
+    front.destroy()
+    yield front
+    front.destroy()
+    for server in front.servers.values():
+        server.stop()
+
+
+@pytest.fixture
+def front(made: HostFront) -> HostFront:
+    """The front as it serves one hub."""
+    made.run()
+    return made
+
+
+def test_check_mode_changes_nothing(made: HostFront) -> None:
+    made.destroy()
+    result = made.run(check=True)
+    assert (result["changed"], result["action"]) == (True, "create")
+    assert made.containers() == []
+    assert not made.directory.exists()
+
+
+def test_a_first_and_a_second_run(made: HostFront) -> None:
+    made.destroy()
+    first = made.run()
+    assert (first["changed"], first["action"]) == (True, "create")
+    assert first["certificate"] == {"names": [DOMAIN], "issuer": "Example University", "days": 89}
+
+    for check in (True, False):
+        second = made.run(check=check)
+        assert (second["changed"], second["messages"]) == (False, [])
+
+
+def test_what_a_hub_gets(front: HostFront) -> None:
+    response = front.client.https(DOMAIN, "/user/alice/lab?x=1", headers={"X-Forwarded-For": "192.0.2.66"}).json
+    assert response["path"] == "/user/alice/lab?x=1"
+    headers = response["headers"]
+    assert headers["x-forwarded-for"] == headers["x-real-ip"] == "127.0.0.1"  # not what the client says
+    assert headers["x-forwarded-proto"] == "https"
+    assert headers["host"] == DOMAIN
+
+
+def test_http_is_redirected(front: HostFront) -> None:
+    response = front.client.http(DOMAIN, "/hub/login?next=%2F")
+    assert response.status == 301
+    assert response.headers["location"] == f"https://{DOMAIN}:{front.https_port}/hub/login?next=%2F"
+
+
+def test_other_names_are_told_what_there_is(front: HostFront) -> None:
+    response = front.client.http("192.0.2.10")
+    assert response.status == 404
+    assert f"https://{DOMAIN}:{front.https_port}/" in response.body
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"),
+    [(ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_3, True)],
+)
+def test_versions_of_tls(version: ssl.TLSVersion, accepted: bool, front: HostFront) -> None:
+    context = ssl.create_default_context(cadata=front.authority.root)
+    context.set_ciphers("DEFAULT@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = version
+    plain = socket.create_connection(("127.0.0.1", front.https_port), 10)
+    try:
+        context.wrap_socket(plain, server_hostname=DOMAIN).close()
+        seen = True
+    except ssl.SSLError:
+        seen = False
+    finally:
+        plain.close()
+    assert seen == accepted
+
+
+def test_http2_is_offered(front: HostFront) -> None:
+    context = ssl.create_default_context(cadata=front.authority.root)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", front.https_port), 10) as plain,
+        context.wrap_socket(plain, server_hostname=DOMAIN) as connection,
+    ):
+        assert connection.selected_alpn_protocol() == "h2"
+
+
+def test_hsts_is_a_setting(front: HostFront) -> None:
+    assert "strict-transport-security" not in front.client.https(DOMAIN).headers
+    front.run(hsts_seconds=3600)
+    assert front.client.https(DOMAIN).headers["strict-transport-security"] == "max-age=3600"
+
+
+def test_large_bodies_are_for_servers_only(front: HostFront) -> None:
+    body = b"x" * (3 << 20)
+    assert front.client.https(DOMAIN, "/user/alice/api/contents", method="POST", body=body).json["bytes"] == len(body)
+    announced = {"Content-Length": str(len(body))}
+    assert front.client.https(DOMAIN, "/hub/login", method="POST", headers=announced).status == 413
+
+
+def test_a_second_hub_and_its_end(front: HostFront) -> None:
+    try:
+        result = front.run(OTHER)
+        assert result["messages"] == [f"the front serves https://{OTHER}:{front.https_port}/ for hub lab"]
+        assert front.client.https(OTHER).json["name"] == OTHER
+        assert front.client.https(DOMAIN).json["name"] == DOMAIN
+    finally:
+        removed = front.run(OTHER, https="none")
+    assert removed["messages"] == [f"the front does not serve https://{OTHER}:{front.https_port}/ any more"]
+    assert front.client.http(OTHER).status == 404
+    assert front.client.https(DOMAIN).json["name"] == DOMAIN
+    assert front.run(OTHER, https="none")["changed"] is False
+
+
+def test_a_domain_belongs_to_one_hub(front: HostFront) -> None:
+    with pytest.raises(ModuleError, match=f"hub hub on this host has the domain {DOMAIN} already; choose another"):
+        front.run(OTHER, domain=DOMAIN)
+
+
+def test_a_hub_that_is_away(front: HostFront) -> None:
+    front.servers[DOMAIN].stop()
+    try:
+        response = front.client.https(DOMAIN)
+    finally:
+        front.servers[DOMAIN] = OriginServer(front.ports[DOMAIN], DOMAIN)
+    assert response.status == 503
+    assert "This page tries again" in response.body
+    assert front.client.https(DOMAIN).status == 200
+
+
+def test_a_configuration_that_nginx_refuses_is_not_used(front: HostFront) -> None:
+    before = (front.directory / "nginx.conf").read_text()
+    with pytest.raises(ModuleError, match=r"nginx refuses the new configuration, so the old one stays in use: .*and"):
+        front.run(domain="has spaces; and more")
+    assert (front.directory / "nginx.conf").read_text() == before
+    assert not (front.directory / "nginx.conf.next").exists()
+    assert front.client.https(DOMAIN).status == 200
+    assert front.run()["changed"] is False
+
+
+def test_secrets_are_for_root_only(front: HostFront) -> None:
+    keys = list(front.directory.glob("own/*/*/privkey.pem"))
+    assert len(keys) == 1
+    assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
+    inspected = str(front.docker.inspect_container(NAME))
+    assert "PRIVATE KEY" not in inspected + str(front.docker.logs(NAME))
+
+
+def test_a_container_of_somebody_else_is_not_touched(made: HostFront) -> None:
+    made.destroy()
+    made.docker.create_container(made.image, name=NAME)
+    with pytest.raises(ModuleError, match=f"container {NAME} was not created by this project"):
+        made.run()
+    made.destroy()
+
+
+def test_the_front_goes_with_its_last_hub(front: HostFront) -> None:
+    assert front.run(https="none", check=True)["action"] == "remove"
+    assert front.run(https="none")["messages"] == [
+        f"removed container {NAME}, which no hub needs any more",
+        f"the front does not serve https://{DOMAIN}:{front.https_port}/ any more",
+    ]
+    assert front.containers() == []
+
+
+class TestBehind:
+    """Another proxy ends TLS."""
+
+    @pytest.fixture
+    def trusted(self, front: HostFront) -> HostFront:
+        front.run(https="behind", trusted_proxies=["127.0.0.2", "127.0.1.0/24"], bind_address="0.0.0.0")
+        return front
+
+    def ask(self, front: HostFront, source: str) -> dict[str, str]:
+        headers = {"X-Forwarded-For": "203.0.113.5, 192.0.2.7", "X-Forwarded-Proto": "https", "Host": DOMAIN}
+        with socket.create_connection(("127.0.0.1", front.http_port), 10, source_address=(source, 0)) as connection:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            connection.sendall(f"GET / HTTP/1.1\r\n{lines}Connection: close\r\n\r\n".encode())
+            text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        return dict(json.loads(text.partition("\r\n\r\n")[2])["headers"])
+
+    @pytest.mark.parametrize("source", ["127.0.0.2", "127.0.1.9"])
+    def test_a_trusted_proxy_names_address_and_protocol(self, source: str, trusted: HostFront) -> None:
+        headers = self.ask(trusted, source)
+        assert (headers["x-forwarded-for"], headers["x-forwarded-proto"]) == ("192.0.2.7", "https")
+
+    def test_anybody_else_does_not(self, trusted: HostFront) -> None:
+        headers = self.ask(trusted, "127.0.0.3")
+        assert (headers["x-forwarded-for"], headers["x-forwarded-proto"]) == ("127.0.0.3", "http")
+
+
+class TestNoInterruption:
+    """Fresh connections, an open socket and an upload, while something changes."""
+
+    def test_the_certificate_is_replaced(self, front: HostFront, times: Any) -> None:
+        with (
+            Poll(front.client, DOMAIN, rate=20) as poll,
+            echo(front.client, DOMAIN) as socket_,
+            Upload(front.client, DOMAIN, times(20, 200)) as upload,
+        ):
+            for _ in range(times(4, 20)):
+                front.issued = front.authority.issue(DOMAIN)
+                before = front.client.served(DOMAIN)
+                assert front.run()["messages"] == ["the certificate changed"]
+                assert front.client.served(DOMAIN) != before
+                assert socket_.is_open()
+        assert upload.arrived, upload.problem
+        assert poll.lost == []
+        assert poll.sent > 20
+        assert len(list(front.directory.glob("own/hub/*"))) == 1
+
+    def test_the_front_is_replaced(self, front: HostFront, times: Any) -> None:
+        rounds = times(3, 10)
+        with (
+            Poll(front.client, DOMAIN, rate=50) as poll,
+            echo(front.client, DOMAIN) as socket_,
+            Upload(front.client, DOMAIN, times(20, 200)) as upload,
+        ):
+            for number in range(rounds):
+                result = front.run(environment={"ROUND": str(number)})
+                assert result["action"] == "replace"
+                assert socket_.is_open()
+            assert len(front.running()) == 2  # the first one still has the socket and the upload
+        assert upload.arrived, upload.problem
+        # A connection that the kernel gave to the old one at the moment of its end is lost.
+        assert len(poll.lost) <= max(1, poll.sent // 1000), poll.lost
+        assert poll.sent > 20
+        for name in front.running():
+            if name != NAME:
+                front.docker.wait(name, timeout=60)
+        front.run()
+        assert front.containers() == [NAME]

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.front import certificate
+
+from support.factories.certificates import Authority, Issued, key_pem, new_key
+
+NAME = "hub.example.com"
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def bundle(authority: Authority, tmp_path: Path) -> str:
+    path = tmp_path / "bundle.pem"
+    path.write_text(authority.root)
+    return str(path)
+
+
+def test_a_good_certificate(authority: Authority, bundle: str) -> None:
+    issued = authority.issue(NAME, f"*.{NAME}")
+    assert certificate.problems(*issued, [NAME, f"*.{NAME}"], bundle) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "expected"),
+    [
+        (["other.example.com"], 90, "Hostname mismatch, certificate is not valid for 'hub.example.com'"),
+        (["*.example.org", "HUB.example.net"], 90, "Hostname mismatch, certificate is not valid for 'hub.example.com'"),
+        ([NAME], -1, "certificate has expired"),
+    ],
+)
+def test_names_and_dates(authority: Authority, names: list[str], days: float, expected: str) -> None:
+    assert certificate.problems(*authority.issue(*names, days=days), [NAME]) == ([expected], [])
+
+
+def test_a_certificate_that_is_not_valid_yet(authority: Authority) -> None:
+    issued = authority.issue(NAME, days=90, since=2)
+    assert certificate.problems(*issued, [NAME]) == (["certificate is not yet valid"], [])
+
+
+def test_a_certificate_without_the_wildcard(authority: Authority) -> None:
+    faults, _ = certificate.problems(*authority.issue(NAME), [NAME, f"*.{NAME}"])
+    assert faults == ["Hostname mismatch, certificate is not valid for 'example.hub.example.com'"]
+
+
+def test_the_key_of_another_certificate(authority: Authority) -> None:
+    chain, key = authority.issue(NAME).chain, authority.issue(NAME).key
+    assert certificate.problems(chain, key, [NAME]) == (["the key does not belong to the certificate"], [])
+
+
+def test_a_key_with_a_passphrase_does_not_ask_for_it(authority: Authority) -> None:
+    chain, key = authority.issue(NAME).chain, key_pem(new_key(), b"secret")
+    assert certificate.problems(chain, key, [NAME]) == (["the key has a passphrase; remove it with `openssl pkey`"], [])
+
+
+def test_a_file_without_a_certificate(authority: Authority) -> None:
+    issued = authority.issue(NAME)
+    expected = "the file of the certificate has none in PEM format"
+    assert certificate.problems(issued.key, issued.key, [NAME]) == ([expected], [])
+
+
+def test_a_file_without_a_key(authority: Authority) -> None:
+    issued = authority.issue(NAME)
+    expected = "the file of the key has none in PEM format"
+    assert certificate.problems(issued.chain, issued.chain, [NAME]) == ([expected], [])
+
+
+def test_a_chain_without_its_intermediate_authority(authority: Authority, bundle: str) -> None:
+    faults, warnings = certificate.problems(*authority.issue(NAME, intermediate=False), [NAME], bundle)
+    assert faults == []
+    assert "unable to get local issuer certificate" in warnings[0]
+
+
+def test_an_authority_that_the_host_does_not_know(authority: Authority) -> None:
+    faults, warnings = certificate.problems(*authority.issue(NAME), [NAME])
+    assert faults == []
+    assert "is not trusted by this host" in warnings[0]
+
+
+def test_a_certificate_that_ends_soon(authority: Authority, bundle: str) -> None:
+    assert certificate.problems(*authority.issue(NAME, days=5.5), [NAME], bundle) == ([], ["ends in 5 days"])
+
+
+def test_text_and_files(tmp_path: Path) -> None:
+    path = tmp_path / "hub.pem"
+    path.write_text("-----BEGIN CERTIFICATE-----\n")
+    assert certificate.pem_of("x", str(path)) == certificate.pem_of("x", "-----BEGIN CERTIFICATE-----")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, r"jupyterhub_tls_key is .*hub\.pem, and this host has no such file"),
+        (b"\x30\x82\xff", r"jupyterhub_tls_key cannot be read: .* is not text in UTF-8"),
+        (b"secret", r"jupyterhub_tls_key is .*hub\.pem, which is not in PEM format; convert it with openssl"),
+    ],
+)
+def test_a_file_that_is_none(content: bytes | None, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "hub.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DeployError, match=expected):
+        certificate.pem_of("jupyterhub_tls_key", str(path))
+
+
+@contextmanager
+def served(issued: Issued, folder: Path) -> Iterator[int]:
+    """Serve a certificate on a port of this machine; yield the port."""
+    for name, text in zip(("chain", "key"), issued, strict=True):
+        folder.joinpath(name).write_text(text)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "chain", folder / "key")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):  # the client refuses it
+                context.wrap_socket(connection, server_side=True).close()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join(10)
+
+
+def test_fetch_describes_the_certificate(authority: Authority, tmp_path: Path) -> None:
+    issued = authority.issue(NAME)
+    with served(issued, tmp_path) as port:
+        assert certificate.fetch("127.0.0.1", port, NAME, issued.chain) == ([NAME], "Example University", 89)
+
+
+def test_fetch_refuses_another_certificate(authority: Authority, tmp_path: Path) -> None:
+    other = authority.issue(NAME, intermediate=False)
+    expected = rf"https://{NAME}:\d+/ \(at 127.0.0.1\) is served with a wrong certificate"
+    with served(authority.issue(NAME), tmp_path) as port, pytest.raises(DeployError, match=expected):
+        certificate.fetch("127.0.0.1", port, NAME, other.chain)
+
+
+def test_fetch_where_nothing_answers() -> None:
+    with pytest.raises(DeployError, match=r"does not answer: \[Errno 111\] Connection refused"):
+        certificate.fetch("127.0.0.1", 1, NAME, Authority().root)

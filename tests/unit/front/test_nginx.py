@@ -1,0 +1,103 @@
+"""The text of nginx.conf. tests/integration/front shows what nginx makes of it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.front import nginx
+from ansible.module_utils.jupyterhub_deploy.front.site import Site
+
+from support.factories.sites import site
+
+
+def servers(*sites: Site, ipv6: bool = False) -> list[str]:
+    """Return the server blocks of a configuration, each as one line."""
+    text = " ".join(nginx.render(sites, ipv6).split())
+    return re.findall(r"server \{ (.*?) \}(?= server \{| \}$)", text)
+
+
+def named(blocks: list[str], name: str) -> list[str]:
+    return [block for block in blocks if f"server_name {name}" in block]
+
+
+def test_each_port_has_a_server_for_other_names_and_one_for_the_hub() -> None:
+    blocks = servers(site())
+
+    assert len(blocks) == 4
+    assert [block.partition(";")[0] for block in blocks] == [
+        "listen 0.0.0.0:80 default_server reuseport backlog=4096",
+        "listen 0.0.0.0:443 ssl http2 default_server reuseport backlog=4096",
+        "listen 0.0.0.0:80",
+        "listen 0.0.0.0:443 ssl http2",
+    ]
+    assert "This server has: https://jupyterhub.example.com/" in blocks[0]
+
+
+def test_http_redirects_to_https() -> None:
+    http, https = named(servers(site()), "jupyterhub.example.com;")
+    assert "location / { return 301 https://$host$request_uri; }" in http
+    assert "proxy_pass" not in http
+    assert "ssl_certificate /etc/front/own/jupyterhub/1/fullchain.pem;" in https
+    assert "ssl_certificate_key /etc/front/own/jupyterhub/1/privkey.pem;" in https
+    assert "set $protocol https;" in https
+    assert "location / { proxy_pass http://127.0.0.1:8000; }" in https
+
+
+def test_another_port_is_part_of_the_redirect() -> None:
+    http, _ = named(servers(site(https_port=8443)), "jupyterhub.example.com;")
+    assert "return 301 https://$host:8443$request_uri;" in http
+
+
+def test_without_a_certificate_yet_only_http_is_served() -> None:
+    blocks = servers(site(https="acme", certificate=""))
+    assert not any("443" in block for block in blocks)
+    (http,) = named(blocks, "jupyterhub.example.com;")
+    assert "location ^~ /.well-known/acme-challenge/ { default_type text/plain; root /etc/front/challenges; }" in http
+    assert "return 503" in http
+
+
+def test_two_hubs_share_the_ports() -> None:
+    blocks = servers(site("lab", port=8001), site())
+    assert len(blocks) == 6
+    assert sum("default_server" in block for block in blocks) == 2
+    assert "https://jupyterhub.example.com/ https://lab.example.com/" in blocks[0]
+    assert "proxy_pass http://127.0.0.1:8001;" in named(blocks, "lab.example.com;")[1]
+
+
+def test_behind_another_proxy_there_is_no_tls() -> None:
+    blocks = servers(site(https="behind", certificate="", trusted_proxies=["192.0.2.10", "198.51.100.0/24"]))
+    assert len(blocks) == 2
+    assert "set_real_ip_from 192.0.2.10; set_real_ip_from 198.51.100.0/24;" in blocks[1]
+    assert "set $protocol $protocol_0;" in blocks[1]
+    text = nginx.render([site(https="behind", certificate="", trusted_proxies=["192.0.2.10"])], ipv6=False)
+    assert "geo $realip_remote_addr $trusted_0 { default 0; 192.0.2.10 1; }" in text
+
+
+def test_ipv6_where_the_host_has_it_and_all_addresses_are_used() -> None:
+    assert "[::]:443 ssl http2 default_server reuseport backlog=4096 ipv6only=on;" in servers(site(), ipv6=True)[1]
+    assert "[::]" not in nginx.render([site()], ipv6=False)
+    assert "[::]" not in nginx.render([site(bind_address="192.0.2.10")], ipv6=True)
+
+
+def test_subdomains() -> None:
+    assert "server_name jupyterhub.example.com *.jupyterhub.example.com;" in servers(site(subdomains=True))[3]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0, False), (31536000, True)])
+def test_hsts(seconds: int, expected: bool) -> None:
+    text = nginx.render([site(hsts_seconds=seconds)], ipv6=False)
+    assert ('add_header Strict-Transport-Security "max-age=31536000" always;' in text) == expected
+
+
+def test_the_version_changes_with_the_configuration_only() -> None:
+    first, second = (nginx.version_of(nginx.render([site(port=port)], ipv6=False)) for port in (8000, 8001))
+    assert re.fullmatch(r"[0-9a-f]{16}", first)
+    assert first != second
+    assert first == nginx.version_of(nginx.render([site()], ipv6=False))
+    assert nginx.version_of("") == ""
+
+
+def test_the_order_of_the_hubs_does_not_matter() -> None:
+    sites = [site(), site("lab", port=8001)]
+    assert nginx.render(sites, ipv6=False) == nginx.render(sites[::-1], ipv6=False)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.front import preflight
+from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
+from ansible.module_utils.jupyterhub_deploy.front.site import write_site
+from ansible.module_utils.jupyterhub_deploy.hub import reachability
+
+from support.factories.certificates import Authority
+from support.factories.sites import site
+
+SETTINGS = FrontSettings(
+    name="jupyterhub-front", directory="/nowhere", https="own", domain="hub.example.com", subdomains=False,
+    http_port=80, https_port=443, certificate="", key="", ca_bundle="", plain_sign_up=False, bind_address="0.0.0.0",
+)  # fmt: skip
+
+
+def container(name: str, state: str = "running", port: int = 0) -> dict[str, Any]:
+    ports = [{"PublicPort": port, "Type": "tcp"}] if port else []
+    return {"Names": [f"/{name}"], "Id": "0123456789abcdef", "State": state, "Ports": ports}
+
+
+def test_a_port_that_a_program_uses() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        (problem,) = preflight.port_problems(replace(SETTINGS, https_port=port, http_port=1), [])
+    program = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
+    assert problem.startswith(f"port {port}, which jupyterhub_https needs, is taken by {program} (pid {os.getpid()});")
+    assert "docs/how-to/behind-a-proxy.md" in problem
+
+
+def test_a_port_that_a_container_publishes() -> None:
+    (problem,) = preflight.port_problems(replace(SETTINGS, http_port=1), [container("shop", port=443)])
+    assert "port 443, which jupyterhub_https needs, is taken by container shop;" in problem
+
+
+def test_the_front_uses_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "_is_in_container", lambda pid, container_id: pid == os.getpid())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = replace(SETTINGS, https_port=listener.getsockname()[1], http_port=1)
+        assert preflight.port_problems(settings, [container("jupyterhub-front")]) == []
+        assert len(preflight.port_problems(settings, [container("jupyterhub-front", "exited")])) == 1
+
+
+def test_only_the_ports_that_are_used_are_checked() -> None:
+    containers = [container("shop", port=443)]
+    assert preflight.port_problems(replace(SETTINGS, https="none"), containers) == []
+    assert preflight.port_problems(replace(SETTINGS, https="behind", http_port=1), containers) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "own", "refused"),
+    [
+        ("0.0.0.0", "9.9.9.9", True),
+        ("9.9.9.9", "10.0.0.1", True),
+        ("0.0.0.0", "192.168.1.10", False),
+        ("0.0.0.0", None, False),
+        ("127.0.0.1", "9.9.9.9", False),
+    ],
+)
+def test_open_sign_up_without_https_at_a_public_address(
+    address: str, own: str | None, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reachability, "own_address", lambda: own)
+    settings = replace(SETTINGS, https="none", plain_sign_up=True, bind_address=address)
+    problems = preflight.plain_problems(settings)
+    assert len(problems) == refused
+    assert all("public address 9.9.9.9" in one and "jupyterhub_insecure: true" in one for one in problems)
+    assert preflight.plain_problems(replace(settings, plain_sign_up=False)) == []
+    assert preflight.plain_problems(replace(settings, https="own")) == []
+
+
+def test_the_certificate_is_named_with_its_fault(tmp_path: Path) -> None:
+    issued = Authority().issue("other.example.com")
+    settings = replace(SETTINGS, certificate=issued.chain, key=issued.key)
+    ((fault,), warnings) = preflight.certificate_problems(settings)
+    assert fault == (
+        "the certificate for hub.example.com (jupyterhub_tls_certificate): Hostname mismatch, certificate is not valid "
+        "for 'hub.example.com'"
+    )
+    assert warnings == []
+    assert preflight.certificate_problems(replace(settings, https="behind")) == ([], [])
+
+
+def test_a_missing_file_is_a_fault() -> None:
+    settings = replace(SETTINGS, certificate="/nowhere/hub.pem", key="/nowhere/hub.key")
+    ((fault,), _) = preflight.certificate_problems(settings)
+    assert fault.startswith("jupyterhub_tls_certificate is /nowhere/hub.pem, and this host has no such file")
+
+
+def test_subdomains_need_a_wildcard() -> None:
+    issued = Authority().issue("hub.example.com")
+    settings = replace(SETTINGS, certificate=issued.chain, key=issued.key)
+    assert preflight.certificate_problems(settings).faults == []
+    assert len(preflight.certificate_problems(replace(settings, subdomains=True)).faults) == 1
+
+
+def test_whether_the_front_serves_a_hub(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, directory=str(tmp_path))
+    assert not preflight.is_served(settings, "lab")
+    write_site(str(tmp_path), "lab", site("lab"))
+    assert preflight.is_served(settings, "lab")

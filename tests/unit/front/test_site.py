@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.front.site import read_sites, write_site
+
+from support.factories.sites import site
+
+
+def test_sites_are_written_and_read(tmp_path: Path) -> None:
+    assert read_sites(str(tmp_path)) == {}
+    for one in (site(), site("lab", port=8001)):
+        write_site(str(tmp_path), one.hub, one)
+
+    assert read_sites(str(tmp_path)) == {"jupyterhub": site(), "lab": site("lab", port=8001)}
+
+    write_site(str(tmp_path), "lab", None)
+    write_site(str(tmp_path), "lab", None)
+    assert read_sites(str(tmp_path)) == {"jupyterhub": site()}
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[]"])
+def test_a_damaged_file_is_named(text: str, tmp_path: Path) -> None:
+    write_site(str(tmp_path), "lab", site("lab"))
+    path = tmp_path / "sites/lab.json"
+    path.write_text(text)
+    with pytest.raises(DeployError, match=f"{path} is damaged .*; remove it and run make site for that hub"):
+        read_sites(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, "https://jupyterhub.example.com/"),
+        ({"https_port": 8443}, "https://jupyterhub.example.com:8443/"),
+        ({"https": "behind", "https_port": 8443}, "https://jupyterhub.example.com/"),
+    ],
+)
+def test_the_url_in_the_browser(values: dict[str, object], expected: str) -> None:
+    assert site(**values).url == expected
