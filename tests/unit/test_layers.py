@@ -19,6 +19,7 @@ LAYERS = (
     {"restore", "users", "copy"},
     {"backup"},
     {"servers"},
+    {"front"},
     {"hub"},
     {"containers", "images"},
     {"docker"},
