@@ -49,7 +49,7 @@ options:
         description: The purpose of the image. The notebook image is tested.
         type: str
         required: true
-        choices: [base, hub, proxy, notebook]
+        choices: [base, hub, proxy, notebook, front]
       reference:
         description: The name to pull, with a tag or a digest.
         type: str
@@ -190,7 +190,8 @@ messages:
   sample: ["image example.com/a:1 runs as root; set a USER in it"]
 result:
   description:
-    - Names and ids of the hub, proxy and notebook image, and the source.
+    - Names and ids of the hub, proxy, notebook and front image, and the source. C(front) is empty when no front is
+      wanted.
     - C(images) lists all of them by purpose, for the module C(jupyterhub_old_images). C(needs_pruning) is true when
       that module may have some to remove.
   type: dict
@@ -238,7 +239,7 @@ def main() -> None:
         "args": {"type": "dict", "default": {}},
     }
     image = {
-        "purpose": {"type": "str", "required": True, "choices": ["base", "hub", "proxy", "notebook"]},
+        "purpose": {"type": "str", "required": True, "choices": ["base", "hub", "proxy", "notebook", "front"]},
         "reference": {"type": "str", "default": ""},
         "build": {"type": "dict", "options": build},
     }

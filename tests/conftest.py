@@ -12,13 +12,14 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from hosts import run
-from hosts.built_images import built_images, hub_image, notebook_image, proxy_image
+from hosts.built_images import built_images, front_image, hub_image, notebook_image, proxy_image
 from hosts.fixtures import bare_site, local_docker, make_host, registry
 from support.long_runs import pytest_addoption, pytest_configure, pytest_runtest_setup, times
 
 __all__ = [
     "bare_site",
     "built_images",
+    "front_image",
     "hub_image",
     "local_docker",
     "make_host",

@@ -87,6 +87,12 @@ def notebook_image(built_images: Callable[[str], dict[str, Any]]) -> NameOf:
 
 
 @pytest.fixture(scope="session")
+def front_image(built_images: Callable[[str], dict[str, Any]]) -> str:
+    """Return the name of the front's image; there is one for all versions of JupyterHub."""
+    return str(built_images("5.5.4")["front"])
+
+
+@pytest.fixture(scope="session")
 def proxy_image(built_images: Callable[[str], dict[str, Any]]) -> str:
     """Return the name of the proxy image; there is one for all versions of JupyterHub."""
     return str(built_images("5.5.4")["proxy"])

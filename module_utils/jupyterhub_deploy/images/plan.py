@@ -203,15 +203,15 @@ def _stale(image: Image, present: dict[str, Present]) -> list[str]:
 
 
 def outcome(source: str, images: list[Image], ids: dict[str, str | None]) -> dict[str, Any]:
-    """Return the result for the next role: names and ids of the hub, proxy and notebook image, and all images.
+    """Return the result for the next role: names and ids of the images that it uses, and all images.
 
-    The base image is in the list only where something is built on it.
+    The base image is in the list only where something is built on it. ``front`` is empty where no front is wanted.
 
     :param ids: image ids by name, ``None`` for an image that does not exist yet (in check mode).
     """
-    result: dict[str, Any] = {"source": source}
+    result: dict[str, Any] = {"source": source, "front": "", "front_id": None}
     for image in images:
-        if image.purpose in ("hub", "proxy", "notebook"):
+        if image.purpose in ("hub", "proxy", "notebook", "front"):
             result[image.purpose] = image.name
             result[f"{image.purpose}_id"] = ids.get(image.name)
     built = any(image.how == BUILD for image in images)

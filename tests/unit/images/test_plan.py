@@ -157,7 +157,7 @@ class TestPolicy:
 def test_outcome_names_what_the_next_role_needs():
     images = resolve(WANTED, "build")
     assert outcome("build", images, {"hub:1": "sha256:1"}) == {
-        "source": "build",
+        "source": "build", "front": "", "front_id": None,
         "hub": "hub:1", "hub_id": "sha256:1", "notebook": "n:built", "notebook_id": None,
         "images": [
             {"purpose": "base", "name": "base:x", "id": None},
@@ -165,6 +165,13 @@ def test_outcome_names_what_the_next_role_needs():
             {"purpose": "notebook", "name": "n:built", "id": None},
         ],
     }  # fmt: skip
+
+
+def test_outcome_names_the_front_where_one_is_wanted():
+    front = {"purpose": "front", "build": {"tag": "front:1", "context_digest": "f"}}
+    found = outcome("build", resolve([*WANTED, front], "build"), {"front:1": "sha256:2"})
+    assert (found["front"], found["front_id"]) == ("front:1", "sha256:2")
+    assert found["images"][-1] == {"purpose": "front", "name": "front:1", "id": "sha256:2"}
 
 
 def test_a_base_that_nothing_is_built_on_is_not_in_use():
