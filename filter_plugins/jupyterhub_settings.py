@@ -190,7 +190,7 @@ def _domain(https: str, value: str) -> Iterable[str]:
 
 
 def _front_ports(https: str, port: int, http_port: int, https_port: int) -> Iterable[str]:
-    used = {"port": port, "http_port": http_port, **({"https_port": https_port} if https == "own" else {})}
+    used = {"port": port, "http_port": http_port, **({"https_port": https_port} if https != "behind" else {})}
     if https != "none" and len(set(used.values())) < len(used):
         shown = ", ".join(f"jupyterhub_{name}: {number}" for name, number in used.items())
         yield f"https: {https} needs a different number for each of its ports; these are {shown}"

@@ -28,13 +28,14 @@ options:
   directory:
     description: Directory on the host with the configuration, the certificates and their keys.
     type: path
-    default: /etc/jupyterhub-deploy/front
+    default: /etc/jupyterhub-front
   https:
     description:
-      - The origin of the certificate. V(own) uses O(certificate) and O(key). V(behind) is for a hub behind another
-        proxy, which ends TLS. V(none) stops serving the hub, and removes the front with the last hub.
+      - The origin of the certificate. V(acme) requests one from an ACME server (O(acme)), V(own) uses O(certificate)
+        and O(key). V(behind) is for a hub behind another proxy, which ends TLS. V(none) stops serving the hub, and
+        removes the front with the last hub.
     type: str
-    choices: [none, own, behind]
+    choices: [none, acme, own, behind]
     required: true
   domain:
     description: Host name of the hub in the users' browsers. Required unless O(https=none).
@@ -78,6 +79,48 @@ options:
     description: The key of O(certificate), without a passphrase. A path on the host, or PEM text.
     type: str
     default: ""
+  acme:
+    description: How a certificate is requested, for O(https=acme).
+    type: dict
+    default: {}
+    suboptions:
+      email:
+        description: Address for messages of the server.
+        type: str
+        default: ""
+      server:
+        description: V(letsencrypt), V(staging), or the URL of the directory of an ACME server.
+        type: str
+        default: letsencrypt
+      ca_bundle:
+        description: Authorities that the server's own certificate is checked with. A path on the host, or PEM text.
+        type: str
+        default: ""
+      eab_key_id:
+        description: Key id of an external account.
+        type: str
+        default: ""
+      eab_hmac_key:
+        description: HMAC key of an external account, base64url.
+        type: str
+        default: ""
+      challenge:
+        description: V(http) needs port 80 of O(domain), V(dns) a plugin or a hook.
+        type: str
+        choices: [http, dns]
+        default: http
+      dns_plugin:
+        description: A plugin of certbot, such as V(rfc2136).
+        type: str
+        default: ""
+      dns_credentials:
+        description: Settings of the plugin, as certbot names them.
+        type: dict
+        default: {}
+      dns_hook:
+        description: Text of a script that is called with C(add) or C(remove).
+        type: str
+        default: ""
   environment:
     description: Environment variables of the container.
     type: dict
@@ -99,7 +142,7 @@ EXAMPLES = r"""
 - name: Serve the hub under its domain
   jupyterhub_front:
     hub: jupyterhub
-    image: jupyterhub-deploy/front:5.1.0
+    image: jupyterhub-deploy/front:5.8.0
     https: own
     domain: hub.example.com
     port: 8000
@@ -135,7 +178,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
-from ansible.module_utils.jupyterhub_deploy.front import release
+from ansible.module_utils.jupyterhub_deploy.front import acme, release
 from ansible.module_utils.jupyterhub_deploy.front.front import Front, FrontOptions, differences
 from ansible.module_utils.jupyterhub_deploy.front.site import Site
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -163,17 +206,19 @@ def serve(front: Front, site: Site, check: bool) -> dict[str, Any]:
     config, before = front.render(site), release.current(front.directory)
     messages = recovered + container_spec.shown("front", action, reasons, check)
     messages += differences(front.sites.get(site.hub), site)
+    requested = front.certificate_reason()
+    messages += [requested] if requested else []
+    messages += ["the settings of ACME changed"] if front.settings_changed() and not requested else []
     changed = bool(messages) or action != "none" or config != before
     found = None
     if not check:
-        front.apply(site, action, spec["after"])
-        found = front.verify(site)
+        found = front.verify(front.apply(site, action, spec["after"]))
     specs = spec if spec["before"] != spec["after"] else {"before": {}, "after": {}}
     return {
         "action": action,
         "changed": changed,
         "messages": messages,
-        "certificate": found._asdict() if found else {},
+        "certificate": {"names": found.names, "issuer": found.issuer, "days": found.days} if found else {},
         "diff": [
             {"before": before, "after": config, "before_header": "nginx.conf", "after_header": "nginx.conf"},
             *([specs] if specs["after"] else []),
@@ -199,8 +244,8 @@ def main() -> None:
             "name": {"type": "str", "default": "jupyterhub-front"},
             "hub": {"type": "str", "required": True},
             "image": {"type": "str", "default": ""},
-            "directory": {"type": "path", "default": "/etc/jupyterhub-deploy/front"},
-            "https": {"type": "str", "choices": ["none", "own", "behind"], "required": True},
+            "directory": {"type": "path", "default": "/etc/jupyterhub-front"},
+            "https": {"type": "str", "choices": ["none", "acme", "own", "behind"], "required": True},
             "domain": {"type": "str", "default": ""},
             "subdomains": {"type": "bool", "default": False},
             "port": {"type": "int", "required": True},
@@ -211,12 +256,17 @@ def main() -> None:
             "trusted_proxies": {"type": "list", "elements": "str", "default": []},
             "certificate": {"type": "str", "default": ""},
             "key": {"type": "str", "default": "", "no_log": True},
+            "acme": {"type": "dict", "default": {}, "options": acme.OPTIONS},
             "environment": {"type": "dict", "default": {}},
             "health_timeout": {"type": "float", "default": 120},
         },
         run,
         doing="updating the front",
-        required_if=[("https", "own", ["certificate", "key", "domain"]), ("https", "behind", ["domain"])],
+        required_if=[
+            ("https", "own", ["certificate", "key", "domain"]),
+            ("https", "acme", ["domain"]),
+            ("https", "behind", ["domain"]),
+        ],
     )
 
 

@@ -68,6 +68,10 @@ options:
         description: The key of O(front.certificate).
         type: str
         default: ""
+      acme:
+        description: The option O(acme) of M(jupyterhub_front).
+        type: dict
+        default: {}
       ca_bundle:
         description: File with more certificate authorities that the users' browsers trust.
         type: str
@@ -179,7 +183,7 @@ from ansible.module_utils.jupyterhub_deploy.docker import daemon_api, daemon_con
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.front import preflight
+from ansible.module_utils.jupyterhub_deploy.front import acme, preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
 from ansible.module_utils.jupyterhub_deploy.images import reference
@@ -304,6 +308,7 @@ FRONT = {
     "https_port": {"type": "int", "required": True},
     "certificate": {"type": "str", "default": ""},
     "key": {"type": "str", "default": "", "no_log": True},
+    "acme": {"type": "dict", "default": {}, "options": acme.OPTIONS},
     "ca_bundle": {"type": "str", "default": ""},
     "plain_sign_up": {"type": "bool", "default": False},
 }

@@ -1,6 +1,6 @@
 """Certificates from an ACME server: certbot's settings and command. Pure: no I/O.
 
-Certbot runs in the container of the front, where the host's directory ``/etc/jupyterhub-deploy/front`` is
+Certbot runs in the container of the front, where the host's directory ``/etc/jupyterhub-front`` is
 ``/etc/front``. :func:`files` returns what has to be there, and :func:`certonly` the command that gets a certificate.
 ``files/front/renew.py`` of the role ``jupyterhub_images`` renews it with the same settings, and
 :mod:`front.acme_failure` explains why there is none.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 HTTP, DNS = "http", "dns"
+HTTP_PORT = 80  # of the challenge (RFC 8555, section 8.3)
 
 # The directory of the front as its container sees it, and certbot's directory in it.
 FRONT = "/etc/front"
@@ -25,6 +26,19 @@ LOCK = f"{CONFIG_DIR}/front.lock"
 SERVERS = {
     "letsencrypt": "https://acme-v02.api.letsencrypt.org/directory",
     "staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
+}
+
+# The option ``acme`` of the modules jupyterhub_front and jupyterhub_host_info.
+OPTIONS = {
+    "email": {"type": "str", "default": ""},
+    "server": {"type": "str", "default": "letsencrypt"},
+    "ca_bundle": {"type": "str", "default": ""},
+    "eab_key_id": {"type": "str", "default": "", "no_log": False},
+    "eab_hmac_key": {"type": "str", "default": "", "no_log": True},
+    "challenge": {"type": "str", "choices": ["http", "dns"], "default": "http"},
+    "dns_plugin": {"type": "str", "default": ""},
+    "dns_credentials": {"type": "dict", "default": {}, "no_log": True},
+    "dns_hook": {"type": "str", "default": "", "no_log": True},
 }
 
 # Seconds to wait for another certbot: the loop in the container, or another run.

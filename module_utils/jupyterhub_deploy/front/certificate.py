@@ -19,15 +19,21 @@ from ansible.module_utils.jupyterhub_deploy.files import NotTextError, read_text
 TIMEOUT = 10.0  # seconds for a connection
 PEM = "-----BEGIN "
 DAY = 24 * 3600
+_NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL
 SOON = 14  # days before the end of a certificate from which on a run warns
 
 
 class Certificate(NamedTuple):
-    """What a certificate says: its names, who issued it, and the days until it ends (negative when it has)."""
+    """What a certificate says: its names, who issued it, and when it ends (seconds since the epoch)."""
 
     names: list[str]
     issuer: str
-    days: int
+    expires: float
+
+    @property
+    def days(self) -> int:
+        """The days until it ends; negative when it has ended."""
+        return int((self.expires - time.time()) // DAY)
 
 
 def pem_of(setting: str, value: str) -> str:
@@ -50,6 +56,24 @@ def pem_of(setting: str, value: str) -> str:
     return text.strip() + "\n"
 
 
+def describe(chain: str, key: str) -> Certificate:
+    """Return what a certificate says, whatever its names and dates are.
+
+    :raises DeployError: OpenSSL cannot load it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = _written(folder, chain, key)
+        server = _server(paths, chain, key)
+        client = _client(paths[0], partial=True)
+        client.check_hostname = False
+        # Otherwise the handshake of an expired certificate fails.
+        client.verify_flags |= _NO_CHECK_TIME
+        fault, found = _checked(server, client, "", None)
+    if found is None:
+        raise DeployError(f"a certificate cannot be read ({fault})")
+    return found
+
+
 def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tuple[list[str], list[str]]:
     """Return what is wrong with a certificate, and what browsers may complain about.
 
@@ -60,16 +84,11 @@ def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tup
     :returns: faults, because of which it is not used, and warnings.
     """
     with tempfile.TemporaryDirectory() as folder:
-        paths = os.path.join(folder, "chain"), os.path.join(folder, "key")
-        for path, text in zip(paths, (chain, key)):
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
-                file.write(text)
-        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        paths = _written(folder, chain, key)
         try:
-            # The password is for an encrypted key: without it, OpenSSL would ask on the terminal.
-            server.load_cert_chain(*paths, password="")
-        except ssl.SSLError as error:
-            return [_unusable(error, chain, key)], []
+            server = _server(paths, chain, key)
+        except DeployError as error:
+            return [str(error)], []
         faults, found = [], None
         for name in names:
             fault, found = _checked(server, _client(paths[0], partial=True), name.replace("*", "example"), found)
@@ -108,6 +127,29 @@ def fetch(address: str, port: int, name: str, trusted: str) -> Certificate:
         raise DeployError(f"{where} does not answer: {error}") from error
 
 
+def _written(folder: str, chain: str, key: str) -> tuple[str, str]:
+    """Write both to files, because OpenSSL's interface in Python reads no strings; return their paths."""
+    paths = os.path.join(folder, "chain"), os.path.join(folder, "key")
+    for path, text in zip(paths, (chain, key)):
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    return paths
+
+
+def _server(paths: tuple[str, str], chain: str, key: str) -> ssl.SSLContext:
+    """Return the context of a server with a certificate.
+
+    :raises DeployError: OpenSSL cannot load it.
+    """
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # The password is for an encrypted key: without it, OpenSSL would ask on the terminal.
+        server.load_cert_chain(*paths, password="")
+    except ssl.SSLError as error:
+        raise DeployError(_unusable(error, chain, key)) from error
+    return server
+
+
 def _client(trusted: str, partial: bool = False) -> ssl.SSLContext:
     """Return the context of a client that trusts the certificates in a file, or the host's authorities."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -126,7 +168,7 @@ def _checked(
     """Do a handshake in memory; return what is wrong, and the certificate."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
-        client.wrap_bio(to_client, to_server, server_hostname=name),
+        client.wrap_bio(to_client, to_server, server_hostname=name or None),
         server.wrap_bio(to_server, to_client, server_side=True),
     ]
     waiting = list(ends)
@@ -147,10 +189,8 @@ def _checked(
 def _described(peer: dict[str, Any]) -> Certificate:
     issuer = {key: value for part in peer.get("issuer", ()) for key, value in part}
     names = [value for kind, value in peer.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
-    ends = ssl.cert_time_to_seconds(peer["notAfter"])
-    return Certificate(
-        names, issuer.get("organizationName") or issuer.get("commonName", "unknown"), int((ends - time.time()) // DAY)
-    )
+    issued_by = issuer.get("organizationName") or issuer.get("commonName", "unknown")
+    return Certificate(names, issued_by, ssl.cert_time_to_seconds(peer["notAfter"]))
 
 
 def _unusable(error: ssl.SSLError, chain: str, key: str) -> str:

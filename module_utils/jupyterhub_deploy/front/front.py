@@ -18,6 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
 from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx, release
+from ansible.module_utils.jupyterhub_deploy.front.acme_request import Acme, acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
 from ansible.module_utils.jupyterhub_deploy.front.container import TITLES, FrontContainer, wanted_spec
 from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, CHALLENGES, KEY, OWN, Site, read_sites, write_site
@@ -46,6 +47,7 @@ class FrontOptions:
     trusted_proxies: list[str]
     certificate: str
     key: str
+    acme: dict[str, Any]
     environment: dict[str, str]
     health_timeout: float
 
@@ -63,6 +65,8 @@ class Front:
         self.sites = read_sites(self.directory)
         self.others = [site for hub, site in self.sites.items() if hub != options.hub]
         self.own = Own.of(options) if options.https == "own" else None
+        names = [options.domain, *([f"*.{options.domain}"] if options.subdomains else [])]
+        self.acme = Acme(self.directory, options.hub, names, acme_settings(options.acme))
 
     def wanted_site(self) -> Site | None:
         """Return what the hub wants the front to serve; ``None`` without HTTPS.
@@ -81,8 +85,20 @@ class Front:
         return Site(
             options.hub, options.https, options.domain, options.subdomains, options.port, options.bind_address,
             options.http_port, options.https_port, options.hsts_seconds, options.trusted_proxies,
-            self.own.directory if self.own else "",
+            self.own.directory if self.own else self.acme.live if self._uses_acme() else "",
         )  # fmt: skip
+
+    def _uses_acme(self) -> bool:
+        """Return whether the hub has a certificate from ACME already."""
+        return self.options.https == "acme" and self.acme.has_certificate()
+
+    def certificate_reason(self) -> str:
+        """Return why a certificate is requested from the ACME server, empty if none is."""
+        return self.acme.reason() if self.options.https == "acme" else ""
+
+    def settings_changed(self) -> bool:
+        """Return whether the settings of ACME differ from those that renewals use."""
+        return self.options.https == "acme" and self.acme.settings_changed()
 
     def render(self, site: Site | None) -> str:
         """Return the configuration with the site of this hub and those of the others."""
@@ -104,8 +120,8 @@ class Front:
         action, reasons = container_spec.plan("front", current, [one.message for one in differences], running)
         return action, reasons, {"before": before, "after": wanted}
 
-    def apply(self, site: Site, action: str, spec: container_spec.Spec) -> None:
-        """Make the front serve the site.
+    def apply(self, site: Site, action: str, spec: container_spec.Spec) -> Site:
+        """Make the front serve the site; return it, with its certificate.
 
         :raises DeployError: that fails; what was served before still is.
         """
@@ -114,6 +130,8 @@ class Front:
         os.makedirs(os.path.join(self.directory, CHALLENGES), mode=0o755, exist_ok=True)
         if self.own:
             self.own.write(self.directory)
+        if self.options.https == "acme":
+            self.acme.write_settings()
         config = self.render(site)
         if action in ("create", "start", "restart"):
             self._start(action, config, spec)
@@ -122,7 +140,19 @@ class Front:
         if action == "replace":
             self.container.replace(spec)
         write_site(self.directory, site.hub, site)
+        if self.certificate_reason():
+            site = self._request(site)
         self._remove_old_certificates(site)
+        return site
+
+    def _request(self, site: Site) -> Site:
+        """Request a certificate and use it; return the site with it."""
+        self.acme.request(self.container)
+        site = dataclasses.replace(site, certificate=self.acme.live)
+        # Also when the text is the same: nginx has to read the new files.
+        release.release(self.container, self.directory, self.render(site), site)
+        write_site(self.directory, site.hub, site)
+        return site
 
     def _start(self, action: str, config: str, spec: container_spec.Spec) -> None:
         """Create or start the container, which does not run; the old configuration is restored if it does not start."""
@@ -153,6 +183,7 @@ class Front:
             write_site(self.directory, hub, None)
             messages.append(f"the front does not serve {self.sites[hub].url} any more")
         shutil.rmtree(os.path.join(self.directory, OWN, hub), ignore_errors=True)
+        self.acme.remove()
         return messages
 
     def verify(self, site: Site) -> Certificate | None:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.front import certificate
+from ansible.module_utils.jupyterhub_deploy.front import acme, certificate
+from ansible.module_utils.jupyterhub_deploy.front.acme_request import acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES
 from ansible.module_utils.jupyterhub_deploy.front.site import SITES
 from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
@@ -28,9 +29,15 @@ class FrontSettings:
     https_port: int
     certificate: str
     key: str
+    acme: dict[str, Any]
     ca_bundle: str
     plain_sign_up: bool
     bind_address: str
+
+    @property
+    def names(self) -> list[str]:
+        """The names that the certificate is for."""
+        return [self.domain, *([f"*.{self.domain}"] if self.subdomains else [])]
 
 
 class Findings(NamedTuple):
@@ -83,18 +90,33 @@ def plain_problems(settings: FrontSettings) -> list[str]:
 
 
 def certificate_problems(settings: FrontSettings) -> Findings:
-    """Return what is wrong with the operator's certificate."""
+    """Return what is wrong with the operator's certificate, or the settings of ACME."""
+    if settings.https == "acme":
+        return _acme_problems(settings)
     if settings.https != "own":
         return Findings([], [])
     try:
         chain = certificate.pem_of("jupyterhub_tls_certificate", settings.certificate)
         key = certificate.pem_of("jupyterhub_tls_key", settings.key)
-        names = [settings.domain, *([f"*.{settings.domain}"] if settings.subdomains else [])]
-        faults, warnings = certificate.problems(chain, key, names, settings.ca_bundle)
+        faults, warnings = certificate.problems(chain, key, settings.names, settings.ca_bundle)
     except (DeployError, OSError) as error:
         return Findings([str(error)], [])
     what = f"the certificate for {settings.domain} (jupyterhub_tls_certificate)"
     return Findings([f"{what}: {fault}" for fault in faults], [f"{what} {warning}" for warning in warnings])
+
+
+def _acme_problems(settings: FrontSettings) -> Findings:
+    try:
+        faults = acme.problems(acme_settings(settings.acme), settings.names)
+    except DeployError as error:
+        return Findings([str(error)], [])
+    warnings = []
+    if settings.acme.get("challenge") == acme.HTTP and settings.http_port != acme.HTTP_PORT:
+        warnings.append(
+            f"jupyterhub_http_port is {settings.http_port}, and the ACME server connects to port {acme.HTTP_PORT} of "
+            f"{settings.domain}; something has to forward it"
+        )
+    return Findings(faults, warnings)
 
 
 def _is_in_container(pid: int, container_id: str) -> bool:

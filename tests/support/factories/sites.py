@@ -14,4 +14,4 @@ def site(hub: str = "jupyterhub", **values: Any) -> Site:
         "bind_address": "0.0.0.0", "http_port": 80, "https_port": 443, "hsts_seconds": 0, "trusted_proxies": [],
         "certificate": f"own/{hub}/1",
     }  # fmt: skip
-    return Site(**{**defaults, **values})  # type: ignore[arg-type]
+    return Site(**{**defaults, **values})

@@ -94,6 +94,19 @@ def test_a_certificate_that_ends_soon(authority: Authority, bundle: str) -> None
     assert certificate.problems(*authority.issue(NAME, days=5.5), [NAME], bundle) == ([], ["ends in 5 days"])
 
 
+@pytest.mark.parametrize("days", [30.5, -2.5])
+def test_a_certificate_is_described_whatever_its_dates_are(authority: Authority, days: float) -> None:
+    found = certificate.describe(*authority.issue(NAME, "other.example.com", days=days))
+    assert found.names == [NAME, "other.example.com"]
+    assert found.days == days // 1
+
+
+def test_what_is_not_a_certificate_is_not_described(authority: Authority) -> None:
+    issued = authority.issue(NAME)
+    with pytest.raises(DeployError, match="the file of the certificate has none in PEM format"):
+        certificate.describe(issued.key, issued.key)
+
+
 def test_text_and_files(tmp_path: Path) -> None:
     path = tmp_path / "hub.pem"
     path.write_text("-----BEGIN CERTIFICATE-----\n")
@@ -139,7 +152,8 @@ def served(issued: Issued, folder: Path) -> Iterator[int]:
 def test_fetch_describes_the_certificate(authority: Authority, tmp_path: Path) -> None:
     issued = authority.issue(NAME)
     with served(issued, tmp_path) as port:
-        assert certificate.fetch("127.0.0.1", port, NAME, issued.chain) == ([NAME], "Example University", 89)
+        found = certificate.fetch("127.0.0.1", port, NAME, issued.chain)
+    assert (found.names, found.issuer, found.days) == ([NAME], "Example University", 89)
 
 
 def test_fetch_refuses_another_certificate(authority: Authority, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from support.factories.sites import site
 
 SETTINGS = FrontSettings(
     name="jupyterhub-front", directory="/nowhere", https="own", domain="hub.example.com", subdomains=False,
-    http_port=80, https_port=443, certificate="", key="", ca_bundle="", plain_sign_up=False, bind_address="0.0.0.0",
+    http_port=80, https_port=443, certificate="", key="", acme={}, ca_bundle="", plain_sign_up=False, bind_address="0.0.0.0",
 )  # fmt: skip
 
 
@@ -99,6 +99,28 @@ def test_subdomains_need_a_wildcard() -> None:
     settings = replace(SETTINGS, certificate=issued.chain, key=issued.key)
     assert preflight.certificate_problems(settings).faults == []
     assert len(preflight.certificate_problems(replace(settings, subdomains=True)).faults) == 1
+
+
+ACME = replace(SETTINGS, https="acme", acme={"challenge": "http"})
+
+
+def test_settings_of_acme() -> None:
+    assert preflight.certificate_problems(ACME) == ([], [])
+    ((fault,), _) = preflight.certificate_problems(
+        replace(ACME, acme={"server": "ftp://example.com", "challenge": "http"})
+    )
+    assert fault.startswith("jupyterhub_acme_server is 'ftp://example.com'; set it to letsencrypt, staging, or the URL")
+    ((fault,), _) = preflight.certificate_problems(replace(ACME, acme={"ca_bundle": "/nowhere"}))
+    assert fault.startswith("jupyterhub_acme_ca_bundle is /nowhere, and this host has no such file")
+    ((fault,), _) = preflight.certificate_problems(replace(ACME, subdomains=True))
+    assert "a certificate for *.hub.example.com cannot be requested by HTTP" in fault
+
+
+def test_the_acme_server_connects_to_port_80() -> None:
+    (_, (warning,)) = preflight.certificate_problems(replace(ACME, http_port=8080))
+    assert warning.startswith(
+        "jupyterhub_http_port is 8080, and the ACME server connects to port 80 of hub.example.com"
+    )
 
 
 def test_whether_the_front_serves_a_hub(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -38,5 +39,5 @@ def test_a_damaged_file_is_named(text: str, tmp_path: Path) -> None:
         ({"https": "behind", "https_port": 8443}, "https://jupyterhub.example.com/"),
     ],
 )
-def test_the_url_in_the_browser(values: dict[str, object], expected: str) -> None:
+def test_the_url_in_the_browser(values: dict[str, Any], expected: str) -> None:
     assert site(**values).url == expected

@@ -3,7 +3,7 @@
 #
 # FRONT_RENEW_SECONDS   seconds between two checks for certificates that are due (21600, six hours)
 #
-# /etc/front is the host's directory /etc/jupyterhub-deploy/front, read and written:
+# /etc/front is the host's directory /etc/jupyterhub-front, read and written:
 #   nginx.conf              the configuration of nginx
 #   challenges/             what an ACME server fetches by HTTP; nginx's workers read it
 #   acme/                   certbot's directory, with the account and the certificates: live/<hub>/fullchain.pem
@@ -17,7 +17,7 @@ set -eu
 # The directory of the certificates is root's; nginx's workers must reach challenges/ only.
 umask 077
 if [ ! -f /etc/front/nginx.conf ]; then
-    echo "front: /etc/front/nginx.conf is missing; mount /etc/jupyterhub-deploy/front there, and run make site" >&2
+    echo "front: /etc/front/nginx.conf is missing; mount /etc/jupyterhub-front there, and run make site" >&2
     exit 1
 fi
 mkdir -p /etc/front/acme /etc/front/challenges /var/log/nginx
