@@ -17,7 +17,8 @@ from support.factories.sites import site
 
 SETTINGS = FrontSettings(
     name="jupyterhub-front", directory="/nowhere", https="own", domain="hub.example.com", subdomains=False,
-    http_port=80, https_port=443, certificate="", key="", acme={}, ca_bundle="", plain_sign_up=False, bind_address="0.0.0.0",
+    http_port=80, https_port=443, certificate="", key="", acme={}, ca_bundle="", plain_sign_up=False,
+    bind_address="0.0.0.0",
 )  # fmt: skip
 
 
