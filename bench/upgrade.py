@@ -166,7 +166,7 @@ class Theirs:
 
 def healthy(netloc: str) -> bool:
     """Return whether the hub responds."""
-    return not get(netloc, "/hub/health")
+    return not get(f"http://{netloc}", "/hub/health")
 
 
 def watch(deployment: Ours | Theirs, change: Callable[[], None]) -> Seen:

@@ -22,6 +22,10 @@ options:
     description: The secret C(api_token) of the hub, as M(jupyterhub_resources) creates it.
     type: path
     required: true
+  front:
+    description: Name of the front's container, which is also the name of its directory below C(/etc).
+    type: str
+    default: jupyterhub-front
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -70,6 +74,11 @@ proxy:
   type: dict
   returned: success
   contains: *container
+front:
+  description: The front's container; none when the hub has no HTTPS, or when it does not exist.
+  type: dict
+  returned: success
+  contains: *container
 notebook_image:
   description: The image that the next servers get, and its id; the id is none when it is not on the host.
   type: dict
@@ -91,6 +100,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, image_id, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.front import status as front_status
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -114,12 +124,16 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     params, now = module.params, datetime.now(timezone.utc)
     name = params["name"]
     client, unknown = connect_to_inspect()
-    status: dict[str, Any] = {"hub": None, "proxy": None, "notebook_image": None, "servers": []}
+    status: dict[str, Any] = {"hub": None, "proxy": None, "front": None, "notebook_image": None, "servers": []}
     problem, lines = None, []
     if client:
         hub = inspect_container(client, name)
         status["hub"] = hub_status.describe(hub, now)
         status["proxy"] = hub_status.describe(inspect_container(client, f"{name}-proxy"), now)
+        directory = f"/etc/{params['front']}"
+        site = front_status.site_of(directory, name)
+        if site:
+            status["front"] = hub_status.describe(inspect_container(client, params["front"]), now)
         image = stop.notebook_image(hub)
         if image:
             status["notebook_image"] = {"image": image, "image_id": image_id(client, image)}
@@ -131,6 +145,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             problem = str(error)
             status["servers"] = stop.observe(client, None, name, current)
         lines = reachability.problems(inspect_container(client, f"{name}-proxy")) if hub else []
+        if site:
+            lines = [hub_status.container("front", status["front"]), *front_status.messages(directory, site), *lines]
     return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}
 
 
@@ -140,6 +156,7 @@ def main() -> None:
         {
             "name": {"type": "str", "required": True},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
+            "front": {"type": "str", "default": "jupyterhub-front"},
             "token_file": {"type": "path", "required": True, "no_log": False},
         },
         run,

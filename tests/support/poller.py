@@ -189,7 +189,8 @@ class Notebook:
         self.sign_in()
         self.kernel = self._post("api/kernels", {"name": "python3"})["id"]
         self.answer = secrets.token_hex(8)
-        url = f"ws://{self.address.netloc}{self.base}api/kernels/{self.kernel}/channels?_xsrf={self._xsrf()}"
+        scheme = "wss" if self.address.scheme == "https" else "ws"
+        url = f"{scheme}://{self.address.netloc}{self.base}api/kernels/{self.kernel}/channels?_xsrf={self._xsrf()}"
         self.socket = KernelSocket(url, self.cookies())
         self.socket.execute(f"answer = {self.answer!r}", timeout=60)
         assert self.problem_with_variable() == ""
@@ -212,7 +213,7 @@ class Notebook:
 
     def ask(self) -> str:
         """Send one request to the server, on a connection of its own; return what is wrong with the answer."""
-        return get(self.address.netloc, f"{self.base}api/status", self.cookies())
+        return get(self.session.url, f"{self.base}api/status", self.cookies())
 
     def cookies(self) -> str:
         """Return the ``Cookie`` header of a browser for the notebook's pages."""
@@ -278,11 +279,11 @@ class Poll:
 
     def __enter__(self) -> Poll:
         self.notebook.sign_in()
-        cookies, netloc = self.notebook.cookies(), self.notebook.address.netloc
+        cookies, origin = self.notebook.cookies(), self.notebook.session.url
         path = f"{self.notebook.base}api/status"
         targets = (
-            lambda: self._ask_on_schedule(self.answers, RATE, lambda: get(netloc, path, cookies)),
-            lambda: self._ask_on_schedule(self.hub_answers, HUB_RATE, lambda: get(netloc, "/hub/health")),
+            lambda: self._ask_on_schedule(self.answers, RATE, lambda: get(origin, path, cookies)),
+            lambda: self._ask_on_schedule(self.hub_answers, HUB_RATE, lambda: get(origin, "/hub/health")),
             self._beat,
         )
         self._began = time.monotonic()
@@ -346,9 +347,17 @@ class Poll:
                 return
 
 
-def get(netloc: str, path: str, cookies: str = "") -> str:
-    """GET on a connection of its own, without following redirects; return what is wrong, nothing after a 200."""
-    connection = http.client.HTTPConnection(netloc, timeout=PATIENCE)
+def get(origin: str, path: str, cookies: str = "") -> str:
+    """GET on a connection of its own, without following redirects; return what is wrong, nothing after a 200.
+
+    Args:
+        origin: of the server, as ``http://127.0.0.1:8000``.
+    """
+    address = urlsplit(origin)
+    secure = address.scheme == "https"
+    connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(
+        address.netloc, timeout=PATIENCE
+    )  # fmt: skip
     try:
         connection.request("GET", path, headers={"Connection": "close", **({"Cookie": cookies} if cookies else {})})
         answer = connection.getresponse()

@@ -41,7 +41,7 @@ def messages(name: str, unknown: str | None, status: dict[str, Any], problem: st
     hub, proxy, image, servers = (status[key] for key in ("hub", "proxy", "notebook_image", "servers"))
     if not (hub or proxy or servers):
         return [f"Hub {name} does not exist on this host; run make site to create it."]
-    lines = [_container("hub", hub), _container("proxy", proxy)]
+    lines = [container("hub", hub), container("proxy", proxy)]
     if image:
         lines.append(f"next servers get: {policy.image(image)}")
     if problem and hub:
@@ -55,7 +55,8 @@ def messages(name: str, unknown: str | None, status: dict[str, Any], problem: st
     return lines
 
 
-def _container(title: str, found: dict[str, Any] | None) -> str:
+def container(title: str, found: dict[str, Any] | None) -> str:
+    """Return the line about a container, from :func:`describe`."""
     if found is None:
         return f"{title}: the container does not exist; run make site to create it"
     if found["state"] != "running":

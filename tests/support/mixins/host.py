@@ -76,11 +76,11 @@ class HostTests:
         host = working.site.host
         working.notebook.session.contents("PUT", working.name, "answer.txt", json=NOTE)
         host.reboot(power_cut=self.power_cut)
-        netloc, deadline = f"{host.address}:8000", time.monotonic() + BOOT_SECONDS
-        while problem := get(netloc, "/hub/health"):
+        origin, deadline = f"http://{host.address}:8000", time.monotonic() + BOOT_SECONDS
+        while problem := get(origin, "/hub/health"):
             assert time.monotonic() < deadline, f"{problem}\n{host.run('docker ps --all').stdout}"
             time.sleep(0.5)
-        session = HubSession(f"http://{netloc}")
+        session = HubSession(origin)
         assert session.sign_in(working.name, PASSWORD)
         working.notebook.session.url = session.url
         assert working.notebook.problem_with_cookie() == "", "the login cookie of before is not accepted"

@@ -52,9 +52,9 @@ class Server(http.server.BaseHTTPRequestHandler):
 def test_only_a_200_is_a_good_answer():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever).start()
-        netloc = f"127.0.0.1:{server.server_port}"
-        assert get(netloc, "/200") == ""
-        assert get(netloc, "/302") == "302 Found: said"
-        assert get(netloc, "/503") == "503 Service Unavailable: said"
+        origin = f"http://127.0.0.1:{server.server_port}"
+        assert get(origin, "/200") == ""
+        assert get(origin, "/302") == "302 Found: said"
+        assert get(origin, "/503") == "503 Service Unavailable: said"
         server.shutdown()
-    assert "Connection" in get(netloc, "/200")  # refused, or reset
+    assert "Connection" in get(origin, "/200")  # refused, or reset

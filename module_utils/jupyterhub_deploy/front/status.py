@@ -1,0 +1,66 @@
+"""The status of HTTPS for one hub, as lines for an operator."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import read_text
+from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx
+from ansible.module_utils.jupyterhub_deploy.front.certificate import SOON
+from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY, Site, read_sites
+
+# Written by the loop in the front's container that renews certificates (renew.py of its image).
+LAST_RENEWAL = "acme/last_renewal.json"
+
+
+def site_of(directory: str, hub: str) -> Site | None:
+    """Return what the front serves for a hub, ``None`` when it serves nothing.
+
+    :raises DeployError: its file is damaged.
+    """
+    return read_sites(directory).get(hub)
+
+
+def messages(directory: str, site: Site) -> list[str]:
+    """Return lines about the certificate of a site, its last renewal, and whether it is served."""
+    if not site.ends_tls:
+        return []
+    if not site.certificate:
+        return [f"NO CERTIFICATE for {site.domain}; run make site, which says why", *renewal_problems(directory, site)]
+    chain, key = (read_text(os.path.join(directory, site.certificate, name)) or "" for name in (CHAIN, KEY))
+    try:
+        found = certificate.describe(chain, key)
+        lines = [shown(found.names, found.issuer, found.days, site.https)]
+        address = "127.0.0.1" if site.bind_address == nginx.ALL_ADDRESSES else site.bind_address
+        certificate.fetch(address, site.https_port, site.domain, chain)
+    except DeployError as error:
+        return [f"NOT REACHABLE: {error}", *renewal_problems(directory, site)]
+    return [*lines, *renewal_problems(directory, site)]
+
+
+def shown(names: list[str], issuer: str, days: int, https: str) -> str:
+    """Return the line about a certificate. Pure."""
+    what = f"certificate for {', '.join(names)} from {issuer}"
+    if days < 0:
+        return f"EXPIRED: the {what} ended {-days} days ago"
+    if days < SOON and https == "own":
+        return f"RENEW SOON: the {what} ends in {days} days; docs/how-to/https.md#renew-it"
+    return f"{what}, ends in {days} days"
+
+
+def renewal_problems(directory: str, site: Site) -> list[str]:
+    """Return a line when the last attempt to renew the certificate of a hub failed."""
+    if site.https != "acme":
+        return []
+    try:
+        last: dict[str, Any] = json.loads(read_text(os.path.join(directory, LAST_RENEWAL)) or "{}")
+    except ValueError:
+        return [f"{LAST_RENEWAL} in {directory} is damaged; the next renewal replaces it"]
+    result = (last.get("hubs") or {}).get(site.hub) or {}
+    if not result.get("exit_code"):
+        return []
+    error = " ".join(str(result.get("error")).split())
+    return [f"RENEWAL FAILED for {site.domain} at {last.get('time')}: {error}"]

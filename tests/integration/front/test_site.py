@@ -1,0 +1,191 @@
+"""A hub that gets HTTPS: through all roles, with users at work, and back to HTTP.
+
+The names are resolved in this process only; the certificates are verified.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from requests.adapters import HTTPAdapter
+
+from hosts.run import name as run_name
+from support.factories.certificates import Authority
+from support.front_client import FrontClient
+from support.hub_http import HubSession
+from support.local_site import LocalSite
+from support.poller import Notebook, Poll
+from support.ports import free_port
+
+NAME = run_name("tls")
+FRONT = f"{NAME}-front"
+DOMAIN = "hub.example.com"
+PASSWORD = "seven-green-bottles-on-a-wall"
+
+
+class HttpsSite(LocalSite):
+    """A hub that has HTTPS when :meth:`secure` was called."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(NAME, jupyterhub_front_name=FRONT)
+        self.authority = Authority()
+        self.folder = folder
+        self.bundle = folder / "root.pem"
+        self.bundle.write_text(self.authority.root, encoding="utf-8")
+        self.http_port, self.https_port = free_port(), free_port()
+
+    @property
+    def secure_url(self) -> str:
+        return f"https://{DOMAIN}:{self.https_port}"
+
+    def secure(self) -> dict[str, Any]:
+        """Write a new certificate; return the settings that use it."""
+        issued = self.authority.issue(DOMAIN)
+        for name, text in (("hub.pem", issued.chain), ("hub.key", issued.key)):
+            (self.folder / name).write_text(text, encoding="utf-8")
+        return {
+            "jupyterhub_https": "own", "jupyterhub_domain": DOMAIN, "jupyterhub_http_port": self.http_port,
+            "jupyterhub_https_port": self.https_port, "jupyterhub_tls_certificate": str(self.folder / "hub.pem"),
+            "jupyterhub_tls_key": str(self.folder / "hub.key"),
+        }  # fmt: skip
+
+    def session(self) -> HubSession:
+        """Return a session with the hub at its HTTPS address."""
+        session = HubSession(self.secure_url)
+        session.verify = str(self.bundle)
+        return session
+
+    def destroy(self) -> None:
+        super().destroy()
+        shutil.rmtree(Path("/etc", FRONT), ignore_errors=True)
+
+
+class SourceAddress(HTTPAdapter):
+    """Connects from an address of this machine."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Create the pool of connections."""
+        super().init_poolmanager(*arguments, source_address=(self.address, 0), **options)
+
+
+@pytest.fixture(scope="module")
+def http_site(
+    built_images: Callable[[str], dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HttpsSite]:
+    """The hub without HTTPS, as all hubs begin."""
+    built_images("5.5.4")
+    site = HttpsSite(tmp_path_factory.mktemp("tls"))
+    site.destroy()
+    try:
+        site.run()
+        yield site
+    finally:
+        site.destroy()
+
+
+@pytest.fixture(autouse=True)
+def names(http_site: HttpsSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resolve the domain to this machine, and trust the test's authority."""
+    resolve = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
+        return resolve("127.0.0.1" if host == DOMAIN else host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
+        monkeypatch.setenv(variable, str(http_site.bundle))
+
+
+@pytest.fixture
+def site(http_site: HttpsSite) -> HttpsSite:
+    """The hub with HTTPS."""
+    http_site.settings.update(http_site.secure())
+    http_site.run()
+    return http_site
+
+
+def test_a_hub_gets_https_while_a_user_works(http_site: HttpsSite) -> None:
+    plain = HubSession(http_site.url)
+    plain.sign_up("alice", PASSWORD)
+    assert plain.sign_in("alice", PASSWORD)
+    before = Notebook(plain, "alice")
+    server = http_site.container("jupyter-alice")["Id"]
+
+    http_site.settings.update(http_site.secure())
+    output = http_site.run().output
+
+    assert f"the front serves {http_site.secure_url}/ for hub {NAME}" in output
+    assert f"JupyterHub answers at {http_site.secure_url}/" in output
+    assert http_site.container("jupyter-alice")["Id"] == server  # the user's server was not touched
+    assert before.socket.ended
+    # The proxy is not published to others any more.
+    bindings = http_site.container("proxy")["HostConfig"]["PortBindings"]
+    assert [one["HostIp"] for found in bindings.values() for one in found] == ["127.0.0.1"]
+
+    session = http_site.session()
+    assert session.sign_in("alice", PASSWORD)
+    assert all(cookie.secure for cookie in session.cookies if cookie.name == "jupyterhub-hub-login")
+    after = Notebook(session, "alice")
+    assert after.problem_with_variable() == ""
+
+
+def test_a_second_run_changes_nothing(site: HttpsSite) -> None:
+    assert site.run().recap["changed"] == 0
+    assert site.run(check=True).recap["changed"] == 0
+
+
+def test_a_new_certificate_and_a_new_hub_interrupt_nobody(site: HttpsSite) -> None:
+    session = site.session()
+    assert session.sign_in("alice", PASSWORD)
+    notebook = Notebook(session, "alice")
+    client = FrontClient(site.http_port, site.https_port, site.authority.root)
+    served = client.served(DOMAIN)
+    site.secure()
+    with Poll(notebook) as poll:
+        output = site.run(jupyterhub_extra_config="c.JupyterHub.active_server_limit = 7").output
+    assert "the certificate changed" in output
+    assert "configuration changed" in output
+    assert client.served(DOMAIN) != served
+    assert poll.report.uninterrupted, poll.report
+
+
+def test_the_hub_sees_the_addresses_of_browsers(site: HttpsSite) -> None:
+    # The front is reached from another address of this machine, by a client that also claims to be somebody else.
+    session = site.session()
+    session.mount("https://", SourceAddress("127.0.0.77"))
+    session.headers["X-Forwarded-For"] = "203.0.113.9"
+    assert not session.sign_in("alice", "a-wrong-password-on-purpose")
+    lines = [line for line in site.logs().splitlines() if "Failed sign-in" in line]
+    assert lines[-1].endswith("from address 127.0.0.77"), lines[-1]
+
+
+def test_a_hub_goes_back_to_http(site: HttpsSite) -> None:
+    for setting in site.secure():
+        del site.settings[setting]
+    output = site.run().output
+    assert f"the front does not serve {site.secure_url}/ any more" in output
+    assert "Passwords travel unencrypted" not in output  # this one listens on 127.0.0.1 only
+    assert FRONT not in site.containers()
+    session = HubSession(site.url)
+    assert session.sign_in("alice", PASSWORD)
+    assert site.run().recap["changed"] == 0
+
+
+def test_a_wrong_certificate_stops_the_run_before_anything_is_changed(http_site: HttpsSite) -> None:
+    settings = http_site.secure()
+    issued = http_site.authority.issue("other.example.com")
+    Path(settings["jupyterhub_tls_certificate"]).write_text(issued.chain, encoding="utf-8")
+    before = http_site.containers()
+    output = " ".join(http_site.run(fails=True, **settings).output.split())
+    assert "Nothing was changed." in output
+    assert "the key does not belong to the certificate" in output
+    assert http_site.containers() == before

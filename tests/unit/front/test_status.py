@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.front import certificate, status
+from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
+from ansible.module_utils.jupyterhub_deploy.front.site import Site
+
+from support.factories.certificates import Authority
+from support.factories.sites import site
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A site whose certificate is on the disk and is served."""
+    made = site(https="acme", certificate="acme/live/jupyterhub")
+    issued = Authority().issue(made.domain, days=50.5)
+    folder = tmp_path / made.certificate
+    folder.mkdir(parents=True)
+    (folder / "fullchain.pem").write_text(issued.chain)
+    (folder / "privkey.pem").write_text(issued.key)
+    monkeypatch.setattr(certificate, "fetch", lambda *_: Certificate([made.domain], "", 0))
+    return made
+
+
+def renewal(folder: Path, exit_code: int) -> None:
+    result = {"exit_code": exit_code, "error": "the server\n  refuses"}
+    text = json.dumps({"time": "2026-11-27T18:00:00+00:00", "hubs": {"jupyterhub": result}})
+    (folder / "acme/last_renewal.json").write_text(text)
+
+
+def test_a_certificate_that_is_served(served: Site, tmp_path: Path) -> None:
+    expected = "certificate for jupyterhub.example.com from Example University, ends in 50 days"
+    assert status.messages(str(tmp_path), served) == [expected]
+    renewal(tmp_path, 0)
+    assert status.messages(str(tmp_path), served) == [expected]
+
+
+def test_a_failed_renewal(served: Site, tmp_path: Path) -> None:
+    renewal(tmp_path, 1)
+    assert status.messages(str(tmp_path), served)[1:] == [
+        "RENEWAL FAILED for jupyterhub.example.com at 2026-11-27T18:00:00+00:00: the server refuses"
+    ]
+
+
+def test_a_damaged_record_of_renewals(served: Site, tmp_path: Path) -> None:
+    (tmp_path / "acme/last_renewal.json").write_text("{")
+    assert "is damaged" in status.messages(str(tmp_path), served)[1]
+
+
+def test_nothing_answers(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    closed = site(https="acme", certificate=served.certificate, https_port=1)
+    (line,) = status.messages(str(tmp_path), closed)
+    assert line.startswith("NOT REACHABLE: https://jupyterhub.example.com:1/ (at 127.0.0.1) does not answer")
+
+
+def test_no_certificate_yet_and_none_at_all(tmp_path: Path) -> None:
+    (line,) = status.messages(str(tmp_path), site(https="acme", certificate=""))
+    assert line.startswith("NO CERTIFICATE for jupyterhub.example.com")
+    assert status.messages(str(tmp_path), site(https="behind", certificate="")) == []
+
+
+@pytest.mark.parametrize(
+    ("days", "https", "expected"),
+    [
+        (-3, "acme", "EXPIRED: the certificate for a from B ended 3 days ago"),
+        (5, "own", "RENEW SOON: the certificate for a from B ends in 5 days; docs/how-to/https.md#renew-it"),
+        (5, "acme", "certificate for a from B, ends in 5 days"),
+    ],
+)
+def test_the_end_of_a_certificate(days: int, https: str, expected: str) -> None:
+    assert status.shown(["a"], "B", days, https) == expected
