@@ -148,6 +148,8 @@ def _certbot_ini(hub: str, settings: AcmeSettings) -> str:
         "config-dir": CONFIG_DIR,
         "work-dir": "/run/certbot",
         "logs-dir": "/var/log/certbot",
+        # In memory; each run begins a new one.
+        "max-log-backups": "10",
         "no-directory-hooks": "true",
         "no-random-sleep-on-renew": "true",
         "server": settings.url,

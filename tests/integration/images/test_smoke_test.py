@@ -169,15 +169,27 @@ class TestOurOwnImages:
             bench.client.remove_container(made, force=True)
 
     def test_build_tools_caches_and_certificates_stay_behind(
-        self, bench: Bench, hub_image: NameOf, notebook_image: NameOf, proxy_image: str
+        self, bench: Bench, hub_image: NameOf, notebook_image: NameOf, proxy_image: str, front_image: str
     ) -> None:
         unwanted = (
             "find / -xdev \\( -name 'ca-bundle.crt' -o -path '/var/cache/apt/*.bin' -o -path '/var/lib/apt/lists/*_*' "
             "-o -path '/root/.cache/*' -o -name 'uv' -type f -o -name 'gcc*' -path '*/bin/*' -o -path '/build*' "
             "-o -name npm -path '*/bin/*' \\) 2>/dev/null || true"
         )
-        for image in (hub_image("5.5.4"), notebook_image("5.5.4"), proxy_image):
+        for image in (hub_image("5.5.4"), notebook_image("5.5.4"), proxy_image, front_image):
             assert self.sh(bench, image, unwanted) == "", image
+
+    def test_front_has_nginx_and_certbot_with_its_plugins(self, bench: Bench, front_image: str) -> None:
+        modules = (
+            "nginx -V 2>&1 | grep -o -e --with-http_ssl_module -e --with-http_v2_module -e --with-http_realip_module"
+        )
+        assert len(self.sh(bench, front_image, modules).split()) == 3
+        place = "--config-dir /dev/shm/a --work-dir /dev/shm/b --logs-dir /dev/shm/c"
+        found = self.sh(bench, front_image, f"TMPDIR=/dev/shm certbot plugins {place} 2>&1")
+        for plugin in ("webroot", "manual", "dns-rfc2136", "dns-digitalocean", "dns-linode", "dns-ovh"):
+            assert f"* {plugin}\n" in found
+        # The tag of the image names the version of certbot.
+        assert self.sh(bench, front_image, "certbot --version").split()[-1] == front_image.rpartition(":")[2]
 
     def test_python_is_compiled_and_the_slow_optional_package_is_left_out(
         self, bench: Bench, hub_image: NameOf, notebook_image: NameOf
@@ -190,9 +202,9 @@ class TestOurOwnImages:
             assert self.sh(bench, image, left_out) == ""
 
     def test_tini_is_process_one_everywhere(
-        self, bench: Bench, hub_image: NameOf, notebook_image: NameOf, proxy_image: str
+        self, bench: Bench, hub_image: NameOf, notebook_image: NameOf, proxy_image: str, front_image: str
     ) -> None:
-        for image in (hub_image("6.1.1"), notebook_image("6.1.1"), proxy_image):
+        for image in (hub_image("6.1.1"), notebook_image("6.1.1"), proxy_image, front_image):
             assert bench.client.inspect_image(image)["Config"]["Entrypoint"][0] == "tini"
 
     def test_certificates_and_addresses_are_not_in_the_history(self, bench: Bench, hub_image: NameOf) -> None:

@@ -136,15 +136,14 @@ def write(front: Path, outcomes: dict[str, Outcome], general: Outcome) -> None:
 
 
 def renew_all(front: Path, known: dict[str, str]) -> dict[str, str]:
-    """Do one round; return the certificates that nginx serves after it.
+    """Do one round, with the lock; return the certificates that nginx serves after it.
 
     :param known: the certificates that nginx has read.
     """
-    with locked(front):
-        outcomes = {hub: renew(front, hub) for hub in hubs(front)}
-        now = served(front)
-        reloaded = reload(front) if now != known else Outcome(0)
-        write(front, outcomes, reloaded)
+    outcomes = {hub: renew(front, hub) for hub in hubs(front)}
+    now = served(front)
+    reloaded = reload(front) if now != known else Outcome(0)
+    write(front, outcomes, reloaded)
     for name, outcome in [*outcomes.items(), ("nginx", reloaded)]:
         if outcome.exit_code:
             print(f"front: {name}: {' '.join(outcome.error.split())}", file=sys.stderr, flush=True)
@@ -163,8 +162,10 @@ def main() -> int:
     while not stop.wait(delay):
         delay = interval
         try:
-            known = renew_all(FRONT, known)
-        except OSError as error:  # a full disk, for example; the next round may work
+            with locked(FRONT):
+                if not stop.is_set():
+                    known = renew_all(FRONT, known)
+        except (OSError, ValueError) as error:  # a full disk, for example; the next round may work
             print(f"front: the certificates cannot be renewed: {error}", file=sys.stderr, flush=True)
     return 0
 
