@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
+from urllib.parse import urlsplit
 
 # The limit of bcrypt, which hashes the passwords.
 MAXIMUM_PASSWORD_BYTES = 72
@@ -21,6 +22,10 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 # Characters that are valid in NativeAuthenticator and in a path of a URL.
 USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+
+# Of the host name of a hub with an origin for each user. DNS allows 253 characters, and a user's label has up to 63.
+HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+LONGEST_HOST = 253 - 64
 
 # The smallest and the largest value of numbers.
 LIMITS: dict[str, tuple[int, float]] = {
@@ -77,6 +82,7 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_name, ("name",)),
         (_bind_address, ("bind_address",)),
         (_public_url, ("public_url",)),
+        (_subdomains, ("subdomains", "public_url")),
         (_http_proxy, ("http_proxy",)),
         (_keep_images, ("keep_images",)),
         (_idle_seconds, ("old_servers_idle_seconds",)),
@@ -166,6 +172,26 @@ def _public_url(value: str) -> Iterable[str]:
         yield f"public_url is {value!r}; use a complete URL such as https://hub.example.com/"
     elif url and url[2]:
         yield f"public_url is {value!r}, and a URL with a path is not supported; use {url[1]}/"
+
+
+def _subdomains(value: bool, public_url: str) -> Iterable[str]:
+    """Check that users can have host names below the hub's. Other problems of the URL are those of `_public_url`."""
+    if not value:
+        return
+    needed = "subdomains needs jupyterhub_public_url with the host name of the hub, such as https://hub.example.com/"
+    try:
+        host = urlsplit(public_url).hostname or ""
+    except ValueError:  # half an IPv6 address
+        host = ""
+    if not host:
+        yield f"{needed}; jupyterhub_public_url has none"
+    elif ":" in host or re.fullmatch(r"[0-9.]+", host):
+        yield f"{needed}; {host} is an IP address, which has no names below it"
+    elif "." not in host:
+        # Browsers do not share the hub's cookies with the names below it.
+        yield f"{needed}; {host} has no domain"
+    elif len(host) > LONGEST_HOST or not all(HOST_LABEL.fullmatch(label) for label in host.split(".")):
+        yield f"{needed}; {host} is not a valid host name"
 
 
 def _http_proxy(value: str) -> Iterable[str]:
