@@ -6,7 +6,7 @@ import io
 import secrets
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jupyterhub_signin
 from support.hub_http import HubSession
@@ -19,8 +19,8 @@ from support.tls import TlsFront, certificate
 HOST = "hub.test"
 NAMED_SERVERS = "c.JupyterHub.allow_named_servers = True"
 
-#: A page that tries to create an API token in the name of whoever opens it (?how=token), or to read the hub's page in
-#: another window (?how=page), at the origin ?hub=. The result is its title.
+#: A page that tries to create an API token in the name of anyone who opens it (?how=token), or to read the hub's page
+#: in another window (?how=page), at the origin ?hub=. The result is its title.
 ATTACK = """<!doctype html><title>busy</title><script>
 async function token(hub) {
   const home = await (await fetch(hub + "/hub/home", {credentials: "include"})).text();
@@ -101,14 +101,14 @@ class OriginSite(ModuleSite):
         """Let a user's running server serve a page to everybody, as its user can."""
         container = self.client.containers.get(f"{self.name}-jupyter-{name}")
         code = "import jupyter_server, os; print(os.path.join(os.path.dirname(jupyter_server.__file__), 'static'))"
-        found = container.exec_run(["python3", "-c", code])
-        assert found.exit_code == 0, found.output
+        status, output = container.exec_run(["python3", "-c", code])
+        assert status == 0, output
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             entry = tarfile.TarInfo(page)
             entry.size, entry.mode = len(text.encode()), 0o644
             tar.addfile(entry, io.BytesIO(text.encode()))
-        assert container.put_archive(bytes(found.output).decode().strip(), archive.getvalue())
+        assert container.put_archive(cast(bytes, output).decode().strip(), archive.getvalue())
 
     def stolen_tokens(self, session: HubSession, name: str) -> list[dict[str, Any]]:
         """Return the API tokens that the attack created in the name of a user."""

@@ -14,7 +14,7 @@ from support.hub_http import HubSession
 from support.local_site import LocalSite
 
 HOST = "hub.test"  # of a top-level domain that nobody has (RFC 6761)
-ON = {"jupyterhub_subdomains": True, "jupyterhub_check_subdomains": False}
+ON: dict[str, Any] = {"jupyterhub_subdomains": True, "jupyterhub_check_subdomains": False}
 OLD = "it was started for another public URL"
 
 

@@ -1,8 +1,8 @@
 """An origin of its own for each user (``alice.hub.example.com``), with ``jupyterhub_subdomains``.
 
 Users decide what their servers send to a browser. On the hub's own origin, such a page can use the hub's pages in the
-name of whoever opens it. So servers are on other origins, and the hub answers on none of them: somebody who signed in
-there would have a session where the user's pages can use it.
+name of anyone who opens it. So servers are on other origins, and the hub answers on none of them: somebody who signed
+in there would have a session where the user's pages can use it.
 """
 
 from __future__ import annotations
