@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
+from urllib.parse import urlsplit
 
 # The limit of bcrypt, which hashes the passwords.
 MAXIMUM_PASSWORD_BYTES = 72
@@ -26,6 +27,10 @@ DOMAIN = re.compile(
 
 # Characters that are valid in NativeAuthenticator and in a path of a URL.
 USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+
+# Of the host name of a hub with an origin for each user. DNS allows 253 characters, and a user's label has up to 63.
+HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+LONGEST_HOST = 253 - 64
 
 # The smallest and the largest value of numbers.
 LIMITS: dict[str, tuple[int, float]] = {
@@ -89,6 +94,7 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_front_ports, ("https", "port", "http_port", "https_port")),
         (_own_certificate, ("https", "tls_certificate", "tls_key")),
         (_trusted_proxies, ("https", "trusted_proxies")),
+        (_subdomains, ("subdomains", "public_url")),
         (_http_proxy, ("http_proxy",)),
         (_keep_images, ("keep_images",)),
         (_idle_seconds, ("old_servers_idle_seconds",)),
@@ -215,6 +221,26 @@ def _trusted_proxies(https: str, values: list[str]) -> Iterable[str]:
             ipaddress.ip_network(value)
         except ValueError:
             yield f"trusted_proxies has {value!r}; use addresses or networks, such as 192.0.2.10 or 192.0.2.0/28"
+
+
+def _subdomains(value: bool, public_url: str) -> Iterable[str]:
+    """Check that users can have host names below the hub's. Other problems of the URL are those of `_public_url`."""
+    if not value:
+        return
+    needed = "subdomains needs jupyterhub_public_url with the host name of the hub, such as https://hub.example.com/"
+    try:
+        host = urlsplit(public_url).hostname or ""
+    except ValueError:  # half an IPv6 address
+        host = ""
+    if not host:
+        yield f"{needed}; jupyterhub_public_url has none"
+    elif ":" in host or re.fullmatch(r"[0-9.]+", host):
+        yield f"{needed}; {host} is an IP address, which has no names below it"
+    elif "." not in host:
+        # Browsers do not share the hub's cookies with the names below it.
+        yield f"{needed}; {host} has no domain"
+    elif len(host) > LONGEST_HOST or not all(HOST_LABEL.fullmatch(label) for label in host.split(".")):
+        yield f"{needed}; {host} is not a valid host name"
 
 
 def _http_proxy(value: str) -> Iterable[str]:

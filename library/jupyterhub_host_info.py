@@ -23,6 +23,10 @@ options:
     description: Address on which the port is opened.
     type: str
     required: true
+  subdomains_of:
+    description: URL of a hub whose users have host names below its own, which have to resolve. Empty without a check.
+    type: str
+    default: ""
   settings:
     description: Settings by their names, of which this host or another module may not accept the values.
     type: dict
@@ -283,7 +287,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + address_problems(module.params["bind_address"])
         + preflight.port_problems(front, containers)
         + preflight.plain_problems(front)
-        + certificate.faults,
+        + certificate.faults
+        + host.wildcard_problems(module.params["subdomains_of"]),
         "name_problems": ownership.problems(containers, networks, volumes, name),
         "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else []) + certificate.warnings,
         "disk_path": path,
@@ -322,6 +327,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
             "bind_address": {"type": "str", "required": True},
+            "subdomains_of": {"type": "str", "default": ""},
             "settings": {"type": "dict", "required": True},
             "front": {"type": "dict", "required": True, "options": FRONT},
             "docker": {"type": "dict", "required": True, "options": docker},

@@ -81,6 +81,13 @@ options:
     type: list
     elements: str
     default: []
+  public_url:
+    description: URL of the hub in the users' browsers, to compare with RV(servers_with_old_urls) when set.
+    type: str
+  subdomains:
+    description: Whether each user has a host name below the one in O(public_url).
+    type: bool
+    default: false
 attributes:
   check_mode:
     description:
@@ -145,6 +152,12 @@ servers_on_other_images:
   elements: str
   returned: success
   sample: [jupyter-alice]
+servers_with_old_urls:
+  description: Containers of users' servers that were started for another O(public_url), or with other O(subdomains).
+  type: list
+  elements: str
+  returned: success
+  sample: [jupyter-alice]
 """
 
 import os
@@ -158,11 +171,12 @@ from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import Times
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker import ownership
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id, name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import config, secrets
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import hub_files
+from ansible.module_utils.jupyterhub_deploy.servers import policy, stop
 
 
 def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
@@ -252,8 +266,17 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "downtime": round(times.down, 2),
         "start_seconds": round(times.start, 2),
         "servers_on_other_images": hub.servers_on_other_images(current_images) if client else [],
+        "servers_with_old_urls": servers_with_old_urls(client, options) if client else [],
         "diff": shown,
     }
+
+
+def servers_with_old_urls(client: Any, options: hub_spec.HubOptions) -> list[str]:
+    """Return the names of the containers of users' servers that were started for another URL of the hub."""
+    if options.public_url is None:
+        return []
+    urls = policy.Urls(options.public_url, options.subdomains)
+    return [name_of(one) for one in stop.containers(client, options.name) if policy.has_old_url(one, urls)]
 
 
 def away(times: Times) -> list[str]:
@@ -292,6 +315,8 @@ def main() -> None:
             "public_probe": {"type": "str", "required": True},
             "health_timeout": {"type": "float", "default": 120},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
+            "public_url": {"type": "str"},
+            "subdomains": {"type": "bool", "default": False},
         },
         run,
         doing="updating the hub",

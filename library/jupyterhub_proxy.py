@@ -54,6 +54,17 @@ options:
     description: Port of the host that users reach.
     type: int
     required: true
+  host_routing:
+    description: Whether routes begin with a host name, as those of a hub with an origin for each user.
+    type: bool
+    default: false
+  keep_routing:
+    description:
+      - Whether an existing proxy keeps its kind of routes, whatever O(host_routing) says. RV(routing_differs) tells.
+      - A hub and its proxy change the kind together. The hub is first, because a configuration that the hub cannot use
+        is found before anything is changed.
+    type: bool
+    default: false
   health_timeout:
     description: Seconds that a proxy gets from its start until it answers.
     type: float
@@ -103,6 +114,10 @@ downtime:
   type: float
   returned: success
   sample: 1.4
+routing_differs:
+  description: Whether the proxy has another kind of routes than O(host_routing) because of O(keep_routing).
+  type: bool
+  returned: success
 routes:
   description:
     - V(restored) when the hub has restored the routes of a new proxy. V(later) with the reason when it could not yet;
@@ -161,7 +176,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if client and proxy.has_leftovers():
         recovered = ["an earlier run did not finish"] if check else proxy.recover()
     current = proxy.observe() if client else None
-    wanted = proxy_container.wanted_spec(options, image_id(client, options.image))
+    wanted = proxy_container.wanted_spec(options, image_id(client, options.image), current)
     if not wanted["image_id"] and not check:
         raise DeployError(f"image {options.image} is not on this host; run make site, which installs it")
     before = container_spec.comparable(wanted, container_spec.observed_spec(current)) if current else {}
@@ -172,6 +187,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "action": action,
         "downtime": 0.0,
         "routes": "kept",
+        "routing_differs": proxy_container.by_host(options, current) != options.host_routing,
         "diff": {"before": before, "after": wanted} if before != wanted else {},
     }
     if not check:
@@ -205,6 +221,8 @@ def main() -> None:
             "control_network": {"type": "str", "required": True},
             "bind_address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104
             "port": {"type": "int", "required": True},
+            "host_routing": {"type": "bool", "default": False},
+            "keep_routing": {"type": "bool", "default": False},
             "health_timeout": {"type": "float", "default": 120},
         },
         run,

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: jupyterhub_servers
-short_description: List users' servers, and stop those on an old image by policy
+short_description: List users' servers, and stop old ones by policy
 description:
-  - Lists the running servers with the image that each was started from, and which of them have an old one.
+  - Lists the running servers with the image that each was started from, and which of them have an old one or were
+    started for another public URL of the hub.
   - Stops old ones according to O(policy), always through the hub's API. Users keep their files; what is only in the
     memory of a kernel is lost. The next server uses the current image.
   - Keeps servers that are starting or stopping, and those that the hub does not know.
@@ -33,9 +34,16 @@ options:
     description: The secret C(api_token) of the hub, as M(jupyterhub_resources) creates it.
     type: path
     required: true
+  public_url:
+    description: URL of the hub in the users' browsers. When not set, the URLs of servers are not compared.
+    type: str
+  subdomains:
+    description: Whether each user has a host name below the one in O(public_url).
+    type: bool
+    default: false
   policy:
     description:
-      - What to do with servers on an old image. V(keep) only lists them, V(stop) stops them.
+      - What to do with old servers. V(keep) only lists them, V(stop) stops them.
       - V(stop-idle) stops those that have been idle for longer than O(idle_seconds) and whose container uses no
         processor.
     type: str
@@ -83,6 +91,7 @@ servers:
     image: {description: Name of the image that it was started from., type: str}
     image_id: {description: Id of that image., type: str}
     current: {description: Whether that is a current image., type: bool}
+    old_url: {description: Whether it was started for another public URL of the hub., type: bool}
     started: {description: When the container was started (UTC)., type: str}
     age_seconds: {description: Seconds since then., type: int}
     state:
@@ -95,7 +104,7 @@ servers:
     action: {description: 'V(kept), V(stopped), V(would_stop) in check mode, or V(failed).', type: str}
     reason: {description: Why., type: str}
 old:
-  description: Those of RV(servers) on an old image.
+  description: Those of RV(servers) with an old image, or started for another public URL.
   type: list
   elements: dict
   returned: success and failure
@@ -152,10 +161,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
                 f"the notebook image {wanted} is not on this host, so all servers would be old; run make site"
             )
         api = api_or_none(module, client)
-        found = stop.observe(client, api, params["name"], current)
+        urls = policy.Urls(params["public_url"] or "", params["subdomains"])
+        found = stop.observe(client, api, params["name"], current, None if params["public_url"] is None else urls)
         options = stop.StopOptions(params["policy"], params["idle_seconds"], params["timeout"])
         found = stop.apply(client, api, found, options, module.check_mode)
-    old = [server for server in found if not server["current"]]
+    old = [server for server in found if policy.is_old(server)]
     result = {
         "changed": any(server["action"] in (policy.STOPPED, policy.WOULD_STOP) for server in old),
         "servers": found,
@@ -166,7 +176,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if failed:
         reasons = "; ".join(f"{policy.title(server)}: {server['reason']}" for server in failed)
         raise DeployError(
-            f"{len(failed)} of {len(old)} servers on an old image could not be stopped ({reasons}); "
+            f"{len(failed)} of {len(old)} old servers could not be stopped ({reasons}); "
             "run make site again, or stop them on the hub's admin page",
             result,
         )
@@ -181,6 +191,8 @@ def main() -> None:
             "notebook_image": {"type": "str", "default": ""},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
             "token_file": {"type": "path", "required": True, "no_log": False},
+            "public_url": {"type": "str"},
+            "subdomains": {"type": "bool", "default": False},
             "policy": {"type": "str", "choices": list(policy.POLICIES), "default": "keep"},
             "idle_seconds": {"type": "int", "default": 3600},
             "timeout": {"type": "int", "default": 60},

@@ -12,6 +12,7 @@ def hub_settings(hub: str, **native: Any) -> dict[str, Any]:
         "server_prefix": f"{hub}-jupyter",
         "volume_prefix": f"{hub}-user-",
         "public_url": "",
+        "subdomains": False,
         "authenticators": ["native"],
         "native": {
             "signup": "open",

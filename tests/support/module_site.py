@@ -30,6 +30,10 @@ class ModuleSite(NamedHub):
         name: the hub's name, from ``hosts.run.name``.
         hub, proxy, notebook: names of the images.
         config_dir: a temporary directory of the test.
+
+    Attributes:
+        settings: of settings.json, on top of the test's defaults.
+        sign_in_secrets: those of authenticators.
     """
 
     def __init__(self, name: str, hub: str, proxy: str, notebook: str, config_dir: str) -> None:
@@ -38,6 +42,8 @@ class ModuleSite(NamedHub):
         self.config_dir = config_dir
         self.extra_config = ""
         self.bind_address = "127.0.0.1"
+        self.settings: dict[str, Any] = {}
+        self.sign_in_secrets: dict[str, Any] = {}
 
     def prepare(self) -> None:
         """Create networks, volume and secrets."""
@@ -65,6 +71,7 @@ class ModuleSite(NamedHub):
             "control_network": f"{self.name}-control",
             "bind_address": self.bind_address,
             "port": self.port,
+            "host_routing": self.settings.get("subdomains", False),
         }
 
     def hub_arguments(self) -> dict[str, Any]:
@@ -82,8 +89,11 @@ class ModuleSite(NamedHub):
             "config_dir": self.config_dir,
             "config_files": {
                 "jupyterhub_config.py": template.render(jupyterhub_extra_config=self.extra_config),
-                "settings.json": json.dumps(hub_settings(self.name)),
+                "settings.json": json.dumps({**hub_settings(self.name), **self.settings}),
             },
+            "public_url": self.settings.get("public_url", ""),
+            "subdomains": self.settings.get("subdomains", False),
+            "sign_in": self.sign_in_secrets,
             "data_volume": f"{self.name}-data",
             "networks": [f"{self.name}-control", f"{self.name}-network"],
             "public_probe": f"{self.url}/hub/health",

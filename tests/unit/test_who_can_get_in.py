@@ -83,12 +83,29 @@ TESTS = {
         "users/test_delete.py::test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty",
         "hub_image/test_oauth.py::test_a_user_who_leaves_keeps_the_session_until_an_admin_deletes_the_user",
     ],
+    "act at the hub in that person's name: create a token, start or stop servers; as an administrator, everything": [
+        "../e2e/test_subdomains.py::test_without_subdomains_a_page_of_a_user_takes_over_who_opens_it",
+        "../e2e/test_subdomains.py::test_with_subdomains_the_same_page_has_no_power",
+    ],
+    "read the hub's pages of that person": [
+        "../e2e/test_subdomains.py::test_without_subdomains_a_page_of_a_user_takes_over_who_opens_it",
+        "../e2e/test_subdomains.py::test_with_subdomains_the_same_page_has_no_power",
+    ],
+    "get the session of somebody who signed in by a link with the user's address": [
+        "../e2e/test_subdomains.py::test_nobody_can_sign_in_on_a_users_origin",
+    ],
+    "replace the hub's login cookie, and so sign somebody in as another user": [
+        "../e2e/test_subdomains.py::test_cookies_that_a_users_page_sets_do_not_reach_the_hub",
+    ],
 }
+
+
+HEADERS = ("---", "setting", "action", "what a user's page could do to anyone who opens it")
 
 
 def test_every_row_has_its_test() -> None:
     rows = re.findall(r"^\| (.+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [row for row in rows if row not in ("---", "setting", "action")] == list(TESTS)
+    assert [row for row in rows if row not in HEADERS] == list(TESTS)
 
 
 def test_the_tests_exist() -> None:

@@ -54,6 +54,8 @@ class HubOptions:
     public_probe: str
     health_timeout: float
     notebook_images: list[str]
+    public_url: str | None = None
+    subdomains: bool = False
 
 
 def config_digest(files: dict[str, str], key: str = "") -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import ReplaceableContainer
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
+from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
@@ -16,6 +18,7 @@ HEALTH_PATH = "_chp_healthz"
 TOKEN_TARGET = "/etc/jupyterhub/secrets/proxy_token"  # noqa: S105  (a path; where start.sh of the proxy image looks)
 PUBLIC_PORT = 8000  # in the container; configurable-http-proxy's own default
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104
+HOST_ROUTING = "PROXY_HOST_ROUTING"  # read by start.sh of the proxy image
 
 # What each key of the proxy's spec is called in a message.
 TITLES = {
@@ -40,12 +43,25 @@ class ProxyOptions:
     bind_address: str
     port: int
     health_timeout: float
+    host_routing: bool = False
+    keep_routing: bool = False
 
 
-def wanted_spec(options: ProxyOptions, image_id: str | None) -> Spec:
+def by_host(options: ProxyOptions, current: dict[str, Any] | None) -> bool:
+    """Return whether the proxy's routes are to begin with a host name.
+
+    :param current: Docker's description of the existing proxy, ``None`` when there is none.
+    """
+    if current and options.keep_routing:
+        return bool(environment_of(current).get(HOST_ROUTING))
+    return options.host_routing
+
+
+def wanted_spec(options: ProxyOptions, image_id: str | None, current: dict[str, Any] | None = None) -> Spec:
     """Return the spec that the options ask for.
 
     :param image_id: id of the proxy image on this host, ``None`` when it is missing (check mode on a bare host).
+    :param current: Docker's description of the existing proxy.
     """
     return {
         "image": options.image,
@@ -54,6 +70,7 @@ def wanted_spec(options: ProxyOptions, image_id: str | None) -> Spec:
             "PROXY_API_HOST": options.api_host,
             # Also before the hub has registered itself, or while it is away: a page that explains it and reloads.
             "PROXY_DEFAULT_TARGET": f"http://{options.hub}:{HUB_PORT}",
+            HOST_ROUTING: "1" if by_host(options, current) else "",
         },
         "mounts": [f"{options.token_file}:{TOKEN_TARGET}:ro"],
         "networks": sorted([options.control_network, options.network]),

@@ -1,11 +1,14 @@
-"""A host before a hub is deployed: the port, the disk space, and the backup schedule."""
+"""A host before a hub is deployed: the port, names, the disk space, and the backup schedule."""
 
 from __future__ import annotations
 
 import glob
 import os
+import secrets
 import shlex
+import socket
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.files import read_text
@@ -71,6 +74,27 @@ def publisher(containers: list[dict[str, Any]], port: int) -> str | None:
             if published.get("PublicPort") == port and published.get("Type") == "tcp":
                 return name_of(container)
     return None
+
+
+def wildcard_problems(url: str) -> list[str]:
+    """Return a message when the names below the host of a URL do not resolve; an empty URL is not checked.
+
+    They need not resolve to an address of this host: a web server on another one may be in front of the hub.
+    """
+    if not url:
+        return []
+    domain = urlsplit(url).hostname
+    # A name that nobody has asked for yet: a resolver remembers for some time that a name does not exist.
+    name = f"jupyterhub-{secrets.token_hex(4)}.{domain}"
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError as error:
+        return [
+            f"jupyterhub_subdomains needs a DNS record for *.{domain}, and {name} does not resolve on this host "
+            f"({error.strerror}); add the record with the address of {domain}, or set jupyterhub_check_subdomains: "
+            "false if browsers use another DNS server that has it"
+        ]
+    return []
 
 
 def nearest_existing(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Users' servers: which of them run an old image, and what a policy does about each. Pure: no I/O.
+"""Users' servers: which of them are old (an old image, an old URL), and what a policy does about each. Pure: no I/O.
 
 A *server* is a plain dictionary, made by :func:`describe` and documented by the module ``jupyterhub_servers``.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_USER
@@ -23,8 +24,13 @@ ACTIONS = {KEPT: "kept", STOPPED: "stopped", WOULD_STOP: "would be stopped", FAI
 # JupyterHub sets it in each server to the server's name, which is empty for the default server. No label has it.
 NAME_VARIABLE = "JUPYTERHUB_SERVER_NAME"
 
+# JupyterHub sets them in each server: where browsers find the hub, without a path, and the server; empty when unknown.
+HUB_VARIABLE, URL_VARIABLE = "JUPYTERHUB_HOST", "JUPYTERHUB_PUBLIC_URL"
+
 # A server that uses more than this of one processor core is computing; an idle one uses a hundredth of it.
 COMPUTING_CORES = 0.05
+
+OLD_URL = "it was started for another public URL"
 
 # States of a server besides those that the hub has for it.
 UNKNOWN, NOT_KNOWN, NOT_READY, READY = "unknown", "not_known_to_hub", "not_ready", "ready"
@@ -35,14 +41,42 @@ WHY_KEPT = {
 }
 
 
+class Urls(NamedTuple):
+    """Where browsers find a hub and its users' servers."""
+
+    public_url: str
+    """The URL of the hub; empty when it follows from the request."""
+    subdomains: bool
+    """Whether each user has a host name below the hub's."""
+
+
+def has_old_url(container: dict[str, Any], urls: Urls | None) -> bool:
+    """Return whether a server was started for other URLs: a browser may get from it to the hub, but not back.
+
+    :param container: Docker's description of its container.
+    :param urls: the present ones, ``None`` when they are not known.
+    """
+    if urls is None:
+        return False
+    environment = environment_of(container)
+    hub, server = (urlsplit(environment.get(name, "")) for name in (HUB_VARIABLE, URL_VARIABLE))
+    wanted = urlsplit(urls.public_url)
+    return hub[:2] != wanted[:2] or (server.hostname != wanted.hostname) != urls.subdomains
+
+
 def describe(
-    container: dict[str, Any], known: dict[str, Any] | None, current_ids: Collection[str], now: datetime
+    container: dict[str, Any],
+    known: dict[str, Any] | None,
+    current_ids: Collection[str],
+    now: datetime,
+    urls: Urls | None = None,
 ) -> Server:
     """Return a user's server.
 
     :param container: Docker's description of its container (``docker inspect``).
     :param known: user to the hub's description of the user; ``None`` when the hub does not answer.
     :param current_ids: ids of the images that are current.
+    :param urls: of the hub; ``None`` does not compare them.
     """
     config = container["Config"]
     user = (config.get("Labels") or {}).get(LABEL_USER, "")
@@ -57,6 +91,7 @@ def describe(
         "image": config["Image"],
         "image_id": container["Image"],
         "current": container["Image"] in current_ids,
+        "old_url": has_old_url(container, urls),
         "started": _iso(started),
         "age_seconds": _seconds(started, now),
         "state": _state(at_hub, known is not None),
@@ -79,24 +114,32 @@ def with_activity(server: Server, at_hub: dict[str, Any] | None, now: datetime, 
     return {**server, "last_activity": _iso(latest), "idle_seconds": _seconds(latest, now)}
 
 
+def is_old(server: Server) -> bool:
+    """Return whether a server that starts now would have another image or URL."""
+    return bool(not server["current"] or server["old_url"])
+
+
 def decide(server: Server, policy: str, idle_limit: float) -> tuple[bool, str]:
     """Return whether a policy stops a server, and why or why not.
 
     :param idle_limit: seconds; a server that has been idle for longer is stopped by ``stop-idle``.
     """
-    if server["current"]:
+    if not is_old(server):
         return False, "it has a current image"
     if server["state"] != READY:
         return False, WHY_KEPT.get(server["state"], f"it is {shown_state(server)}")
     idle = server["idle_seconds"]
+    why = OLD_URL if server["current"] else "it has an old image"
     if policy == "stop":
-        return True, "it has an old image"
+        return True, why
+    if policy == "keep" and server["old_url"]:
+        return False, f"{OLD_URL}; stop it if its pages do not open, and the next start uses the new URL"
     if policy == "keep":
         return False, "the next start uses the new image"
     if idle is None:
         return False, "its last activity is unknown"
     if idle > idle_limit:
-        return True, f"it has an old image and has been idle for {span(idle)}"
+        return True, f"{why} and has been idle for {span(idle)}"
     return False, f"it was active {span(idle)} ago"
 
 

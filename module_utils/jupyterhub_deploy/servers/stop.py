@@ -39,10 +39,13 @@ def image_ids(client: Any, references: list[str]) -> set[str]:
     return {image["Id"] for image in found if image}
 
 
-def observe(client: Any, api: HubApi | None, hub_name: str, current_ids: set[str]) -> list[Server]:
+def observe(
+    client: Any, api: HubApi | None, hub_name: str, current_ids: set[str], urls: policy.Urls | None = None
+) -> list[Server]:
     """Return a hub's servers.
 
     :param api: ``None`` when the hub does not answer.
+    :param urls: of the hub; ``None`` does not compare them.
     :raises DeployError: the hub does not answer, or refuses.
     """
     found = containers(client, hub_name)
@@ -50,7 +53,7 @@ def observe(client: Any, api: HubApi | None, hub_name: str, current_ids: set[str
 
     def described() -> list[Server]:
         now = datetime.now(timezone.utc)
-        return [policy.describe(container, known, current_ids, now) for container in found]
+        return [policy.describe(container, known, current_ids, now, urls) for container in found]
 
     missing = {one["user"] for one in described() if one["state"] == policy.NOT_KNOWN}
     if api and known is not None and missing:
@@ -75,6 +78,7 @@ def recheck(client: Any, api: HubApi, server: Server, policy_name: str, idle_lim
         return server, False, "it has ended by itself"
     now = datetime.now(timezone.utc)
     latest = policy.describe(container, {server["user"]: user}, (), now)
+    latest.update({key: server[key] for key in ("current", "old_url")})
     latest = policy.with_activity(latest, at_hub, now, seen)
     stops, reason = policy.decide(latest, policy_name, idle_limit)
     if stops and policy_name == "stop-idle":

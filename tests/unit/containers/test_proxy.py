@@ -89,3 +89,23 @@ def test_requests_without_a_route_go_to_the_hub():
 )
 def test_the_host_reaches_the_published_port(address, url):
     assert proxy.public_probe(dataclasses.replace(OPTIONS, bind_address=address)) == url
+
+
+def test_routes_begin_with_a_host_name_when_users_have_one():
+    assert WANTED["environment"]["PROXY_HOST_ROUTING"] == ""
+    by_host = dataclasses.replace(OPTIONS, host_routing=True)
+    assert proxy.wanted_spec(by_host, None)["environment"]["PROXY_HOST_ROUTING"] == "1"
+    # In both directions; a variable that nobody wants would not count.
+    wanted = proxy.wanted_spec(by_host, WANTED["image_id"])
+    for new, old in ((wanted, WANTED), (WANTED, wanted)):
+        found = container_spec.differences(proxy.TITLES, new, container_spec.observed_spec(inspected(old)))
+        assert [one.message for one in found] == ["environment changed: PROXY_HOST_ROUTING"]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_an_existing_proxy_can_keep_its_routes_until_the_hub_has_changed(before):
+    keeping = dataclasses.replace(OPTIONS, host_routing=not before, keep_routing=True)
+    existing = inspected(proxy.wanted_spec(dataclasses.replace(OPTIONS, host_routing=before), None))
+    assert proxy.by_host(keeping, existing) is before
+    assert proxy.by_host(keeping, None) is not before
+    assert proxy.by_host(dataclasses.replace(keeping, keep_routing=False), existing) is not before

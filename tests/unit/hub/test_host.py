@@ -76,3 +76,24 @@ def test_the_distribution_has_the_names_of_ansibles_facts(tmp_path, text, facts)
     assert list(host.distribution(str(path))) == [
         f"ansible_distribution{part}" for part in ("", "_version", "_major_version", "_release")
     ]
+
+
+def test_names_below_the_hubs_have_to_resolve(monkeypatch):
+    asked = []
+
+    def resolve(name, _):
+        asked.append(name)
+        if name.endswith("example.org"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(host.socket, "getaddrinfo", resolve)
+    assert host.wildcard_problems("") == []
+    assert asked == []
+    assert host.wildcard_problems("https://hub.example.com:8443/") == []
+    assert asked[0].endswith(".hub.example.com")
+    (problem,) = host.wildcard_problems("https://hub.example.org/")
+    assert problem == (
+        f"jupyterhub_subdomains needs a DNS record for *.hub.example.org, and {asked[1]} does not resolve on this host "
+        "(Name or service not known); add the record with the address of hub.example.org, or set "
+        "jupyterhub_check_subdomains: false if browsers use another DNS server that has it"
+    )

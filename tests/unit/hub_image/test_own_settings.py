@@ -127,6 +127,7 @@ def test_nothing_is_added_where_nothing_was_assigned() -> None:
         ("JupyterHub", "hub_ip", "jupyterhub", "looks for the hub at its own address"),
         ("JupyterHub", "cleanup_servers", True, "would stop the servers of all users"),
         ("JupyterHub", "public_url", "https://hub.example.com/", "set jupyterhub_public_url instead"),
+        ("JupyterHub", "subdomain_host", "https://hub.example.com", "set jupyterhub_subdomains instead"),
         ("JupyterHub", "spawner_class", DockerSpawner, "DockerSpawner is not a subclass of"),
         ("JupyterHub", "authenticator_class", Authenticator, "set that instead"),
         ("CryptKeeper", "keys", ["0" * 64], "secrets/crypt_key"),
@@ -168,7 +169,6 @@ def test_what_cannot_be_merged_is_named(section: str, trait: str, value: Any, te
         ("hub_routespec", "/jupyter/"),
         ("hub_connect_url", "http://hub.example.com:8081"),
         ("internal_ssl", True),
-        ("subdomain_host", "https://hub.example.com"),
     ],
 )
 def test_another_address_of_the_hub_is_refused(trait: str, value: Any) -> None:

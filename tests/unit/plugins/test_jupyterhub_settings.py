@@ -20,6 +20,7 @@ GOOD = {
     "tls_key": "",
     "hsts_seconds": 0,
     "trusted_proxies": [],
+    "subdomains": False,
     "http_proxy": "http://proxy.example.com:3128",
     "keep_images": 2,
     "old_servers_idle_seconds": 3600,
@@ -272,3 +273,31 @@ def test_the_host_adds_its_problems_with_settings():
 
 def test_objects_with_the_hubs_names_are_named():
     assert host_problems(name_problems=["container jupyterhub was not"]) == ["container jupyterhub was not"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://hub.example.com", "http://hub.example.com:8000/", "https://xn--mller-kva.test/"]
+)
+def test_users_can_have_names_below_the_hubs(url):
+    assert problems(subdomains=True, public_url=url) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("", "jupyterhub_public_url has none"),
+        ("https://192.0.2.1/", "192.0.2.1 is an IP address, which has no names below it"),
+        ("https://[2001:db8::1]/", "2001:db8::1 is an IP address, which has no names below it"),
+        ("http://localhost:8000/", "localhost has no domain"),
+        ("http://hub/", "hub has no domain"),
+        ("http://my_hub.example.com/", "my_hub.example.com is not a valid host name"),
+        ("http://hub.example.com./", "hub.example.com. is not a valid host name"),
+        ("http://" + "a.b" * 70 + "/", "is not a valid host name"),
+    ],
+)
+def test_users_cannot_have_names_below_an_address(url, reason):
+    (problem,) = problems(subdomains=True, public_url=url)
+    assert problem.startswith(
+        "jupyterhub_subdomains needs jupyterhub_public_url with the host name of the hub, such as"
+    )
+    assert problem.endswith(reason)

@@ -53,6 +53,7 @@ class TestDescribe:
             "image": "notebook:1",
             "image_id": OLD,
             "current": False,
+            "old_url": False,
             "started": "2026-03-02T10:00:00Z",
             "age_seconds": 7200,
             "state": "ready",
@@ -209,3 +210,52 @@ def test_columns_are_aligned() -> None:
         "alice  -    1 h",
         "zoë    gpu",
     ]
+
+
+class TestUrls:
+    """What JupyterHub sets in a server: the origin of the hub, and the URL of the server."""
+
+    PLAIN = ("https://hub.example.com", "https://hub.example.com/user/alice/")
+    OWN = ("https://hub.example.com", "https://alice.hub.example.com/user/alice/")
+
+    def started(self, hub: str, server: str) -> dict[str, Any]:
+        found = container(image=NEW)
+        found["Config"]["Env"] += [f"JUPYTERHUB_HOST={hub}", f"JUPYTERHUB_PUBLIC_URL={server}"]
+        return found
+
+    @pytest.mark.parametrize(
+        ("environment", "url", "subdomains", "old"),
+        [
+            (("", ""), "", False, False),
+            (PLAIN, "https://hub.example.com/", False, False),
+            (OWN, "https://hub.example.com/", True, False),
+            (("", ""), "https://hub.example.com/", False, True),
+            (PLAIN, "", False, True),
+            (PLAIN, "https://hub.example.com/", True, True),
+            (OWN, "https://hub.example.com/", False, True),
+            (OWN, "http://hub.example.com/", True, True),
+            (OWN, "https://hub.example.com:8443/", True, True),
+            (OWN, "https://lab.example.com/", True, True),
+        ],
+    )
+    def test_a_server_of_another_url_is_old(
+        self, environment: tuple[str, str], url: str, subdomains: bool, old: bool
+    ) -> None:
+        found = policy.describe(self.started(*environment), {}, {NEW}, NOW, policy.Urls(url, subdomains))
+        assert (found["current"], found["old_url"], policy.is_old(found)) == (True, old, old)
+
+    def test_without_the_urls_of_the_hub_there_is_nothing_to_compare(self) -> None:
+        assert not policy.is_old(policy.describe(self.started(*self.OWN), {}, {NEW}, NOW))
+
+    @pytest.mark.parametrize(
+        ("name", "stops", "reason"),
+        [
+            ("keep", False, "it was started for another public URL; stop it if its pages do not open, and the next "
+             "start uses the new URL"),
+            ("stop", True, "it was started for another public URL"),
+            ("stop-idle", True, "it was started for another public URL and has been idle for 2 h"),
+        ],
+    )  # fmt: skip
+    def test_policies(self, name: str, stops: bool, reason: str) -> None:
+        found = {**server(7200, image=NEW), "old_url": True}
+        assert policy.decide(found, name, LIMIT) == (stops, reason)

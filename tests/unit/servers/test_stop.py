@@ -236,7 +236,7 @@ class TestModule:
         with pytest.raises(ModuleError) as caught:
             run(jupyterhub_servers, **arguments, policy="stop")
         assert str(caught.value) == (
-            "1 of 2 servers on an old image could not be stopped (alice: the hub answers with 500); "
+            "1 of 2 old servers could not be stopped (alice: the hub answers with 500); "
             "run make site again, or stop them on the hub's admin page"
         )
         assert [one["action"] for one in caught.value.result["old"]] == ["failed", "stopped"]

@@ -6,6 +6,7 @@
 #                       (jupyterhub-proxy-api)
 # PROXY_TOKEN_FILE      file with the token for the API, readable only by root (/etc/jupyterhub/secrets/proxy_token)
 # PROXY_DEFAULT_TARGET  target of requests without a route, for example http://jupyterhub:8081 (none)
+# PROXY_HOST_ROUTING    1: routes begin with a host name, because each user has an origin (none)
 # PROXY_LOG_LEVEL       debug, info, warn or error (info)
 set -eu
 
@@ -34,6 +35,7 @@ done
 
 set -- --ip 0.0.0.0 --port 8000 --api-ip "$address" --api-port 8001 \
     --error-path /opt/proxy/error --log-level "${PROXY_LOG_LEVEL:-info}"
+[ -z "${PROXY_HOST_ROUTING:-}" ] || set -- "$@" --host-routing
 [ -z "${PROXY_DEFAULT_TARGET:-}" ] || set -- "$@" --default-target "$PROXY_DEFAULT_TARGET"
 
 # While a hub is replaced, its name has two addresses, and one of them may not answer. Node tries the next one after

@@ -45,7 +45,7 @@ _FIXED: dict[str, dict[str, str]] = {
         "internal_ssl": _ADDRESS,
         "base_url": _PATH,
         "bind_url": _PATH,
-        "subdomain_host": f"the deployment's proxy has one host name for all users; {_REMOVE}",
+        "subdomain_host": "set jupyterhub_subdomains instead",
     },
     "CryptKeeper": {
         "keys": "what is encrypted with the deployment's own keys could not be read any more; add a key to the file "
@@ -81,7 +81,6 @@ _HARMLESS = {
     "hub_connect_url": ("",),
     "internal_ssl": (False,),
     "base_url": ("/", ""),
-    "subdomain_host": ("",),
 }
 _OTHERS = {
     "JupyterHub": ["JupyterHub"],

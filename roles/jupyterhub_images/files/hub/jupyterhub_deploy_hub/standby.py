@@ -18,6 +18,7 @@ from jupyterhub.app import JupyterHub
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from . import origins
 from .server import FinishingServer
 
 PORT = 8081  # JupyterHub's own default for the hub's API; the host looks for it there
@@ -70,7 +71,8 @@ class Hub(JupyterHub):
     """JupyterHub that starts on an open port, and answers open requests when it stops."""
 
     async def start(self) -> None:
-        """Start with our server."""
+        """Start with our server, and only on the hub's own origin."""
+        origins.close_others(self.tornado_application, self.subdomain_host)
         HTTPServer.configure(Server)  # JupyterHub creates its server itself and has no setting for its class
         await super().start()
 
