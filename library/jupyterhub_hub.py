@@ -160,7 +160,7 @@ from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import config, secrets
+from ansible.module_utils.jupyterhub_deploy.hub import config, lock, secrets
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import hub_files
 
@@ -207,6 +207,12 @@ def refuse_unfinished_restore(client: Any, options: hub_spec.HubOptions) -> None
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
+    """Wait for other runs on this hub, then update it; return the module's result."""
+    with lock.held(module.params["name"], module.check_mode):
+        return update(module)
+
+
+def update(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     options, check_mode = hub_spec.HubOptions(**module.params), module.check_mode
     client = connect_or_none() if check_mode else connect()
