@@ -173,6 +173,7 @@ HOST: dict[str, object] = {
     "port_holder": None,
     "setting_problems": [],
     "name_problems": [],
+    "data_problem": None,
     "disk_path": "/var/lib/docker",
     "disk_free_bytes": 50 * 2**30,
 }
@@ -216,3 +217,7 @@ def test_the_host_adds_its_problems_with_settings():
 
 def test_objects_with_the_hubs_names_are_named():
     assert host_problems(name_problems=["container jupyterhub was not"]) == ["container jupyterhub was not"]
+
+
+def test_a_full_data_volume_is_refused():
+    assert host_problems(data_problem="the disk of /data is full") == ["the disk of /data is full"]
