@@ -1,20 +1,24 @@
-"""Fail a run of a play that has no hosts, for which Ansible reports success, or two hosts that are one hub.
+"""Fail a run that can do nothing, for which Ansible reports success: without hosts, with two hosts that are one hub, or
+with a tag that no task has.
 
 Ansible loads this from beside the playbook, also where it ignores ansible.cfg.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import ansible.context
+from ansible.playbook.block import Block
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
 name: jupyterhub_hosts
 type: notification
-short_description: Fail a run without hosts
+short_description: Fail a run without hosts or with an unknown tag
 """
 
 NO_HOSTS = (
@@ -26,6 +30,34 @@ SAME_HUB = (
     "Nothing was done, because {0} and {1} in the inventory are the same hub, {2}, on the same machine, {3}. Each of "
     "them would undo the other one. Give each hub its own jupyterhub_name and jupyterhub_port."
 )
+
+UNKNOWN_TAGS = "Nothing was done, because no task of {0} has the tag {1}. {2}"
+
+ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+# Ansible's own, see ansible.playbook.taggable.
+SPECIAL_TAGS = {"always", "never", "all", "tagged", "untagged"}
+
+
+def unknown_tags(playbook: str, wanted: Iterable[str], known: Iterable[str]) -> str | None:
+    """Return a message about the tags that a playbook does not have, ``None`` if it has all of them.
+
+    :param playbook: its name.
+    :param wanted: the tags that the operator selects or skips.
+    :param known: the tags of its tasks.
+    """
+    unknown, ours = sorted({*wanted} - {*known} - SPECIAL_TAGS), sorted({*known} - SPECIAL_TAGS)
+    if not unknown:
+        return None
+    remedy = f"Use one of {', '.join(ours)}." if ours else "It has no tags; leave out --tags and --skip-tags."
+    return UNKNOWN_TAGS.format(playbook, " or ".join(unknown), remedy)
+
+
+def tags_of(item: Any) -> Iterator[str]:
+    """Yield the tags of a task, or of all tasks in a block."""
+    yield from item.tags
+    if isinstance(item, Block):
+        for part in (*item.block, *item.rescue, *item.always):
+            yield from tags_of(part)
 
 
 def same_hub(hosts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str, str] | None:
@@ -53,6 +85,19 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     CALLBACK_NAME = "jupyterhub_hosts"
 
     ours = False
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        """End the run if it selects or skips tags of no task; those of an operator's own playbook are not known."""
+        path = os.path.relpath(os.path.realpath(playbook._file_name), ROOT)
+        arguments = ansible.context.CLIARGS
+        wanted = {*arguments["tags"], *arguments["skip_tags"]} - SPECIAL_TAGS
+        if path.startswith("..") or len(arguments["args"]) > 1 or not wanted:
+            return
+        known = {tag for play in playbook.get_plays() for block in play.compile() for tag in tags_of(block)}
+        problem = unknown_tags(path, wanted, known)
+        if problem:
+            self._display.error(problem)
+            sys.exit(1)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """Remember whether the play is one of ours; an operator's own may have no hosts."""

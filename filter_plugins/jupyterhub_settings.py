@@ -136,6 +136,8 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimu
             f"jupyterhub_port {port} is taken by {host['port_holder']}; stop it or choose another jupyterhub_port"
         )
     problems += host["name_problems"]
+    if host["data_problem"]:
+        problems.append(host["data_problem"])
     free = host["disk_free_bytes"] / 2**30
     if free < float(minimum_free_gib):  # a string when given by -e
         problems.append(

@@ -57,6 +57,16 @@ def typed_settings(values: Sequence[Any], names: Iterable[str], specs: Mapping[s
     }
 
 
+def specs_of(specs: Mapping[str, Mapping[str, Spec]], roles: Iterable[str]) -> dict[str, Spec]:
+    """Return the specifications of the settings of roles, and of those of other roles that their defaults read.
+
+    :param specs: the argument specification of each setting by the name of its role.
+    """
+    own = {name: spec for role in roles for name, spec in specs[role].items()}
+    read = {_source(spec) for spec in own.values()}
+    return own | {name: spec for of_role in specs.values() for name, spec in of_role.items() if name in read}
+
+
 def _plain(value: Any) -> Any:
     """Return a copy in plain containers, in which no expression is left."""
     if isinstance(value, Mapping):
@@ -227,8 +237,8 @@ def _converted(value: Any, spec: Spec) -> Any:
 
 
 class FilterModule:
-    """The filter, as Ansible loads it."""
+    """The filters, as Ansible loads them."""
 
     def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        """Return the filter by its name in playbooks."""
-        return {"jupyterhub_typed_settings": typed_settings}
+        """Return the filters by their names in playbooks."""
+        return {"jupyterhub_typed_settings": typed_settings, "jupyterhub_specs_of": specs_of}

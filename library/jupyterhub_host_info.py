@@ -141,6 +141,10 @@ disk_free_bytes:
   type: int
   returned: always
   sample: 53687091200
+data_problem:
+  description: Why the hub cannot write its database, with what to do; null when it can.
+  type: str
+  returned: always
 name_problems:
   description: Containers, networks and volumes that have the hub's names and do not belong to it, a message for each.
   type: list
@@ -247,6 +251,12 @@ def address_problems(address: str) -> list[str]:
     return []
 
 
+def data_problem(name: str, volumes: list[dict[str, Any]]) -> str | None:
+    """Return a message if the hub cannot write to its data volume, ``None`` if it can or has none."""
+    paths = (volume["Mountpoint"] for volume in volumes if volume["Name"] == f"{name}-data")
+    return next((host.data_problem(name, path) for path in paths), None)
+
+
 def docker_ready(wanted: dict[str, Any]) -> bool:
     """Return whether Docker runs as wanted. If not, the role ``docker``, which may be skipped, reports why."""
     try:
@@ -289,6 +299,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + preflight.plain_problems(front)
         + certificate.faults
         + host.wildcard_problems(module.params["subdomains_of"]),
+        "data_problem": data_problem(name, volumes),
         "name_problems": ownership.problems(containers, networks, volumes, name),
         "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else []) + certificate.warnings,
         "disk_path": path,

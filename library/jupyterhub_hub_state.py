@@ -117,6 +117,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption, store
 from ansible.module_utils.jupyterhub_deploy.backup.settings import load
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
+from ansible.module_utils.jupyterhub_deploy.hub import lock
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import hub_state
 from ansible.module_utils.jupyterhub_deploy.restore.select import select_hub_state
@@ -129,7 +130,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     locked = contextlib.nullcontext() if module.check_mode else store.lock(settings.directory, shared=True)
     with encryption.unlocked(module.params["identity"]), locked:
         backup = select_hub_state(settings.directory, settings.name, settings.backup)
-        return hub_state.Restore(connect(), settings, module.check_mode).run(backup)
+        with lock.held(settings.name, module.check_mode):
+            return hub_state.Restore(connect(), settings, module.check_mode).run(backup)
 
 
 def main() -> None:

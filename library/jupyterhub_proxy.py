@@ -136,7 +136,7 @@ from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyContain
 from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import api
+from ansible.module_utils.jupyterhub_deploy.hub import api, lock
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
@@ -165,6 +165,12 @@ def prepare(proxy: ProxyContainer, spec: container_spec.Spec, options: ProxyOpti
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
+    """Wait for other runs on this hub, then update it; return the module's result."""
+    with lock.held(module.params["hub"], module.check_mode):
+        return update(module)
+
+
+def update(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     options, check = ProxyOptions(**module.params), module.check_mode
     client = connect_or_none() if check else connect()

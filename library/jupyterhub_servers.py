@@ -124,6 +124,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.hub import lock
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.servers import policy, stop
 
@@ -146,6 +147,12 @@ def api_or_none(module: AnsibleModule, client: Any) -> hub_api.HubApi | None:
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
+    """Wait for other runs on this hub, then stop old servers; return the module's result."""
+    with lock.held(module.params["name"], module.check_mode):
+        return update(module)
+
+
+def update(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result.
 
     :raises DeployError: servers cannot be stopped; its result has those that were.

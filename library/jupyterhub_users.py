@@ -113,6 +113,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
+from ansible.module_utils.jupyterhub_deploy.hub import lock
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.users import plan, sync
 from ansible.module_utils.jupyterhub_deploy.users.accounts import Accounts
@@ -161,6 +162,12 @@ def observe(module: AnsibleModule) -> tuple[dict[str, Any], dict[str, Any], Any,
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
+    """Wait for other runs on this hub, then update it; return the module's result."""
+    with lock.held(module.params["name"], module.check_mode):
+        return update(module)
+
+
+def update(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     params = module.params
     try:

@@ -324,7 +324,7 @@ def test_two_hosts_that_are_one_hub_are_refused(
     done = subprocess.run(
         [
             Path(sys.executable).with_name("ansible-playbook"), ROOT / "site.yml", "-i", inventory,
-            "--limit", "second", "--tags", "none", "--check",
+            "--limit", "second", "--tags", "always", "--check",
         ],
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}, check=False, text=True, capture_output=True,
     )  # fmt: skip
@@ -334,6 +334,44 @@ def test_two_hosts_that_are_one_hub_are_refused(
     assert (where or "") in refused
     assert not where or done.returncode == 1, done.stdout
     assert ("TASK [" in done.stdout) == (not where)
+
+
+TAGS = "Use one of backup, docker, docker_install, docker_run, hub, images."
+
+
+@pytest.mark.parametrize(
+    ("playbook", "arguments", "message"),
+    [
+        ("site.yml", ["--tags", "hubb"], f"no task of site.yml has the tag hubb. {TAGS}"),
+        ("site.yml", ["--skip-tags", "dockr,hub,imgs"], f"no task of site.yml has the tag dockr or imgs. {TAGS}"),
+        ("upgrade.yml", ["--tags", "hub", "--tags", "x"], f"no task of upgrade.yml has the tag x. {TAGS}"),
+        ("backup.yml", ["--tags", "backup"], "no task of backup.yml has the tag backup. It has no tags; leave out"),
+    ],
+)
+def test_a_tag_that_no_task_has_is_refused(playbook: str, arguments: list[str], message: str, tmp_path: Path) -> None:
+    output = play(ROOT / playbook, tmp_path, *arguments)
+
+    assert f"Nothing was done, because {message}" in output.replace("\n", " ")
+    assert "exit code 1" in output
+    assert "PLAY [" not in output
+
+
+def test_known_tags_are_accepted(tmp_path: Path) -> None:
+    for tags in ("hub,backup", "docker_run", "always"):
+        assert "jupyterhub_prot is not" in play(ROOT / "site.yml", tmp_path, "--tags", tags, jupyterhub_prot=1)
+
+
+def test_a_playbook_of_the_operator_has_its_own_tags(tmp_path: Path) -> None:
+    # They may be in files that are included, so that they are not known before the run.
+    own = tmp_path / "own.yml"
+    task = {"ansible.builtin.include_tasks": "more.yml", "tags": "always"}
+    status = {"ansible.builtin.import_playbook": str(ROOT / "status.yml")}
+    own.write_text(json.dumps([{"hosts": "jupyterhub", "gather_facts": False, "tasks": [task]}, status]))
+    own.with_name("more.yml").write_text(json.dumps([{"ansible.builtin.debug": {"msg": "ran"}, "tags": "mine"}]))
+    output = play(own, tmp_path, "--tags", "mine", jupyterhub_prot=1)
+
+    assert '"msg": "ran"' in output
+    assert "jupyterhub_prot is not" in output
 
 
 def test_a_play_of_the_operator_may_have_no_hosts(tmp_path: Path) -> None:

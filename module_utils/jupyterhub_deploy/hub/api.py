@@ -20,7 +20,7 @@ from ansible.module_utils.jupyterhub_deploy.containers.container import address_
 from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import secrets
+from ansible.module_utils.jupyterhub_deploy.hub import host, secrets
 
 SERVICE = "deploy"
 TIMEOUT = 30.0  # seconds; the hub answers a request to stop a server after 10 at the latest
@@ -154,7 +154,8 @@ def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOU
 
     :param client: a low-level Docker client.
     :param token_file: path of the secret ``api_token``.
-    :raises DeployError: the hub does not exist, is another's, does not run, or its token is not on the host.
+    :raises DeployError: the hub does not exist, is another's, does not run, or cannot write its database; or its token
+        is not on the host.
     """
     container = inspect_container(client, hub_name)
     if container is None:
@@ -168,6 +169,10 @@ def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOU
         raise DeployError(
             f"the hub container {hub_name} is not running; `docker logs {hub_name}` says why, or run make site"
         )
+    data = (mount["Source"] for mount in container.get("Mounts", []) if mount["Destination"] == hub_spec.DATA_TARGET)
+    unwritable = next(filter(None, (host.data_problem(hub_name, path) for path in data)), None)
+    if unwritable:  # such a hub answers 403, as if the token were wrong
+        raise DeployError(unwritable)
     return HubApi(f"http://{address}:{hub_spec.HUB_PORT}/hub/api", read_token(token_file), timeout)
 
 

@@ -18,6 +18,9 @@ LISTEN = "0A"  # state of a listening socket in /proc/net/tcp (include/net/tcp_s
 OS_RELEASE = "/etc/os-release"
 NAMES = {"debian": "Debian", "ubuntu": "Ubuntu"}  # Ansible's names of distributions, by their ids
 
+# Bytes: SQLite writes pages of 4 KiB, and each change twice.
+LEAST_FREE = 2**20
+
 SETTINGS_DIR = "/etc/jupyterhub-deploy"
 
 
@@ -108,6 +111,33 @@ def free_bytes(path: str) -> int:
     """Return the bytes that are free on the file system of a path that exists."""
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize
+
+
+def disk_fault(path: str) -> str | None:
+    """Return why nothing more can be written to the file system of a path that exists, ``None`` when something can."""
+    found = os.statvfs(path)
+    if found.f_flag & os.ST_RDONLY:
+        return "is mounted read-only"
+    if found.f_bavail * found.f_frsize < LEAST_FREE:
+        return "is full"
+    # Some file systems, such as btrfs, report no number of inodes.
+    return "has no free inode" if found.f_files and not found.f_favail else None
+
+
+def data_problem(hub: str, path: str) -> str | None:
+    """Return a message if a hub cannot write its database, ``None`` if it can. Such a hub answers, but fails at all
+    that it has to record, and refuses every token.
+
+    :param path: its data volume on this host; what does not exist has no fault.
+    """
+    fault = disk_fault(path) if os.path.exists(path) else None
+    if not fault:
+        return None
+    remedy = "find the reason with `dmesg`, and mount it again" if "read-only" in fault else "free space on it"
+    return (
+        f"the disk of {path}, which has the database of hub {hub}, {fault}, so that the hub can record nothing and "
+        f"refuses sign-ups and tokens; {remedy} (see `df {path}` and `df -i {path}`), then run the same again"
+    )
 
 
 def distribution(path: str = OS_RELEASE) -> dict[str, str]:

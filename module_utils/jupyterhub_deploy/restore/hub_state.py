@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
@@ -20,7 +20,7 @@ from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
-from ansible.module_utils.jupyterhub_deploy.restore import extract, hub_files, swap
+from ansible.module_utils.jupyterhub_deploy.restore import commands, extract, hub_files, swap
 from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
 
 FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
@@ -61,7 +61,7 @@ class Restore:
         :raises DeployError: the restore failed; the hub keeps its old state.
         """
         home = self.home()
-        self.check_host(home)
+        self.check_host(home, backup)
         with reader.opened(backup) as archive:
             # It is small: validate all of it before anything is created or written.
             reader.validate(archive, backup)
@@ -83,12 +83,11 @@ class Restore:
                     self.check_schema(places, backup)
                     hub_files.prepare(places)
                     image = _image_of_backup(places)
-                    result["stopped_servers"] = self.put_in_place(places)
+                    result["stopped_servers"] = self.put_in_place(places, backup.time)
                 except BaseException:
                     if not hub_files.unfinished(places):
                         hub_files.recover(places)
                     raise
-                hub_files.record(places, backup.time, datetime.now(timezone.utc))
                 result["old_state"] = hub_files.keep(places, self.settings.keep_old)
         self.messages.append(_message(backup, image, result))
         return {**result, "messages": self.messages, "changed": True}
@@ -110,7 +109,7 @@ class Restore:
             raise DeployError(f"volume {self.volume} is not a local one without options: restore its database by hand")
         return home
 
-    def check_host(self, home: str | None) -> None:
+    def check_host(self, home: str | None, backup: Backup) -> None:
         """Check that the hub and the host are ready for a restore.
 
         :raises DeployError: they are not.
@@ -133,8 +132,21 @@ class Restore:
         if running and not self.settings.stop_servers:
             raise DeployError(
                 f"servers are running that the restored hub would not know: {', '.join(running)}; nothing was "
-                "restored; stop them, or pass stop_servers=true"
+                f"restored; stop them{self.or_again(backup)}"
             )
+
+    def or_again(self, backup: Backup) -> str:
+        """Return the end of a sentence: the command that restores this backup and stops servers."""
+        if self.settings.state == "recovered":  # it has no such parameter
+            return ", then try again"
+        command = commands.restore(
+            backup.manifest.encryption != "none",
+            hub_state=True,
+            backup=self.settings.backup,
+            keep_old=None if self.settings.keep_old else "false",
+            stop_servers=True,
+        )
+        return f", or run {command}, which stops them"
 
     def servers(self) -> list[str]:
         """Return the containers of the running user servers."""
@@ -172,15 +184,16 @@ class Restore:
         if code:
             raise DeployError(f"backup {backup.stem} does not fit the hub's image, nothing was restored: {output}")
 
-    def put_in_place(self, places: Places) -> list[str]:
+    def put_in_place(self, places: Places, backup: datetime) -> list[str]:
         """Replace the state while the hub is stopped, and start the hub; return the servers that were stopped.
 
+        :param backup: when the backup was made.
         :raises DeployError: the restore failed; the hub has its old state, and runs again if it ran before.
         """
         container = self.hub.observe()
         with self.stopped(places):
             stopped = self.stop_servers()
-            hub_files.put_in_place(places)
+            hub_files.put_in_place(places, backup)
         if container is None:
             return stopped
         try:

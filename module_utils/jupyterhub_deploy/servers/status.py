@@ -45,7 +45,7 @@ def messages(name: str, unknown: str | None, status: dict[str, Any], problem: st
     if image:
         lines.append(f"next servers get: {policy.image(image)}")
     if problem and hub:
-        lines.append(f"the hub does not answer, so activity is not shown: {problem}")
+        lines.append(f"the hub cannot be asked, so activity is not shown: {problem}")
     old = sum(not server["current"] for server in servers)
     count = "no server runs" if not servers else f"{len(servers)} server{'s' if len(servers) > 1 else ''} run"
     lines.append(f"{count}{'s' if len(servers) == 1 else ''}{f', {old} on an old image' if old else ''}")

@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
 
 NAME = run_name("hub")
+NEVER = 10**6  # a change to Docker that no run gets to
 # Only for NativeAuthenticator's sign-up form, never for an account that lives longer than a test.
 STRANGERS_PASSWORD = "let-me-in-please"
 
@@ -324,6 +326,23 @@ def test_leftovers_of_a_killed_run_are_cleaned_up(site, left):
     assert site.client.containers.get(NAME).id == container.id
     assert site.observe()[2] == 200
     assert site.names() == ["", "-proxy"]
+
+
+def test_runs_at_the_same_time_wait_for_each_other(site, tmp_path):
+    """Without the lock, each would remove the other one's replacement as that of a killed run."""
+
+    def replace(number: int) -> bool:
+        scratch = tmp_path / str(number)
+        scratch.mkdir()
+        arguments = site.hub_arguments()
+        arguments["environment"]["RUN"] = str(number)
+        return killed_run("jupyterhub_hub", NEVER, arguments, scratch)  # fails if the run does
+
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(replace, range(3))) == [False] * 3
+    assert site.names() == ["", "-proxy"]
+    assert site.observe()[2] == 200
+    site.run_hub()
 
 
 @pytest.mark.parametrize("part", ["-next", "-check", "-proxy-next"])

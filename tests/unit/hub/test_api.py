@@ -187,6 +187,15 @@ class TestConnect:
         with pytest.raises(DeployError, match="container lab belongs to hub jupyterhub, not to lab"):
             api.connect(self.Client(), "lab", token_file)
 
+    def test_a_hub_on_a_full_disk_is_not_asked(self, token_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        # It would refuse the token, because it cannot record that it was used.
+        client = self.Client()
+        client.found["Mounts"] = [{"Destination": "/data", "Source": "/"}]
+        assert api.connect(client, "jupyterhub", token_file)
+        monkeypatch.setattr(api.host, "disk_fault", lambda path: "is full")
+        with pytest.raises(DeployError, match="the disk of /, which has the database of hub jupyterhub, is full, so"):
+            api.connect(client, "jupyterhub", token_file)
+
     def test_no_hub(self, token_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(api, "inspect_container", lambda client, name: None)
         with pytest.raises(DeployError, match=r"there is no hub container lab on this host; run make site"):

@@ -96,3 +96,12 @@ def test_space_is_measured_where_images_are(
     status = [["driver-type", "io.containerd.snapshotter.v1"]] if store else [["Backing Filesystem", "extfs"]]
     info = {"DockerRootDir": str(tmp_path / "docker"), "DriverStatus": status, "Images": 1}
     assert jupyterhub_host_info.disk(info) == str(tmp_path / expected)
+
+
+def test_only_the_disk_of_the_hubs_own_data_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(host, "disk_fault", lambda path: "is full")
+    volumes = [{"Name": "other-data", "Mountpoint": str(tmp_path)}]
+    assert jupyterhub_host_info.data_problem("lab", volumes) is None
+    problem = jupyterhub_host_info.data_problem("lab", [*volumes, {"Name": "lab-data", "Mountpoint": str(tmp_path)}])
+    assert problem
+    assert problem.startswith(f"the disk of {tmp_path}, which has the database of hub lab, is full, so that")

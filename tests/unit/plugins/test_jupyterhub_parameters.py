@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from support.plays import inventory, play
 
 ROOT = Path(__file__).resolve().parents[3]
 HEAD = "Nothing was changed. Fix these parameters (see docs/reference/commands.md):"
@@ -148,25 +147,7 @@ def test_the_first_task_of_each_playbook_is_the_check() -> None:
 
 @pytest.fixture
 def two_hubs(tmp_path: Path) -> Path:
-    """An inventory with two hubs that do not exist, both on this machine."""
-    host = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-    names = ("jhd-test-one", "jhd-test-two")
-    hosts = {name: {**host, "jupyterhub_name": name, "jupyterhub_backup_dir": str(tmp_path)} for name in names}
-    inventory = tmp_path / "hosts.json"
-    inventory.write_text(json.dumps({"jupyterhub": {"hosts": hosts}}), encoding="utf-8")
-    return inventory
-
-
-def play(inventory: Path, *arguments: str | Path) -> tuple[int, str]:
-    """Run ansible-playbook in the inventory's directory, without our ansible.cfg; return its exit code and output."""
-    empty = inventory.with_name("empty.cfg")
-    empty.touch()
-    done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), "-i", inventory, *arguments],
-        cwd=inventory.parent, env={**os.environ, "ANSIBLE_CONFIG": str(empty)}, check=False,
-        text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    return done.returncode, done.stdout
+    return inventory(tmp_path, "jhd-test-one", "jhd-test-two")
 
 
 PASSWORD = ["-e", "user=bob", "-e", "do=passwd", "-e", "password=kept-secret"]

@@ -230,6 +230,7 @@ HOST: dict[str, object] = {
     "port_holder": None,
     "setting_problems": [],
     "name_problems": [],
+    "data_problem": None,
     "disk_path": "/var/lib/docker",
     "disk_free_bytes": 50 * 2**30,
 }
@@ -301,3 +302,7 @@ def test_users_cannot_have_names_below_an_address(url, reason):
         "jupyterhub_subdomains needs jupyterhub_public_url with the host name of the hub, such as"
     )
     assert problem.endswith(reason)
+
+
+def test_a_full_data_volume_is_refused():
+    assert host_problems(data_problem="the disk of /data is full") == ["the disk of /data is full"]

@@ -12,10 +12,11 @@ import yaml
 import jupyterhub_types
 
 ROOT = Path(__file__).resolve().parents[3]
-SPECS: dict[str, Any] = {}
+SPECS_BY_ROLE: dict[str, Any] = {}
 for role in ("docker", "jupyterhub", "jupyterhub_images", "jupyterhub_backup"):
     text = (ROOT / "roles" / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
-    SPECS |= yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    SPECS_BY_ROLE[role] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+SPECS = {name: spec for specs in SPECS_BY_ROLE.values() for name, spec in specs.items()}
 
 
 def typed(source: str) -> dict[str, Any]:
@@ -255,3 +256,12 @@ def test_every_type_of_the_specs_is_known() -> None:
             yield from types(spec.get("options", {}))
 
     assert set(types(SPECS)) <= jupyterhub_types.IS.keys()
+
+
+def test_the_settings_of_a_role_are_its_own_and_those_that_they_read() -> None:
+    specs = jupyterhub_types.specs_of(SPECS_BY_ROLE, ["jupyterhub_backup"])
+
+    assert set(SPECS_BY_ROLE["jupyterhub_backup"]) < set(specs)
+    assert {"jupyterhub_name", "jupyterhub_config_dir", "jupyterhub_health_timeout"} < set(specs)
+    assert "jupyterhub_version" not in specs
+    assert jupyterhub_types.specs_of(SPECS_BY_ROLE, SPECS_BY_ROLE) == SPECS

@@ -78,7 +78,7 @@ def test_problems_are_shown() -> None:
     lines = shown(hub=hub_status.describe(container("lab", "exited", None), NOW), problem="it is silent")
     assert lines[0] == "hub: lab is exited, from lab:1 (aaaaaaaaaaaa)"
     assert lines[1] == "proxy: the container does not exist; run make site to create it"
-    assert lines[2] == "the hub does not answer, so activity is not shown: it is silent"
+    assert lines[2] == "the hub cannot be asked, so activity is not shown: it is silent"
     left = shown(servers=[server("alice", True)], problem="there is no hub container lab")
     assert left[0] == "hub: the container does not exist; run make site to create it"
     assert "1 server runs" in left
