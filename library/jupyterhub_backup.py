@@ -111,6 +111,10 @@ options:
     description: Volume with the hub's database. When empty, C(<name>-data).
     type: str
     default: ""
+  front_dir:
+    description: Directory of the host's front. The backup of the hub's state gets the certificate from ACME.
+    type: path
+    default: /etc/jupyterhub-front
   progress_file:
     description: Set by the action plugin; file to append lines of progress to.
     type: path

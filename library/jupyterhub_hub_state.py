@@ -43,6 +43,10 @@ options:
     description: Volume with the hub's database. When empty, C(<name>-data).
     type: str
     default: ""
+  front_dir:
+    description: Directory of the host's front. It gets the hub's certificate from ACME, unless the host has one.
+    type: path
+    default: /etc/jupyterhub-front
   keep_old:
     description: Keep what is replaced, beside the data volume's own directory; the result says where.
     type: bool
@@ -143,6 +147,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["restored", "recovered"], "default": "restored"},
             "backup": {"type": "str"},
             "config_dir": {"type": "path", "default": "/etc/jupyterhub"},
+            "front_dir": {"type": "path", "default": "/etc/jupyterhub-front"},
             "data_volume": {"type": "str", "default": ""},
             "keep_old": {"type": "bool", "default": True},
             "stop_servers": {"type": "bool", "default": False},

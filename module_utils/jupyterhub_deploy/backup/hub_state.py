@@ -15,8 +15,10 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of,
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.front import state as front_state
 
 DATABASE = "jupyterhub.sqlite"
+FRONT = "front"  # directory of the archive with the certificate
 # Environment variables of the hub that are kept. The others are not: they may be secrets.
 KEPT_VARIABLES = ("DOCKER_NOTEBOOK_IMAGE", "DOCKER_NETWORK_NAME", "DOCKER_NOTEBOOK_DIR", "JUPYTERHUB_ADMIN")
 # Seconds that the copy of the database waits for a hub that writes continuously.
@@ -28,13 +30,15 @@ class HubState:
 
     :param config_dir: directory of its configuration and secrets.
     :param data_volume: name of the volume with its database.
+    :param front_dir: directory of the host's front, with the hub's certificate from ACME.
     """
 
-    def __init__(self, client: Any, hub: str, config_dir: str, data_volume: str) -> None:
+    def __init__(self, client: Any, hub: str, config_dir: str, data_volume: str, front_dir: str) -> None:
         self.client = client
         self.hub = hub
         self.config_dir = config_dir
         self.data_volume = data_volume
+        self.front_dir = front_dir
 
     def stage(self, data: Volume | None, staging: str) -> None:
         """Copy the hub's state to a directory.
@@ -57,6 +61,7 @@ class HubState:
                 f"the hub's secrets are not in {secrets}; set jupyterhub_config_dir to the directory of the hub"
             )
         shutil.copytree(secrets, os.path.join(staging, "secrets"), ignore=shutil.ignore_patterns(".*"))
+        front_state.copy(self.front_dir, self.hub, os.path.join(staging, FRONT))
         container = inspect_container(self.client, self.hub)
         digest = ((container or {}).get("Config", {}).get("Labels") or {}).get(LABEL_CONFIG)
         if digest:

@@ -52,7 +52,7 @@ class Runner:
     def __init__(self, client: Any, settings: BackupSettings, check_mode: bool, progress: Reporter) -> None:
         self.client, self.settings, self.check_mode, self.progress = client, settings, check_mode, progress
         self.hub, self.directory = settings.name, settings.directory
-        self.state = HubState(client, self.hub, settings.config_dir, settings.database_volume)
+        self.state = HubState(client, self.hub, settings.config_dir, settings.database_volume, settings.front_dir)
         self.consistency = Consistency(client, settings)
         self.writer = Writer(settings, progress)
         self.plain_staging = os.path.join(STAGING, f"staging-{self.hub}")

@@ -30,6 +30,7 @@ BACKUP: Spec = {
     "keep": {"type": "dict", "options": {rule: {"type": "int", "default": 0} for rule in retention.RULES}},
     "config_dir": {"type": "path", "default": "/etc/jupyterhub"},
     "data_volume": {"type": "str", "default": ""},
+    "front_dir": {"type": "path", "default": "/etc/jupyterhub-front"},
 }
 
 
@@ -67,6 +68,7 @@ class BackupSettings:
     keep: dict[str, int] | None
     config_dir: str
     data_volume: str
+    front_dir: str
 
     @property
     def database_volume(self) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.backup import reader
+from ansible.module_utils.jupyterhub_deploy.backup.hub_state import FRONT
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub import LOCK_NAME, HubContainer
@@ -20,6 +21,7 @@ from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.front import state as front_state
 from ansible.module_utils.jupyterhub_deploy.restore import commands, extract, hub_files, swap
 from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
 
@@ -36,6 +38,7 @@ class HubStateSettings:
     backup: str | None
     config_dir: str
     data_volume: str
+    front_dir: str
     keep_old: bool
     stop_servers: bool
     health_timeout: float
@@ -83,6 +86,9 @@ class Restore:
                     self.check_schema(places, backup)
                     hub_files.prepare(places)
                     image = _image_of_backup(places)
+                    # Before the hub's own state, so that a killed run is repeated. It replaces nothing.
+                    if front_state.restore(str(places.new_tree / FRONT), self.settings.front_dir, self.name):
+                        self.messages.append("the hub's certificate and its account at the ACME server: restored")
                     result["stopped_servers"] = self.put_in_place(places, backup.time)
                 except BaseException:
                     if not hub_files.unfinished(places):

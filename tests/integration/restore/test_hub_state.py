@@ -25,6 +25,7 @@ import jupyterhub_hub_state
 import jupyterhub_restore
 from hosts.run import name as run_name
 from support.factories.backups import put_tree
+from support.factories.certbot import put as put_certificate
 from support.hub_http import HubSession
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
@@ -54,6 +55,7 @@ class Hub:
 
     def arguments(self, **more: Any) -> dict[str, Any]:
         given = {"name": NAME, "directory": str(self.directory), "config_dir": self.site.config_dir}
+        given["front_dir"] = f"{self.directory}-front"
         return {**given, "health_timeout": 60, **more}
 
     def restore(self, check: bool = False, **more: Any) -> dict[str, Any]:
@@ -272,6 +274,20 @@ def test_a_hub_is_not_started_with_files_of_two_states(hub: Hub, tmp_path: Path)
         hub.site.run_hub()
     hub.restore(keep_old=False)
     assert hub.site.run_hub()["action"] == "none"
+
+
+def test_a_certificate_from_acme_comes_back(hub: Hub) -> None:
+    front = Path(f"{hub.directory}-front")
+    put_certificate(front, NAME, 2)
+    backup = {"name": NAME, "directory": str(hub.directory), "config_dir": hub.site.config_dir}
+    run(jupyterhub_backup, **backup, front_dir=str(front))
+    shutil.rmtree(front)
+
+    message = "the hub's certificate and its account at the ACME server: restored"
+    assert message in hub.restore()["messages"]
+    assert (front / "acme/live" / NAME / "privkey.pem").read_text() == "privkey 2"
+    assert message not in hub.restore()["messages"]  # the host has one
+    shutil.rmtree(front)
 
 
 def test_a_host_with_a_hub_is_not_recovered(hub: Hub) -> None:
