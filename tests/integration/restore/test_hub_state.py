@@ -279,7 +279,7 @@ def test_a_hub_is_not_started_with_files_of_two_states(hub: Hub, tmp_path: Path)
 def test_a_certificate_from_acme_comes_back(hub: Hub) -> None:
     front = Path(f"{hub.directory}-front")
     put_certificate(front, NAME, 2)
-    backup = {"name": NAME, "directory": str(hub.directory), "config_dir": hub.site.config_dir}
+    backup: dict[str, Any] = {"name": NAME, "directory": str(hub.directory), "config_dir": hub.site.config_dir}
     run(jupyterhub_backup, **backup, front_dir=str(front))
     shutil.rmtree(front)
 
