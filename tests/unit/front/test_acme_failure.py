@@ -136,7 +136,25 @@ def test_a_name_that_the_server_checked_in_vain(settings, kind, detail, what, ne
             "certbot: error: unrecognized arguments: --dns-cloudflare-credentials=/etc/front/acme/settings/lab/dns.ini",
             "has no plugin cloudflare", "add certbot-dns-cloudflare with its version",
         ),
-        (HTTP, "Something unheard of", "refuses: Something unheard of", "ask the operator of the server"),
+        (
+            PLUGIN, "The configured target DNS server (ns.example.com) is not a valid IPv4 or IPv6 address. A hostname "
+            "is not allowed.", "cannot change the DNS (The configured target DNS server (ns.example.com) is not a valid",
+            "check the credentials",
+        ),
+        (
+            PLUGIN, "Encountered exception during recovery: binascii.Error: Incorrect padding\nAn unexpected error "
+            "occurred:\nbinascii.Error: Incorrect padding", "the plugin rfc2136 cannot change the DNS (binascii.Error",
+            "check the credentials",
+        ),
+        (
+            HTTP, "An unexpected error occurred:\nSomething unheard of", "refuses: Something unheard of",
+            "ask the operator of the server",
+        ),
+        (
+            HTTP, "An unexpected error occurred:\nOSError: [Errno 28] No space left on device",
+            "certbot failed: OSError: [Errno 28] No space left on device", "/var/log/certbot/letsencrypt.log",
+        ),
+        (HTTP, "Something unheard of", "certbot failed: Something unheard of", "/var/log/certbot/letsencrypt.log"),
     ],
 )  # fmt: skip
 def test_an_error_before_the_server_checks_names(settings, text, what, next_step):
