@@ -138,7 +138,7 @@ def test_a_name_that_the_server_checked_in_vain(settings, kind, detail, what, ne
         ),
         (
             PLUGIN, "The configured target DNS server (ns.example.com) is not a valid IPv4 or IPv6 address. A hostname "
-            "is not allowed.", "cannot change the DNS (The configured target DNS server (ns.example.com) is not a valid",
+            "is not allowed.", "cannot change the DNS (The configured target DNS server (ns.example.com) is not",
             "check the credentials",
         ),
         (
