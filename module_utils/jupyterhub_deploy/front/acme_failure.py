@@ -26,6 +26,12 @@ _UNRESOLVED = re.compile(
 _PYTHON_ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 _RATE_LIMIT = re.compile(r"too many|rate ?limit", re.IGNORECASE)
 
+_PLUGIN = (
+    "the plugin {plugin} cannot change the DNS ({text})",
+    "check the credentials in jupyterhub_acme_dns, whether they may change this zone, and whether this host reaches "
+    "the DNS server",
+)
+
 # What certbot prints before the ACME server checks a challenge, and what to say and to do: `{server}`, `{text}` and
 # `{plugin}` are filled in. The first match counts.
 _BEFORE = (
@@ -40,10 +46,7 @@ _BEFORE = (
      "certbot in the front's image has no plugin {plugin}",
      "name another one in jupyterhub_acme_dns, or add certbot-dns-{plugin} with its version to "
      "jupyterhub_images_front_extra_requirements"),
-    (r"TXT record|PluginError|credentials|making query|base domain|target DNS server|binascii",
-     "the plugin {plugin} cannot change the DNS ({text})",
-     "check the credentials in jupyterhub_acme_dns, whether they may change this zone, and whether this host reaches "
-     "the DNS server"),
+    (r"TXT record|PluginError|credentials|making query|base domain|target DNS server|binascii", *_PLUGIN),
     (r"SSLError|CERTIFICATE_VERIFY_FAILED", "the certificate of the ACME server {server} itself cannot be verified",
      "set jupyterhub_acme_ca_bundle to a PEM file with the authority that signed it"),
     (r"ConnectionError|Timeout|timed out|Max retries|NewConnectionError",
@@ -113,10 +116,15 @@ def _before(output: str, settings: AcmeSettings) -> tuple[str, str]:
             "run make site again later",
         )
     server, text = urlsplit(settings.url).netloc, lines[-1][:_LONGEST]
-    for mark, what, next_step in _BEFORE:
-        if re.search(mark, output):
-            values = {"server": server, "text": text, "plugin": settings.dns_plugin or "of jupyterhub_acme_dns"}
-            return what.format(**values), next_step.format(**values)
+    values = {"server": server, "text": text, "plugin": settings.dns_plugin or "of jupyterhub_acme_dns"}
+    host = re.search(r"host='([^']+)'", lines[-1])
+    if host and host[1] != urlsplit(settings.url).hostname:  # the provider of the DNS
+        return _PLUGIN[0].format(**values), _PLUGIN[1]
+    # The last line says most; lines before it may be about something that certbot could do without.
+    for place in (lines[-1], output):
+        for mark, what, next_step in _BEFORE:
+            if re.search(mark, place):
+                return what.format(**values), next_step.format(**values)
     if "An unexpected error occurred" in output and not _PYTHON_ERROR.match(text):
         return (
             f"the ACME server {server} refuses: {text}",

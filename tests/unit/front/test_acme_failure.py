@@ -147,6 +147,14 @@ def test_a_name_that_the_server_checked_in_vain(settings, kind, detail, what, ne
             "check the credentials",
         ),
         (
+            dataclasses.replace(PLUGIN, dns_plugin="ovh", server=OWN.server),
+            "Exception reading Public Suffix List url https://example.com/list\n"
+            "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='example.com', port=443)\n"
+            "Unexpected error determining zone identifier for hub.example.com: HTTPSConnectionPool(host="
+            "'eu.api.ovh.com', port=443): Max retries exceeded with url: /1.0/auth/time",
+            "the plugin ovh cannot change the DNS (Unexpected error determining zone", "whether this host reaches",
+        ),
+        (
             HTTP, "An unexpected error occurred:\nSomething unheard of", "refuses: Something unheard of",
             "ask the operator of the server",
         ),
