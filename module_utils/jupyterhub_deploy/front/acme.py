@@ -98,6 +98,8 @@ def problems(settings: AcmeSettings, names: Sequence[str]) -> list[str]:
         found.append(
             "jupyterhub_acme_eab needs both the key id and the HMAC key; the provider of certificates has them"
         )
+    if settings.eab_hmac_key and not _is_base64url(settings.eab_hmac_key):
+        found.append("the HMAC key in jupyterhub_acme_eab is not in base64url; copy it again from the provider")
     wildcards = [name for name in names if name.startswith("*.")]
     if settings.challenge == HTTP and wildcards:
         found.append(
@@ -116,6 +118,12 @@ def problems(settings: AcmeSettings, names: Sequence[str]) -> list[str]:
         if "\n" in str(value) or {'"', "'"} <= set(str(value))
     ]
     return found
+
+
+def _is_base64url(key: str) -> bool:
+    """Return whether certbot can decode the key of an external account, which may lack the padding."""
+    bare = key.rstrip("=")
+    return bool(re.fullmatch(r"[\w-]+", bare, re.ASCII)) and len(bare) % 4 != 1
 
 
 def directory(hub: str) -> str:

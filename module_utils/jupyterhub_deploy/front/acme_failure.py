@@ -23,7 +23,14 @@ _NOISE = re.compile(
 _UNRESOLVED = re.compile(
     r"could not resolve|NXDOMAIN|SERVFAIL|no such host|no valid A|unsuccessful response", re.IGNORECASE
 )
+_PYTHON_ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 _RATE_LIMIT = re.compile(r"too many|rate ?limit", re.IGNORECASE)
+
+_PLUGIN = (
+    "the plugin {plugin} cannot change the DNS ({text})",
+    "check the credentials in jupyterhub_acme_dns, whether they may change this zone, and whether this host reaches "
+    "the DNS server",
+)
 
 # What certbot prints before the ACME server checks a challenge, and what to say and to do: `{server}`, `{text}` and
 # `{plugin}` are filled in. The first match counts.
@@ -32,16 +39,14 @@ _BEFORE = (
      "wait until then, and use jupyterhub_acme_server: staging while you try settings"),
     (r"requires external account", "the ACME server {server} requires an external account",
      "set jupyterhub_acme_eab to the key id and the HMAC key that its operator gave you"),
-    (r"external account|field 'kid'|\bEAB\b|eab-hmac-key|Incorrect padding",
+    (r"external account|field 'kid'|\bEAB\b|eab-hmac-key",
      "the ACME server {server} does not accept the external account ({text})",
      "check the key id and the HMAC key in jupyterhub_acme_eab; they may be valid for one registration only"),
     (r"unrecognized arguments: --dns-|does not appear to be installed",
      "certbot in the front's image has no plugin {plugin}",
      "name another one in jupyterhub_acme_dns, or add certbot-dns-{plugin} with its version to "
      "jupyterhub_images_front_extra_requirements"),
-    (r"TXT record|PluginError|credentials|making query|base domain",
-     "the plugin {plugin} cannot change the DNS ({text})",
-     "check the credentials in jupyterhub_acme_dns, and whether they may change this zone"),
+    (r"TXT record|PluginError|credentials|making query|base domain|target DNS server|binascii", *_PLUGIN),
     (r"SSLError|CERTIFICATE_VERIFY_FAILED", "the certificate of the ACME server {server} itself cannot be verified",
      "set jupyterhub_acme_ca_bundle to a PEM file with the authority that signed it"),
     (r"ConnectionError|Timeout|timed out|Max retries|NewConnectionError",
@@ -111,14 +116,21 @@ def _before(output: str, settings: AcmeSettings) -> tuple[str, str]:
             "run make site again later",
         )
     server, text = urlsplit(settings.url).netloc, lines[-1][:_LONGEST]
-    for mark, what, next_step in _BEFORE:
-        if re.search(mark, output):
-            values = {"server": server, "text": text, "plugin": settings.dns_plugin or "of jupyterhub_acme_dns"}
-            return what.format(**values), next_step.format(**values)
-    return (
-        f"the ACME server {server} refuses: {text}",
-        "check jupyterhub_domain and jupyterhub_acme_email, or ask the operator of the server",
-    )
+    values = {"server": server, "text": text, "plugin": settings.dns_plugin or "of jupyterhub_acme_dns"}
+    host = re.search(r"host='([^']+)'", lines[-1])
+    if host and host[1] != urlsplit(settings.url).hostname:  # the provider of the DNS
+        return _PLUGIN[0].format(**values), _PLUGIN[1]
+    # The last line says most; lines before it may be about something that certbot could do without.
+    for place in (lines[-1], output):
+        for mark, what, next_step in _BEFORE:
+            if re.search(mark, place):
+                return what.format(**values), next_step.format(**values)
+    if "An unexpected error occurred" in output and not _PYTHON_ERROR.match(text):
+        return (
+            f"the ACME server {server} refuses: {text}",
+            "check jupyterhub_domain and jupyterhub_acme_email, or ask the operator of the server",
+        )
+    return f"certbot failed: {text}", "/var/log/certbot/letsencrypt.log in the container of the front has the details"
 
 
 def _without_token(detail: str) -> str:

@@ -101,7 +101,16 @@ def test_command_can_force_and_trusts_the_bundle():
     assert files("lab", dataclasses.replace(HTTP, ca_bundle="PEM"))[f"{PLACE}/ca.pem"].text == "PEM"
 
 
-@pytest.mark.parametrize("settings", [HTTP, DNS, EAB, AcmeSettings(challenge="dns", dns_hook="#!/bin/sh\n")])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        HTTP,
+        DNS,
+        EAB,
+        dataclasses.replace(EAB, eab_hmac_key="YWI="),
+        AcmeSettings(challenge="dns", dns_hook="#!/bin/sh\n"),
+    ],
+)
 def test_good_settings_have_no_problems(settings):
     assert problems(settings, NAMES) == []
 
@@ -112,6 +121,8 @@ def test_good_settings_have_no_problems(settings):
         (dataclasses.replace(HTTP, server="le"), NAMES, "jupyterhub_acme_server is 'le'"),
         (dataclasses.replace(HTTP, server="http://acme.example.com"), NAMES, "begins with https://"),
         (dataclasses.replace(EAB, eab_hmac_key=""), NAMES, "both the key id and the HMAC key"),
+        (dataclasses.replace(EAB, eab_hmac_key="abcde"), NAMES, "is not in base64url"),
+        (dataclasses.replace(EAB, eab_hmac_key="ab+/"), NAMES, "is not in base64url"),
         (HTTP, ["*.hub.example.com"], "*.hub.example.com cannot be requested by HTTP"),
         (dataclasses.replace(DNS, dns_plugin=""), NAMES, "either a plugin"),
         (dataclasses.replace(DNS, dns_hook="#!/bin/sh\n"), NAMES, "either a plugin"),

@@ -136,7 +136,33 @@ def test_a_name_that_the_server_checked_in_vain(settings, kind, detail, what, ne
             "certbot: error: unrecognized arguments: --dns-cloudflare-credentials=/etc/front/acme/settings/lab/dns.ini",
             "has no plugin cloudflare", "add certbot-dns-cloudflare with its version",
         ),
-        (HTTP, "Something unheard of", "refuses: Something unheard of", "ask the operator of the server"),
+        (
+            PLUGIN, "The configured target DNS server (ns.example.com) is not a valid IPv4 or IPv6 address. A hostname "
+            "is not allowed.", "cannot change the DNS (The configured target DNS server (ns.example.com) is not",
+            "check the credentials",
+        ),
+        (
+            PLUGIN, "Encountered exception during recovery: binascii.Error: Incorrect padding\nAn unexpected error "
+            "occurred:\nbinascii.Error: Incorrect padding", "the plugin rfc2136 cannot change the DNS (binascii.Error",
+            "check the credentials",
+        ),
+        (
+            dataclasses.replace(PLUGIN, dns_plugin="ovh", server=OWN.server),
+            "Exception reading Public Suffix List url https://example.com/list\n"
+            "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='example.com', port=443)\n"
+            "Unexpected error determining zone identifier for hub.example.com: HTTPSConnectionPool(host="
+            "'eu.api.ovh.com', port=443): Max retries exceeded with url: /1.0/auth/time",
+            "the plugin ovh cannot change the DNS (Unexpected error determining zone", "whether this host reaches",
+        ),
+        (
+            HTTP, "An unexpected error occurred:\nSomething unheard of", "refuses: Something unheard of",
+            "ask the operator of the server",
+        ),
+        (
+            HTTP, "An unexpected error occurred:\nOSError: [Errno 28] No space left on device",
+            "certbot failed: OSError: [Errno 28] No space left on device", "/var/log/certbot/letsencrypt.log",
+        ),
+        (HTTP, "Something unheard of", "certbot failed: Something unheard of", "/var/log/certbot/letsencrypt.log"),
     ],
 )  # fmt: skip
 def test_an_error_before_the_server_checks_names(settings, text, what, next_step):

@@ -22,6 +22,7 @@ if [ ! -f /etc/front/nginx.conf ]; then
 fi
 mkdir -p /etc/front/acme /etc/front/challenges /var/log/nginx
 chmod 711 /etc/front
+chmod 700 /etc/front/acme
 chmod 755 /etc/front/challenges
 
 # It ends with the signal that makes nginx drain (tini -g sends it to all), so that two fronts never renew at once.
