@@ -356,7 +356,9 @@ def test_the_hub_is_selected(scheduled: Place, capsys: pytest.CaptureFixture[str
     scheduled.module("", hub="lab")
     scheduled.module("")
     assert cli.main(["list"]) == 1
-    assert "no hub are scheduled on this host; set jupyterhub_backup_schedule" in capsys.readouterr().err
+    assert "no backups are scheduled on this host; set jupyterhub_backup_schedule" in capsys.readouterr().err
+    assert cli.main(["--hub", "zoe", "list"]) == 1
+    assert "no backups of hub zoe are scheduled on this host" in capsys.readouterr().err
 
 
 def test_a_good_backup_is_verified_again_after_some_time(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
