@@ -220,7 +220,7 @@ def test_the_command_ignores_an_installed_ansible(place: Place) -> None:
     done = subprocess.run(
         [command, "--hub", "none", "list"], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.stderr.startswith("jupyterhub-backup: backups of hub none are scheduled"), done.stderr
+    assert done.stderr.startswith("jupyterhub-backup: no backups of hub none are scheduled"), done.stderr
     assert done.returncode == 1
     code = "import sys; sys.path.insert(0, sys.argv[1]); import ansible.module_utils.jupyterhub_deploy.schedule.cli"
     code += " as c; print(c.__file__, *(name for name in sys.modules if name.startswith('ansible')))"
