@@ -44,7 +44,9 @@ http {
 """
 
 HTTP = """\
-access_log off;  # the hub logs requests; the addresses of users' pages can contain tokens
+# The addresses of users' pages can contain tokens. The hub logs requests without them.
+access_log off;
+error_log stderr crit;
 server_tokens off;
 default_type application/octet-stream;
 large_client_header_buffers 8 32k;  # as many cookies as the hub's own server accepts
@@ -64,6 +66,10 @@ proxy_set_header Connection $connection_header;
 proxy_set_header X-Forwarded-For $remote_addr;
 proxy_set_header X-Real-IP $remote_addr;
 proxy_set_header X-Forwarded-Proto $protocol;
+# Other headers by which a client could name its protocol or the host.
+proxy_set_header Forwarded "";
+proxy_set_header X-Forwarded-Host "";
+proxy_set_header X-Scheme "";
 proxy_buffering off;
 proxy_request_buffering off;
 proxy_connect_timeout 10s;

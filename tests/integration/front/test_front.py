@@ -103,12 +103,14 @@ def test_a_first_and_a_second_run(made: HostFront) -> None:
 
 
 def test_what_a_hub_gets(front: HostFront) -> None:
-    response = front.client.https(DOMAIN, "/user/alice/lab?x=1", headers={"X-Forwarded-For": "192.0.2.66"}).json
+    claims = {"X-Forwarded-For": "192.0.2.66", "X-Forwarded-Host": "evil.example", "X-Scheme": "http"}
+    response = front.client.https(DOMAIN, "/user/alice/lab?x=1", headers=claims).json
     assert response["path"] == "/user/alice/lab?x=1"
     headers = response["headers"]
     assert headers["x-forwarded-for"] == headers["x-real-ip"] == "127.0.0.1"  # not what the client says
     assert headers["x-forwarded-proto"] == "https"
     assert headers["host"] == DOMAIN
+    assert not {"x-forwarded-host", "x-scheme", "forwarded"} & set(headers)
 
 
 def test_http_is_redirected(front: HostFront) -> None:
@@ -209,8 +211,14 @@ def test_secrets_are_for_root_only(front: HostFront) -> None:
     keys = list(front.directory.glob("own/*/*/privkey.pem"))
     assert len(keys) == 1
     assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
-    inspected = str(front.docker.inspect_container(NAME))
-    assert "PRIVATE KEY" not in inspected + str(front.docker.logs(NAME))
+    front.servers[DOMAIN].stop()
+    try:
+        front.client.https(DOMAIN, "/user/alice/lab?token=0123456789")
+    finally:
+        front.servers[DOMAIN] = OriginServer(front.ports[DOMAIN], DOMAIN)
+    shown = str(front.docker.inspect_container(NAME)) + str(front.docker.logs(NAME))
+    assert "PRIVATE KEY" not in shown
+    assert "0123456789" not in shown
 
 
 def test_a_container_of_somebody_else_is_not_touched(made: HostFront) -> None:
