@@ -163,7 +163,7 @@ def processes(container: str) -> list[tuple[str, str]]:
 
 
 def test_a_certificate_by_http(make_front, upstream, pebble, settings):
-    front = make_front()
+    front = make_front(renew_seconds=3)
     serve(front, upstream, settings)
     connection = Connection(front.address, pebble.root)
     assert connection.get() == "HTTP/1.1 200 OK"
