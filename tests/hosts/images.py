@@ -43,13 +43,14 @@ class Kind(NamedTuple):
     init: str  # "systemd" or "bare", see host-init
 
 
-#: The servers that an operator has; a machine for a container registry, and one for an ACME server; and the bare
-#: machine of the newcomer: a minimal Debian with Python, make and git.
+#: The servers that an operator has; machines for a container registry, for an ACME server, and for the web servers of
+#: others; and the bare machine of the newcomer: a minimal Debian with Python, make and git.
 KINDS = {
     "debian12": Kind("bookworm", _SERVER, "systemd"),
     "debian13": Kind("trixie", _SERVER, "systemd"),
     "registry": Kind("bookworm", ["apache2-utils", "ca-certificates", "docker-registry", "openssl"], "bare"),
     "acme": Kind("bookworm", ["bind9", "bind9-dnsutils", "ca-certificates", "pebble", "python3"], "bare"),
+    "web": Kind("bookworm", ["apache2", "ca-certificates", "nginx", "python3"], "bare"),
     "bare": Kind("bookworm", ["ca-certificates", "git", "make", "python3"], "bare"),
 }
 

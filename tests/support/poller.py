@@ -190,7 +190,7 @@ class Notebook:
         self.kernel = self._post("api/kernels", {"name": "python3"})["id"]
         self.answer = secrets.token_hex(8)
         scheme = "wss" if self.address.scheme == "https" else "ws"
-        url = f"{scheme}://{self.address.netloc}{self.base}api/kernels/{self.kernel}/channels?_xsrf={self._xsrf()}"
+        url = f"{scheme}://{self.address.netloc}{self.base}api/kernels/{self.kernel}/channels?_xsrf={self.xsrf()}"
         self.socket = KernelSocket(url, self.cookies())
         self.socket.execute(f"answer = {self.answer!r}", timeout=60)
         assert self.problem_with_variable() == ""
@@ -249,14 +249,15 @@ class Notebook:
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         answer = self.session.post(f"{self.session.url}{self.base}{path}", json=body, timeout=60,
-                                   headers={"X-XSRFToken": self._xsrf()})  # fmt: skip
+                                   headers={"X-XSRFToken": self.xsrf()})  # fmt: skip
         answer.raise_for_status()
         return answer.json()
 
     def _jar(self) -> list[Cookie]:
         return cast(list[Cookie], list(self.session.cookies))
 
-    def _xsrf(self) -> str:
+    def xsrf(self) -> str:
+        """Return the token that a page of the server sends with its requests."""
         return next(str(cookie.value) for cookie in self._jar() if cookie.name == "_xsrf" and cookie.path == self.base)
 
 

@@ -6,7 +6,6 @@ The names are resolved in this process only; the certificates are verified.
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from support.factories.certificates import Authority
 from support.front_client import FrontClient
 from support.hub_http import HubSession
 from support.local_site import LocalSite
+from support.names import resolve
 from support.poller import Notebook, Poll
 from support.ports import free_port
 
@@ -95,14 +95,7 @@ def http_site(
 @pytest.fixture(autouse=True)
 def names(http_site: HttpsSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Resolve the domain to this machine, and trust the test's authority."""
-    resolve = socket.getaddrinfo
-
-    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
-        return resolve("127.0.0.1" if host == DOMAIN else host, *arguments, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "WEBSOCKET_CLIENT_CA_BUNDLE"):
-        monkeypatch.setenv(variable, str(http_site.bundle))
+    resolve(monkeypatch, DOMAIN, "127.0.0.1", http_site.bundle)
 
 
 @pytest.fixture
