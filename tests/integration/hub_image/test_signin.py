@@ -18,13 +18,14 @@ from support.signin_hub import ADMIN_PASSWORD, NO_PROXY, SERVERS_INSIDE, Browser
 
 VERSIONS = ["5.5.4", "6.1.1"]
 PASSWORD = "three unrelated words"
-#: Makes a hash in the thread of the event loop an error.
+#: Makes a hash in the thread of the event loop an error, and writes each into the log.
 HASHES_ELSEWHERE = """
 import asyncio, bcrypt
 hashpw = bcrypt.hashpw
 
 def hash_elsewhere(*arguments):
     assert asyncio._get_running_loop() is None, "a hash in the event loop"
+    print("a password was hashed", flush=True)
     return hashpw(*arguments)
 
 bcrypt.hashpw = hash_elsewhere
@@ -421,6 +422,13 @@ def test_no_password_is_hashed_in_the_thread_that_answers_requests(
         admin = admin_of(hub)
         fields = {"new_password": "set by the admin", "new_password_confirmation": "set by the admin"}
         assert "has been changed" in shown(admin.post(f"change-password/{name}", fields))
+
+        # Nor is one that is refused.
+        hashed = hub.logs().count("a password was hashed")
+        assert hashed >= 3
+        assert "did not match" in shown(browser.sign_up(fresh(), PASSWORD, confirmation="other words here"))
+        assert "taken or reserved" in shown(browser.sign_up(name, PASSWORD))
+        assert hub.logs().count("a password was hashed") == hashed
     finally:
         hub.remove()
 

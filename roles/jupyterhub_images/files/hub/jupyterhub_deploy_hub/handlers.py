@@ -88,15 +88,16 @@ class SignUp(_Form, native.SignUpHandler):
             raise web.HTTPError(429, f"Too many accounts were created from your network. Try again in {when}.")
         username = self.get_body_argument("username", strip=False)
         password = self.get_body_argument("signup_password", strip=False)
-        if not self.authenticator.sign_up_problem(username, password):
+        # Only the right ones: a hash takes a quarter of a second of a processor.
+        if self._is_confirmed(password) and not self.authenticator.sign_up_problem(username, password):
             PREPARED.set(await asyncio.to_thread(digest_of, password))
         await super().post()
 
     def get_result_message(self, user: Any, *args: Any, **kwargs: Any) -> tuple[str, str]:
         username = self.get_body_argument("username", strip=False)
         password = self.get_body_argument("signup_password", strip=False)
-        confirmed = password == self.get_body_argument("signup_password_confirmation", strip=False)
-        problem = self.authenticator.sign_up_problem(username, password) if user is None and confirmed else None
+        refused = user is None and self._is_confirmed(password)
+        problem = self.authenticator.sign_up_problem(username, password) if refused else None
         if problem:
             return "alert-danger", problem
         if user is not None:
@@ -105,6 +106,9 @@ class SignUp(_Form, native.SignUpHandler):
         if user is not None and not user.is_authorized and not user.login_email_sent:
             message = "Your account was created. You can sign in as soon as an administrator has authorized it."
         return alert, message
+
+    def _is_confirmed(self, password: str) -> bool:
+        return password == self.get_body_argument("signup_password_confirmation", strip=False)
 
 
 class Accounts(native.AuthorizationAreaHandler):
