@@ -81,6 +81,11 @@ options:
     type: list
     elements: str
     default: []
+  declared_users:
+    description: Users who get an account after the hub has started, so that no warning says that they have none.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description:
@@ -165,31 +170,46 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.restore import hub_files
 
 
-def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
+def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> list[str]:
     """Write and check the configuration, and create the new hub beside the running one.
 
+    :returns: administrators in the configuration who have no account.
     :raises DeployError: that fails; the running hub was not touched.
     """
     try:
         config.write(config_dir, spec["config"], files)
-        hub.check_config(spec)
+        missing = hub.check_config(spec)
         hub.create_replacement(spec)
     except DOCKER_ERRORS as error:
         raise DeployError(f"the new hub could not be prepared, so the hub was left as it was: {error}") from error
+    return missing
 
 
-def check_only(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> None:
+def check_only(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> list[str]:
     """Check the configuration in check mode, from a temporary directory.
 
+    :returns: as for :func:`prepare`.
     :raises DeployError: the image refuses it.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=".config-", dir=config_dir) as scratch:
             config.write(scratch, spec["config"], files)
             written, final = config.path(scratch, spec["config"]), config.path(config_dir, spec["config"])
-            hub.check_config({**spec, "mounts": [mount.replace(final, written) for mount in spec["mounts"]]})
+            return hub.check_config({**spec, "mounts": [mount.replace(final, written) for mount in spec["mounts"]]})
     except DOCKER_ERRORS as error:
         raise DeployError(f"the configuration could not be checked: {error}") from error
+
+
+def without_account(names: list[str], declared: list[str]) -> list[str]:
+    """Return a warning about administrators who have no account and are not declared, so that they get none."""
+    missing = sorted({*names} - {name.strip().lower() for name in declared})
+    if not missing:
+        return []
+    return [
+        f"administrators in the hub's configuration have no account: {', '.join(missing)}. Nobody can sign up with "
+        "their names, which are reserved; add them to jupyterhub_users with admin: true and a password, then run the "
+        "same again (docs/how-to/users.md)"
+    ]
 
 
 def refuse_unfinished_restore(client: Any, options: hub_spec.HubOptions) -> None:
@@ -237,11 +257,12 @@ def update(module: AnsibleModule) -> dict[str, Any]:
     serving = bool(current) and not differences and hub.is_serving()
     action, reasons = container_spec.plan("hub", current, [found.message for found in differences], serving)
     shown, times = diff(wanted, current, options), Times(0.0, 0.0)
+    missing: list[str] = []
     if check_mode and action == "replace" and ids[options.image]:
-        check_only(hub, wanted, options.config_dir, files)
+        missing = check_only(hub, wanted, options.config_dir, files)
     if not check_mode:
         if action in ("create", "replace"):
-            prepare(hub, wanted, options.config_dir, files)
+            missing = prepare(hub, wanted, options.config_dir, files)
         if action != "none":
             times = hub.apply(action)
         removed = hub.remove_old()
@@ -257,6 +278,7 @@ def update(module: AnsibleModule) -> dict[str, Any]:
         "messages": recovered + why + ([] if action == "create" else away(times)),
         "downtime": round(times.down, 2),
         "start_seconds": round(times.start, 2),
+        "warnings": without_account(missing, options.declared_users),
         "servers_on_other_images": hub.servers_on_other_images(current_images) if client else [],
         "diff": shown,
     }
@@ -298,6 +320,7 @@ def main() -> None:
             "public_probe": {"type": "str", "required": True},
             "health_timeout": {"type": "float", "default": 120},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
+            "declared_users": {"type": "list", "elements": "str", "default": []},
         },
         run,
         doing="updating the hub",

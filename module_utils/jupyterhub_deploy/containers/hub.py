@@ -3,6 +3,7 @@ database that a new hub is tried against, and its users' servers."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
@@ -22,6 +23,15 @@ START = ["python3", "-m", "jupyterhub_deploy_hub.start"]
 LOCK_NAME = "hub.lock"
 STANDBY_LOCK_NAME = "hub.standby.lock"
 OPEN_SIGNAL = "SIGUSR2"  # makes a hub on standby accept requests; ``standby`` in the hub image explains it
+
+
+def without_account(output: str) -> list[str]:
+    """Return the administrators without an account, from what the check of the configuration printed."""
+    last = output.rpartition("\n")[2]
+    try:
+        return [str(name) for name in json.loads(last)["without_account"]]
+    except (ValueError, LookupError, TypeError):  # nothing to report, or the operator's own output
+        return []
 
 
 class HubContainer(ReplaceableContainer):
@@ -71,19 +81,23 @@ class HubContainer(ReplaceableContainer):
         aliases = {network: [self.name] for network in spec["networks"]}
         self.create(self.next, spec, labels, aliases, START)
 
-    def check_config(self, spec: Spec) -> None:
+    def check_config(self, spec: Spec) -> list[str]:
         """Load the configuration, and examine the database, in the image that will run them.
 
+        :returns: administrators in the configuration who have no account.
         :raises DeployError: the image refuses one of them; with its output.
         """
         checks = {
             "jupyterhub_deploy_hub.check": "the configuration does not load in {image}, so the hub was left as it was",
             "jupyterhub_deploy_hub.schema --check": "{image} cannot be used, so the hub was left as it was",
         }
+        missing: list[str] = []
         for arguments, problem in checks.items():
             code, output = self.run_once(spec, ["python", "-m", *arguments.split()], data="ro")
             if code:
                 raise DeployError(f"{problem.format(image=spec['image'])}: {output}")
+            missing += without_account(output)
+        return missing
 
     def take_requests(self) -> None:
         """Make the hub on standby accept requests, which wait until it serves.

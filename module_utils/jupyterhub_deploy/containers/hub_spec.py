@@ -54,6 +54,7 @@ class HubOptions:
     public_probe: str
     health_timeout: float
     notebook_images: list[str]
+    declared_users: list[str]
 
 
 def config_digest(files: dict[str, str], key: str = "") -> str:

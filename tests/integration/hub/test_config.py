@@ -147,6 +147,9 @@ def test_an_assignment_keeps_the_deployments_own_entries(
     )
     try:
         assert hub.run("python3", "-c", code).stdout.strip() == "['admin', 'alice']"
+        checked_again = hub.run("python3", "-m", "jupyterhub_deploy_hub.check")
+        assert (checked_again.returncode, checked_again.stderr) == (0, "")
+        assert json.loads(checked_again.stdout) == {"without_account": ["alice"]}
     finally:
         hub.remove()
 

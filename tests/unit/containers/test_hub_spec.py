@@ -27,6 +27,7 @@ PARAMS = {
     "public_probe": "",
     "health_timeout": 120,
     "notebook_images": [],
+    "declared_users": [],
 }
 HUB_ID = "sha256:" + "1" * 64
 NOTEBOOK_ID = "sha256:" + "2" * 64

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from jupyterhub_deploy_hub import EXTRA_CONFIG_MARKER
-from jupyterhub_deploy_hub.check import line_of_error, line_of_setting, near, place, secret_texts, without
+from jupyterhub_deploy_hub import EXTRA_CONFIG_MARKER, seed
+from jupyterhub_deploy_hub.check import (
+    line_of_error,
+    line_of_setting,
+    near,
+    place,
+    secret_texts,
+    without,
+    without_account,
+)
 
 SOURCE = f"import os\nc.Spawner.cmd = []\n\n{EXTRA_CONFIG_MARKER}\n# mine\nc.Spawner.mem_limit = '1G'\n"
 
@@ -60,3 +70,35 @@ def test_secrets_are_hidden(tmp_path: Path) -> None:
     line = "expected a unicode string, not the int 9182736455 and no 9182736455-and-more; True"
     assert without(texts, line) == "expected a unicode string, not the int (secret) and no (secret); True"
     assert secret_texts(tmp_path / "none.json") == []
+
+
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration with three administrators, one of which is the deployment's own; returns its file."""
+    sections = {
+        "JupyterHub": {"db_url": f"sqlite:///{tmp_path}/jupyterhub.sqlite"},
+        "Authenticator": {"admin_users": {"admin", "Alice", "carol"}},
+    }
+    monkeypatch.setattr(seed, "load_config", lambda path: sections)
+    monkeypatch.setenv("JUPYTERHUB_ADMIN", "admin")
+    return tmp_path / "jupyterhub_config.py"
+
+
+def test_administrators_without_an_account_are_found(configured: Path) -> None:
+    assert without_account(configured) == ["alice", "carol"]  # the database does not exist yet
+    database = configured.with_name("jupyterhub.sqlite")
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        assert without_account(configured) == ["alice", "carol"]
+        db.execute("CREATE TABLE users_info (username TEXT)")
+        db.execute("INSERT INTO users_info VALUES ('carol')")
+        db.commit()
+    assert without_account(configured) == ["alice"]
+
+    # Cannot be read: then nothing is known.
+    database.write_text("damaged" * 1000)
+    assert without_account(configured) == []
+
+
+def test_without_native_accounts_no_administrator_needs_one(configured: Path) -> None:
+    configured.with_name("settings.json").write_text(json.dumps({"authenticators": ["github"]}), encoding="utf-8")
+    assert without_account(configured) == []

@@ -3,13 +3,15 @@
 ``python -m jupyterhub_deploy_hub.check [FILE]`` executes the file as the hub would and validates every setting
 against the classes that read it. A setting that does not exist, for which JupyterHub logs a warning at most, is an
 error with the most similar name that does exist. So is a changed setting that the rest of the deployment depends on
-(``own_settings``). The check starts nothing, opens no database and writes nothing. The exit status is 0, or 1 with one
-line on stderr for each problem.
+(``own_settings``). The check starts nothing and writes nothing. The exit status is 1 with one line on stderr for each
+problem, or 0. Then the last line on stdout is JSON with administrators who have no account, if there are any.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
+import os
 import re
 import sys
 import traceback
@@ -17,8 +19,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import AUTHENTICATOR_SECRETS_FILE, CONFIG_FILE, EXTRA_CONFIG_MARKER, own_settings
-from .signin import read_secrets
+from . import AUTHENTICATOR_SECRETS_FILE, CONFIG_FILE, EXTRA_CONFIG_MARKER, own_settings, seed
+from .names import normalise
+from .signin import NATIVE, administrators, provider_prefix, read_entries, read_secrets
 
 #: Characters. Hiding shorter values would hide parts of ordinary words.
 _SHORTEST_SECRET = 6
@@ -187,6 +190,23 @@ def _fault(cls: Any, name: str, value: Any) -> str | None:
     return None
 
 
+def without_account(path: Path) -> list[str]:
+    """Return the administrators of a valid configuration who should have a native account and have none.
+
+    Their names are reserved, so they can neither sign up nor sign in. The deployment's own administrator gets an
+    account when the hub starts.
+    """
+    if NATIVE not in read_entries(path.with_name("settings.json")):
+        return []
+    config = seed.load_config(path)
+    accounts = seed.account_names(seed.db_url(config))
+    if accounts is None:
+        return []
+    own = normalise(os.environ.get("JUPYTERHUB_ADMIN", ""))
+    names = {normalise(name) for name in administrators(config) if provider_prefix(config, name) is None}
+    return sorted(names - accounts - {own})
+
+
 def secret_texts(path: Path) -> list[str]:
     """Return the secret values, because an error about a value quotes it."""
     values = [value for traits in read_secrets(path).values() for value in traits.values()]
@@ -214,9 +234,13 @@ def _leaves(value: Any) -> Iterator[Any]:
 def main(argv: list[str] | None = None) -> int:
     """Check the file on the command line, by default the hub's own."""
     arguments = sys.argv[1:] if argv is None else argv
-    found = problems(Path(arguments[0]) if arguments else CONFIG_FILE)
+    path = Path(arguments[0]) if arguments else CONFIG_FILE
+    found = problems(path)
     for line in found:
         print(without(secret_texts(AUTHENTICATOR_SECRETS_FILE), line), file=sys.stderr)
+    missing = [] if found else without_account(path)
+    if missing:
+        print(json.dumps({"without_account": missing}), flush=True)
     return 1 if found else 0
 
 

@@ -8,6 +8,7 @@ list shows arguments and environments.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sqlite3
@@ -73,15 +74,23 @@ def configured_db_url(config_file: Path) -> str:
 
 def account_exists_in_sqlite(url: str, name: str) -> bool:
     """Return whether the account exists, without loading JupyterHub: at a restart that would take a second."""
+    return name in (account_names(url) or ())
+
+
+def account_names(url: str) -> set[str] | None:
+    """Return the names of all accounts, None if they cannot be read; a database that does not exist yet has none."""
     if not url.startswith("sqlite:///"):
-        return False
+        return None
     path = url.removeprefix("sqlite:///").partition("?")[0]
+    if not os.path.exists(path):
+        return set()
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5) as db:
-            found = db.execute("SELECT 1 FROM users_info WHERE username = ?", (name,)).fetchone()
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'users_info'").fetchone():
+                return set()
+            return {str(row[0]) for row in db.execute("SELECT username FROM users_info")}
     except sqlite3.Error:
-        return False  # no such file or table: a new hub
-    return found is not None
+        return None
 
 
 def _write(name: str, password: str, url: str, set_password: bool) -> bool:
