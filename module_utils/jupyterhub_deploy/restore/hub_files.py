@@ -7,8 +7,8 @@ back or finishes (:func:`recover`).
 
 =========================  ============================================================================================
 ``home/.restoring``        beside the volume's ``_data``: the run that is in progress, or was killed; only for root
-``…/_data``                what was extracted from the archive
-``…/old``                  the old database (a hard link) and a copy of the old secrets
+``…/_data``                what was extracted from the archive, and the record of this restore for the hub
+``…/old``                  the old database and record (hard links) and a copy of the old secrets
 ``…/mark``                 written before anything is replaced: the inodes of the new secrets and the new database
 ``…/back``                 written when the new state is to be taken back
 ``<config>/.secrets-new``  the new secrets; after the exchange, the old ones
@@ -25,7 +25,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import DATABASE
@@ -58,6 +58,7 @@ class Places:
         self.staging = self.home / swap.STAGING
         self.new_tree = self.staging / swap.DATA
         self.new_database = self.new_tree / DATABASE
+        self.record, self.new_record = self.data / RESTORED, self.new_tree / RESTORED
         self.new_secrets = self.config / f".{SECRETS}-new"
         self.aside = self.config / f".{SECRETS}-old"
         self.old = self.staging / OLD
@@ -113,15 +114,18 @@ def prepare(places: Places) -> None:
             os.chmod(path, mode)
 
 
-def put_in_place(places: Places) -> None:
+def put_in_place(places: Places, backup: datetime) -> None:
     """Replace database and secrets. No hub may run.
 
+    :param backup: when the backup was made.
     :raises DeployError: it cannot be; both are as they were, or will be after :func:`recover`.
     """
     try:
+        # Before anything is replaced, because the disk may be full.
+        _write_record(places.new_record, backup, datetime.now(timezone.utc))
         _roll_back(places.database)
         places.old.mkdir(mode=0o700)
-        for path in (places.database, *_journals(places.database)):
+        for path in (places.record, places.database, *_journals(places.database)):
             if path.exists():
                 os.link(path, places.old / path.name)
         if places.secrets.is_dir():
@@ -134,11 +138,13 @@ def put_in_place(places: Places) -> None:
         for path in _journals(places.database):
             path.unlink()
         os.replace(places.new_database, places.database)
+        os.replace(places.new_record, places.record)
         sync_directory(str(places.data))
         sync_directory(str(places.staging))
     except OSError as error:
         raise DeployError(
-            f"the hub's state in {places.data} and {places.config} cannot be replaced: {error}"
+            f"the hub's state in {places.data} and {places.config} cannot be replaced: {error}; the hub keeps the old "
+            "one. Fix that, then run the same again"
         ) from error
 
 
@@ -151,19 +157,15 @@ def take_back(places: Places) -> None:
 def keep(places: Places, keep_old: bool) -> str | None:
     """After :func:`put_in_place`, keep the old state and return where it is, or remove it."""
     kept = None
+    if places.new_record.exists():  # killed right after the database was replaced
+        os.replace(places.new_record, places.record)
+        sync_directory(str(places.data))
     if keep_old and places.old.is_dir() and os.listdir(places.old):
         kept = swap.kept_path(str(places.home))
         os.rename(places.old, kept)
         sync_directory(str(places.home))
     _clear(places)
     return kept
-
-
-def record(places: Places, backup: datetime, restored: datetime) -> None:
-    """Record a restore for the hub, which does not know the users who were added after the backup."""
-    moments = {"backup": backup, "restored": restored}
-    text = {name: one.replace(tzinfo=None).isoformat(timespec="seconds") for name, one in moments.items()}
-    write_atomically(str(places.data / RESTORED), json.dumps(text))
 
 
 def unfinished(places: Places) -> bool:
@@ -190,6 +192,11 @@ def recover(places: Places) -> str | None:
             _link_over(old, places.database)
         else:
             places.database.unlink()
+    if places.back.exists() and not places.new_record.exists():
+        if (places.old / RESTORED).exists():
+            _link_over(places.old / RESTORED, places.record)
+        else:
+            places.record.unlink(missing_ok=True)
     for suffix in JOURNALS:  # only if the old database was too damaged for SQLite
         journal = places.old / (DATABASE + suffix)
         if journal.exists() and not (places.data / journal.name).exists():
@@ -204,6 +211,13 @@ def recover(places: Places) -> str | None:
     sync_directory(str(places.data))
     _clear(places)
     return None
+
+
+def _write_record(path: Path, backup: datetime, restored: datetime) -> None:
+    """Record a restore for the hub, which does not know the users who were added after the backup."""
+    moments = {"backup": backup, "restored": restored}
+    text = {name: one.replace(tzinfo=None).isoformat(timespec="seconds") for name, one in moments.items()}
+    write_atomically(str(path), json.dumps(text))
 
 
 def _roll_back(database: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
@@ -83,12 +83,11 @@ class Restore:
                     self.check_schema(places, backup)
                     hub_files.prepare(places)
                     image = _image_of_backup(places)
-                    result["stopped_servers"] = self.put_in_place(places)
+                    result["stopped_servers"] = self.put_in_place(places, backup.time)
                 except BaseException:
                     if not hub_files.unfinished(places):
                         hub_files.recover(places)
                     raise
-                hub_files.record(places, backup.time, datetime.now(timezone.utc))
                 result["old_state"] = hub_files.keep(places, self.settings.keep_old)
         self.messages.append(_message(backup, image, result))
         return {**result, "messages": self.messages, "changed": True}
@@ -172,15 +171,16 @@ class Restore:
         if code:
             raise DeployError(f"backup {backup.stem} does not fit the hub's image, nothing was restored: {output}")
 
-    def put_in_place(self, places: Places) -> list[str]:
+    def put_in_place(self, places: Places, backup: datetime) -> list[str]:
         """Replace the state while the hub is stopped, and start the hub; return the servers that were stopped.
 
+        :param backup: when the backup was made.
         :raises DeployError: the restore failed; the hub has its old state, and runs again if it ran before.
         """
         container = self.hub.observe()
         with self.stopped(places):
             stopped = self.stop_servers()
-            hub_files.put_in_place(places)
+            hub_files.put_in_place(places, backup)
         if container is None:
             return stopped
         try:

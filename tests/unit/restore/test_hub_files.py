@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.restore import hub_files, swap
 from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
+
+BACKUP = datetime(2026, 11, 23, 1, 44, 40, tzinfo=timezone.utc)
 
 
 class Killed(BaseException):
@@ -67,7 +72,7 @@ class Hub:
         self.extract()
         hub_files.check_state(self.places, "an archive")
         hub_files.prepare(self.places)
-        hub_files.put_in_place(self.places)
+        hub_files.put_in_place(self.places, BACKUP)
         return hub_files.keep(self.places, keep_old=True)
 
 
@@ -155,7 +160,7 @@ def test_a_journal_of_a_killed_hub_belongs_to_its_own_database(hub: Hub) -> None
     kept = hub.replace()
 
     assert hub.state() == ("new", "new")
-    assert os.listdir(hub.places.data) == ["jupyterhub.sqlite"]
+    assert sorted(os.listdir(hub.places.data)) == ["jupyterhub.sqlite", "restored.json"]
     tables = "SELECT name FROM sqlite_master"
     old = sqlite3.connect(Path(str(kept), "jupyterhub.sqlite")).execute(tables).fetchall()
     assert old == [("users",), ("alembic_version",)]
@@ -168,7 +173,7 @@ def test_a_database_that_is_too_damaged_is_kept_with_its_journal(hub: Hub, monke
     journal.write_bytes(b"journal")
     hub.extract()
     hub_files.prepare(hub.places)
-    hub_files.put_in_place(hub.places)
+    hub_files.put_in_place(hub.places, BACKUP)
     assert hub.state() == ("new", "new")
     assert not journal.exists()
 
@@ -179,10 +184,30 @@ def test_a_database_that_is_too_damaged_is_kept_with_its_journal(hub: Hub, monke
     assert (hub.places.secrets / "cookie_secret").read_text() == "old\n"
 
 
+def test_the_hub_learns_which_users_it_does_not_know(hub: Hub) -> None:
+    hub.replace()
+    record = json.loads(hub.places.record.read_text())
+    assert record["backup"] == "2026-11-23T01:44:40"
+    assert record["restored"] > record["backup"]
+
+
+def test_on_a_full_disk_nothing_is_replaced(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: str, *_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    hub.extract()
+    hub_files.prepare(hub.places)
+    monkeypatch.setattr(hub_files, "write_atomically", full)
+    with pytest.raises(DeployError, match=r"No space left .*; the hub keeps the old one\. Fix that, then run the same"):
+        hub_files.put_in_place(hub.places, BACKUP)
+    assert hub.state() == ("old", "old")
+    assert not hub_files.unfinished(hub.places)
+
+
 def test_taken_back_it_is_as_it_was(hub: Hub) -> None:
     hub.extract()
     hub_files.prepare(hub.places)
-    hub_files.put_in_place(hub.places)
+    hub_files.put_in_place(hub.places, BACKUP)
     (hub.places.data / "jupyterhub.sqlite-journal").write_bytes(b"of the new database")
     hub_files.take_back(hub.places)
 
@@ -195,7 +220,7 @@ def test_taken_back_to_nothing(tmp_path: Path) -> None:
     hub = Hub(tmp_path, old=False)
     hub.extract()
     hub_files.prepare(hub.places)
-    hub_files.put_in_place(hub.places)
+    hub_files.put_in_place(hub.places, BACKUP)
     hub_files.take_back(hub.places)
 
     assert hub.state() == (None, None)
@@ -234,6 +259,8 @@ def test_killed_after_any_step_it_is_one_of_the_two(tmp_path: Path, exchange: bo
     seen = set()
     for step in range(1, 200):
         hub = Hub(tmp_path / str(step), old=old)
+        if old:
+            hub.places.record.write_text("of an earlier restore")
         before, after = hub.state(), ("new", "new")
         hub.extract()
         killed = True
@@ -243,7 +270,7 @@ def test_killed_after_any_step_it_is_one_of_the_two(tmp_path: Path, exchange: bo
             killed_after(patch, step)
             try:
                 hub_files.prepare(hub.places)
-                hub_files.put_in_place(hub.places)
+                hub_files.put_in_place(hub.places, BACKUP)
                 (hub.places.data / "jupyterhub.sqlite-journal").touch()
                 if back:
                     hub_files.take_back(hub.places)
@@ -254,6 +281,10 @@ def test_killed_after_any_step_it_is_one_of_the_two(tmp_path: Path, exchange: bo
                 pass
         kept = hub_files.recover(hub.places)
         found = hub.state()
+        record = hub.places.record.read_text() if hub.places.record.exists() else None
+        assert (record or "").startswith("{") == (found == after), f"step {step}"
+        if found == before:
+            assert record == ("of an earlier restore" if old else None), f"step {step}"
         assert found in ((before, after) if killed else ((before,) if back else (after,))), f"step {step}"
         seen.add(found)
         assert [name for name in hub.left() if not name.startswith("before-")] == [], f"step {step}"
