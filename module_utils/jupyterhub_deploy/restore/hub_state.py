@@ -20,7 +20,7 @@ from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
-from ansible.module_utils.jupyterhub_deploy.restore import extract, hub_files, swap
+from ansible.module_utils.jupyterhub_deploy.restore import commands, extract, hub_files, swap
 from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
 
 FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)
@@ -61,7 +61,7 @@ class Restore:
         :raises DeployError: the restore failed; the hub keeps its old state.
         """
         home = self.home()
-        self.check_host(home)
+        self.check_host(home, backup)
         with reader.opened(backup) as archive:
             # It is small: validate all of it before anything is created or written.
             reader.validate(archive, backup)
@@ -109,7 +109,7 @@ class Restore:
             raise DeployError(f"volume {self.volume} is not a local one without options: restore its database by hand")
         return home
 
-    def check_host(self, home: str | None) -> None:
+    def check_host(self, home: str | None, backup: Backup) -> None:
         """Check that the hub and the host are ready for a restore.
 
         :raises DeployError: they are not.
@@ -132,8 +132,21 @@ class Restore:
         if running and not self.settings.stop_servers:
             raise DeployError(
                 f"servers are running that the restored hub would not know: {', '.join(running)}; nothing was "
-                "restored; stop them, or pass stop_servers=true"
+                f"restored; stop them{self.or_again(backup)}"
             )
+
+    def or_again(self, backup: Backup) -> str:
+        """Return the end of a sentence: the command that restores this backup and stops servers."""
+        if self.settings.state == "recovered":  # it has no such parameter
+            return ", then try again"
+        command = commands.restore(
+            backup.manifest.encryption != "none",
+            hub_state=True,
+            backup=self.settings.backup,
+            keep_old=None if self.settings.keep_old else "false",
+            stop_servers=True,
+        )
+        return f", or run {command}, which stops them"
 
     def servers(self) -> list[str]:
         """Return the containers of the running user servers."""

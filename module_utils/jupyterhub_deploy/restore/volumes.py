@@ -11,7 +11,7 @@ from ansible.module_utils.jupyterhub_deploy.backup import verify as backup_verif
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.backup.tar_members import Content, some
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.restore import extract, swap
+from ansible.module_utils.jupyterhub_deploy.restore import commands, extract, swap
 from ansible.module_utils.jupyterhub_deploy.restore.host import Host
 from ansible.module_utils.jupyterhub_deploy.restore.select import Job
 from ansible.module_utils.jupyterhub_deploy.text import counted, human_size
@@ -77,7 +77,7 @@ def restore(host: Host, job: Job, settings: RestoreSettings, check_mode: bool) -
     """
     home = host.home(job)
     stopped: list[str] = []
-    next_step = "stop the server, or pass stop_servers=true"
+    next_step = f"stop the server, or run {_again(job, settings)}, which stops it"
     if home and not (settings.stop_servers and check_mode):
         if settings.stop_servers:
             stopped = host.stop_servers(job, home, settings.token_file, settings.timeout)
@@ -104,6 +104,20 @@ def restore(host: Host, job: Job, settings: RestoreSettings, check_mode: bool) -
         "sockets": job.backup.manifest.sockets,
         "message": _message(job, content, home is None, stopped, kept, interrupted, check_mode),
     }
+
+
+def _again(job: Job, settings: RestoreSettings) -> str:
+    """Return the command that restores this volume, and stops its server before."""
+    user = ",".join(settings.users) if settings.to_user else job.user
+    return commands.restore(
+        job.backup.manifest.encryption != "none",
+        user=user,
+        every_user=not user,
+        to_user=settings.to_user,
+        backup=settings.backup,
+        keep_old=None if settings.keep_old else "false",
+        stop_servers=True,
+    )
 
 
 def _to_new_volume(host: Host, job: Job, archive: int) -> tuple[Content, str | None, str | None]:

@@ -147,7 +147,7 @@ def test_nothing_is_restored_while_servers_run(working: Hub) -> None:
         f"servers are running that the restored hub would not know: {NAME}-jupyter-alice, {NAME}-jupyter-carol"
         in message
     )
-    assert "pass stop_servers=true" in message
+    assert "or run `make restore ARGS='-e hub_state=true -e stop_servers=true'`, which stops them" in message
 
 
 def test_nor_is_a_volume_whose_server_runs(working: Hub) -> None:

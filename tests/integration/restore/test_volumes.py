@@ -239,8 +239,9 @@ def test_a_volume_in_use_is_refused(site: RestoreSite, image: str, check: bool) 
     site.put()
     container = start(site, image, site.name())
 
-    with pytest.raises(ModuleError, match=rf"{site.name()} is in use by container {container}; .*stop_servers=true"):
+    with pytest.raises(ModuleError, match=rf"{site.name()} is in use by container {container}; ") as refused:
         site.restore(check=check)
+    assert "or run `make restore ARGS='-e user=alice -e stop_servers=true'`, which stops it" in str(refused.value)
     site.client.pause(container)
     with pytest.raises(ModuleError, match="is in use by container"):
         site.restore(check=check)
