@@ -76,7 +76,7 @@ def find_schedule(hub: str | None) -> Schedule:
     found = settings.read(hub) if hub else None
     if not found:
         raise DeployError(
-            f"backups of {f'hub {hub}' if hub else 'no hub'} are scheduled on this host; "
+            f"no backups{f' of hub {hub}' if hub else ''} are scheduled on this host; "
             "set jupyterhub_backup_schedule and run make site, or run make backup"
         )
     return found

@@ -220,7 +220,7 @@ def test_the_command_ignores_an_installed_ansible(place: Place) -> None:
     done = subprocess.run(
         [command, "--hub", "none", "list"], cwd=elsewhere, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.stderr.startswith("jupyterhub-backup: backups of hub none are scheduled"), done.stderr
+    assert done.stderr.startswith("jupyterhub-backup: no backups of hub none are scheduled"), done.stderr
     assert done.returncode == 1
     code = "import sys; sys.path.insert(0, sys.argv[1]); import ansible.module_utils.jupyterhub_deploy.schedule.cli"
     code += " as c; print(c.__file__, *(name for name in sys.modules if name.startswith('ansible')))"
@@ -356,7 +356,9 @@ def test_the_hub_is_selected(scheduled: Place, capsys: pytest.CaptureFixture[str
     scheduled.module("", hub="lab")
     scheduled.module("")
     assert cli.main(["list"]) == 1
-    assert "no hub are scheduled on this host; set jupyterhub_backup_schedule" in capsys.readouterr().err
+    assert "no backups are scheduled on this host; set jupyterhub_backup_schedule" in capsys.readouterr().err
+    assert cli.main(["--hub", "zoe", "list"]) == 1
+    assert "no backups of hub zoe are scheduled on this host" in capsys.readouterr().err
 
 
 def test_a_good_backup_is_verified_again_after_some_time(scheduled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
