@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -31,13 +32,14 @@ class NamedHub:
         return sorted(str(found.name) for found in self._containers())
 
     def destroy(self) -> None:
-        """Remove its containers, volumes and networks."""
+        """Remove its containers, volumes, networks and lock."""
         for container in self._containers():
             container.remove(force=True, v=True)
         for volume in filter(self._owns, self.client.volumes.list()):
             volume.remove(force=True)
         for network in filter(self._owns, self.client.networks.list()):
             network.remove()
+        Path(f"/run/jupyterhub-deploy-hub-{self.name}.lock").unlink(missing_ok=True)
 
     def _containers(self) -> list[Any]:
         # Others use this Docker too: containers that they remove during the listing are not ours.
