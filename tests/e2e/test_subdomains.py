@@ -17,6 +17,9 @@ from support.hub_pages import SPAWN_TIMEOUT_MS, HubPages
 from support.oauth_hub import provider_of
 from support.origin_site import ATTACK, HOST, OriginSite
 
+# The certificate is signed by nobody.
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+
 ATTACKER = "mallory"
 MODES = ["plain", "subdomains", "subdomains-https"]
 
