@@ -203,7 +203,7 @@ def serve(front: Front, site: Site, check: bool) -> dict[str, Any]:
     """Make the front serve a site, unless in check mode; return the module's result."""
     recovered = front.container.recover() if not check else []
     action, reasons, spec = front.plan(site)
-    config, before = front.render(site), release.current(front.directory)
+    config, before = front.render([site]), release.current(front.directory)
     messages = recovered + container_spec.shown("front", action, reasons, check)
     messages += differences(front.sites.get(site.hub), site)
     requested = front.certificate_reason()

@@ -98,12 +98,13 @@ class AcmeHost:
         assert secret
         self.tsig = ("acme", "HMAC-SHA256", secret[1])
 
-    def start(self, seconds: int = 90 * 86400, eab: bool = False) -> Pebble:
+    def start(self, seconds: int = 90 * 86400, eab: bool = False, http_port: int = 80) -> Pebble:
         """Start an ACME server, beside those that run.
 
         Args:
             seconds: how long its certificates are valid.
             eab: whether it requires an external account.
+            http_port: of the hosts that it checks by HTTP.
 
         Raises:
             AssertionError: it does not answer; has its log.
@@ -114,7 +115,7 @@ class AcmeHost:
             "managementListenAddress": f"0.0.0.0:{port + 1}",
             "certificate": f"{_DIRECTORY}/api.pem",
             "privateKey": f"{_DIRECTORY}/api-key.pem",
-            "httpPort": 80,
+            "httpPort": http_port,
             "tlsPort": 443,
             "certificateValidityPeriod": seconds,
             "domainBlocklist": [REFUSED],

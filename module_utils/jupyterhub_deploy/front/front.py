@@ -100,9 +100,9 @@ class Front:
         """Return whether the settings of ACME differ from those that renewals use."""
         return self.options.https == "acme" and self.acme.settings_changed()
 
-    def render(self, site: Site | None) -> str:
-        """Return the configuration with the site of this hub and those of the others."""
-        return nginx.render([*self.others, *([site] if site else [])], os.path.exists(IPV6))
+    def render(self, sites: list[Site]) -> str:
+        """Return the configuration with what is served for this hub, and the sites of the others."""
+        return nginx.render([*self.others, *sites], os.path.exists(IPV6))
 
     def plan(self, site: Site) -> tuple[str, list[str], dict[str, Any]]:
         """Return what to do with the container, why, and the diff of its specification.
@@ -132,26 +132,42 @@ class Front:
             self.own.write(self.directory)
         if self.options.https == "acme":
             self.acme.write_settings()
-        config = self.render(site)
-        if action in ("create", "start", "restart"):
-            self._start(action, config, spec)
-        if config != release.current(self.directory) or not release.is_used(config, site):
-            release.release(self.container, self.directory, config, site)
+        if self.certificate_reason():
+            site = self._request(site, action, spec)
+        else:
+            self._serve([site], action, spec)
         if action == "replace":
             self.container.replace(spec)
         write_site(self.directory, site.hub, site)
-        if self.certificate_reason():
-            site = self._request(site)
         self._remove_old_certificates(site)
         return site
 
-    def _request(self, site: Site) -> Site:
-        """Request a certificate and use it; return the site with it."""
-        self.acme.request(self.container)
+    def _serve(self, sites: list[Site], action: str, spec: container_spec.Spec) -> None:
+        """Make the front, which is created or started if necessary, use a configuration."""
+        config = self.render(sites)
+        if action in ("create", "start", "restart"):
+            self._start(action, config, spec)
+        if config != release.current(self.directory) or not release.is_used(config, sites[-1]):
+            release.release(self.container, self.directory, config, sites[-1])
+
+    def _request(self, site: Site, action: str, spec: container_spec.Spec) -> Site:
+        """Request a certificate and use it; return the site with it.
+
+        :raises DeployError: there is none; what was served for the hub before still is.
+        """
+        old = self.sites.get(site.hub)
+        self._serve(meanwhile(old, site), action, spec)
+        if old is None:
+            write_site(self.directory, site.hub, dataclasses.replace(site, certificate=""))
+        try:
+            self.acme.request(self.container)
+        except DeployError:
+            if old:
+                self._serve([old], "none", spec)
+            raise
         site = dataclasses.replace(site, certificate=self.acme.live)
         # Also when the text is the same: nginx has to read the new files.
-        release.release(self.container, self.directory, self.render(site), site)
-        write_site(self.directory, site.hub, site)
+        release.release(self.container, self.directory, self.render([site]), site)
         return site
 
     def _start(self, action: str, config: str, spec: container_spec.Spec) -> None:
@@ -173,7 +189,7 @@ class Front:
         hub = self.options.hub
         messages = []
         if self.others:
-            config = self.render(None)
+            config = self.render([])
             if config != release.current(self.directory):
                 release.release(self.container, self.directory, config, self.others[0])
         elif self.container.observe():
@@ -241,6 +257,19 @@ class Own:
             path = os.path.join(directory, self.directory, name)
             if read_text(path) != text:
                 write_atomically(path, text, parents=True)
+
+
+def meanwhile(old: Site | None, new: Site) -> list[Site]:
+    """Return what is served for a hub while its certificate is requested: what was served, and the challenge. Pure.
+
+    :param old: what was served before, ``None`` if nothing was.
+    """
+    challenge = dataclasses.replace(new, certificate="")
+    if old is None:
+        return [challenge]
+    if old.domain != new.domain or old.http_port != new.http_port:
+        return [old, challenge]
+    return [dataclasses.replace(new, certificate=old.certificate)]
 
 
 def differences(before: Site | None, after: Site) -> list[str]:

@@ -4,9 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible.module_utils.jupyterhub_deploy.front.front import differences
+from ansible.module_utils.jupyterhub_deploy.front.front import differences, meanwhile
 
 from support.factories.sites import site
+
+ACME = site(https="acme", certificate="acme/live/jupyterhub")
+CHALLENGE = replace(ACME, certificate="")
+
+
+def test_while_the_first_certificate_is_requested_only_the_challenge_is_served() -> None:
+    assert meanwhile(None, ACME) == [CHALLENGE]
+
+
+def test_while_another_certificate_is_requested_the_old_one_is_served() -> None:
+    own = site()
+    assert meanwhile(own, ACME) == [replace(ACME, certificate=own.certificate)]
+    other = replace(ACME, domain="other.example.com")
+    assert meanwhile(other, ACME) == [other, CHALLENGE]
+    behind = site(https="behind", certificate="", http_port=8080)
+    assert meanwhile(behind, ACME) == [behind, CHALLENGE]
 
 
 def test_a_new_site_is_named_by_its_url() -> None:
