@@ -186,7 +186,8 @@ def _http_server(number: int, site: Site, ipv6: bool) -> str:
         port = "" if site.https_port == 443 else f":{site.https_port}"
         lines.append(f"location / {{ return 301 https://$host{port}$request_uri; }}")
     else:
-        lines.append("default_type text/plain;")
+        # nginx refuses a variable that no server sets.
+        lines += ["set $protocol http;", "default_type text/plain;"]
         lines.append('location / { return 503 "The certificate of this JupyterHub is not there yet.\\n"; }')
     return _server(lines)
 

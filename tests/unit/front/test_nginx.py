@@ -55,6 +55,7 @@ def test_without_a_certificate_yet_only_http_is_served() -> None:
     (http,) = named(blocks, "jupyterhub.example.com;")
     assert "location ^~ /.well-known/acme-challenge/ { default_type text/plain; root /etc/front/challenges; }" in http
     assert "return 503" in http
+    assert "set $protocol http;" in http  # nginx refuses a variable that nothing sets
 
 
 def test_two_hubs_share_the_ports() -> None:
