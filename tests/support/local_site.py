@@ -20,6 +20,8 @@ from hosts.run import remove_files
 from support.named_hub import NamedHub
 
 ROOT = Path(__file__).resolve().parents[2]
+#: The playbooks with the role `docker`.
+WITH_DOCKER = ("site.yml", "upgrade.yml")
 RECAP = re.compile(r"^\S+ +: (ok=.*)$", re.MULTILINE)
 
 
@@ -81,7 +83,8 @@ class LocalSite(NamedHub):
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "hosts.yml").write_text(inventory, encoding="utf-8")
             # The role `docker` would set this machine's Docker to its defaults, whatever another hub on it needs.
-            options = ["-i", directory, "--skip-tags", "docker", *(["--check"] if check else [])]
+            skipped = ["--skip-tags", "docker"] if playbook in WITH_DOCKER else []
+            options = ["-i", directory, *skipped, *(["--check"] if check else [])]
             return _play([playbook, *options, *arguments], fails)
 
     @property
