@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -56,9 +57,12 @@ def test_a_digest_in_a_host_name_is_longer(name: str, theirs: str, ours: str) ->
     assert re.fullmatch(ours, origins.lengthened(name, theirs))
 
 
-def test_names_with_the_same_short_digest_have_different_hosts() -> None:
-    host = "u-githubal--0123456.hub.example.com"
-    assert origins.lengthened("github:alice", host) != origins.lengthened("github:alicf", host)
+def test_a_name_with_the_short_digest_of_another_has_another_host() -> None:
+    """It was found in seconds, and can be had at GitHub."""
+    host = "u-githubal--ccf01c6.hub.example.com"  # JupyterHub's for both
+    for name in ("github:alice", "github:al1077032794"):
+        assert hashlib.sha256(name.encode()).hexdigest().startswith("ccf01c6")
+    assert origins.lengthened("github:alice", host) != origins.lengthened("github:al1077032794", host)
 
 
 class Page(RequestHandler):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from tornado import web
 
 #: Hex digits of the digest in the label of a name that is not a valid label. JupyterHub has 7, for which somebody can
-#: find a name with the label of another user within minutes.
+#: find a name with the label of another user within seconds.
 DIGITS = 20
 #: JupyterHub's labels with a digest. No other label has two dashes, except those of IDNA, which begin with ``xn--``.
 _SHORTENED = re.compile(r"^(u-[a-z0-9]{1,8}--)[0-9a-f]{7}((?:--[a-z]+)?\..*)")
