@@ -5,7 +5,6 @@ The names are resolved in this process only; the certificates are verified.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,55 +13,15 @@ import pytest
 from requests.adapters import HTTPAdapter
 
 from hosts.run import name as run_name
-from support.factories.certificates import Authority
 from support.front_client import FrontClient
+from support.https_site import DOMAIN, HttpsSite
 from support.hub_http import HubSession
-from support.local_site import LocalSite
 from support.names import resolve
 from support.poller import Notebook, Poll
-from support.ports import free_port
 
 NAME = run_name("tls")
 FRONT = f"{NAME}-front"
-DOMAIN = "hub.example.com"
 PASSWORD = "seven-green-bottles-on-a-wall"
-
-
-class HttpsSite(LocalSite):
-    """A hub that has HTTPS when :meth:`secure` was called."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(NAME, jupyterhub_front_name=FRONT)
-        self.authority = Authority()
-        self.folder = folder
-        self.bundle = folder / "root.pem"
-        self.bundle.write_text(self.authority.root, encoding="utf-8")
-        self.http_port, self.https_port = free_port(), free_port()
-
-    @property
-    def secure_url(self) -> str:
-        return f"https://{DOMAIN}:{self.https_port}"
-
-    def secure(self) -> dict[str, Any]:
-        """Write a new certificate; return the settings that use it."""
-        issued = self.authority.issue(DOMAIN)
-        for name, text in (("hub.pem", issued.chain), ("hub.key", issued.key)):
-            (self.folder / name).write_text(text, encoding="utf-8")
-        return {
-            "jupyterhub_https": "own", "jupyterhub_domain": DOMAIN, "jupyterhub_http_port": self.http_port,
-            "jupyterhub_https_port": self.https_port, "jupyterhub_tls_certificate": str(self.folder / "hub.pem"),
-            "jupyterhub_tls_key": str(self.folder / "hub.key"),
-        }  # fmt: skip
-
-    def session(self) -> HubSession:
-        """Return a session with the hub at its HTTPS address."""
-        session = HubSession(self.secure_url)
-        session.verify = str(self.bundle)
-        return session
-
-    def destroy(self) -> None:
-        super().destroy()
-        shutil.rmtree(Path("/etc", FRONT), ignore_errors=True)
 
 
 class SourceAddress(HTTPAdapter):
@@ -83,7 +42,7 @@ def http_site(
 ) -> Iterator[HttpsSite]:
     """The hub without HTTPS, as all hubs begin."""
     built_images("5.5.4")
-    site = HttpsSite(tmp_path_factory.mktemp("tls"))
+    site = HttpsSite(NAME, tmp_path_factory.mktemp("tls"))
     site.destroy()
     try:
         site.run()
