@@ -18,6 +18,9 @@ ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  (compared, and written for nginx)
 
 # Bytes. The hub's pages send small forms; everything else is for users' servers, which have no limit here.
 HUB_BODY = "2m"
+# Connections to the hub's pages from one address. A whole class may share an address, and each start of a server holds a
+# connection for its progress.
+HUB_CONNECTIONS = 1000
 
 # Mozilla's intermediate profile, version 5.7 (https://wiki.mozilla.org/Security/Server_Side_TLS).
 TLS = """\
@@ -207,7 +210,7 @@ def _pass(site: Site, protocol: str) -> list[str]:
         f"location @away {{ default_type text/html; return 503 '{AWAY}'; }}",
         "location /hub/ {",
         f"    client_max_body_size {HUB_BODY};",
-        "    limit_conn hub_pages 256;",
+        f"    limit_conn hub_pages {HUB_CONNECTIONS};",
         f"    {target}",
         "}",
         f"location / {{ {target} }}",
