@@ -18,8 +18,8 @@ ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  (compared, and written for nginx)
 
 # Bytes. The hub's pages send small forms; everything else is for users' servers, which have no limit here.
 HUB_BODY = "2m"
-# Connections to the hub's pages from one address. A whole class may share an address, and each start of a server holds a
-# connection for its progress.
+# Connections to the hub's pages from one address. A whole class may share an address, and each start of a server holds
+# a connection for its progress.
 HUB_CONNECTIONS = 1000
 
 # Mozilla's intermediate profile, version 5.7 (https://wiki.mozilla.org/Security/Server_Side_TLS).
