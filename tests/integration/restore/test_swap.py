@@ -173,6 +173,7 @@ def test_a_second_restore_of_the_same_volume_is_refused(home: Path) -> None:
 
 def test_space_and_inodes_are_counted_before(home: Path, tmp_path: Path) -> None:
     free = os.statvfs(home)
+    too_much = 2 * free.f_bavail * free.f_frsize  # others may remove files meanwhile
     one = put(tmp_path, joined([ROOT]), 1)
 
     def sized(content_size: int, members: int = 1) -> Backup:
@@ -180,11 +181,11 @@ def test_space_and_inodes_are_counted_before(home: Path, tmp_path: Path) -> None
 
     extract.check_space(str(home), one)
     with pytest.raises(DeployError, match="MB free, and"):
-        extract.check_space(str(home), sized(free.f_bavail * free.f_frsize))
+        extract.check_space(str(home), sized(too_much))
     with pytest.raises(DeployError, match="MB free, and"):
-        extract.check_space(str(home), one, reserve=free.f_bavail * free.f_frsize + 1)
+        extract.check_space(str(home), one, reserve=too_much)
     if free.f_files:
-        most = 2 * free.f_favail  # others may remove files meanwhile
+        most = 2 * free.f_favail
         with pytest.raises(DeployError, match="more files and directories"):
             extract.check_space(str(home), sized(-most * 4096, most))
 
