@@ -91,6 +91,7 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_bind_address, ("bind_address",)),
         (_public_url, ("public_url",)),
         (_domain, ("https", "domain")),
+        (_url_of_domain, ("https", "domain", "public_url")),
         (_front_ports, ("https", "port", "http_port", "https_port")),
         (_own_certificate, ("https", "tls_certificate", "tls_key")),
         (_trusted_proxies, ("https", "trusted_proxies")),
@@ -195,6 +196,16 @@ def _domain(https: str, value: str) -> Iterable[str]:
         yield f"domain is empty, but jupyterhub_https: {https} needs it: use {wanted}"
     elif value and (len(value) > 253 or not DOMAIN.fullmatch(value)):
         yield f"domain is {value!r}; use {wanted}, in lower-case letters"
+
+
+def _url_of_domain(https: str, domain: str, public_url: str) -> Iterable[str]:
+    """Check that the hub leads browsers to the name that the front serves."""
+    host = re.sub(r"^https?://([^/:]+).*$", r"\1", public_url)
+    if https in ("own", "acme") and DOMAIN.fullmatch(domain) and host != domain:
+        yield (
+            f"public_url is {public_url!r}, which is not at jupyterhub_domain ({domain}); leave it out, or use "
+            f"https://{domain}/"
+        )
 
 
 def _front_ports(https: str, port: int, http_port: int, https_port: int) -> Iterable[str]:

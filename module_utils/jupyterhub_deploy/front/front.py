@@ -82,6 +82,15 @@ class Front:
                     f"hub {other.hub} on this host has the domain {other.domain} already; choose another "
                     f"jupyterhub_domain for {options.hub}"
                 )
+            below = (other.subdomains and options.domain.endswith(f".{other.domain}")) or (
+                options.subdomains and other.domain.endswith(f".{options.domain}")
+            )
+            if below:
+                raise DeployError(
+                    f"the domains {other.domain} of hub {other.hub} and {options.domain} of hub {options.hub} overlap: "
+                    "with jupyterhub_subdomains, all names below a domain belong to users; choose another "
+                    "jupyterhub_domain"
+                )
         return Site(
             options.hub, options.https, options.domain, options.subdomains, options.port, options.bind_address,
             options.http_port, options.https_port, options.hsts_seconds, options.trusted_proxies,

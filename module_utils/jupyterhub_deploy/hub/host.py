@@ -114,14 +114,15 @@ def free_bytes(path: str) -> int:
 
 
 def disk_fault(path: str) -> str | None:
-    """Return why nothing more can be written to the file system of a path that exists, ``None`` when something can."""
+    """Return why root can write nothing more to the file system of a path that exists, ``None`` when root can."""
     found = os.statvfs(path)
     if found.f_flag & os.ST_RDONLY:
         return "is mounted read-only"
-    if found.f_bavail * found.f_frsize < LEAST_FREE:
+    # Not f_bavail: the hub is root, for whom some file systems reserve space.
+    if found.f_bfree * found.f_frsize < LEAST_FREE:
         return "is full"
     # Some file systems, such as btrfs, report no number of inodes.
-    return "has no free inode" if found.f_files and not found.f_favail else None
+    return "has no free inode" if found.f_files and not found.f_ffree else None
 
 
 def data_problem(hub: str, path: str) -> str | None:

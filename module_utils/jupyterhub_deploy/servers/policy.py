@@ -59,6 +59,8 @@ def has_old_url(container: dict[str, Any], urls: Urls | None) -> bool:
     if urls is None:
         return False
     environment = environment_of(container)
+    if not environment.get(HUB_VARIABLE) and not urls.subdomains:
+        return False  # it has no URL, and follows that of the browser
     hub, server = (urlsplit(environment.get(name, "")) for name in (HUB_VARIABLE, URL_VARIABLE))
     wanted = urlsplit(urls.public_url)
     return hub[:2] != wanted[:2] or (server.hostname != wanted.hostname) != urls.subdomains

@@ -186,6 +186,15 @@ def test_a_domain_belongs_to_one_hub(front: HostFront) -> None:
         front.run(OTHER, domain=DOMAIN)
 
 
+def test_names_below_a_domain_with_subdomains_belong_to_its_users(front: HostFront) -> None:
+    wildcard = front.authority.issue(DOMAIN, f"*.{DOMAIN}")
+    front.run(subdomains=True, certificate=wildcard.chain, key=wildcard.key)
+    assert front.client.https(f"alice.{DOMAIN}").json["headers"]["host"] == f"alice.{DOMAIN}"
+
+    with pytest.raises(ModuleError, match=f"domains {DOMAIN} of hub hub and lab.{DOMAIN} of hub lab overlap"):
+        front.run(OTHER, domain=f"lab.{DOMAIN}")
+
+
 def test_a_hub_that_is_away(front: HostFront) -> None:
     front.servers[DOMAIN].stop()
     try:

@@ -101,19 +101,19 @@ def test_names_below_the_hubs_have_to_resolve(monkeypatch):
 
 
 def test_a_disk_to_which_nothing_can_be_written_is_named(monkeypatch, tmp_path):
-    free = {"f_flag": 0, "f_bavail": 256, "f_frsize": 4096, "f_files": 100, "f_favail": 1}
+    free = {"f_flag": 0, "f_bfree": 256, "f_frsize": 4096, "f_files": 100, "f_ffree": 1}
 
     def problem(**changes):
         monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(**{**free, **changes}))
         return host.data_problem("lab", str(tmp_path))
 
     assert problem() is None
-    assert problem(f_files=0, f_favail=0) is None
+    assert problem(f_files=0, f_ffree=0) is None
     assert host.data_problem("lab", "/no/such/path") is None
-    assert problem(f_bavail=255) == (
+    assert problem(f_bfree=255) == (
         f"the disk of {tmp_path}, which has the database of hub lab, is full, so that the hub can record nothing and "
         f"refuses sign-ups and tokens; free space on it (see `df {tmp_path}` and `df -i {tmp_path}`), then run "
         "the same again"
     )
-    assert "lab, has no free inode, so" in problem(f_favail=0)
+    assert "lab, has no free inode, so" in problem(f_ffree=0)
     assert "lab, is mounted read-only, so" in problem(f_flag=os.ST_RDONLY)

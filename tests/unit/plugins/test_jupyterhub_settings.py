@@ -129,6 +129,7 @@ def test_each_bad_setting_is_named_with_its_remedy(setting, value, message):
 OWN = {
     "https": "own",
     "domain": "hub.example.com",
+    "public_url": "https://hub.example.com/",
     "tls_certificate": "/etc/ssl/hub.pem",
     "tls_key": "-----BEGIN PRIVATE KEY-----\n…",
 }
@@ -147,6 +148,7 @@ def test_good_settings_of_https(settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (OWN | {"public_url": "https://lab.example.com/"}, "which is not at jupyterhub_domain (hub.example.com)"),
         (OWN | {"domain": ""}, "jupyterhub_domain is empty, but jupyterhub_https: own needs it: use the host name"),
         (OWN | {"domain": "192.0.2.10"}, "jupyterhub_domain is '192.0.2.10'; use the host name of the hub"),
         (OWN | {"domain": "hub"}, "jupyterhub_domain is 'hub'; use the host name of the hub"),

@@ -229,7 +229,8 @@ class TestUrls:
             (("", ""), "", False, False),
             (PLAIN, "https://hub.example.com/", False, False),
             (OWN, "https://hub.example.com/", True, False),
-            (("", ""), "https://hub.example.com/", False, True),
+            (("", ""), "https://hub.example.com/", False, False),  # it follows the browser's
+            (("", ""), "https://hub.example.com/", True, True),
             (PLAIN, "", False, True),
             (PLAIN, "https://hub.example.com/", True, True),
             (OWN, "https://hub.example.com/", False, True),
