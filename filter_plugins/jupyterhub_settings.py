@@ -231,7 +231,7 @@ def _trusted_proxies(https: str, values: list[str]) -> Iterable[str]:
         )
     for value in values:
         try:
-            ipaddress.ip_network(value)
+            ipaddress.ip_network("" if "%" in value else value)  # without the name of an interface
         except ValueError:
             yield f"trusted_proxies has {value!r}; use addresses or networks, such as 192.0.2.10 or 192.0.2.0/28"
 

@@ -114,9 +114,11 @@ options:
         type: str
         default: ""
       dns_credentials:
-        description: Settings of the plugin, as certbot names them.
-        type: dict
-        default: {}
+        description:
+          - Settings of the plugin, as certbot names them, as a JSON object.
+          - One string, because Ansible hides each value of a dictionary wherever it appears, also a number of seconds.
+        type: str
+        default: ""
       dns_hook:
         description: Text of a script that is called with C(add) or C(remove).
         type: str

@@ -295,7 +295,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "port_holder": port_holder(name, module.params["port"], containers),
         "setting_problems": setting_problems(module.params["settings"])
         + address_problems(module.params["bind_address"])
-        + preflight.port_problems(front, containers)
+        + preflight.port_problems(front, name, containers)
         + preflight.plain_problems(front)
         + certificate.faults
         + host.wildcard_problems(module.params["subdomains_of"]),

@@ -94,7 +94,7 @@ TESTS = {
     "get the session of somebody who signed in by a link with the user's address": [
         "../e2e/test_subdomains.py::test_nobody_can_sign_in_on_a_users_origin",
     ],
-    "replace the hub's login cookie, and so sign somebody in as another user": [
+    "replace the hub's login cookie, and so sign somebody in as another user (with native sign-in)": [
         "../e2e/test_subdomains.py::test_cookies_that_a_users_page_sets_do_not_reach_the_hub",
     ],
 }

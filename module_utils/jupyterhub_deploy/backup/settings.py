@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
 
 from ansible.module_utils.jupyterhub_deploy.backup import retention
@@ -37,10 +37,12 @@ BACKUP: Spec = {
 def load(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
     """Return settings from a mapping, which may have other keys, too.
 
-    :param kind: a dataclass.
-    :raises KeyError: a setting is missing.
+    :param kind: a dataclass. A setting with a default may be missing: the file of an earlier version lacks it.
+    :raises KeyError: another one is missing.
     """
-    return kind(**{field.name: given[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+    known = fields(kind)  # type: ignore[arg-type]
+    wanted = [field.name for field in known if field.name in given or field.default is MISSING]
+    return kind(**{name: given[name] for name in wanted})
 
 
 def check_parallel(parallel: int) -> None:
@@ -68,7 +70,7 @@ class BackupSettings:
     keep: dict[str, int] | None
     config_dir: str
     data_volume: str
-    front_dir: str
+    front_dir: str = "/etc/jupyterhub-front"
 
     @property
     def database_volume(self) -> str:

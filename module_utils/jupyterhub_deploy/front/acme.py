@@ -37,7 +37,7 @@ OPTIONS = {
     "eab_hmac_key": {"type": "str", "default": "", "no_log": True},
     "challenge": {"type": "str", "choices": ["http", "dns"], "default": "http"},
     "dns_plugin": {"type": "str", "default": ""},
-    "dns_credentials": {"type": "dict", "default": {}, "no_log": True},
+    "dns_credentials": {"type": "str", "default": "", "no_log": True},
     "dns_hook": {"type": "str", "default": "", "no_log": True},
 }
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -24,9 +25,11 @@ def acme_settings(options: dict[str, Any]) -> AcmeSettings:
 
     :raises DeployError: a file cannot be read.
     """
+    credentials = options.get("dns_credentials")
     bundle = options.get("ca_bundle")
     text = certificate.pem_of("jupyterhub_acme_ca_bundle", bundle) if bundle else ""
-    return AcmeSettings(**{**options, "ca_bundle": text})
+    known = json.loads(credentials) if credentials else {}
+    return AcmeSettings(**{**options, "ca_bundle": text, "dns_credentials": known})
 
 
 class Acme:

@@ -80,7 +80,8 @@ class FrontContainer(DeployedContainer):
         try:
             made = self.client.exec_create(name or self.name, command)
             output = self.client.exec_start(made["Id"])
-            return self.client.exec_inspect(made["Id"])["ExitCode"] or 0, output.decode(errors="replace").strip()
+            code = self.client.exec_inspect(made["Id"])["ExitCode"]
+            return 1 if code is None else code, output.decode(errors="replace").strip()
         except docker_errors.APIError as error:
             return 1, str(error.explanation or error)
 
@@ -102,8 +103,9 @@ class FrontContainer(DeployedContainer):
         messages = []
         if inspect_container(self.client, self.next):
             if self.observe():
-                self._remove(self.next)
-                messages.append(f"removed {self.next}, left by an unfinished run")
+                # It may have accepted connections already.
+                self._retire(self.next)
+                messages.append(f"stopped {self.next}, left by an unfinished run")
             else:
                 self.client.rename(self.next, self.name)
                 messages.append(f"renamed {self.next} to {self.name}, left by an unfinished run")
@@ -126,10 +128,7 @@ class FrontContainer(DeployedContainer):
             self._remove_if_exists(self.next)
             raise DeployError(f"the new front does not start, so nothing was changed: {error}") from error
         if self.observe():
-            old = f"{self.name}{DRAINING}{int(time.time())}"
-            self.client.rename(self.name, old)
-            self.client.rename(self.next, self.name)
-            self._drain(old)
+            self._retire(self.name, then=self.next)
         else:
             self.client.rename(self.next, self.name)
 
@@ -145,6 +144,18 @@ class FrontContainer(DeployedContainer):
     def _old(self) -> list[dict[str, Any]]:
         found = self.client.containers(all=True, filters={"label": LABEL_FRONT})
         return [one for one in found if name_of(one).startswith(f"{self.name}{DRAINING}")]
+
+    def _retire(self, name: str, then: str = "") -> None:
+        """Let a container drain under a name for that.
+
+        :param then: the container that gets the front's name.
+        """
+        old = f"{self.name}{DRAINING}{int(time.time())}"
+        self.client.rename(name, old)
+        if then:
+            self.client.rename(then, self.name)
+        if (inspect_container(self.client, old) or {"State": {"Running": False}})["State"]["Running"]:
+            self._drain(old)
 
     def _drain(self, name: str) -> None:
         """Let a container accept no more connections and end with its last one."""

@@ -18,6 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
 from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx, release
+from ansible.module_utils.jupyterhub_deploy.front.acme import AcmeSettings
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import Acme, acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
 from ansible.module_utils.jupyterhub_deploy.front.container import TITLES, FrontContainer, wanted_spec
@@ -66,7 +67,8 @@ class Front:
         self.others = [site for hub, site in self.sites.items() if hub != options.hub]
         self.own = Own.of(options) if options.https == "own" else None
         names = [options.domain, *([f"*.{options.domain}"] if options.subdomains else [])]
-        self.acme = Acme(self.directory, options.hub, names, acme_settings(options.acme))
+        settings = acme_settings(options.acme) if options.https == "acme" else AcmeSettings()
+        self.acme = Acme(self.directory, options.hub, names, settings)
 
     def wanted_site(self) -> Site | None:
         """Return what the hub wants the front to serve; ``None`` without HTTPS.
@@ -81,6 +83,12 @@ class Front:
                 raise DeployError(
                     f"hub {other.hub} on this host has the domain {other.domain} already; choose another "
                     f"jupyterhub_domain for {options.hub}"
+                )
+            if other.bind_address != options.bind_address:
+                # nginx takes the most specific address of a port, which would have no server for the other hub.
+                raise DeployError(
+                    f"hub {other.hub} on this host is served at {other.bind_address}, and {options.hub} at "
+                    f"{options.bind_address}; set the same jupyterhub_bind_address for both"
                 )
             below = (other.subdomains and options.domain.endswith(f".{other.domain}")) or (
                 options.subdomains and other.domain.endswith(f".{options.domain}")
@@ -135,20 +143,27 @@ class Front:
         :raises DeployError: that fails; what was served before still is.
         """
         if not spec["image_id"]:
-            raise DeployError(f"image {spec['image']} is not on this host; run make site, which installs it")
+            name = spec["image"] or "of the front"
+            raise DeployError(f"image {name} is not on this host; run make site without --tags, which installs it")
         os.makedirs(os.path.join(self.directory, CHALLENGES), mode=0o755, exist_ok=True)
         if self.own:
             self.own.write(self.directory)
         if self.options.https == "acme":
             self.acme.write_settings()
-        if self.certificate_reason():
-            site = self._request(site, action, spec)
-        else:
-            self._serve([site], action, spec)
-        if action == "replace":
+        requested = bool(self.certificate_reason())
+        old = self.sites.get(site.hub)
+        sites = meanwhile(old, site) if requested else [site]
+        if action == "replace":  # first, because the old one may be stopped, or lack what a request needs
+            if not self.container.listens():
+                release.write(self.directory, self.render(sites))
             self.container.replace(spec)
+        self._serve(sites, action, spec)
+        if requested:
+            site = self._request(old, site, spec)
         write_site(self.directory, site.hub, site)
         self._remove_old_certificates(site)
+        if self.options.https != "acme":
+            self.acme.remove()
         return site
 
     def _serve(self, sites: list[Site], action: str, spec: container_spec.Spec) -> None:
@@ -159,13 +174,12 @@ class Front:
         if config != release.current(self.directory) or not release.is_used(config, sites[-1]):
             release.release(self.container, self.directory, config, sites[-1])
 
-    def _request(self, site: Site, action: str, spec: container_spec.Spec) -> Site:
+    def _request(self, old: Site | None, site: Site, spec: container_spec.Spec) -> Site:
         """Request a certificate and use it; return the site with it.
 
+        :param old: what was served before.
         :raises DeployError: there is none; what was served for the hub before still is.
         """
-        old = self.sites.get(site.hub)
-        self._serve(meanwhile(old, site), action, spec)
         if old is None:
             write_site(self.directory, site.hub, dataclasses.replace(site, certificate=""))
         try:
@@ -204,11 +218,11 @@ class Front:
         elif self.container.observe():
             self.container.remove()
             messages.append(f"removed container {self.container.name}, which no hub needs any more")
-        if hub in self.sites:
-            write_site(self.directory, hub, None)
-            messages.append(f"the front does not serve {self.sites[hub].url} any more")
         shutil.rmtree(os.path.join(self.directory, OWN, hub), ignore_errors=True)
         self.acme.remove()
+        if hub in self.sites:  # last, because the next run sees by it that something is left
+            write_site(self.directory, hub, None)
+            messages.append(f"the front does not serve {self.sites[hub].url} any more")
         return messages
 
     def verify(self, site: Site) -> Certificate | None:

@@ -40,6 +40,7 @@ worker_processes auto;
 worker_shutdown_timeout 1d;
 pid /run/nginx.pid;
 error_log stderr warn;
+worker_rlimit_nofile 65536;
 events {
     worker_connections 16384;
 }
@@ -57,6 +58,7 @@ client_header_timeout 20s;
 client_body_timeout 60s;
 send_timeout 60s;
 client_max_body_size 0;
+server_names_hash_bucket_size 512;  # for the longest domains
 limit_conn_zone $binary_remote_addr zone=hub_pages:2m;
 limit_conn_status 429;
 

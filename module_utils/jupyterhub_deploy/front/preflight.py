@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import acme, certificate
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import acme_settings
@@ -52,26 +53,38 @@ def is_served(settings: FrontSettings, hub: str) -> bool:
     return os.path.exists(os.path.join(settings.directory, SITES, f"{hub}.json"))
 
 
-def port_problems(settings: FrontSettings, containers: list[dict[str, Any]]) -> list[str]:
+def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, Any]]) -> list[str]:
     """Return a message for each port of the front that something else uses.
+
+    :param hub: name of the hub.
 
     :param containers: Docker's list of all containers.
     """
     ports = {"none": [], "behind": [settings.http_port]}.get(
         settings.https, [settings.http_port, settings.https_port]
     )  # fmt: skip
-    own = next((one for one in containers if name_of(one) == settings.name and one["State"] == "running"), None)
+    fronts = [one for one in containers if LABEL_FRONT in (one.get("Labels") or {}) and one["State"] == "running"]
     problems = []
     for port in ports:
         publisher = host.publisher(containers, port)
         holder = None if publisher else host.listener(port)
-        # The front's nginx is a process of this host, because it uses the host's network.
-        if publisher or (holder and not (own and _is_in_container(holder.pid, own["Id"]))):
+        if not (publisher or holder):
+            continue
+        # A front's nginx is a process of this host, because it uses the host's network.
+        front = next((name_of(one) for one in fronts if holder and _is_in_container(holder.pid, one["Id"])), "")
+        if front in (settings.name, f"{settings.name}-next"):
+            continue
+        user = f"container {publisher}" if publisher else holder
+        used = f"port {port}, which jupyterhub_https needs, is taken by {user}"
+        if front:
+            problems.append(f"{used} of the front {front}; set jupyterhub_front_name: {front}, which all hubs share")
+        elif publisher == f"{hub}-proxy":
             problems.append(
-                f"port {port}, which jupyterhub_https needs, is taken by "
-                f"{f'container {publisher}' if publisher else holder}; stop it, or let it pass requests to the hub "
-                "(docs/how-to/behind-a-proxy.md)"
+                f"{used}, the hub's own proxy; first run make site with jupyterhub_https: none and another "
+                "jupyterhub_port"
             )
+        else:
+            problems.append(f"{used}; stop it, or let it pass requests to the hub (docs/how-to/behind-a-proxy.md)")
     return problems
 
 
@@ -98,6 +111,8 @@ def certificate_problems(settings: FrontSettings) -> Findings:
     try:
         chain = certificate.pem_of("jupyterhub_tls_certificate", settings.certificate)
         key = certificate.pem_of("jupyterhub_tls_key", settings.key)
+        if settings.ca_bundle and not os.path.exists(settings.ca_bundle):
+            return Findings([f"jupyterhub_ca_bundle is {settings.ca_bundle}, and this host has no such file"], [])
         faults, warnings = certificate.problems(chain, key, settings.names, settings.ca_bundle)
     except (DeployError, OSError) as error:
         return Findings([str(error)], [])

@@ -37,6 +37,8 @@ def release(container: FrontContainer, directory: str, config: str, site: Site) 
     old = current(directory)
     write_atomically(os.path.join(directory, NEXT), config)
     code, output = container.run(["nginx", "-t", "-q", "-c", f"{MOUNTED}/{NEXT}"])
+    if code and not container.listens():
+        raise DeployError(f"container {container.name} does not run, so it uses no new configuration{container.log()}")
     if code:
         os.unlink(os.path.join(directory, NEXT))
         raise DeployError(f"nginx refuses the new configuration, so the old one stays in use: {output}")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ansible.module_utils.jupyterhub_deploy.front.site import ACME
 
-NAMES = ("cert", "chain", "fullchain", "privkey")  # certbot's files of a certificate
+# certbot's files of a certificate. The last one shows that all are there.
+NAMES = ("cert", "chain", "privkey", "fullchain")
 
 
 def copy(directory: str, hub: str, target: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -11,9 +12,12 @@ from ansible.module_utils.jupyterhub_deploy.files import read_text
 from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx
 from ansible.module_utils.jupyterhub_deploy.front.certificate import SOON
 from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY, Site, read_sites
+from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
 # Written by the loop in the front's container that renews certificates (renew.py of its image).
 LAST_RENEWAL = "acme/last_renewal.json"
+# It checks four times a day.
+CHECKED_WITHIN = timedelta(days=2)
 
 
 def site_of(directory: str, hub: str) -> Site | None:
@@ -31,13 +35,16 @@ def messages(directory: str, site: Site) -> list[str]:
     if not site.certificate:
         return [f"NO CERTIFICATE for {site.domain}; run make site, which says why", *renewal_problems(directory, site)]
     chain, key = (read_text(os.path.join(directory, site.certificate, name)) or "" for name in (CHAIN, KEY))
+    lines = []
     try:
         found = certificate.describe(chain, key)
-        lines = [shown(found.names, found.issuer, found.days, site.https)]
+        lines.append(shown(found.names, found.issuer, found.days, site.https))
         address = "127.0.0.1" if site.bind_address == nginx.ALL_ADDRESSES else site.bind_address
-        certificate.fetch(address, site.https_port, site.domain, chain)
+        served = certificate.fetch(address, site.https_port, site.domain, chain, check_time=False)
+        if served.expires != found.expires:
+            lines.append(f"NOT IN USE: the front serves an older certificate, which ends in {served.days} days")
     except DeployError as error:
-        return [f"NOT REACHABLE: {error}", *renewal_problems(directory, site)]
+        lines.append(f"NOT REACHABLE: {error}")
     return [*lines, *renewal_problems(directory, site)]
 
 
@@ -61,6 +68,13 @@ def renewal_problems(directory: str, site: Site) -> list[str]:
         return [f"{LAST_RENEWAL} in {directory} is damaged; the next renewal replaces it"]
     result = (last.get("hubs") or {}).get(site.hub) or {}
     if not result.get("exit_code"):
-        return []
-    error = " ".join(str(result.get("error")).split())
-    return [f"RENEWAL FAILED for {site.domain} at {last.get('time')}: {error}"]
+        # What concerns all hubs, such as a reload that failed, is not in the result of one.
+        others = any(one.get("exit_code") for one in (last.get("hubs") or {}).values())
+        result = {} if others else last
+    if result.get("exit_code"):
+        error = " ".join(str(result.get("error")).split())
+        return [f"RENEWAL FAILED for {site.domain} at {last.get('time')}: {error}"]
+    checked = parse_time(last.get("time"))
+    if checked and (datetime.now(timezone.utc) - checked) > CHECKED_WITHIN:
+        return [f"NOT RENEWED: the front has not checked its certificates since {last['time']}; read its log"]
+    return []

@@ -104,3 +104,8 @@ def test_the_authorities_of_the_server_are_a_file_or_text(tmp_path: Path) -> Non
     path.write_text("-----BEGIN CERTIFICATE-----\n")
     assert acme_settings({"ca_bundle": str(path)}).ca_bundle == "-----BEGIN CERTIFICATE-----\n"
     assert acme_settings({"server": "staging"}).ca_bundle == ""
+
+
+def test_the_credentials_are_one_string() -> None:
+    assert acme_settings({"dns_credentials": '{"server": "192.0.2.53"}'}).dns_credentials == {"server": "192.0.2.53"}
+    assert acme_settings({"dns_credentials": ""}).dns_credentials == {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.front import preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
 from ansible.module_utils.jupyterhub_deploy.front.site import write_site
@@ -24,20 +25,21 @@ SETTINGS = FrontSettings(
 
 def container(name: str, state: str = "running", port: int = 0) -> dict[str, Any]:
     ports = [{"PublicPort": port, "Type": "tcp"}] if port else []
-    return {"Names": [f"/{name}"], "Id": "0123456789abcdef", "State": state, "Ports": ports}
+    labels = {LABEL_FRONT: "yes"} if "front" in name else {}
+    return {"Names": [f"/{name}"], "Id": "0123456789abcdef", "State": state, "Ports": ports, "Labels": labels}
 
 
 def test_a_port_that_a_program_uses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        (problem,) = preflight.port_problems(replace(SETTINGS, https_port=port, http_port=1), [])
+        (problem,) = preflight.port_problems(replace(SETTINGS, https_port=port, http_port=1), "lab", [])
     program = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
     assert problem.startswith(f"port {port}, which jupyterhub_https needs, is taken by {program} (pid {os.getpid()});")
     assert "docs/how-to/behind-a-proxy.md" in problem
 
 
 def test_a_port_that_a_container_publishes() -> None:
-    (problem,) = preflight.port_problems(replace(SETTINGS, http_port=1), [container("shop", port=443)])
+    (problem,) = preflight.port_problems(replace(SETTINGS, http_port=1), "lab", [container("shop", port=443)])
     assert "port 443, which jupyterhub_https needs, is taken by container shop;" in problem
 
 
@@ -45,14 +47,23 @@ def test_the_front_uses_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_is_in_container", lambda pid, container_id: pid == os.getpid())
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = replace(SETTINGS, https_port=listener.getsockname()[1], http_port=1)
-        assert preflight.port_problems(settings, [container("jupyterhub-front")]) == []
-        assert len(preflight.port_problems(settings, [container("jupyterhub-front", "exited")])) == 1
+        assert preflight.port_problems(settings, "lab", [container("jupyterhub-front")]) == []
+        assert preflight.port_problems(settings, "lab", [container("jupyterhub-front-next")]) == []
+        assert len(preflight.port_problems(settings, "lab", [container("jupyterhub-front", "exited")])) == 1
+        (problem,) = preflight.port_problems(settings, "lab", [container("other-front")])
+    assert problem.endswith("of the front other-front; set jupyterhub_front_name: other-front, which all hubs share")
+
+
+def test_a_port_of_the_hubs_own_proxy() -> None:
+    settings = replace(SETTINGS, http_port=1)
+    (problem,) = preflight.port_problems(settings, "lab", [container("lab-proxy", port=443)])
+    assert problem.endswith("first run make site with jupyterhub_https: none and another jupyterhub_port")
 
 
 def test_only_the_ports_that_are_used_are_checked() -> None:
     containers = [container("shop", port=443)]
-    assert preflight.port_problems(replace(SETTINGS, https="none"), containers) == []
-    assert preflight.port_problems(replace(SETTINGS, https="behind", http_port=1), containers) == []
+    assert preflight.port_problems(replace(SETTINGS, https="none"), "lab", containers) == []
+    assert preflight.port_problems(replace(SETTINGS, https="behind", http_port=1), "lab", containers) == []
 
 
 @pytest.mark.parametrize(
@@ -93,6 +104,13 @@ def test_a_missing_file_is_a_fault() -> None:
     settings = replace(SETTINGS, certificate="/nowhere/hub.pem", key="/nowhere/hub.key")
     ((fault,), _) = preflight.certificate_problems(settings)
     assert fault.startswith("jupyterhub_tls_certificate is /nowhere/hub.pem, and this host has no such file")
+
+
+def test_authorities_that_are_missing_are_named() -> None:
+    issued = Authority().issue("hub.example.com")
+    settings = replace(SETTINGS, certificate=issued.chain, key=issued.key, ca_bundle="/nowhere/root.pem")
+    ((fault,), _) = preflight.certificate_problems(settings)
+    assert fault == "jupyterhub_ca_bundle is /nowhere/root.pem, and this host has no such file"
 
 
 def test_subdomains_need_a_wildcard() -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.front import certificate, status
@@ -10,6 +13,8 @@ from ansible.module_utils.jupyterhub_deploy.front.site import Site
 
 from support.factories.certificates import Authority
 from support.factories.sites import site
+
+NOW = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 @pytest.fixture
@@ -21,14 +26,18 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     folder.mkdir(parents=True)
     (folder / "fullchain.pem").write_text(issued.chain)
     (folder / "privkey.pem").write_text(issued.key)
-    monkeypatch.setattr(certificate, "fetch", lambda *_: Certificate([made.domain], "", 0))
+    present = certificate.describe(issued.chain, issued.key)
+    monkeypatch.setattr(certificate, "fetch", lambda *_, **__: present)
     return made
 
 
 def renewal(folder: Path, exit_code: int) -> None:
     result = {"exit_code": exit_code, "error": "the server\n  refuses"}
-    text = json.dumps({"time": "2026-11-27T18:00:00+00:00", "hubs": {"jupyterhub": result}})
-    (folder / "acme/last_renewal.json").write_text(text)
+    write(folder, {"time": NOW, "hubs": {"jupyterhub": result}})
+
+
+def write(folder: Path, record: dict[str, Any]) -> None:
+    (folder / "acme/last_renewal.json").write_text(json.dumps(record))
 
 
 def test_a_certificate_that_is_served(served: Site, tmp_path: Path) -> None:
@@ -41,8 +50,35 @@ def test_a_certificate_that_is_served(served: Site, tmp_path: Path) -> None:
 def test_a_failed_renewal(served: Site, tmp_path: Path) -> None:
     renewal(tmp_path, 1)
     assert status.messages(str(tmp_path), served)[1:] == [
-        "RENEWAL FAILED for jupyterhub.example.com at 2026-11-27T18:00:00+00:00: the server refuses"
+        f"RENEWAL FAILED for jupyterhub.example.com at {NOW}: the server refuses"
     ]
+
+
+def test_a_reload_that_failed(served: Site, tmp_path: Path) -> None:
+    write(tmp_path, {"time": NOW, "exit_code": 1, "error": "nginx: no", "hubs": {"jupyterhub": {"exit_code": 0}}})
+    assert status.messages(str(tmp_path), served)[1:] == [
+        f"RENEWAL FAILED for jupyterhub.example.com at {NOW}: nginx: no"
+    ]
+
+
+def test_the_failure_of_another_hub_is_not_shown(served: Site, tmp_path: Path) -> None:
+    hubs = {"jupyterhub": {"exit_code": 0}, "lab": {"exit_code": 1}}
+    write(tmp_path, {"time": NOW, "exit_code": 1, "error": "lab: no", "hubs": hubs})
+    assert status.messages(str(tmp_path), served)[1:] == []
+
+
+def test_checks_that_have_stopped(served: Site, tmp_path: Path) -> None:
+    write(tmp_path, {"time": "2026-11-20T18:00:00+00:00", "exit_code": 0, "hubs": {}})
+    assert status.messages(str(tmp_path), served)[1:] == [
+        "NOT RENEWED: the front has not checked its certificates since 2026-11-20T18:00:00+00:00; read its log"
+    ]
+
+
+def test_an_older_certificate_is_served(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Certificate([served.domain], "", time.time() + 5.5 * 86400)
+    monkeypatch.setattr(certificate, "fetch", lambda *_, **__: old)
+    expected = "NOT IN USE: the front serves an older certificate, which ends in 5 days"
+    assert status.messages(str(tmp_path), served)[1] == expected
 
 
 def test_a_damaged_record_of_renewals(served: Site, tmp_path: Path) -> None:
@@ -53,7 +89,7 @@ def test_a_damaged_record_of_renewals(served: Site, tmp_path: Path) -> None:
 def test_nothing_answers(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     closed = site(https="acme", certificate=served.certificate, https_port=1)
-    (line,) = status.messages(str(tmp_path), closed)
+    _, line = status.messages(str(tmp_path), closed)
     assert line.startswith("NOT REACHABLE: https://jupyterhub.example.com:1/ (at 127.0.0.1) does not answer")
 
 
