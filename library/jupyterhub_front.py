@@ -127,6 +127,11 @@ options:
     description: Environment variables of the container.
     type: dict
     default: {}
+  keep_old_names:
+    description: Also serve the names that the hub had before, until a call without this option. For the time until the
+      hub itself has the new ones.
+    type: bool
+    default: false
   health_timeout:
     description: Seconds that nginx gets to start, or to use a new configuration.
     type: float
@@ -158,6 +163,10 @@ action:
   type: str
   returned: success
   sample: create
+keeps_old_names:
+  description: Whether O(keep_old_names) had an effect.
+  type: bool
+  returned: success
 messages:
   description: What was done and why.
   type: list
@@ -205,7 +214,7 @@ def serve(front: Front, site: Site, check: bool) -> dict[str, Any]:
     """Make the front serve a site, unless in check mode; return the module's result."""
     recovered = front.container.recover() if not check else []
     action, reasons, spec = front.plan(site)
-    config, before = front.render([site]), release.current(front.directory)
+    config, before = front.render(front.served(site)), release.current(front.directory)
     messages = recovered + container_spec.shown("front", action, reasons, check)
     messages += differences(front.sites.get(site.hub), site)
     requested = front.certificate_reason()
@@ -219,6 +228,7 @@ def serve(front: Front, site: Site, check: bool) -> dict[str, Any]:
     return {
         "action": action,
         "changed": changed,
+        "keeps_old_names": front.keeps(site),
         "messages": messages,
         "certificate": {"names": found.names, "issuer": found.issuer, "days": found.days} if found else {},
         "diff": [
@@ -236,7 +246,8 @@ def stop_serving(front: Front, check: bool) -> dict[str, Any]:
     unused = bool(front.client) and not front.others and bool(front.container.observe())
     messages = [] if check else front.remove()
     changed = serves or unused
-    return {"action": "remove" if changed else "none", "changed": changed, "messages": messages, "certificate": {}}
+    action = "remove" if changed else "none"
+    return {"action": action, "changed": changed, "keeps_old_names": False, "messages": messages, "certificate": {}}
 
 
 def main() -> None:
@@ -260,6 +271,7 @@ def main() -> None:
             "key": {"type": "str", "default": "", "no_log": True},
             "acme": {"type": "dict", "default": {}, "options": acme.OPTIONS},
             "environment": {"type": "dict", "default": {}},
+            "keep_old_names": {"type": "bool", "default": False},
             "health_timeout": {"type": "float", "default": 120},
         },
         run,

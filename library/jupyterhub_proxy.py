@@ -134,7 +134,13 @@ from ansible.module_utils.jupyterhub_deploy.containers import proxy as proxy_con
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyContainer, ProxyOptions
 from ansible.module_utils.jupyterhub_deploy.docker import ownership
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.client import (
+    connect,
+    connect_or_none,
+    image_id,
+    inspect_container,
+    inspect_image,
+)
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api, lock
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -182,6 +188,7 @@ def update(module: AnsibleModule) -> dict[str, Any]:
     if client and proxy.has_leftovers():
         recovered = ["an earlier run did not finish"] if check else proxy.recover()
     current = proxy.observe() if client else None
+    proxy_container.check_routing(options, inspect_image(client, options.image) if client else None)
     wanted = proxy_container.wanted_spec(options, image_id(client, options.image), current)
     if not wanted["image_id"] and not check:
         raise DeployError(f"image {options.image} is not on this host; run make site, which installs it")

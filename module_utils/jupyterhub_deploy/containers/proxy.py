@@ -16,6 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 # configurable-http-proxy's own health check, on the port of the users; it never reaches the hub.
 HEALTH_PATH = "_chp_healthz"
 TOKEN_TARGET = "/etc/jupyterhub/secrets/proxy_token"  # noqa: S105  (a path; where start.sh of the proxy image looks)
+LABEL_HOST_ROUTING = "org.jupyterhub.deploy.host-routing"  # on a proxy image that knows PROXY_HOST_ROUTING
 PUBLIC_PORT = 8000  # in the container; configurable-http-proxy's own default
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104
 HOST_ROUTING = "PROXY_HOST_ROUTING"  # read by start.sh of the proxy image
@@ -85,6 +86,20 @@ def wanted_spec(options: ProxyOptions, image_id: str | None, current: dict[str, 
             f"require('net').connect({PUBLIC_PORT}).on('connect', () => process.exit(0))",
         ],
     }
+
+
+def check_routing(options: ProxyOptions, image: dict[str, Any] | None) -> None:
+    """Check that the image can route by host names, if it has to: another one would mix up the users' origins.
+
+    :param image: Docker's description of the image, ``None`` when it is missing.
+    :raises DeployError: it cannot.
+    """
+    labels = ((image or {}).get("Config") or {}).get("Labels") or {}
+    if options.host_routing and image and LABEL_HOST_ROUTING not in labels:
+        raise DeployError(
+            f"proxy image {options.image} is of an earlier version, which has no routes for jupyterhub_subdomains; "
+            "build it with this version, or leave out jupyterhub_images_proxy"
+        )
 
 
 def public_probe(options: ProxyOptions) -> str:

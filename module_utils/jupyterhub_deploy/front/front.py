@@ -50,6 +50,7 @@ class FrontOptions:
     key: str
     acme: dict[str, Any]
     environment: dict[str, str]
+    keep_old_names: bool
     health_timeout: float
 
 
@@ -152,7 +153,7 @@ class Front:
             self.acme.write_settings()
         requested = bool(self.certificate_reason())
         old = self.sites.get(site.hub)
-        sites = meanwhile(old, site) if requested else [site]
+        sites = meanwhile(old, site) if requested else self.served(site)
         if action == "replace":  # first, because the old one may be stopped, or lack what a request needs
             if not self.container.listens():
                 release.write(self.directory, self.render(sites))
@@ -160,11 +161,21 @@ class Front:
         self._serve(sites, action, spec)
         if requested:
             site = self._request(old, site, spec)
+        if self.keeps(site):
+            return site
         write_site(self.directory, site.hub, site)
         self._remove_old_certificates(site)
         if self.options.https != "acme":
             self.acme.remove()
         return site
+
+    def served(self, site: Site) -> list[Site]:
+        """Return what is served for the hub, with its old names if they are to be kept."""
+        return with_old_names(self.sites.get(site.hub), site) if self.options.keep_old_names else [site]
+
+    def keeps(self, site: Site) -> bool:
+        """Return whether old names are kept, so that another run has to remove them."""
+        return self.served(site) != [site]
 
     def _serve(self, sites: list[Site], action: str, spec: container_spec.Spec) -> None:
         """Make the front, which is created or started if necessary, use a configuration."""
@@ -190,7 +201,7 @@ class Front:
             raise
         site = dataclasses.replace(site, certificate=self.acme.live)
         # Also when the text is the same: nginx has to read the new files.
-        release.release(self.container, self.directory, self.render([site]), site)
+        release.release(self.container, self.directory, self.render(self.served(site)), site)
         return site
 
     def _start(self, action: str, config: str, spec: container_spec.Spec) -> None:
@@ -293,6 +304,18 @@ def meanwhile(old: Site | None, new: Site) -> list[Site]:
     if old.domain != new.domain or old.http_port != new.http_port:
         return [old, challenge]
     return [dataclasses.replace(new, certificate=old.certificate)]
+
+
+def with_old_names(old: Site | None, new: Site) -> list[Site]:
+    """Return what is served for a hub that does not use its new names yet. Pure.
+
+    :param old: what was served before, ``None`` if nothing was.
+    """
+    if old is not None and old.domain != new.domain:
+        return [old, new]
+    if old is not None and old.subdomains and not new.subdomains:
+        return [dataclasses.replace(new, subdomains=True, certificate=old.certificate or new.certificate)]
+    return [new]
 
 
 def differences(before: Site | None, after: Site) -> list[str]:

@@ -181,6 +181,21 @@ def test_a_second_hub_and_its_end(front: HostFront) -> None:
     assert front.run(OTHER, https="none")["changed"] is False
 
 
+def test_old_names_are_kept_until_the_hub_has_the_new_ones(front: HostFront) -> None:
+    new = front.authority.issue("new.example.com")
+    change: dict[str, Any] = {"domain": "new.example.com", "certificate": new.chain, "key": new.key}
+    result = front.run(**change, keep_old_names=True)
+    assert (result["changed"], result["keeps_old_names"]) == (True, True)
+    assert front.client.https(DOMAIN).status == front.client.https("new.example.com").status == 200
+
+    result = front.run(**change)
+    assert (result["changed"], result["keeps_old_names"]) == (True, False)
+    assert front.client.https("new.example.com").status == 200
+    with pytest.raises(ssl.SSLCertVerificationError):
+        front.client.https(DOMAIN)
+    assert front.run(**change, keep_old_names=True)["changed"] is False
+
+
 def test_a_domain_belongs_to_one_hub(front: HostFront) -> None:
     with pytest.raises(ModuleError, match=f"hub hub on this host has the domain {DOMAIN} already; choose another"):
         front.run(OTHER, domain=DOMAIN)

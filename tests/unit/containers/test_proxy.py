@@ -8,6 +8,7 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.containers import proxy
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyOptions
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,16 @@ CHANGES = {
     "restart_policy": ("no", "restart policy changed: no → unless-stopped"),
     "healthcheck": (["NONE"], None),
 }
+
+
+@pytest.mark.parametrize("image", [{"Config": {"Labels": None}}, {"Config": {"Labels": {"other": "yes"}}}])
+def test_an_image_without_routes_by_host_names_is_refused(image):
+    by_host = dataclasses.replace(OPTIONS, host_routing=True)
+    with pytest.raises(DeployError, match="proxy image proxy:1 is of an earlier version, which has no routes for"):
+        proxy.check_routing(by_host, image)
+    proxy.check_routing(OPTIONS, image)
+    proxy.check_routing(by_host, None)
+    proxy.check_routing(by_host, {"Config": {"Labels": {proxy.LABEL_HOST_ROUTING: "yes"}}})
 
 
 def reasons(old):

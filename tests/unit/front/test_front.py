@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible.module_utils.jupyterhub_deploy.front.front import differences, meanwhile
+from ansible.module_utils.jupyterhub_deploy.front.front import differences, meanwhile, with_old_names
 
 from support.factories.sites import site
 
@@ -23,6 +23,16 @@ def test_while_another_certificate_is_requested_the_old_one_is_served() -> None:
     assert meanwhile(other, ACME) == [other, CHALLENGE]
     behind = site(https="behind", certificate="", http_port=8080)
     assert meanwhile(behind, ACME) == [behind, CHALLENGE]
+
+
+def test_until_the_hub_has_its_new_names_the_old_ones_are_served() -> None:
+    old, moved = site(), site(domain="other.example.com")
+    assert with_old_names(None, moved) == [moved]
+    assert with_old_names(old, site(port=8001)) == [site(port=8001)]
+    assert with_old_names(old, moved) == [old, moved]
+    wildcard = site(subdomains=True, certificate="own/jupyterhub/2")
+    assert with_old_names(wildcard, old) == [wildcard]
+    assert with_old_names(old, wildcard) == [wildcard]
 
 
 def test_a_new_site_is_named_by_its_url() -> None:
