@@ -7,7 +7,9 @@ more connections, and ends when those that it has are closed, after a day at the
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
@@ -16,7 +18,9 @@ from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import read_text
 from ansible.module_utils.jupyterhub_deploy.front.site import MOUNTED
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 # What each key of the front's spec is called in a message.
 TITLES = {"image": "front image name", "image_id": "front image content", **container_spec.TITLES}
@@ -24,6 +28,10 @@ TITLES = {"image": "front image name", "image_id": "front image content", **cont
 DRAINING = "-draining-"
 # nginx writes this file when it listens.
 LISTENS = ["sh", "-c", "kill -0 $(cat /run/nginx.pid)"]
+# Whether the kernel gives connections that wait at a closed port to another process that listens there (since Linux
+# 5.14, see its ip-sysctl documentation).
+MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
+CLOSE_TIMEOUT = 10.0  # seconds until nginx has closed its ports
 # Prints id and title of each process; the image has no ps.
 TITLES_OF_PROCESSES = r"""for d in /proc/[0-9]*; do echo "${d#/proc/} $(tr '\0' ' ' < $d/cmdline)"; done"""
 
@@ -48,6 +56,23 @@ def wanted_spec(image: str, image_id: str | None, directory: str, environment: d
         "restart_policy": "unless-stopped",
         "healthcheck": ["CMD", *LISTENS],
     }
+
+
+@contextlib.contextmanager
+def _waiting_connections_migrate() -> Iterator[None]:
+    """Give connections that wait at ports which are closed meanwhile to the new container, if the kernel can."""
+    try:
+        before = (read_text(MIGRATE) or "").strip()
+        with open(MIGRATE, "w", encoding="ascii") as file:
+            file.write("1")
+    except OSError:
+        before = ""
+    try:
+        yield
+    finally:
+        if before:
+            with open(MIGRATE, "w", encoding="ascii") as file:
+                file.write(before)
 
 
 class FrontContainer(DeployedContainer):
@@ -85,9 +110,12 @@ class FrontContainer(DeployedContainer):
         except docker_errors.APIError as error:
             return 1, str(error.explanation or error)
 
-    def workers(self) -> set[str]:
-        """Return the processes of nginx that accept connections; after a reload, for a moment also old ones."""
-        titles = self.run(["sh", "-c", TITLES_OF_PROCESSES])[1].splitlines()
+    def workers(self, name: str = "") -> set[str]:
+        """Return the processes of nginx that accept connections, in the container (of that name).
+
+        After a reload, these are for a moment also old ones.
+        """
+        titles = self.run(["sh", "-c", TITLES_OF_PROCESSES], name)[1].splitlines()
         return {line.partition(" ")[0] for line in titles if line.rstrip().endswith("nginx: worker process")}
 
     def drained(self) -> list[str]:
@@ -160,8 +188,10 @@ class FrontContainer(DeployedContainer):
     def _drain(self, name: str) -> None:
         """Let a container accept no more connections and end with its last one."""
         self.client.update_container(name, restart_policy={"Name": "no"})
-        try:
-            self.client.kill(name, signal="SIGQUIT")
-        except docker_errors.APIError:
-            if (inspect_container(self.client, name) or {"State": {"Running": False}})["State"]["Running"]:
-                raise  # otherwise its last connection has ended meanwhile
+        with _waiting_connections_migrate():
+            try:
+                self.client.kill(name, signal="SIGQUIT")
+            except docker_errors.APIError:
+                if (inspect_container(self.client, name) or {"State": {"Running": False}})["State"]["Running"]:
+                    raise  # otherwise its last connection has ended meanwhile
+            wait_until(lambda: not self.workers(name), CLOSE_TIMEOUT)
