@@ -187,9 +187,9 @@ class FrontContainer(DeployedContainer):
 
     def _drain(self, name: str) -> None:
         """Let a container accept no more connections and end with its last one."""
-        self.client.update_container(name, restart_policy={"Name": "no"})
         with _waiting_connections_migrate():
             try:
+                self.client.update_container(name, restart_policy={"Name": "no"})
                 self.client.kill(name, signal="SIGQUIT")
             except docker_errors.APIError:
                 if (inspect_container(self.client, name) or {"State": {"Running": False}})["State"]["Running"]:
