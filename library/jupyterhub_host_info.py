@@ -289,7 +289,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     volumes = ((daemon_api.get("/volumes") or {}).get("Volumes") or []) if info else []
     unowned = ownership.without_owner(volumes, name)
     front = FrontSettings(**module.params["front"], bind_address=module.params["bind_address"])
-    certificate = preflight.certificate_problems(front)
+    certificate = preflight.certificate_problems(front, name)
     path = disk(info)
     return {
         "port_holder": port_holder(name, module.params["port"], containers),

@@ -7,7 +7,6 @@ one is in use, and a container is replaced while the old one still serves its co
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -22,7 +21,16 @@ from ansible.module_utils.jupyterhub_deploy.front.acme import AcmeSettings
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import Acme, acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
 from ansible.module_utils.jupyterhub_deploy.front.container import TITLES, FrontContainer, wanted_spec
-from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, CHALLENGES, KEY, OWN, Site, read_sites, write_site
+from ansible.module_utils.jupyterhub_deploy.front.site import (
+    CHAIN,
+    CHALLENGES,
+    KEY,
+    OWN,
+    Site,
+    own_directory,
+    read_sites,
+    write_site,
+)
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 IPV6 = "/proc/net/if_inet6"  # exists where the kernel has IPv6
@@ -250,7 +258,9 @@ class Front:
 
         def fetched() -> bool:
             try:
-                found.append(certificate.fetch(address, site.https_port, site.domain, trusted))
+                # Preflight has checked the dates; a certificate that is in use already may have expired.
+                served = certificate.fetch(address, site.https_port, site.domain, trusted, check_time=False)
+                found.append(served)
             except DeployError as error:
                 errors.append(error)
             return bool(found)
@@ -282,8 +292,7 @@ class Own:
         """
         chain = certificate.pem_of("jupyterhub_tls_certificate", options.certificate)
         key = certificate.pem_of("jupyterhub_tls_key", options.key)
-        digest = hashlib.sha256((chain + key).encode()).hexdigest()[:16]
-        return cls(f"{OWN}/{options.hub}/{digest}", chain, key)
+        return cls(own_directory(options.hub, chain, key), chain, key)
 
     def write(self, directory: str) -> None:
         """Write both files below the front's directory."""

@@ -13,7 +13,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import acme, certificate
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES
-from ansible.module_utils.jupyterhub_deploy.front.site import SITES
+from ansible.module_utils.jupyterhub_deploy.front.site import SITES, own_directory
 from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 
 
@@ -102,8 +102,11 @@ def plain_problems(settings: FrontSettings) -> list[str]:
     ]
 
 
-def certificate_problems(settings: FrontSettings) -> Findings:
-    """Return what is wrong with the operator's certificate, or the settings of ACME."""
+def certificate_problems(settings: FrontSettings, hub: str) -> Findings:
+    """Return what is wrong with the operator's certificate, or the settings of ACME.
+
+    :param hub: name of the hub. A certificate that it uses already is no reason to stop a run.
+    """
     if settings.https == "acme":
         return _acme_problems(settings)
     if settings.https != "own":
@@ -117,7 +120,11 @@ def certificate_problems(settings: FrontSettings) -> Findings:
     except (DeployError, OSError) as error:
         return Findings([str(error)], [])
     what = f"the certificate for {settings.domain} (jupyterhub_tls_certificate)"
-    return Findings([f"{what}: {fault}" for fault in faults], [f"{what} {warning}" for warning in warnings])
+    shown = [f"{what}: {fault}" for fault in faults]
+    warnings = [f"{what} {warning}" for warning in warnings]
+    if os.path.isdir(os.path.join(settings.directory, own_directory(hub, chain, key))):
+        return Findings([], shown + warnings)
+    return Findings(shown, warnings)
 
 
 def _acme_problems(settings: FrontSettings) -> Findings:

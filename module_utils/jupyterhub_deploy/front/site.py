@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -59,6 +60,12 @@ class Site:
         """The URL in the users' browsers."""
         port = "" if self.https_port == 443 or not self.ends_tls else f":{self.https_port}"
         return f"https://{self.domain}{port}/"
+
+
+def own_directory(hub: str, chain: str, key: str) -> str:
+    """Return the directory of a certificate of the operator's, below that of the front."""
+    digest = hashlib.sha256((chain + key).encode()).hexdigest()[:16]
+    return f"{OWN}/{hub}/{digest}"
 
 
 def read_sites(directory: str) -> dict[str, Site]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
-from ansible.module_utils.jupyterhub_deploy.front import preflight
+from ansible.module_utils.jupyterhub_deploy.front import certificate, preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
-from ansible.module_utils.jupyterhub_deploy.front.site import write_site
+from ansible.module_utils.jupyterhub_deploy.front.site import own_directory, write_site
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
 
 from support.factories.certificates import Authority
@@ -91,52 +91,63 @@ def test_open_sign_up_without_https_at_a_public_address(
 def test_the_certificate_is_named_with_its_fault(tmp_path: Path) -> None:
     issued = Authority().issue("other.example.com")
     settings = replace(SETTINGS, certificate=issued.chain, key=issued.key)
-    ((fault,), warnings) = preflight.certificate_problems(settings)
+    ((fault,), warnings) = preflight.certificate_problems(settings, "lab")
     assert fault == (
         "the certificate for hub.example.com (jupyterhub_tls_certificate): Hostname mismatch, certificate is not valid "
         "for 'hub.example.com'"
     )
     assert warnings == []
-    assert preflight.certificate_problems(replace(settings, https="behind")) == ([], [])
+    assert preflight.certificate_problems(replace(settings, https="behind"), "lab") == ([], [])
+
+
+def test_a_certificate_in_use_that_has_expired_stops_no_run(tmp_path: Path) -> None:
+    issued = Authority().issue("hub.example.com", days=-1)
+    chain, key = (certificate.pem_of("x", text) for text in issued)
+    settings = replace(SETTINGS, directory=str(tmp_path), certificate=chain, key=key)
+    assert len(preflight.certificate_problems(settings, "lab").faults) == 1
+    (tmp_path / own_directory("lab", chain, key)).mkdir(parents=True)
+    (faults, (warning,)) = preflight.certificate_problems(settings, "lab")
+    assert faults == []
+    assert warning.endswith("certificate has expired")
 
 
 def test_a_missing_file_is_a_fault() -> None:
     settings = replace(SETTINGS, certificate="/nowhere/hub.pem", key="/nowhere/hub.key")
-    ((fault,), _) = preflight.certificate_problems(settings)
+    ((fault,), _) = preflight.certificate_problems(settings, "lab")
     assert fault.startswith("jupyterhub_tls_certificate is /nowhere/hub.pem, and this host has no such file")
 
 
 def test_authorities_that_are_missing_are_named() -> None:
     issued = Authority().issue("hub.example.com")
     settings = replace(SETTINGS, certificate=issued.chain, key=issued.key, ca_bundle="/nowhere/root.pem")
-    ((fault,), _) = preflight.certificate_problems(settings)
+    ((fault,), _) = preflight.certificate_problems(settings, "lab")
     assert fault == "jupyterhub_ca_bundle is /nowhere/root.pem, and this host has no such file"
 
 
 def test_subdomains_need_a_wildcard() -> None:
     issued = Authority().issue("hub.example.com")
     settings = replace(SETTINGS, certificate=issued.chain, key=issued.key)
-    assert preflight.certificate_problems(settings).faults == []
-    assert len(preflight.certificate_problems(replace(settings, subdomains=True)).faults) == 1
+    assert preflight.certificate_problems(settings, "lab").faults == []
+    assert len(preflight.certificate_problems(replace(settings, subdomains=True), "lab").faults) == 1
 
 
 ACME = replace(SETTINGS, https="acme", acme={"challenge": "http"})
 
 
 def test_settings_of_acme() -> None:
-    assert preflight.certificate_problems(ACME) == ([], [])
+    assert preflight.certificate_problems(ACME, "lab") == ([], [])
     ((fault,), _) = preflight.certificate_problems(
-        replace(ACME, acme={"server": "ftp://example.com", "challenge": "http"})
+        replace(ACME, acme={"server": "ftp://example.com", "challenge": "http"}), "lab"
     )
     assert fault.startswith("jupyterhub_acme_server is 'ftp://example.com'; set it to letsencrypt, staging, or the URL")
-    ((fault,), _) = preflight.certificate_problems(replace(ACME, acme={"ca_bundle": "/nowhere"}))
+    ((fault,), _) = preflight.certificate_problems(replace(ACME, acme={"ca_bundle": "/nowhere"}), "lab")
     assert fault.startswith("jupyterhub_acme_ca_bundle is /nowhere, and this host has no such file")
-    ((fault,), _) = preflight.certificate_problems(replace(ACME, subdomains=True))
+    ((fault,), _) = preflight.certificate_problems(replace(ACME, subdomains=True), "lab")
     assert "a certificate for *.hub.example.com cannot be requested by HTTP" in fault
 
 
 def test_the_acme_server_connects_to_port_80() -> None:
-    (_, (warning,)) = preflight.certificate_problems(replace(ACME, http_port=8080))
+    (_, (warning,)) = preflight.certificate_problems(replace(ACME, http_port=8080), "lab")
     assert warning.startswith(
         "jupyterhub_http_port is 8080, and the ACME server connects to port 80 of hub.example.com"
     )
