@@ -34,8 +34,8 @@ SAME_HUB = (
 UNKNOWN_TAGS = "Nothing was done, because no task of {0} has the tag {1}. {2}"
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-# Ansible's own, see ansible.playbook.taggable.
-SPECIAL_TAGS = {"always", "never", "all", "tagged", "untagged"}
+# Ansible's own, see ansible.playbook.taggable; and those that Molecule always skips.
+SPECIAL_TAGS = {"always", "never", "all", "tagged", "untagged", "notest", "molecule-notest"}
 
 
 def unknown_tags(playbook: str, wanted: Iterable[str], known: Iterable[str]) -> str | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from playwright.sync_api import Page, expect
+from playwright.sync_api import TimeoutError as BrowserTimeoutError
 
 SPAWN_TIMEOUT_MS = 180_000
 """The hub's start_timeout: a server that is not ready by then has failed."""
 
 KERNEL_TIMEOUT_MS = 90_000
+LOAD_TIMEOUT_MS = 60_000
 
 
 class HubLogin(NamedTuple):
@@ -74,9 +76,18 @@ class HubPages:
         self.wait_for_lab()
 
     def wait_for_lab(self) -> None:
-        """Wait until JupyterLab has loaded (through the spawn progress page, if there is one)."""
+        """Wait until JupyterLab has loaded (through the spawn progress page, if there is one).
+
+        Chromium cancels requests when a network of the machine changes, as Docker's do when other tests start
+        containers. A page that lacks a part then is loaded again, as a person would do it.
+        """
         self.page.wait_for_url("**/user/*/lab**", timeout=SPAWN_TIMEOUT_MS)
-        self.page.locator("#jp-main-dock-panel").wait_for(timeout=SPAWN_TIMEOUT_MS)
+        panel = self.page.locator("#jp-main-dock-panel")
+        try:
+            panel.wait_for(timeout=LOAD_TIMEOUT_MS)
+        except BrowserTimeoutError:
+            self.page.reload()
+            panel.wait_for(timeout=SPAWN_TIMEOUT_MS)
 
     def stop_server(self) -> None:
         """Stop the user's server on the home page and wait until the page shows that it has stopped."""

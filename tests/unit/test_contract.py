@@ -359,6 +359,9 @@ def test_a_tag_that_no_task_has_is_refused(playbook: str, arguments: list[str], 
 def test_known_tags_are_accepted(tmp_path: Path) -> None:
     for tags in ("hub,backup", "docker_run", "always"):
         assert "jupyterhub_prot is not" in play(ROOT / "site.yml", tmp_path, "--tags", tags, jupyterhub_prot=1)
+    # Molecule always passes these.
+    skipped = ("--skip-tags", "molecule-notest,notest")
+    assert "jupyterhub_prot is not" in play(ROOT / "site.yml", tmp_path, *skipped, jupyterhub_prot=1)
 
 
 def test_a_playbook_of_the_operator_has_its_own_tags(tmp_path: Path) -> None:

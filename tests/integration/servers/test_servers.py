@@ -296,7 +296,10 @@ def test_site_yml_stops_the_rest_and_keeps_a_server_that_the_hub_does_not_know(o
     stranger.remove(force=True)
     again = old.play("--tags", "hub", jupyterhub_old_servers="stop")
     assert again.recap["changed"] == 0
-    assert "skipping" in again.output.partition("TASK [jupyterhub : Check servers on an old image]")[2].splitlines()[1]
+    assert (
+        "skipping"
+        in again.output.partition("TASK [jupyterhub : Check servers on an old image or URL]")[2].splitlines()[1]
+    )
 
 
 def test_a_stopped_hub_is_reported_and_its_servers_are_listed(old: OldServers) -> None:
