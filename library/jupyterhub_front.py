@@ -190,7 +190,8 @@ from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
 from ansible.module_utils.jupyterhub_deploy.front import acme, release
-from ansible.module_utils.jupyterhub_deploy.front.front import Front, FrontOptions, differences
+from ansible.module_utils.jupyterhub_deploy.front.front import Front, FrontOptions
+from ansible.module_utils.jupyterhub_deploy.front.plan import differences
 from ansible.module_utils.jupyterhub_deploy.front.site import Site
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 

@@ -15,19 +15,18 @@ from typing import Any
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
-from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx, release
+from ansible.module_utils.jupyterhub_deploy.files import read_text
+from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx, plan, release
 from ansible.module_utils.jupyterhub_deploy.front.acme import AcmeSettings
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import Acme, acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
 from ansible.module_utils.jupyterhub_deploy.front.container import TITLES, FrontContainer, wanted_spec
+from ansible.module_utils.jupyterhub_deploy.front.own_certificate import OwnCertificate
 from ansible.module_utils.jupyterhub_deploy.front.site import (
     CHAIN,
     CHALLENGES,
-    KEY,
     OWN,
     Site,
-    own_directory,
     read_sites,
     write_site,
 )
@@ -74,7 +73,7 @@ class Front:
         self.container = FrontContainer(client, options.name, options.health_timeout)
         self.sites = read_sites(self.directory)
         self.others = [site for hub, site in self.sites.items() if hub != options.hub]
-        self.own = Own.of(options) if options.https == "own" else None
+        self.own = OwnCertificate.of(options.hub, options.certificate, options.key) if options.https == "own" else None
         names = [options.domain, *([f"*.{options.domain}"] if options.subdomains else [])]
         settings = acme_settings(options.acme) if options.https == "acme" else AcmeSettings()
         self.acme = Acme(self.directory, options.hub, names, settings)
@@ -82,37 +81,19 @@ class Front:
     def wanted_site(self) -> Site | None:
         """Return what the hub wants the front to serve; ``None`` without HTTPS.
 
-        :raises DeployError: another hub has the domain.
+        :raises DeployError: it conflicts with what another hub wants.
         """
         options = self.options
         if options.https == "none":
             return None
-        for other in self.others:
-            if other.domain == options.domain:
-                raise DeployError(
-                    f"hub {other.hub} on this host has the domain {other.domain} already; choose another "
-                    f"jupyterhub_domain for {options.hub}"
-                )
-            if other.bind_address != options.bind_address:
-                # nginx takes the most specific address of a port, which would have no server for the other hub.
-                raise DeployError(
-                    f"hub {other.hub} on this host is served at {other.bind_address}, and {options.hub} at "
-                    f"{options.bind_address}; set the same jupyterhub_bind_address for both"
-                )
-            below = (other.subdomains and options.domain.endswith(f".{other.domain}")) or (
-                options.subdomains and other.domain.endswith(f".{options.domain}")
-            )
-            if below:
-                raise DeployError(
-                    f"the domains {other.domain} of hub {other.hub} and {options.domain} of hub {options.hub} overlap: "
-                    "with jupyterhub_subdomains, all names below a domain belong to users; choose another "
-                    "jupyterhub_domain"
-                )
-        return Site(
+        site = Site(
             options.hub, options.https, options.domain, options.subdomains, options.port, options.bind_address,
             options.http_port, options.https_port, options.hsts_seconds, options.trusted_proxies,
             self.own.directory if self.own else self.acme.live if self._uses_acme() else "",
         )  # fmt: skip
+        for other in self.others:
+            plan.check_conflict(site, other)
+        return site
 
     def _uses_acme(self) -> bool:
         """Return whether the hub has a certificate from ACME already."""
@@ -161,7 +142,7 @@ class Front:
             self.acme.write_settings()
         requested = bool(self.certificate_reason())
         old = self.sites.get(site.hub)
-        sites = meanwhile(old, site) if requested else self.served(site)
+        sites = plan.meanwhile(old, site) if requested else self.served(site)
         if action == "replace":  # first, because the old one may be stopped, or lack what a request needs
             if not self.container.listens():
                 release.write(self.directory, self.render(sites))
@@ -179,7 +160,7 @@ class Front:
 
     def served(self, site: Site) -> list[Site]:
         """Return what is served for the hub, with its old names if they are to be kept."""
-        return with_old_names(self.sites.get(site.hub), site) if self.options.keep_old_names else [site]
+        return plan.with_old_names(self.sites.get(site.hub), site) if self.options.keep_old_names else [site]
 
     def keeps(self, site: Site) -> bool:
         """Return whether old names are kept, so that another run has to remove them."""
@@ -274,64 +255,3 @@ class Front:
         for name in os.listdir(folder) if os.path.isdir(folder) else []:
             if os.path.join(OWN, site.hub, name) != site.certificate:
                 shutil.rmtree(os.path.join(folder, name))
-
-
-@dataclass(frozen=True)
-class Own:
-    """A certificate of the operator's. Its directory has a name of its own, so that it never changes while in use."""
-
-    directory: str
-    chain: str
-    key: str
-
-    @classmethod
-    def of(cls, options: FrontOptions) -> Own:
-        """Read certificate and key.
-
-        :raises DeployError: a file cannot be read.
-        """
-        chain = certificate.pem_of("jupyterhub_tls_certificate", options.certificate)
-        key = certificate.pem_of("jupyterhub_tls_key", options.key)
-        return cls(own_directory(options.hub, chain, key), chain, key)
-
-    def write(self, directory: str) -> None:
-        """Write both files below the front's directory."""
-        for name, text in ((CHAIN, self.chain), (KEY, self.key)):
-            path = os.path.join(directory, self.directory, name)
-            if read_text(path) != text:
-                write_atomically(path, text, parents=True)
-
-
-def meanwhile(old: Site | None, new: Site) -> list[Site]:
-    """Return what is served for a hub while its certificate is requested: what was served, and the challenge. Pure.
-
-    :param old: what was served before, ``None`` if nothing was.
-    """
-    challenge = dataclasses.replace(new, certificate="")
-    if old is None:
-        return [challenge]
-    if old.domain != new.domain or old.http_port != new.http_port:
-        return [old, challenge]
-    return [dataclasses.replace(new, certificate=old.certificate)]
-
-
-def with_old_names(old: Site | None, new: Site) -> list[Site]:
-    """Return what is served for a hub that does not use its new names yet. Pure.
-
-    :param old: what was served before, ``None`` if nothing was.
-    """
-    if old is not None and old.domain != new.domain:
-        return [old, new]
-    if old is not None and old.subdomains and not new.subdomains:
-        return [dataclasses.replace(new, subdomains=True, certificate=old.certificate or new.certificate)]
-    return [new]
-
-
-def differences(before: Site | None, after: Site) -> list[str]:
-    """Return a message for each difference between what is served for a hub and what it wants. Pure."""
-    if before is None:
-        return [f"the front serves {after.url} for hub {after.hub}"]
-    old, new = dataclasses.asdict(before), dataclasses.asdict(after)
-    changed = [name for name in new if new[name] != old[name]]
-    messages = [f"{name} changed: {old[name]} → {new[name]}" for name in changed if name != "certificate"]
-    return messages + (["the certificate changed"] if "certificate" in changed else [])

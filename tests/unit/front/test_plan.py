@@ -1,10 +1,13 @@
-"""What a run reports about a site; tests/integration/front runs the front."""
+"""What is served while something changes, and which wishes conflict; tests/integration/front runs the front."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.front.front import differences, meanwhile, with_old_names
+import pytest
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.front.plan import check_conflict, differences, meanwhile, with_old_names
 
 from support.factories.sites import site
 
@@ -47,3 +50,31 @@ def test_each_change_is_named() -> None:
         "the certificate changed",
     ]
     assert differences(site(), site()) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"domain": "jupyterhub.example.com"},
+            "has the domain jupyterhub.example.com already",
+        ),
+        (
+            {"bind_address": "192.0.2.10"},
+            "at 0.0.0.0, and lab at 192.0.2.10; set the same",
+        ),
+        ({"domain": "lab.jupyterhub.example.com"}, "overlap: with jupyterhub_subdomains"),
+        ({"domain": "example.com", "subdomains": True}, "overlap: with jupyterhub_subdomains"),
+    ],
+)
+def test_conflicts_with_another_hub(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(DeployError, match=message):
+        check_conflict(site("lab", **values), site(subdomains=True))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"domain": "lab-jupyterhub.example.com"}, {"bind_address": "127.0.0.1", "http_port": 8080, "https": "behind"}],
+)
+def test_hubs_that_share_a_front(values: dict[str, Any]) -> None:
+    check_conflict(site("lab", **values), site(subdomains=True))
