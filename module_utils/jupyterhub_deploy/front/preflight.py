@@ -105,7 +105,7 @@ def plain_problems(settings: FrontSettings) -> list[str]:
 def certificate_problems(settings: FrontSettings, hub: str) -> Findings:
     """Return what is wrong with the operator's certificate, or the settings of ACME.
 
-    :param hub: name of the hub. A certificate that it uses already is no reason to stop a run.
+    :param hub: name of the hub. A certificate that it uses already does not stop a run.
     """
     if settings.https == "acme":
         return _acme_problems(settings)

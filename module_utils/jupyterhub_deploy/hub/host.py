@@ -118,7 +118,7 @@ def disk_fault(path: str) -> str | None:
     found = os.statvfs(path)
     if found.f_flag & os.ST_RDONLY:
         return "is mounted read-only"
-    # Not f_bavail: the hub is root, for whom some file systems reserve space.
+    # Not f_bavail: the hub is root, and some file systems reserve space for root.
     if found.f_bfree * found.f_frsize < LEAST_FREE:
         return "is full"
     # Some file systems, such as btrfs, report no number of inodes.
