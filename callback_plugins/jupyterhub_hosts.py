@@ -34,8 +34,9 @@ SAME_HUB = (
 UNKNOWN_TAGS = "Nothing was done, because no task of {0} has the tag {1}. {2}"
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-# Ansible's own, see ansible.playbook.taggable; and those that Molecule always skips.
-SPECIAL_TAGS = {"always", "never", "all", "tagged", "untagged", "notest", "molecule-notest"}
+# Ansible's own, see ansible.playbook.taggable; and those that Molecule always skips, which include molecule-notest.
+SPECIAL_TAGS = {"always", "never", "all", "tagged", "untagged", "notest"}
+MOLECULE = "molecule-"
 
 
 def unknown_tags(playbook: str, wanted: Iterable[str], known: Iterable[str]) -> str | None:
@@ -45,7 +46,8 @@ def unknown_tags(playbook: str, wanted: Iterable[str], known: Iterable[str]) -> 
     :param wanted: the tags that the operator selects or skips.
     :param known: the tags of its tasks.
     """
-    unknown, ours = sorted({*wanted} - {*known} - SPECIAL_TAGS), sorted({*known} - SPECIAL_TAGS)
+    unknown = sorted(tag for tag in {*wanted} - {*known} - SPECIAL_TAGS if not tag.startswith(MOLECULE))
+    ours = sorted({*known} - SPECIAL_TAGS)
     if not unknown:
         return None
     remedy = f"Use one of {', '.join(ours)}." if ours else "It has no tags; leave out --tags and --skip-tags."
