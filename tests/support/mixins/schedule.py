@@ -64,6 +64,8 @@ class ScheduleTests:
 
     def test_a_failed_run_is_visible_everywhere_until_one_succeeds(self, site: Site) -> None:
         host = site.host
+        # systemd refuses the sixth start within ten seconds; those of the tests before count.
+        host.run(f"systemctl reset-failed {SERVICE}")
         host.run(f"systemctl start {SERVICE}")
         before = record(host)
         host.run(f"mv {BACKUPS} {BACKUPS}.away && touch {BACKUPS}")
