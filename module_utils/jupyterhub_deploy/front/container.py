@@ -178,7 +178,7 @@ class FrontContainer(DeployedContainer):
 
         :param then: the container that gets the front's name.
         """
-        old = f"{self.name}{DRAINING}{int(time.time())}"
+        old = f"{self.name}{DRAINING}{time.time_ns()}"  # two may be replaced in one second
         self.client.rename(name, old)
         if then:
             self.client.rename(then, self.name)
