@@ -92,7 +92,7 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_public_url, ("public_url",)),
         (_domain, ("https", "domain")),
         (_url_of_domain, ("https", "domain", "public_url")),
-        (_front_ports, ("https", "port", "http_port", "https_port")),
+        (_front_ports, ("https", "http_port", "https_port")),
         (_own_certificate, ("https", "tls_certificate", "tls_key")),
         (_trusted_proxies, ("https", "trusted_proxies")),
         (_subdomains, ("subdomains", "public_url")),
@@ -208,11 +208,9 @@ def _url_of_domain(https: str, domain: str, public_url: str) -> Iterable[str]:
         )
 
 
-def _front_ports(https: str, port: int, http_port: int, https_port: int) -> Iterable[str]:
-    used = {"port": port, "http_port": http_port, **({"https_port": https_port} if https != "behind" else {})}
-    if https != "none" and len(set(used.values())) < len(used):
-        shown = ", ".join(f"jupyterhub_{name}: {number}" for name, number in used.items())
-        yield f"https: {https} needs a different number for each of its ports; these are {shown}"
+def _front_ports(https: str, http_port: int, https_port: int) -> Iterable[str]:
+    if https in ("acme", "own") and http_port == https_port:
+        yield f"https: {https} needs a different number for each of jupyterhub_http_port and jupyterhub_https_port"
 
 
 def _own_certificate(https: str, certificate: str, key: str) -> Iterable[str]:

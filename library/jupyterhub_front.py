@@ -45,10 +45,6 @@ options:
     description: Whether each user has a host name of their own below O(domain).
     type: bool
     default: false
-  port:
-    description: Port of the hub's proxy on 127.0.0.1.
-    type: int
-    required: true
   bind_address:
     description: IPv4 address of the host that users reach. V(0.0.0.0) means all of them, and those of IPv6.
     type: str
@@ -152,7 +148,6 @@ EXAMPLES = r"""
     image: jupyterhub-deploy/front:5.8.0
     https: own
     domain: hub.example.com
-    port: 8000
     certificate: /etc/ssl/hub.example.com.pem
     key: /etc/ssl/private/hub.example.com.key
 """
@@ -262,7 +257,6 @@ def main() -> None:
             "https": {"type": "str", "choices": ["none", "acme", "own", "behind"], "required": True},
             "domain": {"type": "str", "default": ""},
             "subdomains": {"type": "bool", "default": False},
-            "port": {"type": "int", "required": True},
             "bind_address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104
             "http_port": {"type": "int", "default": 80},
             "https_port": {"type": "int", "default": 443},

@@ -121,7 +121,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 port_holder:
-  description: The container or process that uses the port; null when it is free or used by the hub's own proxy.
+  description: The container or process that uses the port; null when it is free or used by the hub's own proxy, and
+    with HTTPS, which does not use it.
   type: str
   returned: always
   sample: nginx (pid 123)
@@ -292,7 +293,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     certificate = preflight.certificate_problems(front, name)
     path = disk(info)
     return {
-        "port_holder": port_holder(name, module.params["port"], containers),
+        # With HTTPS, the proxy chooses a free port by itself.
+        "port_holder": port_holder(name, module.params["port"], containers) if front.https == "none" else None,
         "setting_problems": setting_problems(module.params["settings"])
         + address_problems(module.params["bind_address"])
         + preflight.port_problems(front, name, containers)

@@ -11,6 +11,9 @@ description:
   - All users' requests go through the proxy, so it is replaced only when its own specification changes (see
     RV(reasons)). A new proxy is first tested without its port. The old one is kept until the new one serves the port,
     and restored if it does not.
+  - Behind the front (O(front)), the new proxy starts beside the old one, on another port of 127.0.0.1, and gets its
+    routes. The front then passes requests to the new one, and the old one ends with its last connection, after a day at
+    the latest. No connection is interrupted.
   - A new proxy has no routes. The module makes the hub restore them at once, instead of at its next periodic check.
   - After an interrupted run, the next run finishes or reverts what was begun.
 options:
@@ -47,11 +50,11 @@ options:
     type: str
     required: true
   bind_address:
-    description: IPv4 address of the host that users reach.
+    description: IPv4 address of the host that users reach. Not used with O(front).
     type: str
     default: 0.0.0.0
   port:
-    description: Port of the host that users reach.
+    description: Port of the host that users reach. With O(front), the module chooses one of 127.0.0.1.
     type: int
     required: true
   host_routing:
@@ -65,6 +68,14 @@ options:
         is found before anything is changed.
     type: bool
     default: false
+  front:
+    description: Name of the front's container, if users reach the proxy through it. It must exist.
+    type: str
+    default: ""
+  front_directory:
+    description: Directory of the front on the host.
+    type: path
+    default: ""
   health_timeout:
     description: Seconds that a proxy gets from its start until it answers.
     type: float
@@ -109,8 +120,13 @@ messages:
   type: list
   elements: str
   returned: success
+url:
+  description: Where this host reaches the proxy.
+  type: str
+  returned: success
+  sample: http://127.0.0.1:8000/
 downtime:
-  description: Seconds from the stop of the old proxy until the new one answered users; else 0.
+  description: Seconds from the stop of the old proxy until the new one answered users; else 0, also behind the front.
   type: float
   returned: success
   sample: 1.4
@@ -127,7 +143,9 @@ routes:
   sample: restored
 """
 
-from typing import Any
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers import proxy as proxy_container
@@ -138,36 +156,21 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import (
     connect,
     connect_or_none,
     image_id,
-    inspect_container,
     inspect_image,
 )
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import api, lock
+from ansible.module_utils.jupyterhub_deploy.front import target
+from ansible.module_utils.jupyterhub_deploy.front.proxy_replacement import ProxyReplacement
+from ansible.module_utils.jupyterhub_deploy.hub import lock, routes
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
-def restore_routes(client: Any, options: ProxyOptions) -> str:
-    """Make the hub give the new proxy its routes; return the value of ``routes`` in the result."""
-    if not inspect_container(client, options.hub):
-        return "later: there is no hub yet"
-    try:
-        api.connect(client, options.hub, options.api_token_file).request("POST", "/proxy")
-    except DeployError as error:
-        # The hub is stopped, or is about to be replaced by one that accepts the token. It restores them by itself.
-        return f"later: {error}"
-    return "restored"
-
-
-def prepare(proxy: ProxyContainer, spec: container_spec.Spec, options: ProxyOptions) -> None:
-    """Test the new proxy, and create it beside the running one.
-
-    :raises DeployError: that fails; the running proxy was not touched.
-    """
-    try:
-        proxy.smoke_test(spec, options.hub)
-        proxy.create_replacement(spec, options.hub, options.control_network)
-    except DOCKER_ERRORS as error:
-        raise DeployError(f"the new proxy could not be prepared, so the old one was left as it was: {error}") from error
+def with_port(options: ProxyOptions, current: dict[str, Any] | None) -> ProxyOptions:
+    """Return the options with the port that a proxy behind the front has, or is to have."""
+    if not options.front:
+        return options
+    port = target.internal_port(current) or target.choose_port(options.hub, target.is_free)
+    return dataclasses.replace(options, bind_address=target.LOOPBACK, port=port)
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -178,45 +181,100 @@ def run(module: AnsibleModule) -> dict[str, Any]:
 
 def update(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
-    options, check = ProxyOptions(**module.params), module.check_mode
+    asked, check = ProxyOptions(**module.params), module.check_mode
     client = connect_or_none() if check else connect()
-    probe = proxy_container.public_probe(options)
-    proxy = ProxyContainer(client, options.name, probe, options.health_timeout)
+    proxy = ProxyContainer(client, asked.name, "", asked.health_timeout, asked.hub)
+    behind = ProxyReplacement(proxy, asked) if asked.front else None
     recovered: list[str] = []
     if client:
-        ownership.require_containers(client, options.hub, proxy.names())
-    if client and proxy.has_leftovers():
-        recovered = ["an earlier run did not finish"] if check else proxy.recover()
+        ownership.require_containers(client, asked.hub, proxy.names())
+        recovered = recover(proxy, behind, check)
     current = proxy.observe() if client else None
+    options = with_port(asked, current)
+    proxy.public_probe = proxy_container.public_probe(options)
     proxy_container.check_routing(options, inspect_image(client, options.image) if client else None)
     wanted = proxy_container.wanted_spec(options, image_id(client, options.image), current)
     if not wanted["image_id"] and not check:
         raise DeployError(f"image {options.image} is not on this host; run make site, which installs it")
-    before = container_spec.comparable(wanted, container_spec.observed_spec(current)) if current else {}
+    before = container_spec.comparable(wanted, proxy_container.observed_spec(current)) if current else {}
     differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
     serving = bool(current) and not differences and proxy.is_serving()
     action, reasons = container_spec.plan("proxy", current, [found.message for found in differences], serving)
-    result: dict[str, Any] = {
-        "action": action,
-        "downtime": 0.0,
-        "routes": "kept",
-        "routing_differs": proxy_container.by_host(options, current) != options.host_routing,
-        "diff": {"before": before, "after": wanted} if before != wanted else {},
-    }
+    done = Done() if check else apply(proxy, behind, action, wanted, options, bool(recovered))
     if not check:
-        if action in ("create", "replace"):
-            prepare(proxy, wanted, options)
-        if action != "none":
-            result["downtime"] = round(proxy.apply(action).down, 2)
-        if action != "none" or recovered or proxy.has_leftovers():
-            result["routes"] = restore_routes(client, options)
+        proxy.old.remove_ended()
         removed = proxy.remove_old()
         recovered += removed if action == "none" else []
-    why = container_spec.shown("proxy", action, reasons, check)
-    reasons = recovered + reasons
-    away = [f"users were without the proxy for {result['downtime']} s"] if result["downtime"] and current else []
-    messages = recovered + why + away
-    return {**result, "reasons": reasons, "messages": messages, "changed": bool(recovered) or action != "none"}
+    messages = recovered + container_spec.shown("proxy", action, reasons, check) + [*done.messages]
+    if done.downtime and current:
+        messages.append(f"users were without the proxy for {done.downtime} s")
+    return {
+        "action": action,
+        "downtime": done.downtime,
+        "routes": done.routes,
+        "routing_differs": proxy_container.by_host(options, current) != options.host_routing,
+        "url": done.url or proxy_container.local_url(options),
+        "diff": {"before": before, "after": wanted} if before != wanted else {},
+        "reasons": recovered + reasons,
+        "messages": messages,
+        "changed": bool(recovered) or action != "none",
+    }
+
+
+class Done(NamedTuple):
+    """What :func:`apply` did: see the module's results of the same names."""
+
+    downtime: float = 0.0
+    routes: str = "kept"
+    url: str = ""
+    messages: Sequence[str] = ()
+
+
+def recover(proxy: ProxyContainer, behind: ProxyReplacement | None, check: bool) -> list[str]:
+    """Clean up after a run that was killed, unless in check mode; return a message for each thing done."""
+    leftovers = proxy.has_leftovers() or bool(behind and behind.has_leftovers())
+    if check:
+        return ["an earlier run did not finish"] if leftovers else []
+    messages = behind.recover() if behind else []
+    return messages + (proxy.recover() if proxy.has_leftovers() else [])
+
+
+def apply(
+    proxy: ProxyContainer,
+    behind: ProxyReplacement | None,
+    action: str,
+    spec: container_spec.Spec,
+    options: ProxyOptions,
+    recovered: bool,
+) -> Done:
+    """Carry out an action of ``spec.plan``.
+
+    :param recovered: whether something was cleaned up before, so that the hub perhaps uses another proxy's API.
+    """
+    messages: Sequence[str] = ()
+    beside = behind if action == "replace" and behind and behind.is_possible(proxy.observe()) else None
+    if action in ("create", "replace"):
+        try:
+            proxy.smoke_test(spec)
+            if not beside:
+                proxy.create_replacement(spec, options.control_network)
+        except DOCKER_ERRORS as error:
+            raise DeployError(
+                f"the new proxy could not be prepared, so the old one was left as it was: {error}"
+            ) from error
+    downtime = 0.0
+    if beside:
+        messages = beside.replace(spec)
+    elif action != "none":
+        downtime = round(proxy.apply(action).down, 2)
+    restored, url = "kept", ""
+    if action != "none" or recovered or proxy.has_leftovers():
+        restored = routes.restore(proxy.client, options, proxy.name)
+    if behind:
+        address = target.published(proxy.observe())
+        behind.use(address)
+        url = f"http://{address}/"
+    return Done(downtime, restored, url, messages)
 
 
 def main() -> None:
@@ -236,6 +294,8 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "host_routing": {"type": "bool", "default": False},
             "keep_routing": {"type": "bool", "default": False},
+            "front": {"type": "str", "default": ""},
+            "front_directory": {"type": "path", "default": ""},
             "health_timeout": {"type": "float", "default": 120},
         },
         run,

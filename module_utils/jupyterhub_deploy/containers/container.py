@@ -62,9 +62,9 @@ class DeployedContainer:
             return False
         return True
 
-    def is_healthy(self) -> bool:
-        """Return whether the container answers its own health check now."""
-        address = address_of(self.observe())
+    def is_healthy(self, name: str = "") -> bool:
+        """Return whether the container (of that name) answers its own health check now."""
+        address = address_of(inspect_container(self.client, name or self.name))
         return bool(address) and not problem_at(f"http://{address}:{self.probe()}")
 
     def is_reachable(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.containers.draining import Draining
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import ReplaceableContainer
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
@@ -16,7 +17,10 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 # configurable-http-proxy's own health check, on the port of the users; it never reaches the hub.
 HEALTH_PATH = "_chp_healthz"
 TOKEN_TARGET = "/etc/jupyterhub/secrets/proxy_token"  # noqa: S105  (a path; where start.sh of the proxy image looks)
-LABEL_HOST_ROUTING = "org.jupyterhub.deploy.host-routing"  # on a proxy image that knows PROXY_HOST_ROUTING
+API_PORT = 8001  # of configurable-http-proxy, on the control network
+# On a proxy image, and so on its containers.
+LABEL_HOST_ROUTING = "org.jupyterhub.deploy.host-routing"  # it knows PROXY_HOST_ROUTING
+LABEL_DRAINS = "org.jupyterhub.deploy.drains"  # one can start beside another, and ends with its last connection
 PUBLIC_PORT = 8000  # in the container; configurable-http-proxy's own default
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104
 HOST_ROUTING = "PROXY_HOST_ROUTING"  # read by start.sh of the proxy image
@@ -46,6 +50,8 @@ class ProxyOptions:
     health_timeout: float
     host_routing: bool = False
     keep_routing: bool = False
+    front: str = ""
+    front_directory: str = ""
 
 
 def by_host(options: ProxyOptions, current: dict[str, Any] | None) -> bool:
@@ -88,6 +94,13 @@ def wanted_spec(options: ProxyOptions, image_id: str | None, current: dict[str, 
     }
 
 
+def observed_spec(current: dict[str, Any]) -> Spec:
+    """Return the spec of a proxy that exists, from Docker's description of it."""
+    found = container_spec.observed_spec(current)
+    # Proxies of earlier versions do not have the variable.
+    return {**found, "environment": {HOST_ROUTING: "", **found["environment"]}}
+
+
 def check_routing(options: ProxyOptions, image: dict[str, Any] | None) -> None:
     """Check that the image can route by host names, if it has to: another one would mix up the users' origins.
 
@@ -104,8 +117,13 @@ def check_routing(options: ProxyOptions, image: dict[str, Any] | None) -> None:
 
 def public_probe(options: ProxyOptions) -> str:
     """Return the URL of the proxy's health check on the port that it publishes."""
+    return f"{local_url(options)}{HEALTH_PATH}"
+
+
+def local_url(options: ProxyOptions) -> str:
+    """Return the URL at which this host reaches the proxy, with a slash at the end."""
     address = "127.0.0.1" if options.bind_address == ALL_ADDRESSES else options.bind_address
-    return f"http://{address}:{options.port}/{HEALTH_PATH}"
+    return f"http://{address}:{options.port}/"
 
 
 def _bindings(ports: dict[str, list[dict[str, str]] | None] | None) -> list[str]:
@@ -117,6 +135,11 @@ class ProxyContainer(ReplaceableContainer):
     """The proxy container of one hub."""
 
     what = "proxy"
+
+    def __init__(self, client: Any, name: str, public_probe: str, health_timeout: float, hub: str) -> None:
+        super().__init__(client, name, public_probe, health_timeout)
+        self.hub = hub
+        self.old = Draining(client, name, f"{LABEL_HUB}={hub}", "SIGUSR2")
 
     def probe(self) -> str:
         """Return port and path of the proxy's own health check."""
@@ -138,26 +161,43 @@ class ProxyContainer(ReplaceableContainer):
                 )
         return super().is_reachable()
 
-    def create_replacement(self, spec: Spec, hub: str, control_network: str) -> None:
-        """Create the proxy that is to replace this one; in the control network it has its API's name."""
-        aliases = {control_network: [spec["environment"]["PROXY_API_HOST"]]}
-        self.create(self.next, spec, {LABEL_HUB: hub}, aliases)
+    def create_replacement(self, spec: Spec, control_network: str) -> None:
+        """Create the proxy that is to replace this one.
 
-    def smoke_test(self, spec: Spec, hub: str) -> None:
+        In the control network, its API has a name of its own besides the one that every proxy's has.
+        """
+        name, port = spec["environment"]["PROXY_API_HOST"], spec["ports"][0].split(":")[1]
+        # Servers connect to the proxy by its name, also while two proxies change their names.
+        aliases = {network: [self.name] for network in spec["networks"]}
+        aliases[control_network] = [name, f"{name}-{port}"]
+        self.create(self.next, spec, {LABEL_HUB: self.hub}, aliases)
+
+    def smoke_test(self, spec: Spec) -> None:
         """Run the new proxy without a port on the host until it answers, while the old one still serves.
 
         :raises DeployError: it does not answer; with its last log lines.
         """
-        trial = ProxyContainer(self.client, self.trial, self.public_probe, self.health_timeout)
+        trial = ProxyContainer(self.client, self.trial, self.public_probe, self.health_timeout, self.hub)
         trial._remove_if_exists(trial.name)
         # The API's name belongs to the running proxy; this one listens on the name that its container has anyway.
         environment = {**spec["environment"], "PROXY_API_HOST": trial.name}
         try:
             spec = {**spec, "environment": environment, "ports": [], "restart_policy": "no"}
-            trial.create(trial.name, spec, {LABEL_HUB: hub}, {})
+            trial.create(trial.name, spec, {LABEL_HUB: self.hub}, {})
             self.client.start(trial.name)
             trial.wait_until(trial.is_healthy, "answering its health check")
         except DeployError as error:
             raise DeployError(f"the new proxy does not work, so the old one was left as it was: {error}") from error
         finally:
             trial._remove_if_exists(trial.name)
+
+
+def api_url(container: dict[str, Any], api_host: str) -> str:
+    """Return the URL of a proxy's API in the control network: by its own name there, if it has one. Pure.
+
+    :param container: Docker's description of it.
+    :param api_host: the name that the API of every proxy of the hub has.
+    """
+    networks = container["NetworkSettings"]["Networks"].values()
+    names = [alias for one in networks for alias in one.get("Aliases") or [] if alias.startswith(f"{api_host}-")]
+    return f"http://{(names or [api_host])[0]}:{API_PORT}"

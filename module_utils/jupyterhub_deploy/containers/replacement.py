@@ -112,6 +112,10 @@ class ReplaceableContainer(DeployedContainer):
             raise self._after_failure(action, error) from error
         return Times(down, start)
 
+    def discard_replacement(self) -> None:
+        """Remove the replacement that has not taken over."""
+        self._remove_if_exists(self.next)
+
     def remove_old(self) -> list[str]:
         """Remove the old container, now that the new one answers; return a message if that was done."""
         if not inspect_container(self.client, self.previous):

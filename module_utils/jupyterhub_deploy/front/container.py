@@ -8,14 +8,14 @@ more connections, and ends when those that it has are closed, after a day at the
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.container import DeployedContainer
+from ansible.module_utils.jupyterhub_deploy.containers.draining import Draining
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, name_of
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
@@ -25,7 +25,6 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 # What each key of the front's spec is called in a message.
 TITLES = {"image": "front image name", "image_id": "front image content", **container_spec.TITLES}
 
-DRAINING = "-draining-"
 # nginx writes this file when it listens.
 LISTENS = ["sh", "-c", "kill -0 $(cat /run/nginx.pid)"]
 # Whether the kernel gives connections that wait at a closed port to another process that listens there (since Linux
@@ -83,6 +82,7 @@ class FrontContainer(DeployedContainer):
     def __init__(self, client: Any, name: str, health_timeout: float) -> None:
         super().__init__(client, name, "", health_timeout)
         self.next = f"{name}-next"
+        self.old = Draining(client, name, LABEL_FRONT, "SIGQUIT")
 
     def require_own(self) -> None:
         """Check that the container of this name, if there is one, is a front.
@@ -118,14 +118,6 @@ class FrontContainer(DeployedContainer):
         titles = self.run(["sh", "-c", TITLES_OF_PROCESSES], name)[1].splitlines()
         return {line.partition(" ")[0] for line in titles if line.rstrip().endswith("nginx: worker process")}
 
-    def drained(self) -> list[str]:
-        """Return the names of old containers that have ended."""
-        return [name_of(one) for one in self._old() if one["State"] not in ("running", "restarting")]
-
-    def draining(self) -> list[str]:
-        """Return the names of old containers that still have connections."""
-        return [name_of(one) for one in self._old() if one["State"] == "running"]
-
     def recover(self) -> list[str]:
         """Finish or revert what a killed run left; return a message for each action."""
         messages = []
@@ -137,9 +129,8 @@ class FrontContainer(DeployedContainer):
             else:
                 self.client.rename(self.next, self.name)
                 messages.append(f"renamed {self.next} to {self.name}, left by an unfinished run")
-        for name in self.drained():
-            self._remove_if_exists(name)
-        for name in self.draining():
+        self.old.remove_ended()
+        for name in self.old.open():
             self._drain(name)
         return messages
 
@@ -162,36 +153,22 @@ class FrontContainer(DeployedContainer):
 
     def remove(self) -> None:
         """Remove the container and the old ones."""
-        for name in [self.name, self.next, *self.drained(), *self.draining()]:
+        for name in [self.name, self.next, *self.old.ended(), *self.old.open()]:
             self._remove_if_exists(name)
 
     def log(self) -> str:
         """Return the last log lines, as the end of a message."""
         return self._log(self.name)
 
-    def _old(self) -> list[dict[str, Any]]:
-        found = self.client.containers(all=True, filters={"label": LABEL_FRONT})
-        return [one for one in found if name_of(one).startswith(f"{self.name}{DRAINING}")]
-
     def _retire(self, name: str, then: str = "") -> None:
         """Let a container drain under a name for that.
 
         :param then: the container that gets the front's name.
         """
-        old = f"{self.name}{DRAINING}{time.time_ns()}"  # two may be replaced in one second
-        self.client.rename(name, old)
-        if then:
-            self.client.rename(then, self.name)
-        if (inspect_container(self.client, old) or {"State": {"Running": False}})["State"]["Running"]:
-            self._drain(old)
+        self._drain(self.old.rename(name, then))
 
     def _drain(self, name: str) -> None:
         """Let a container accept no more connections and end with its last one."""
         with _waiting_connections_migrate():
-            try:
-                self.client.update_container(name, restart_policy={"Name": "no"})
-                self.client.kill(name, signal="SIGQUIT")
-            except docker_errors.APIError:
-                if (inspect_container(self.client, name) or {"State": {"Running": False}})["State"]["Running"]:
-                    raise  # otherwise its last connection has ended meanwhile
+            self.old.drain(name)
             wait_until(lambda: not self.workers(name), CLOSE_TIMEOUT)

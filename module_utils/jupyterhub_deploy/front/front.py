@@ -16,7 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.containers import spec as container_
 from ansible.module_utils.jupyterhub_deploy.docker.client import image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
-from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx, plan, release
+from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx, plan, release, target
 from ansible.module_utils.jupyterhub_deploy.front.acme import AcmeSettings
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import Acme, acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
@@ -47,7 +47,6 @@ class FrontOptions:
     https: str
     domain: str
     subdomains: bool
-    port: int
     bind_address: str
     http_port: int
     https_port: int
@@ -87,7 +86,7 @@ class Front:
         if options.https == "none":
             return None
         site = Site(
-            options.hub, options.https, options.domain, options.subdomains, options.port, options.bind_address,
+            options.hub, options.https, options.domain, options.subdomains, options.bind_address,
             options.http_port, options.https_port, options.hsts_seconds, options.trusted_proxies,
             self.own.directory if self.own else self.acme.live if self._uses_acme() else "",
         )  # fmt: skip
@@ -136,6 +135,8 @@ class Front:
             name = spec["image"] or "of the front"
             raise DeployError(f"image {name} is not on this host; run make site without --tags, which installs it")
         os.makedirs(os.path.join(self.directory, CHALLENGES), mode=0o755, exist_ok=True)
+        for hub in (site.hub, *(other.hub for other in self.others)):
+            target.ensure(self.directory, hub, self.client)
         if self.own:
             self.own.write(self.directory)
         if self.options.https == "acme":
@@ -221,6 +222,7 @@ class Front:
         shutil.rmtree(os.path.join(self.directory, OWN, hub), ignore_errors=True)
         self.acme.remove()
         if hub in self.sites:  # last, because the next run sees by it that something is left
+            target.remove(self.directory, hub)
             write_site(self.directory, hub, None)
             messages.append(f"the front does not serve {self.sites[hub].url} any more")
         return messages

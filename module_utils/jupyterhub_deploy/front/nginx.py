@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.front.site import ACME, CHAIN, CHALLENGES, KEY, MOUNTED, Site
 
 VERSION_PATH = "/.well-known/jupyterhub-front"
@@ -103,7 +104,7 @@ def render(sites: Iterable[Site], ipv6: bool) -> str:
     :param ipv6: whether the host has IPv6.
     """
     ordered = sorted(sites, key=lambda site: site.hub)
-    blocks = [HTTP, TLS + "\n"]
+    blocks = [HTTP, TLS + "\n", f"include {MOUNTED}/{target.DIRECTORY}/*.conf;  # the hubs' proxies\n"]
     blocks += [_behind(number, site) for number, site in enumerate(ordered) if not site.ends_tls]
     for socket, owners in sockets(ordered).items():
         blocks.append(_others(socket, owners, ipv6))
@@ -205,7 +206,7 @@ def _https_server(site: Site, ipv6: bool) -> str:
 
 
 def _pass(site: Site, protocol: str) -> list[str]:
-    target = f"proxy_pass http://127.0.0.1:{site.port};"
+    pass_on = f"proxy_pass http://{target.name(site.hub)};"
     return [
         f"set $protocol {protocol};",
         "error_page 502 504 =503 @away;",
@@ -213,9 +214,9 @@ def _pass(site: Site, protocol: str) -> list[str]:
         "location /hub/ {",
         f"    client_max_body_size {HUB_BODY};",
         f"    limit_conn hub_pages {HUB_CONNECTIONS};",
-        f"    {target}",
+        f"    {pass_on}",
         "}",
-        f"location / {{ {target} }}",
+        f"location / {{ {pass_on} }}",
     ]
 
 

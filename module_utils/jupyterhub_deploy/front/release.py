@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
+from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
 from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES, VERSION_PATH, version_of
 from ansible.module_utils.jupyterhub_deploy.front.site import CONFIG, MOUNTED, Site
@@ -43,15 +45,43 @@ def release(container: FrontContainer, directory: str, config: str, site: Site) 
         os.unlink(os.path.join(directory, NEXT))
         raise DeployError(f"nginx refuses the new configuration, so the old one stays in use: {output}")
     os.rename(os.path.join(directory, NEXT), os.path.join(directory, CONFIG))
-    workers = container.workers()
-    container.run(RELOAD)
-    if not wait_until(lambda: is_used(config, site) and not workers & container.workers(), container.health_timeout):
+    if not _reload(container, lambda: is_used(config, site)):
         write(directory, old)
         container.run(RELOAD)
         raise DeployError(
             f"after {container.health_timeout:.0f} s, nginx did not use its new configuration, so the old one was "
             f"restored{container.log()}"
         )
+
+
+def retarget(container: FrontContainer, directory: str, hub: str, address: str) -> None:
+    """Make the running front pass the requests for a hub to another address.
+
+    Open requests and connections stay where they are.
+
+    :param address: of the hub's proxy on this host, such as ``127.0.0.1:28000``.
+    :raises DeployError: the front does not use it; it still uses the old one.
+    """
+    old = target.read(directory, hub)
+    target.write(directory, hub, address)
+    code, output = container.run(["nginx", "-t", "-q", "-c", f"{MOUNTED}/{CONFIG}"])
+    if code or not _reload(container, lambda: True):
+        target.write(directory, hub, old)
+        container.run(RELOAD)
+        raise DeployError(
+            f"the front {container.name} does not pass requests to the new proxy at {address}, so the old one stays in "
+            f"use: {output}{container.log()}"
+        )
+
+
+def _reload(container: FrontContainer, is_ready: Callable[[], bool]) -> bool:
+    """Make nginx read its configuration again; return whether it did, and its old workers accept no more connections.
+
+    :param is_ready: another condition.
+    """
+    workers = container.workers()
+    container.run(RELOAD)
+    return wait_until(lambda: is_ready() and not workers & container.workers(), container.health_timeout)
 
 
 def is_used(config: str, site: Site) -> bool:

@@ -29,7 +29,6 @@ class Site:
     :param https: ``own`` and ``acme`` end TLS here; ``behind`` leaves it to another proxy.
     :param domain: the host name in the users' browsers.
     :param subdomains: whether each user has a host name of their own below the domain.
-    :param port: the port of the hub's proxy on 127.0.0.1.
     :param bind_address: IPv4 address of the host that users reach; ``0.0.0.0`` means all, also those of IPv6.
     :param http_port: redirects to HTTPS; with ``behind``, the port that the other proxy uses.
     :param https_port: not used with ``behind``.
@@ -42,7 +41,6 @@ class Site:
     https: str
     domain: str
     subdomains: bool
-    port: int
     bind_address: str
     http_port: int
     https_port: int
@@ -79,8 +77,10 @@ def read_sites(directory: str) -> dict[str, Site]:
         path = os.path.join(folder, name)
         if name.endswith(".json"):
             try:
-                site = Site(**json.loads(read_text(path) or ""))
-            except (TypeError, ValueError) as error:
+                values = json.loads(read_text(path) or "")
+                values.pop("port", None)  # of an earlier version; front.target has it now
+                site = Site(**values)
+            except (AttributeError, TypeError, ValueError) as error:
                 raise DeployError(f"{path} is damaged ({error}); remove it and run make site for that hub") from error
             found[site.hub] = site
     return found

@@ -12,6 +12,7 @@ from typing import Any
 
 import docker
 import pytest
+from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_front
@@ -42,9 +43,11 @@ class HostFront:
     def run(self, hub: str = DOMAIN, *, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module for the hub that has a domain."""
         issued = self.issued if hub == DOMAIN else self.authority.issue(hub)
+        if options.get("https") != "none" and not check:
+            target.write(str(self.directory), hub.partition(".")[0], f"127.0.0.1:{self.ports[hub]}")
         settings = {
             "name": NAME, "directory": str(self.directory), "image": self.image, "hub": hub.partition(".")[0],
-            "https": "own", "domain": hub, "port": self.ports[hub], "bind_address": "127.0.0.1",
+            "https": "own", "domain": hub, "bind_address": "127.0.0.1",
             "http_port": self.http_port, "https_port": self.https_port, "certificate": issued.chain,
             "key": issued.key, "health_timeout": 60,
         }  # fmt: skip

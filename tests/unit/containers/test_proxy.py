@@ -120,3 +120,24 @@ def test_an_existing_proxy_can_keep_its_routes_until_the_hub_has_changed(before)
     assert proxy.by_host(keeping, existing) is before
     assert proxy.by_host(keeping, None) is not before
     assert proxy.by_host(dataclasses.replace(keeping, keep_routing=False), existing) is not before
+
+
+def test_a_proxy_of_an_earlier_version_without_routes_by_host_names_is_kept():
+    environment = {name: value for name, value in WANTED["environment"].items() if name != proxy.HOST_ROUTING}
+    observed = proxy.observed_spec(inspected({**WANTED, "environment": environment}))
+    assert container_spec.differences(proxy.TITLES, WANTED, observed) == []
+    by_host = proxy.wanted_spec(dataclasses.replace(OPTIONS, host_routing=True), WANTED["image_id"])
+    assert len(container_spec.differences(proxy.TITLES, by_host, observed)) == 1
+
+
+@pytest.mark.parametrize(
+    ("aliases", "host"),
+    [
+        (None, "hub-proxy-api"),
+        (["hub-proxy-api", "0123456789ab"], "hub-proxy-api"),
+        (["hub-proxy-api", "hub-proxy-api-28001"], "hub-proxy-api-28001"),
+    ],
+)
+def test_the_api_has_a_name_of_its_own_where_the_container_has_one(aliases, host):
+    networks = {"hub-network": {"Aliases": ["hub-proxy"]}, "hub-control": {"Aliases": aliases}}
+    assert proxy.api_url({"NetworkSettings": {"Networks": networks}}, "hub-proxy-api") == f"http://{host}:8001"

@@ -41,7 +41,7 @@ def test_http_redirects_to_https() -> None:
     assert "ssl_certificate /etc/front/own/jupyterhub/1/fullchain.pem;" in https
     assert "ssl_certificate_key /etc/front/own/jupyterhub/1/privkey.pem;" in https
     assert "set $protocol https;" in https
-    assert "location / { proxy_pass http://127.0.0.1:8000; }" in https
+    assert "location / { proxy_pass http://jupyterhub-proxy; }" in https
 
 
 def test_another_port_is_part_of_the_redirect() -> None:
@@ -59,11 +59,11 @@ def test_without_a_certificate_yet_only_http_is_served() -> None:
 
 
 def test_two_hubs_share_the_ports() -> None:
-    blocks = servers(site("lab", port=8001), site())
+    blocks = servers(site("lab"), site())
     assert len(blocks) == 6
     assert sum("default_server" in block for block in blocks) == 2
     assert "https://jupyterhub.example.com/ https://lab.example.com/" in blocks[0]
-    assert "proxy_pass http://127.0.0.1:8001;" in named(blocks, "lab.example.com;")[1]
+    assert "proxy_pass http://lab-proxy;" in named(blocks, "lab.example.com;")[1]
 
 
 def test_behind_another_proxy_there_is_no_tls() -> None:
@@ -92,13 +92,17 @@ def test_hsts(seconds: int, expected: bool) -> None:
 
 
 def test_the_version_changes_with_the_configuration_only() -> None:
-    first, second = (nginx.version_of(nginx.render([site(port=port)], ipv6=False)) for port in (8000, 8001))
+    first, second = (nginx.version_of(nginx.render([site(hsts_seconds=one)], ipv6=False)) for one in (0, 1))
     assert re.fullmatch(r"[0-9a-f]{16}", first)
     assert first != second
     assert first == nginx.version_of(nginx.render([site()], ipv6=False))
     assert nginx.version_of("") == ""
 
 
+def test_the_addresses_of_proxies_are_in_files_of_their_own() -> None:
+    assert "include /etc/front/targets/*.conf;" in nginx.render([site()], ipv6=False)
+
+
 def test_the_order_of_the_hubs_does_not_matter() -> None:
-    sites = [site(), site("lab", port=8001)]
+    sites = [site(), site("lab")]
     assert nginx.render(sites, ipv6=False) == nginx.render(sites[::-1], ipv6=False)

@@ -31,7 +31,7 @@ def test_while_another_certificate_is_requested_the_old_one_is_served() -> None:
 def test_until_the_hub_has_its_new_names_the_old_ones_are_served() -> None:
     old, moved = site(), site(domain="other.example.com")
     assert with_old_names(None, moved) == [moved]
-    assert with_old_names(old, site(port=8001)) == [site(port=8001)]
+    assert with_old_names(old, site(hsts_seconds=60)) == [site(hsts_seconds=60)]
     assert with_old_names(old, moved) == [old, moved]
     wildcard = site(subdomains=True, certificate="own/jupyterhub/2")
     assert with_old_names(wildcard, old) == [wildcard]
@@ -43,9 +43,9 @@ def test_a_new_site_is_named_by_its_url() -> None:
 
 
 def test_each_change_is_named() -> None:
-    changed = replace(site(), port=8001, hsts_seconds=60, certificate="own/jupyterhub/2")
+    changed = replace(site(), https_port=8443, hsts_seconds=60, certificate="own/jupyterhub/2")
     assert differences(site(), changed) == [
-        "port changed: 8000 → 8001",
+        "https_port changed: 443 → 8443",
         "hsts_seconds changed: 0 → 60",
         "the certificate changed",
     ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,21 @@ from support.factories.sites import site
 
 def test_sites_are_written_and_read(tmp_path: Path) -> None:
     assert read_sites(str(tmp_path)) == {}
-    for one in (site(), site("lab", port=8001)):
+    for one in (site(), site("lab")):
         write_site(str(tmp_path), one.hub, one)
 
-    assert read_sites(str(tmp_path)) == {"jupyterhub": site(), "lab": site("lab", port=8001)}
+    assert read_sites(str(tmp_path)) == {"jupyterhub": site(), "lab": site("lab")}
 
     write_site(str(tmp_path), "lab", None)
     write_site(str(tmp_path), "lab", None)
     assert read_sites(str(tmp_path)) == {"jupyterhub": site()}
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    write_site(str(tmp_path), "lab", site("lab"))
+    path = tmp_path / "sites/lab.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "port": 8000}))
+    assert read_sites(str(tmp_path)) == {"lab": site("lab")}
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[]"])

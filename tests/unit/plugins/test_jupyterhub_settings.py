@@ -156,7 +156,10 @@ def test_good_settings_of_https(settings):
         (OWN | {"domain": "Hub.example.com"}, "in lower-case letters"),
         (OWN | {"domain": "https://hub.example.com"}, "use the host name of the hub in the users' browsers"),
         (OWN | {"domain": "*.example.com"}, "use the host name of the hub in the users' browsers"),
-        (OWN | {"port": 443}, "jupyterhub_https: own needs a different number for each of its ports"),
+        (
+            OWN | {"http_port": 443},
+            "own needs a different number for each of jupyterhub_http_port and",
+        ),
         (OWN | {"tls_key": ""}, "jupyterhub_tls_key is empty, but jupyterhub_https: own needs it"),
         (OWN | {"tls_certificate": "hub.pem"}, "jupyterhub_tls_certificate is neither an absolute path nor PEM text"),
         (

@@ -2,8 +2,8 @@
 # Start configurable-http-proxy as an unprivileged user, with its API only on the control network.
 #
 # The default is in parentheses.
-# PROXY_API_HOST        name of this container on the control network, on whose address the API listens, port 8001
-#                       (jupyterhub-proxy-api)
+# PROXY_API_HOST        name of this container on the control network, on whose address the API listens, port 8001;
+#                       another proxy, which this one replaces, may have it, too (jupyterhub-proxy-api)
 # PROXY_TOKEN_FILE      file with the token for the API, readable only by root (/etc/jupyterhub/secrets/proxy_token)
 # PROXY_DEFAULT_TARGET  target of requests without a route, for example http://jupyterhub:8081 (none)
 # PROXY_HOST_ROUTING    1: routes begin with a host name, because each user has an origin (none)
@@ -27,11 +27,12 @@ export CONFIGPROXY_AUTH_TOKEN
 # Docker may attach the network shortly after the start, so the name is resolved up to ten times.
 address=
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-    address=$(getent ahostsv4 "$api_host" | awk 'NR == 1 { print $1 }')
+    address=$(getent ahostsv4 "$api_host" | awk -v own=" $(hostname -I) " 'index(own, " " $1 " ") { print $1; exit }')
     [ -n "$address" ] && break
     sleep 1
 done
-[ -n "$address" ] || fail "the name $api_host does not resolve; give this container that alias on the control network"
+[ -n "$address" ] ||
+    fail "the name $api_host does not resolve to this container; give it that alias on the control network"
 
 set -- --ip 0.0.0.0 --port 8000 --api-ip "$address" --api-port 8001 \
     --error-path /opt/proxy/error --log-level "${PROXY_LOG_LEVEL:-info}"
@@ -42,5 +43,5 @@ set -- --ip 0.0.0.0 --port 8000 --api-ip "$address" --api-port 8001 \
 # 250 ms, but then also drops a connection that was accepted while Node itself was busy for that long, and answers 503.
 cd /opt/proxy
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs \
-    node --network-family-autoselection-attempt-timeout=2000 \
+    node --require ./drain.js --network-family-autoselection-attempt-timeout=2000 \
     node_modules/configurable-http-proxy/bin/configurable-http-proxy "$@"

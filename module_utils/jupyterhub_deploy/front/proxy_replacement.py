@@ -1,0 +1,172 @@
+"""Replace a hub's proxy behind the front, which interrupts no connection.
+
+The new proxy starts beside the old one, on a port of its own, and gets its routes. Then the front passes requests to
+it, and the old one ends with its last connection. What the front uses (``front.target``) and the names of the
+containers are the whole state, so that :meth:`ProxyReplacement.recover` can complete or revert a run that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+from urllib.parse import quote
+
+from ansible.module_utils.jupyterhub_deploy import files
+from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.containers.container import problem_at
+from ansible.module_utils.jupyterhub_deploy.containers.proxy import (
+    API_PORT,
+    HEALTH_PATH,
+    HOST_ROUTING,
+    LABEL_DRAINS,
+    PUBLIC_PORT,
+    ProxyContainer,
+    ProxyOptions,
+)
+from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
+from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.errors import FAILURES, DeployError
+from ansible.module_utils.jupyterhub_deploy.front import release, target
+from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
+from ansible.module_utils.jupyterhub_deploy.hub import api, routes
+
+TIMEOUT = 10.0  # seconds for one answer of a proxy's API
+
+
+class ProxyReplacement:
+    """The replacement of one hub's proxy.
+
+    :param proxy: the proxy, on the port that it has or is to have.
+    :param options: of the module ``jupyterhub_proxy``.
+    """
+
+    def __init__(self, proxy: ProxyContainer, options: ProxyOptions) -> None:
+        self.proxy, self.options = proxy, options
+        self.client, self.directory = proxy.client, options.front_directory
+        self.front = FrontContainer(proxy.client, options.front, options.health_timeout)
+
+    def is_possible(self, current: dict[str, Any] | None) -> bool:
+        """Return whether the proxy that runs can be replaced this way.
+
+        :param current: Docker's description of it, ``None`` when there is none.
+        """
+        image = inspect_image(self.client, self.options.image) or {}
+        labels = (image.get("Config") or {}).get("Labels") or {}
+        return bool(current and current["State"]["Running"] and labels.get(LABEL_DRAINS))
+
+    def replace(self, spec: container_spec.Spec) -> list[str]:
+        """Replace the proxy; return what the operator has to know.
+
+        :param spec: of the new one; its port is chosen here.
+        :raises DeployError: that fails; the old one still serves.
+        """
+        try:
+            address = self._start(spec)
+        except FAILURES as error:
+            self.proxy.discard_replacement()
+            raise DeployError(
+                f"the new proxy could not be prepared, so the old one was left as it was: {error}"
+            ) from error
+        routes.restore(self.client, self.options, self.proxy.next)
+        try:
+            self.use(address)
+        except FAILURES:
+            self.proxy.discard_replacement()
+            routes.restore(self.client, self.options, self.proxy.name)
+            raise
+        return self._retire_old()
+
+    def use(self, address: str) -> None:
+        """Make the front pass requests to an address, unless it does already.
+
+        :raises DeployError: it does not.
+        """
+        with files.locked(self.directory, wait=True):
+            if target.read(self.directory, self.options.hub) != address:
+                release.retarget(self.front, self.directory, self.options.hub, address)
+
+    def has_leftovers(self) -> bool:
+        """Return whether an old proxy does not drain, although the new one has its name."""
+        return any(not self._drains(name) for name in self.proxy.old.open())
+
+    def recover(self) -> list[str]:
+        """Complete or revert what a killed run left; return a message for each action."""
+        proxy, messages = self.proxy, []
+        new = inspect_container(self.client, proxy.next)
+        if new and new["State"]["Running"] and target.published(new) == target.read(self.directory, self.options.hub):
+            # nginx may not have read its configuration again.
+            with files.locked(self.directory, wait=True):
+                release.retarget(self.front, self.directory, self.options.hub, target.published(new))
+            messages.append(f"{proxy.next}, which an unfinished run started, serves now")
+            messages += self._retire_old()
+        for name in proxy.old.open():
+            messages += self._drain(name)
+        proxy.old.remove_ended()
+        return messages
+
+    def _start(self, spec: container_spec.Spec) -> str:
+        """Start the new proxy and give it the routes of the old one; return its address on this host."""
+        proxy = self.proxy
+        port = target.choose_port(self.options.hub, target.is_free)
+        address = f"{target.LOOPBACK}:{port}"
+        proxy.create_replacement({**spec, "ports": [f"{address}:{PUBLIC_PORT}"]}, self.options.control_network)
+        self.client.start(proxy.next)
+        proxy.wait_until(lambda: proxy.is_healthy(proxy.next), "answering its health check", proxy.next)
+        url = f"http://{address}/{HEALTH_PATH}"
+        proxy.wait_until(lambda: not problem_at(url), f"reachable at {url}", proxy.next)
+        if self._same_routing():
+            self._copy_routes()
+        return address
+
+    def _same_routing(self) -> bool:
+        """Return whether the routes of both proxies begin with a host name, or those of none."""
+        found = (inspect_container(self.client, name) or {} for name in (self.proxy.name, self.proxy.next))
+        return len({environment_of(one).get(HOST_ROUTING, "") for one in found}) == 1
+
+    def _copy_routes(self) -> None:
+        """Give the new proxy the routes of the old one, so that servers are reachable also while the hub is away."""
+        token = api.read_token(self.options.token_file)
+        old, new = (self._api(name) for name in (self.proxy.name, self.proxy.next))
+        for path, route in json.loads(_request("GET", f"{old}/api/routes", token)).items():
+            _request("POST", f"{new}/api/routes{quote(path, safe='/')}", token, json.dumps(route).encode())
+
+    def _api(self, name: str) -> str:
+        """Return the URL of the API of a proxy's container, as this host reaches it."""
+        networks = (inspect_container(self.client, name) or {})["NetworkSettings"]["Networks"]
+        return f"http://{networks[self.options.control_network]['IPAddress']}:{API_PORT}"
+
+    def _retire_old(self) -> list[str]:
+        """Give the new proxy its name, and let the old one end; return what the operator has to know."""
+        proxy = self.proxy
+        if not proxy.observe():  # killed between the two renames
+            self.client.rename(proxy.next, proxy.name)
+            return []
+        return self._drain(proxy.old.rename(proxy.name, proxy.next))
+
+    def _drain(self, name: str) -> list[str]:
+        """Let an old proxy end with its last connection, or at once if its image cannot."""
+        if self._drains(name):
+            self.proxy.old.drain(name)
+            return []
+        self.client.stop(name, timeout=STOP_TIMEOUT)
+        self.client.remove_container(name)
+        return ["the old proxy, of an earlier version, was stopped, which interrupted the connections that were open"]
+
+    def _drains(self, name: str) -> bool:
+        labels = ((inspect_container(self.client, name) or {}).get("Config") or {}).get("Labels") or {}
+        return bool(labels.get(LABEL_DRAINS))
+
+
+def _request(method: str, url: str, token: str, body: bytes | None = None) -> bytes:
+    """Make a request to a proxy's API; return the body of the answer.
+
+    :raises DeployError: it is not answered with success.
+    """
+    request = urllib.request.Request(url, body, {"Authorization": f"token {token}"}, method=method)  # noqa: S310
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=TIMEOUT) as response:
+            return bytes(response.read())
+    except OSError as error:
+        raise DeployError(f"{method} {url.partition('/routes')[0]}/routes of a proxy failed: {error}") from error

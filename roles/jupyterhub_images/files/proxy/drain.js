@@ -1,0 +1,34 @@
+// Loaded before the proxy (node --require). On SIGUSR2, the proxy accepts no more connections, and ends with its last
+// one, such as a web socket of a kernel. The deployment sends the signal when another proxy has taken over.
+'use strict';
+
+const net = require('node:net');
+
+const PUBLIC_PORT = 8000;
+// Milliseconds. The front's old worker processes may still receive the headers of a request, for 20 s at most
+// (client_header_timeout), which they then pass to this proxy.
+const GRACE = 30 * 1000;
+// As long as the front keeps an old connection (worker_shutdown_timeout).
+const LONGEST = 24 * 3600 * 1000;
+
+const servers = new Set();
+const listen = net.Server.prototype.listen;
+net.Server.prototype.listen = function (...options) {
+  servers.add(this);
+  return listen.apply(this, options);
+};
+
+let draining = false;
+process.on('SIGUSR2', () => {
+  if (draining) return;
+  draining = true;
+  console.error('proxy: another one has taken over; this one ends with its last connection');
+  for (const server of servers) {
+    if (server.address()?.port === PUBLIC_PORT) {
+      setTimeout(() => server.close(() => process.exit(0)), GRACE);
+    } else {
+      server.close(); // the API: the hub uses that of the other proxy
+    }
+  }
+  setTimeout(() => process.exit(0), LONGEST);
+});

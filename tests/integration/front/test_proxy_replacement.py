@@ -1,0 +1,280 @@
+"""The proxy behind the front is replaced on real Docker, while a user works, with the hub away, and killed midway."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+
+import jupyterhub_proxy
+from hosts.run import name as run_name
+from support.fronted_site import FrontedSite
+from support.hub_http import HubSession
+from support.module_site import killed_run
+from support.modules import ModuleError, run
+from support.poller import Notebook, Poll
+
+NAME = run_name("rolling")
+Replace = Callable[..., dict[str, Any]]
+
+
+class Upload:
+    """Saves a large file on a user's server; its last part only when the ``with`` block ends."""
+
+    def __init__(self, notebook: Notebook, megabytes: int) -> None:
+        self._notebook, self._megabytes = notebook, megabytes
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.result = "nothing"
+
+    def __enter__(self) -> Upload:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        notebook = self._notebook
+        url = f"{notebook.session.url}{notebook.base}api/contents/large.txt"
+        headers = {"X-XSRFToken": notebook.xsrf(), "Cookie": notebook.cookies(), "Content-Type": "application/json"}
+        try:
+            answer = requests.put(url, data=self._parts(), headers=headers, timeout=120)
+            self.result = str(answer.json().get("size", answer.text))
+        except requests.RequestException as error:
+            self.result = repr(error)
+
+    def _parts(self) -> Iterator[bytes]:
+        yield b'{"type": "file", "format": "text", "content": "'
+        for number in range(self._megabytes):
+            self._end.wait(None if number == self._megabytes - 1 else 0.05)
+            yield b"x" * (1 << 20)
+        yield b'"}'
+
+
+@pytest.fixture(scope="module")
+def site(
+    hub_image: Callable[[str], str],
+    proxy_image: str,
+    notebook_image: Callable[[str], str],
+    front_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[FrontedSite]:
+    directory = str(tmp_path_factory.mktemp("etc"))
+    made = FrontedSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
+    made.destroy()
+    made.prepare()
+    try:
+        made.run_front()
+        assert requests.get(made.url, timeout=10).status_code == 503  # there is no proxy yet
+        first = made.run_proxy()
+        assert (first["action"], first["routes"]) == ("create", "later: there is no hub yet")
+        made.run_hub()
+        yield made
+    finally:
+        made.destroy()
+        for name in images(made):
+            made.client.images.remove(name, force=True)
+
+
+@pytest.fixture(scope="module")
+def alice(site: FrontedSite) -> Notebook:
+    """A user with a kernel and its open web socket."""
+    return notebook(site, "alice")
+
+
+def notebook(site: FrontedSite, name: str) -> Notebook:
+    session = HubSession(site.url)
+    password = secrets.token_hex(8)
+    session.sign_up(name, password)
+    assert session.sign_in(name, password)
+    return Notebook(session, name)
+
+
+def images(site: FrontedSite) -> list[str]:
+    """Return the names of the images that the tests here made."""
+    return [tag for one in site.client.images.list(name=f"{NAME}/proxy") for tag in one.tags]
+
+
+def another_image(site: FrontedSite, number: int, instruction: str = "") -> str:
+    """Return another image of the proxy, which has to replace it."""
+    name = f"{NAME}/proxy:{number}"
+    context = Path(site.config_dir, "context")
+    context.mkdir(exist_ok=True)
+    Path(context, "Dockerfile").write_text(f"FROM {site.original}\nENV NUMBER={number}\n{instruction}\n")
+    site.client.images.build(path=str(context), tag=name)
+    return name
+
+
+@pytest.fixture
+def replaced(site: FrontedSite) -> Replace:
+    """Replace the proxy by one with another image; return the module's result."""
+    numbers = itertools.count(secrets.randbelow(10**6))
+
+    def replace(instruction: str = "", **options: Any) -> dict[str, Any]:
+        site.proxy_image = another_image(site, next(numbers), instruction)
+        return site.run_proxy(**options)
+
+    return replace
+
+
+def draining(site: FrontedSite) -> list[str]:
+    """Return the names of old proxies that run."""
+    found = site.client.containers.list(filters={"name": f"{NAME}-proxy-draining"})
+    return sorted(str(one.name) for one in found)
+
+
+def test_only_the_front_reaches_the_proxy(site: FrontedSite) -> None:
+    bindings = site.client.api.inspect_container(f"{NAME}-proxy")["HostConfig"]["PortBindings"]["8000/tcp"]
+    assert [one["HostIp"] for one in bindings] == ["127.0.0.1"]
+    assert 28000 <= int(bindings[0]["HostPort"]) < 29000
+    assert requests.get(f"{site.url}/hub/login", timeout=10).status_code == 200
+
+
+def test_a_second_run_changes_nothing(site: FrontedSite) -> None:
+    for check in (True, False):
+        result = site.run_proxy(check=check)
+        assert (result["changed"], result["action"], result["messages"]) == (False, "none", [])
+    assert site.run_front()["changed"] is False
+
+
+def test_nobody_is_interrupted(
+    site: FrontedSite, alice: Notebook, replaced: Replace, times: Callable[[int, int], int]
+) -> None:
+    megabytes, rounds = times(20, 200), times(2, 10)
+    with Upload(alice, megabytes) as upload, Poll(alice) as poll:
+        for _ in range(rounds):
+            before = site.client.containers.get(f"{NAME}-proxy").id
+            result = replaced()
+            assert (result["action"], result["downtime"], result["routes"]) == ("replace", 0, "restored")
+            assert site.client.containers.get(f"{NAME}-proxy").id != before
+    assert poll.report.uninterrupted, poll.report
+    assert poll.report.hub_down == 0, poll.report
+    assert upload.result == str(megabytes << 20)
+    # The first one still has the web socket. The others end when they have accepted nothing for half a minute.
+    assert wait_until(lambda: len(draining(site)) == 1, 90), draining(site)
+    assert alice.problem_with_variable() == ""
+    result = site.run_proxy()
+    assert (result["changed"], result["messages"]) == (False, [])
+    assert len([name for name in site.names() if "draining" in name]) == 1  # those that have ended are removed
+
+
+def test_the_hub_uses_the_new_proxy(site: FrontedSite, alice: Notebook, replaced: Replace) -> None:
+    replaced()
+    bob = notebook(site, "bob")
+    site.client.containers.get(NAME).restart()  # it finds the API by the name that the old proxy has, too
+    assert wait_until(lambda: requests.get(f"{site.url}/hub/health", timeout=10).status_code == 200, 60)
+    bob.session.stop("bob")
+    assert wait_until(lambda: bob.ask() != "", 30)  # its route is removed
+    bob.session.spawn("bob")
+    bob.sign_in()
+    assert bob.ask() == alice.ask() == ""
+    bob.session.stop("bob")
+
+
+def test_routes_survive_while_the_hub_is_away(site: FrontedSite, alice: Notebook, replaced: Replace) -> None:
+    hub = site.client.containers.get(NAME)
+    hub.stop()
+    try:
+        result = replaced()
+        assert result["routes"].startswith("later: the hub container")
+        assert requests.get(f"{site.url}/user/alice/api", timeout=10).status_code == 200
+    finally:
+        hub.start()
+    assert wait_until(lambda: requests.get(f"{site.url}/hub/health", timeout=10).status_code == 200, 60)
+
+
+def test_check_mode_reports_and_changes_nothing(site: FrontedSite, replaced: Replace) -> None:
+    before = site.observe("proxy"), site.names()
+    result = replaced(check=True)
+    assert (result["changed"], result["action"]) == (True, "replace")
+    assert (site.observe("proxy"), site.names()) == before
+    site.run_proxy()
+
+
+@pytest.mark.parametrize("instruction", ['CMD ["false"]', "RUN mv /opt/proxy/drain.js /tmp/"])
+def test_a_proxy_that_does_not_start_changes_nothing(instruction: str, site: FrontedSite, replaced: Replace) -> None:
+    image, before = site.proxy_image, (site.observe("proxy"), draining(site))
+    with pytest.raises(ModuleError, match="the new proxy does not work, so the old one was left as it was"):
+        replaced(instruction)
+    assert (site.observe("proxy"), draining(site)) == before
+    site.proxy_image = image
+    assert site.run_proxy()["changed"] is False
+
+
+def test_a_front_that_refuses_its_configuration_keeps_the_old_proxy(
+    site: FrontedSite, alice: Notebook, replaced: Replace
+) -> None:
+    image, before = site.proxy_image, (site.observe("proxy"), draining(site))
+    broken = site.directory / "targets/other.conf"
+    broken.write_text("upstream {")
+    try:
+        with pytest.raises(
+            ModuleError, match=r"does not pass requests to the new proxy .* so the old one stays in use"
+        ):
+            replaced()
+    finally:
+        broken.unlink()
+    assert (site.observe("proxy"), draining(site)) == before
+    assert f"{NAME}-proxy-next" not in site.containers()
+    site.proxy_image = image
+    assert site.run_proxy()["changed"] is False
+    assert alice.ask() == ""
+    bob = notebook(site, "bob")  # the hub uses the API of the old one again
+    bob.session.stop("bob")
+
+
+def test_a_proxy_of_an_earlier_version_ends_at_once(site: FrontedSite, replaced: Replace) -> None:
+    without = 'LABEL org.jupyterhub.deploy.drains=""'
+    assert replaced(without)["downtime"] > 0  # it cannot start beside another one
+    old = site.client.containers.get(f"{NAME}-proxy")
+    result = replaced()
+    assert result["downtime"] == 0
+    assert result["messages"][1].startswith("the old proxy, of an earlier version, was stopped, which interrupted")
+    assert old.name not in draining(site)
+    assert not [one for one in site.client.containers.list(all=True) if one.id == old.id]
+
+
+def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
+    site: FrontedSite,
+    alice: Notebook,
+    replaced: Replace,
+    tmp_path: Path,
+    times: Callable[[int, int], int],
+) -> None:
+    """SIGKILL after each change that a replacement makes to Docker and the front, or after every third."""
+    replaced()
+    alice.sign_in()
+    with Poll(alice) as poll:
+        for step in itertools.count(1, times(3, 1)):
+            site.proxy_image = another_image(site, 10**7 + step)
+            if not killed_run("jupyterhub_proxy", step, site.proxy_arguments(), tmp_path):
+                break
+            site.run_proxy()
+            assert site.run_proxy()["changed"] is False, f"after a kill at step {step}"
+            kept = [name for name in site.names() if "draining" not in name]
+            assert kept == ["", "-front", "-jupyter-alice", "-proxy"], f"after a kill at step {step}"
+            assert site.client.containers.get(f"{NAME}-proxy").attrs["Config"]["Image"] == site.proxy_image
+    assert step > 8, f"a replacement takes more steps than {step}"
+    assert not poll.report.failed, poll.report
+    assert not poll.report.hub_down, poll.report
+
+
+def test_a_published_proxy_gets_behind_the_front(site: FrontedSite, alice: Notebook) -> None:
+    """As when a hub gets HTTPS."""
+    arguments = {**site.proxy_arguments(), "front": "", "bind_address": "127.0.0.2"}
+    run(jupyterhub_proxy, **arguments)
+    site.run_front(https="none")
+    site.run_front()
+    assert alice.ask() == ""  # at the address where it is published
+    result = site.run_proxy()
+    assert (result["action"], result["downtime"]) == ("replace", 0)
+    assert alice.ask() == ""
