@@ -194,7 +194,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import acme, preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
-from ansible.module_utils.jupyterhub_deploy.hub import deployment, host
+from ansible.module_utils.jupyterhub_deploy.hub import deployment, host, reachability
 from ansible.module_utils.jupyterhub_deploy.images import reference
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import times
@@ -303,7 +303,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + host.wildcard_problems(module.params["subdomains_of"]),
         "data_problem": data_problem(name, volumes),
         "name_problems": ownership.problems(containers, networks, volumes, name),
-        "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else []) + certificate.warnings,
+        "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else [])
+        + certificate.warnings
+        + preflight.firewall_warnings(front, reachability.read_rules()),
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),

@@ -40,6 +40,11 @@ class FrontSettings:
         """The names that the certificate is for."""
         return [self.domain, *([f"*.{self.domain}"] if self.subdomains else [])]
 
+    @property
+    def ports(self) -> list[int]:
+        """The ports of the front for this hub."""
+        return {"none": [], "behind": [self.http_port]}.get(self.https, [self.http_port, self.https_port])
+
 
 class Findings(NamedTuple):
     """Faults, which stop a run, and warnings."""
@@ -60,12 +65,9 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
 
     :param containers: Docker's list of all containers.
     """
-    ports = {"none": [], "behind": [settings.http_port]}.get(
-        settings.https, [settings.http_port, settings.https_port]
-    )  # fmt: skip
     fronts = [one for one in containers if LABEL_FRONT in (one.get("Labels") or {}) and one["State"] == "running"]
     problems = []
-    for port in ports:
+    for port in settings.ports:
         publisher = host.publisher(containers, port)
         holder = None if publisher else host.listener(port)
         if not (publisher or holder):
@@ -86,6 +88,21 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
         else:
             problems.append(f"{used}; stop it, or let it pass requests to the hub (docs/how-to/behind-a-proxy.md)")
     return problems
+
+
+def firewall_warnings(settings: FrontSettings, rules: str) -> list[str]:
+    """Return a warning when the firewall of the host blocks ports of the front.
+
+    :param rules: the output of ``iptables -S``.
+    """
+    blocked = reachability.blocked_ports(rules, settings.ports)
+    if not blocked or settings.bind_address.startswith("127."):
+        return []
+    ports = ",".join(map(str, blocked))
+    return [
+        f"the firewall of this host blocks port {ports}, which the front needs, for other machines; open it, with ufw: "
+        f"ufw allow {ports}/tcp"
+    ]
 
 
 def plain_problems(settings: FrontSettings) -> list[str]:

@@ -12,6 +12,7 @@ from ansible.module_utils.jupyterhub_deploy.files import read_text
 from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx
 from ansible.module_utils.jupyterhub_deploy.front.certificate import SOON
 from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY, Site, read_sites
+from ansible.module_utils.jupyterhub_deploy.hub import reachability
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
 # Written by the loop in the front's container that renews certificates (renew.py of its image).
@@ -45,6 +46,9 @@ def messages(directory: str, site: Site) -> list[str]:
             lines.append(f"NOT IN USE: the front serves an older certificate, which ends in {served.days} days")
     except DeployError as error:
         lines.append(f"NOT REACHABLE: {error}")
+    blocked = reachability.blocked_ports(reachability.read_rules(), [site.https_port])
+    if blocked and not site.bind_address.startswith("127."):
+        lines.append(f"NOT REACHABLE from other machines: the firewall of this host blocks port {site.https_port}")
     return [*lines, *renewal_problems(directory, site)]
 
 

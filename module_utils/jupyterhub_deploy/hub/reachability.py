@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -73,6 +74,26 @@ def firewall_problem(rules: str, addresses: list[str]) -> str | None:
     if forward and (not dockers or allowed):
         return None  # the operator's own rules, or Docker's
     return "the firewall drops forwarded packets, and Docker's rules are gone; restart Docker, which adds them again"
+
+
+def blocked_ports(rules: str, ports: list[int]) -> list[int]:
+    """Return the ports of programs on this host that the firewall blocks for other machines, as far as is known. Pure.
+
+    Ports that Docker publishes are not subject to these rules. A port that is open for some machines only is not
+    blocked.
+
+    :param rules: the output of ``iptables -S``. Rules that nftables or firewalld made without it are not there.
+    """
+    lines = rules.splitlines()
+    blocks = "-P INPUT DROP" in lines or any(re.fullmatch(r"-A INPUT -j (DROP|REJECT.*)", line) for line in lines)
+    if not blocks or "-A INPUT -j ACCEPT" in lines:
+        return []
+    accepted: set[int] = set()
+    for found in re.findall(r"--dports? (\S+) .*-j (?:ACCEPT|ufw-user-limit)", rules):
+        for part in found.split(","):
+            first, _, last = part.partition(":")
+            accepted.update(range(int(first), int(last or first) + 1))
+    return [port for port in ports if port not in accepted]
 
 
 def read_rules() -> str:

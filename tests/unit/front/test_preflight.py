@@ -54,6 +54,22 @@ def test_the_front_uses_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     assert problem.endswith("of the front other-front; set jupyterhub_front_name: other-front, which all hubs share")
 
 
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({}, "blocks port 80,443, which the front needs, for other machines"),
+        ({"https": "behind"}, "with ufw: ufw allow 80/tcp"),
+        ({"https": "none"}, ""),
+        ({"bind_address": "127.0.0.1"}, ""),
+    ],
+)
+def test_a_firewall_that_blocks_the_fronts_ports(changes: dict[str, Any], warning: str) -> None:
+    found = preflight.firewall_warnings(replace(SETTINGS, **changes), "-P INPUT DROP\n")
+    assert len(found) == bool(warning)
+    assert warning in "".join(found)
+    assert preflight.firewall_warnings(replace(SETTINGS, **changes), "-P INPUT ACCEPT\n") == []
+
+
 def test_a_port_of_the_hubs_own_proxy() -> None:
     settings = replace(SETTINGS, http_port=1)
     (problem,) = preflight.port_problems(settings, "lab", [container("lab-proxy", port=443)])

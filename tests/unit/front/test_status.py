@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.front import certificate, status
 from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
 from ansible.module_utils.jupyterhub_deploy.front.site import Site
+from ansible.module_utils.jupyterhub_deploy.hub import reachability
 
 from support.factories.certificates import Authority
 from support.factories.sites import site
@@ -28,6 +30,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     (folder / "privkey.pem").write_text(issued.key)
     present = certificate.describe(issued.chain, issued.key)
     monkeypatch.setattr(certificate, "fetch", lambda *_, **__: present)
+    monkeypatch.setattr(reachability, "read_rules", str)
     return made
 
 
@@ -84,6 +87,14 @@ def test_an_older_certificate_is_served(served: Site, tmp_path: Path, monkeypatc
 def test_a_damaged_record_of_renewals(served: Site, tmp_path: Path) -> None:
     (tmp_path / "acme/last_renewal.json").write_text("{")
     assert "is damaged" in status.messages(str(tmp_path), served)[1]
+
+
+def test_a_firewall_that_blocks_the_port(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reachability, "read_rules", lambda: "-P INPUT DROP\n")
+    _, line = status.messages(str(tmp_path), served)
+    assert line == "NOT REACHABLE from other machines: the firewall of this host blocks port 443"
+    _, *others = status.messages(str(tmp_path), replace(served, bind_address="127.0.0.1"))
+    assert others == []
 
 
 def test_nothing_answers(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,3 +115,30 @@ def test_the_addresses_that_are_probed() -> None:
         "http://192.0.2.7:81/hub/health",
     ]
     assert reachability.urls([Port("", 80)], None) == ["http://127.0.0.1:80/hub/health"]
+
+
+UFW = """-P INPUT DROP
+-P FORWARD DROP
+-A INPUT -j ufw-before-input
+-A INPUT -j ufw-user-input
+-A ufw-user-input -p tcp -m tcp --dport 22 -j ACCEPT
+{rule}
+"""
+
+
+@pytest.mark.parametrize(
+    ("rules", "blocked"),
+    [
+        ("", []),
+        ("-P INPUT ACCEPT\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n", []),
+        (UFW.format(rule=""), [80, 443]),
+        (UFW.format(rule="-A ufw-user-input -p tcp -m tcp --dport 443 -j ACCEPT"), [80]),
+        (UFW.format(rule="-A ufw-user-input -p tcp -m multiport --dports 80,443 -j ACCEPT"), []),
+        (UFW.format(rule="-A ufw-user-input -s 192.0.2.0/24 -p tcp -m multiport --dports 79:443 -j ACCEPT"), []),
+        (UFW.format(rule="-A ufw-user-input -p tcp -m tcp --dport 443 -j DROP"), [80, 443]),
+        ("-P INPUT ACCEPT\n-A INPUT -j REJECT --reject-with icmp-host-prohibited\n", [80, 443]),
+        ("-P INPUT DROP\n-A INPUT -j ACCEPT\n", []),
+    ],
+)
+def test_ports_of_programs_on_the_host_are_subject_to_the_firewall(rules: str, blocked: list[int]) -> None:
+    assert reachability.blocked_ports(rules, [80, 443]) == blocked
