@@ -69,7 +69,7 @@ def test_a_hub_gets_https_while_a_user_works(http_site: HttpsSite) -> None:
     plain = HubSession(http_site.url)
     plain.sign_up("alice", PASSWORD)
     assert plain.sign_in("alice", PASSWORD)
-    Notebook(plain, "alice")
+    open_before = Notebook(plain, "alice")
     server = http_site.container("jupyter-alice")["Id"]
 
     http_site.settings.update(http_site.secure())
@@ -78,6 +78,7 @@ def test_a_hub_gets_https_while_a_user_works(http_site: HttpsSite) -> None:
     assert f"the front serves {http_site.secure_url}/ for hub {NAME}" in output
     assert f"JupyterHub answers at {http_site.secure_url}/" in output
     assert http_site.container("jupyter-alice")["Id"] == server  # the user's server was not touched
+    assert open_before.problem_with_variable() == ""  # the web socket was not interrupted
     # The proxy is not published to others any more.
     bindings = http_site.container("proxy")["HostConfig"]["PortBindings"]
     assert [one["HostIp"] for found in bindings.values() for one in found] == ["127.0.0.1"]
@@ -107,6 +108,24 @@ def test_a_new_certificate_and_a_new_hub_interrupt_nobody(site: HttpsSite) -> No
     assert "configuration changed" in output
     assert client.served(DOMAIN) != served
     assert poll.report.uninterrupted, poll.report
+
+
+def test_a_new_proxy_interrupts_nobody(site: HttpsSite, tmp_path: Path) -> None:
+    session = site.session()
+    assert session.sign_in("alice", PASSWORD)
+    notebook = Notebook(session, "alice")
+    image = f"{NAME}/proxy:another"
+    (tmp_path / "Dockerfile").write_text(f"FROM {site.container('proxy')['Config']['Image']}\nENV ANOTHER=1\n")
+    site.client.images.build(path=str(tmp_path), tag=image)
+    try:
+        with Poll(notebook) as poll:
+            output = site.run(jupyterhub_images_proxy=image).output
+        assert "proxy image name changed" in output
+        assert poll.report.uninterrupted, poll.report
+        assert poll.report.hub_down == 0, poll.report
+    finally:
+        site.run()
+        site.client.images.remove(image, force=True)
 
 
 def test_the_hub_sees_the_addresses_of_browsers(site: HttpsSite) -> None:
