@@ -15,6 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_proxy
 from hosts.run import name as run_name
+from support.asking import Asking
 from support.fronted_site import FrontedSite
 from support.hub_http import HubSession
 from support.module_site import killed_run
@@ -150,17 +151,18 @@ def test_nobody_is_interrupted(
     site: FrontedSite, alice: Notebook, replaced: Replace, times: Callable[[int, int], int]
 ) -> None:
     megabytes, rounds = times(20, 200), times(2, 10)
-    with Upload(alice, megabytes) as upload, Poll(alice) as poll:
+    with Asking(f"{NAME}-jupyter-alice") as asking, Upload(alice, megabytes) as upload, Poll(alice) as poll:
         for _ in range(rounds):
             before = site.client.containers.get(f"{NAME}-proxy").id
             result = replaced()
             assert (result["action"], result["downtime"], result["routes"]) == ("replace", 0, "restored")
             assert site.client.containers.get(f"{NAME}-proxy").id != before
+        # The first one still has the web socket and the upload. The others end after half a minute.
+        assert wait_until(lambda: len(draining(site)) == 1, 90), draining(site)
     assert poll.report.uninterrupted, poll.report
     assert poll.report.hub_down == 0, poll.report
     assert upload.result == str(megabytes << 20)
-    # The first one still has the web socket. The others end when they have accepted nothing for half a minute.
-    assert wait_until(lambda: len(draining(site)) == 1, 90), draining(site)
+    assert set(asking.answers) == {"200"}, asking.answers  # servers ask the hub through the proxy
     assert alice.problem_with_variable() == ""
     result = site.run_proxy()
     assert (result["changed"], result["messages"]) == (False, [])
