@@ -6,6 +6,7 @@ Their names, ``<name>-draining-<time>``, are the whole state, so that the next r
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, name_of
@@ -19,10 +20,10 @@ class Draining:
     :param client: a low-level Docker client.
     :param name: name of the container that has replaced them.
     :param label: which all of them have, as Docker's filter: ``name`` or ``name=value``.
-    :param signal: makes one drain.
+    :param signal: makes one of this name drain.
     """
 
-    def __init__(self, client: Any, name: str, label: str, signal: str) -> None:
+    def __init__(self, client: Any, name: str, label: str, signal: Callable[[str], object]) -> None:
         self.client, self.name, self.label, self.signal = client, name, label, signal
 
     def ended(self) -> list[str]:
@@ -56,7 +57,7 @@ class Draining:
             return
         try:
             self.client.update_container(name, restart_policy={"Name": "no"})
-            self.client.kill(name, signal=self.signal)
+            self.signal(name)
         except docker_errors.APIError:
             if self._is_running(name):
                 raise  # otherwise its last connection has ended meanwhile

@@ -18,6 +18,8 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 HEALTH_PATH = "_chp_healthz"
 TOKEN_TARGET = "/etc/jupyterhub/secrets/proxy_token"  # noqa: S105  (a path; where start.sh of the proxy image looks)
 API_PORT = 8001  # of configurable-http-proxy, on the control network
+USER = "65534"  # of the proxy's process, see start.sh of its image
+DRAIN = "kill -USR2 $(cat /tmp/proxy.pid)"  # start.sh writes the file, drain.js handles the signal
 # On a proxy image, and so on its containers.
 LABEL_HOST_ROUTING = "org.jupyterhub.deploy.host-routing"  # it knows PROXY_HOST_ROUTING
 LABEL_DRAINS = "org.jupyterhub.deploy.drains"  # one can start beside another, and ends with its last connection
@@ -139,7 +141,7 @@ class ProxyContainer(ReplaceableContainer):
     def __init__(self, client: Any, name: str, public_probe: str, health_timeout: float, hub: str) -> None:
         super().__init__(client, name, public_probe, health_timeout)
         self.hub = hub
-        self.old = Draining(client, name, f"{LABEL_HUB}={hub}", "SIGUSR2")
+        self.old = Draining(client, name, f"{LABEL_HUB}={hub}", self._signal_drain)
 
     def probe(self) -> str:
         """Return port and path of the proxy's own health check."""
@@ -190,6 +192,13 @@ class ProxyContainer(ReplaceableContainer):
             raise DeployError(f"the new proxy does not work, so the old one was left as it was: {error}") from error
         finally:
             trial._remove_if_exists(trial.name)
+
+    def _signal_drain(self, name: str) -> None:
+        # Docker's own kill signals the first process, which may not signal the proxy: that has another user.
+        made = self.client.exec_create(name, ["sh", "-c", DRAIN], user=USER)
+        output = self.client.exec_start(made["Id"])
+        if self.client.exec_inspect(made["Id"])["ExitCode"]:
+            raise DeployError(f"the old proxy {name} does not end: {output.decode(errors='replace').strip()}")
 
 
 def api_url(container: dict[str, Any], api_host: str) -> str:

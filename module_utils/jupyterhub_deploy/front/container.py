@@ -82,7 +82,7 @@ class FrontContainer(DeployedContainer):
     def __init__(self, client: Any, name: str, health_timeout: float) -> None:
         super().__init__(client, name, "", health_timeout)
         self.next = f"{name}-next"
-        self.old = Draining(client, name, LABEL_FRONT, "SIGQUIT")
+        self.old = Draining(client, name, LABEL_FRONT, lambda old: client.kill(old, signal="SIGQUIT"))
 
     def require_own(self) -> None:
         """Check that the container of this name, if there is one, is a front.

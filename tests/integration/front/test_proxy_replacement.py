@@ -195,19 +195,20 @@ def test_routes_survive_while_the_hub_is_away(site: FrontedSite, alice: Notebook
 
 
 def test_check_mode_reports_and_changes_nothing(site: FrontedSite, replaced: Replace) -> None:
-    before = site.observe("proxy"), site.names()
+    before, names = site.observe("proxy"), site.names()
     result = replaced(check=True)
     assert (result["changed"], result["action"]) == (True, "replace")
-    assert (site.observe("proxy"), site.names()) == before
+    assert (site.observe("proxy"), site.names()) == (before, names)
     site.run_proxy()
 
 
 @pytest.mark.parametrize("instruction", ['CMD ["false"]', "RUN mv /opt/proxy/drain.js /tmp/"])
 def test_a_proxy_that_does_not_start_changes_nothing(instruction: str, site: FrontedSite, replaced: Replace) -> None:
-    image, before = site.proxy_image, (site.observe("proxy"), draining(site))
+    image, before, old = site.proxy_image, site.observe("proxy"), draining(site)
     with pytest.raises(ModuleError, match="the new proxy does not work, so the old one was left as it was"):
         replaced(instruction)
-    assert (site.observe("proxy"), draining(site)) == before
+    assert site.observe("proxy") == before
+    assert set(draining(site)) <= set(old)  # some may have ended
     site.proxy_image = image
     assert site.run_proxy()["changed"] is False
 
@@ -215,7 +216,7 @@ def test_a_proxy_that_does_not_start_changes_nothing(instruction: str, site: Fro
 def test_a_front_that_refuses_its_configuration_keeps_the_old_proxy(
     site: FrontedSite, alice: Notebook, replaced: Replace
 ) -> None:
-    image, before = site.proxy_image, (site.observe("proxy"), draining(site))
+    image, before, old = site.proxy_image, site.observe("proxy"), draining(site)
     broken = site.directory / "targets/other.conf"
     broken.write_text("upstream {")
     try:
@@ -225,7 +226,8 @@ def test_a_front_that_refuses_its_configuration_keeps_the_old_proxy(
             replaced()
     finally:
         broken.unlink()
-    assert (site.observe("proxy"), draining(site)) == before
+    assert site.observe("proxy") == before
+    assert set(draining(site)) <= set(old)  # some may have ended
     assert f"{NAME}-proxy-next" not in site.containers()
     site.proxy_image = image
     assert site.run_proxy()["changed"] is False

@@ -42,6 +42,7 @@ set -- --ip 0.0.0.0 --port 8000 --api-ip "$address" --api-port 8001 \
 # While a hub is replaced, its name has two addresses, and one of them may not answer. Node tries the next one after
 # 250 ms, but then also drops a connection that was accepted while Node itself was busy for that long, and answers 503.
 cd /opt/proxy
+echo $$ > /tmp/proxy.pid  # for the signal that drain.js handles
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs \
     node --require ./drain.js --network-family-autoselection-attempt-timeout=2000 \
     node_modules/configurable-http-proxy/bin/configurable-http-proxy "$@"
