@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, Playwright, expect
 
 from hosts.fixtures import MakeHost
 from hosts.images import docker
@@ -81,7 +81,7 @@ def place(
 
 
 @pytest.fixture
-def context(place: Place, tmp_path: Path) -> Iterator[BrowserContext]:
+def context(place: Place, playwright: Playwright, tmp_path: Path) -> Iterator[BrowserContext]:
     """A browser whose only additional authority is that of the certificates."""
     database = tmp_path / ".pki/nssdb"
     database.mkdir(parents=True)
@@ -89,14 +89,13 @@ def context(place: Place, tmp_path: Path) -> Iterator[BrowserContext]:
     certutil = ["certutil", "-d", f"sql:{database}"]
     subprocess.run([*certutil, "-N", "--empty-password"], check=True)
     subprocess.run([*certutil, "-A", "-t", "C,,", "-n", "pebble", "-i", str(tmp_path / "root.pem")], check=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=CHROMIUM_FLAGS, env={**os.environ, "HOME": str(tmp_path)}
-        )
-        made = browser.new_context(viewport={"width": 1200, "height": 750})
-        made.set_default_timeout(60_000)
-        yield made
-        browser.close()
+    browser = playwright.chromium.launch(
+        executable_path=CHROMIUM, args=CHROMIUM_FLAGS, env={**os.environ, "HOME": str(tmp_path)}
+    )
+    made = browser.new_context(viewport={"width": 1200, "height": 750})
+    made.set_default_timeout(60_000)
+    yield made
+    browser.close()
 
 
 def sign_in(page: Page, site: Site) -> HubPages:

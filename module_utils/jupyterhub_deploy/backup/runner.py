@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from collections.abc import Container
@@ -19,7 +20,7 @@ from ansible.module_utils.jupyterhub_deploy.backup.writer import Result, Writer
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_RESTORING
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, needs_container, users_volumes
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, FAILURES, DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, FAILURES, DeployError, reason
 from ansible.module_utils.jupyterhub_deploy.hub import storage
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
@@ -127,8 +128,9 @@ class Runner:
         try:
             result = job()
         except JOB_FAILURES as error:
-            result = {"action": "failed", "user": user, "error": str(error)}
-            self.progress.say(f"{name}: failed: {error}")
+            message = explain(error, self.directory)
+            result = {"action": "failed", "user": user, "error": message}
+            self.progress.say(f"{name}: failed: {message}")
         return {"name": name, **result}
 
     def back_up_volume(self, name: str, volume: Volume | None) -> Result:
@@ -197,3 +199,13 @@ class Runner:
             return self.writer.write(draft, staging, scan, about, QuiescedVolume())
         finally:
             store.remove([path for path in (staging,) if os.path.exists(path)])
+
+
+def explain(error: Exception, directory: str) -> str:
+    """Return the text of an error, for a full disk with what to do. Pure.
+
+    :param directory: of the backups, where most is written.
+    """
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or directory} cannot be written: {error.strerror}; make room there"
+    return reason(error)

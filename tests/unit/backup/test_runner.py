@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import runner, settings
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 
@@ -39,3 +42,16 @@ def test_the_line_of_a_volume_has_the_size_of_its_files(
     run.back_up_directory("lab-user-alice", volume("lab-user-alice"), str(tmp_path / "data"))
 
     assert capsys.readouterr().out.startswith(f"lab-user-alice: {shown}")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "/backups cannot be written: No space left on device; make"),
+        (OSError(errno.ENOSPC, "No space left on device", "/x"), "/x cannot be written: No space left on device; make"),
+        (shutil.Error([("/a", "/b", "[Errno 28] No space left on device")]), "[Errno 28] No space left on device"),
+        (DeployError("the hub's database is damaged"), "the hub's database is damaged"),
+    ],
+)
+def test_a_full_disk_is_named(error: Exception, text: str) -> None:
+    assert runner.explain(error, "/backups").startswith(text)
