@@ -186,6 +186,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
+from ansible.module_utils.jupyterhub_deploy.containers.draining import DRAINING
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
 from ansible.module_utils.jupyterhub_deploy.docker import client as docker_client
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_api, daemon_control, daemon_info, ownership
@@ -207,7 +208,8 @@ def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str |
     """Return the container or process that uses the port, ``None`` if it is free or used by the hub's own proxy."""
     publisher = host.publisher(containers, port)
     if publisher:
-        return None if publisher == f"{name}-proxy" else f"container {publisher}"
+        own = publisher == f"{name}-proxy" or publisher.startswith(f"{name}-proxy{DRAINING}")
+        return None if own else f"container {publisher}"
     found = host.listener(port)
     return str(found) if found else None
 

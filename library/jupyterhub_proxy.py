@@ -266,6 +266,7 @@ def apply(
     if beside:
         messages = beside.replace(spec)
     elif action != "none":
+        messages = proxy.end_old(options.port)
         downtime = round(proxy.apply(action).down, 2)
     restored, url = "kept", ""
     if action != "none" or recovered or proxy.has_leftovers():

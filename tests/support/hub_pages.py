@@ -33,6 +33,10 @@ class HubPages:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
+        # Chromium cancels requests when a network of the machine changes, as Docker's do when other tests start
+        # containers. JupyterLab then says so about its theme, and works without it.
+        missing_theme = page.locator(".jp-Dialog", has_text="failed to load")
+        page.add_locator_handler(missing_theme, lambda dialog: dialog.locator("button.jp-mod-accept").click())
 
     def sign_up(self, name: str, password: str) -> str:
         """Fill in and send the sign-up form; return the answer's text."""

@@ -8,9 +8,9 @@ from typing import Any
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.draining import Draining
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
-from ansible.module_utils.jupyterhub_deploy.containers.replacement import ReplaceableContainer
+from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT, ReplaceableContainer
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
-from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of
+from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
@@ -192,6 +192,16 @@ class ProxyContainer(ReplaceableContainer):
             raise DeployError(f"the new proxy does not work, so the old one was left as it was: {error}") from error
         finally:
             trial._remove_if_exists(trial.name)
+
+    def end_old(self, port: int) -> list[str]:
+        """End the old proxies that still publish a port which this one needs; return what the operator has to know."""
+        messages = []
+        for name in self.old.open():
+            bindings = (inspect_container(self.client, name) or {}).get("HostConfig", {}).get("PortBindings")
+            if any(one.rpartition(":")[2] == str(port) for one in _bindings(bindings)):
+                self.client.stop(name, timeout=STOP_TIMEOUT)
+                messages.append(f"stopped {name}, which interrupted the connections that it still had at port {port}")
+        return messages
 
     def _signal_drain(self, name: str) -> None:
         # Docker's own kill signals the first process, which may not signal the proxy: that has another user.
