@@ -152,7 +152,7 @@ def select_backups(directory: str, users: list[str], which: str) -> tuple[list[B
     problems += [f"there is no backup of user {user} in {directory}" for user in users if user not in there]
     if not backups and not problems:
         named = "" if which in (ALL, NEWEST) else f" {which}"
-        problems.append(f"there is no backup{named} in {directory}; restore.yml lists those that exist")
+        problems.append(f"there is no backup{named} in {directory}; make restore lists those that exist")
     return backups, problems
 
 

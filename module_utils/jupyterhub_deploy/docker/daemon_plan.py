@@ -139,9 +139,10 @@ def make_plan(
     if moves and (seen["running"] or any(seen["objects"].values())):
         # Docker would start without images and volumes: the hub without users, and no notebooks.
         root = seen["root_dir"] or current.get("data-root", daemon_data.DATA_ROOT)
+        stop = "stop Docker (systemctl stop docker docker.socket), " if seen["running"] else ""
         raise DeployError(
-            f"data-root cannot change while Docker runs: its images and volumes would stay behind in {root}. "
-            "Stop it (systemctl stop docker docker.socket), move the directory, and run again"
+            f"data-root cannot change: Docker's images and volumes would stay behind in {root}; {stop}move the "
+            f"directory to {merged.options.get('data-root', daemon_data.DATA_ROOT)}, and run make site again"
         )
     if recent:
         _refuse_too_new(set(merged.options) - set(current), seen["version"])

@@ -125,11 +125,11 @@ class Restore:
         if self.settings.state == "recovered":
             database = home and Places(home, self.settings.config_dir).database
             there = f"hub container {self.name}" if container else f"database {database}" if _exists(database) else ""
+            again = commands.restore(backup.manifest.encryption != "none", hub_state=True)
             if there:
                 raise DeployError(
                     f"there is a {there} on this host already, and nothing was restored over it. If it is the hub that "
-                    "was just recovered, continue with make site; to bring an older state back, use restore.yml "
-                    "-e hub_state=true"
+                    f"was just recovered, continue with make site; to bring an older state back: {again}"
                 )
         # A killed restore may have left the container for checks too; the next check replaces it.
         if any(inspect_container(self.client, name) for name in (self.hub.next, self.hub.previous)):

@@ -291,7 +291,9 @@ def test_a_certificate_from_acme_comes_back(hub: Hub) -> None:
 
 
 def test_a_host_with_a_hub_is_not_recovered(hub: Hub) -> None:
-    assert f"there is a hub container {NAME} on this host already" in hub.refusal(state="recovered")
+    refusal = hub.refusal(state="recovered")
+    assert f"there is a hub container {NAME} on this host already, and nothing was restored over it" in refusal
+    assert "to bring an older state back: `make restore ARGS='-e hub_state=true'`" in refusal
 
 
 def test_a_backup_that_is_not_there_is_named(hub: Hub) -> None:

@@ -220,13 +220,13 @@ class TestOurDocker:
 
         assert plan(seen, self.OURS._replace(applied={})).steps == []
 
-    def test_refuses_another_data_root_while_it_runs(self):
+    def test_refuses_another_data_root_while_there_are_data(self):
         running = {**RUNNING, **config(DEFAULTS), "root_dir": "/var/lib/docker"}
         wanted = {"data-root": "/srv/docker"}
 
-        with pytest.raises(DeployError, match=r"would stay behind in /var/lib/docker\. Stop it"):
+        with pytest.raises(DeployError, match=r"behind in /var/lib/docker; stop Docker .*, move .* to /srv/docker,"):
             plan(running, self.OURS, wanted=wanted)
-        with pytest.raises(DeployError, match=r"would stay behind in /var/lib/docker\. Stop it"):
+        with pytest.raises(DeployError, match="stay behind in /var/lib/docker; move the directory to /srv/docker, and"):
             plan({**running, "running": False, "objects": {"volumes": 1}}, self.OURS, wanted=wanted)
         assert plan({**running, "running": False}, self.OURS, wanted=wanted).options["data-root"] == "/srv/docker"
         assert plan(BARE, wanted=wanted).options["data-root"] == "/srv/docker"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.restore.select import select_hub_state, select_volumes
+from ansible.module_utils.jupyterhub_deploy.restore.host import Host
+from ansible.module_utils.jupyterhub_deploy.restore.select import Job, jobs_for, select_hub_state, select_volumes
 
 from support.factories.backups import HUB, ROOT, joined, put
 
@@ -87,3 +90,29 @@ def test_a_user_of_that_name_at_another_hub_is_not_restored(tmp_path: Path) -> N
     selected, problems = select_volumes(str(tmp_path), "lab", ["alice"], [], None)
 
     assert ([one.manifest.volume for one in selected], problems) == (["lab-user-alice"], [])
+
+
+def test_another_user_gets_one_volume(tmp_path: Path) -> None:
+    alice, bob = write(tmp_path, NEWER), write(tmp_path, NEWER, volume="bob")
+
+    assert jobs_for([alice], HUB, ["alice"], "carol") == [Job(alice, f"{HUB}-user-carol", "carol")]
+    with pytest.raises(DeployError, match="to_user takes the backup of one volume, and these were chosen: alice, bob"):
+        jobs_for([alice, bob], HUB, [], "carol")
+    with pytest.raises(DeployError, match="to_user takes the backup of one volume, and these were chosen: none"):
+        jobs_for([], HUB, [], "carol")
+
+
+@pytest.mark.parametrize(
+    ("volume", "shown"),
+    [
+        ({"Driver": "nfs", "Options": None}, "driver nfs with options none"),
+        ({"Driver": "local", "Options": {"type": "nfs"}}, "driver local with options {'type': 'nfs'}"),
+    ],
+)
+def test_a_volume_with_a_driver_is_not_replaced(volume: dict[str, Any], shown: str, tmp_path: Path) -> None:
+    client = SimpleNamespace(inspect_volume=lambda name: volume)
+
+    with pytest.raises(
+        DeployError, match=f"volume alice has {shown}; only volumes of driver local .* remove the volume"
+    ):
+        Host(client, HUB).home(Job(write(tmp_path, NEWER), "alice", "alice"))

@@ -74,6 +74,12 @@ def test_how_many_servers(servers: list[dict[str, Any]], line: str) -> None:
     assert line in shown(hub=hub_status.describe(container("lab"), NOW), servers=servers)
 
 
+@pytest.mark.parametrize("health", ["starting", "unhealthy"])
+def test_a_container_that_is_not_healthy(health: str) -> None:
+    lines = shown(hub=hub_status.describe(container("lab", health=health), NOW))
+    assert lines[0] == f"hub: lab runs for 1 d 1 h, {health}, from lab:1 (aaaaaaaaaaaa)"
+
+
 def test_problems_are_shown() -> None:
     lines = shown(hub=hub_status.describe(container("lab", "exited", None), NOW), problem="it is silent")
     assert lines[0] == "hub: lab is exited, from lab:1 (aaaaaaaaaaaa)"
