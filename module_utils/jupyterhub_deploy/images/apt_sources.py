@@ -13,15 +13,18 @@ def archive_sources(targets: str, suite: str) -> list[str]:
 
     Sources of third parties are left out: the images need none of their packages, and their keys may be missing. The
     sources of the distribution are recognised by their suite (``bookworm``, ``bookworm-updates`` …) and the component
-    ``main``.
+    ``main``; those of Debian may have another name for the suite, such as ``oldstable``.
 
     :param targets: what apt knows, from :func:`index_targets`.
     :param suite: the distribution's code name.
     """
+    wanted = (suite, f"{suite}-updates", f"{suite}-security")
     components: dict[tuple[str, str, str], list[str]] = {}
     for line in targets.splitlines():
-        uri, its_suite, component, entry = line.split(" ", 3)
-        if its_suite in (suite, f"{suite}-updates", f"{suite}-security"):
+        uri, release, codename, component, entry, origin = line.split(" ", 5)
+        # Ubuntu has the same code name for all of them.
+        its_suite = codename if origin == "Debian" and release not in wanted else release
+        if its_suite in wanted:
             components.setdefault((_options(entry), _mirror(uri), its_suite), []).append(component)
     return [
         f"deb {options}{uri} {its_suite} {' '.join(dict.fromkeys(found))}"
@@ -31,8 +34,12 @@ def archive_sources(targets: str, suite: str) -> list[str]:
 
 
 def index_targets() -> str:
-    """Return the package lists that apt has downloaded: address, suite, component, and file with position, by line."""
-    form = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(SOURCESENTRY)"
+    """Return the package lists that apt has downloaded, by line.
+
+    A line has the address, the suite in the sources, the code name, the component, the file with the position, and the
+    origin.
+    """
+    form = "$(REPO_URI) $(RELEASE) $(CODENAME) $(COMPONENT) $(SOURCESENTRY) $(ORIGIN)"
     return _output(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
 
 

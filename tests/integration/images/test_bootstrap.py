@@ -105,6 +105,26 @@ def test_an_archive_that_was_built_before_is_imported(
     subprocess.run(["docker", "run", "--rm", NAME, "tini", "--version"], check=True)
 
 
+def test_a_host_that_has_another_name_for_its_release(cloud: Path, tmp_path: Path) -> None:
+    """``Suites: oldstable`` is ``bookworm`` when this is written."""
+    update = ["apt-get", "update", "-qq", "-o", "APT::Sandbox::User=root"]
+    args = {"suite": SUITE, "packages": "tini"}
+    subprocess.run(update, check=True)
+    expected = bootstrap.make_command(str(tmp_path), args)
+
+    names = ["apt-get", "indextargets", "--format", "$(RELEASE) $(SUITE)", "Created-By: Packages"]
+    found = subprocess.run(names, check=True, text=True, stdout=subprocess.PIPE).stdout
+    file = cloud / "sources.list.d" / "debian.sources"
+    text = file.read_text()
+    for suite, alias in {tuple(line.split()) for line in found.splitlines()}:
+        assert suite != alias
+        text = text.replace(f"Suites: {suite}\n", f"Suites: {alias}\n")
+    file.write_text(text)
+    subprocess.run(update, check=True)
+
+    assert bootstrap.make_command(str(tmp_path), args) == expected
+
+
 def test_a_host_without_package_lists_is_told_to_update(cloud: Path, client: docker.APIClient) -> None:
     image = Image("base", NAME, BOOTSTRAP, "", {"suite": SUITE, "packages": "tini"})
 
