@@ -54,6 +54,7 @@ class OAuthProvider:
         client_secret: of the one application that is registered.
         callback: the registered callback of the application; redirects may lead to it or below it.
         codes_expire: whether every code has expired when it is used.
+        token_error: the error in place of each token, ``""`` for none.
         fails: a regular expression for paths that are answered with an error, and its status.
         asked: requested paths, in order.
         issued: all codes and tokens.
@@ -64,6 +65,7 @@ class OAuthProvider:
         self.client_secret = secrets.token_hex(20)
         self.callback = ""
         self.codes_expire = False
+        self.token_error = ""
         self.fails: tuple[str, int] | None = None
         self.asked: list[str] = []
         self.issued: list[str] = []
@@ -113,6 +115,8 @@ class OAuthProvider:
         """Return ("", token), or (error, body) as the provider sends them."""
         if form.get("client_id") != CLIENT_ID or form.get("client_secret") != self.client_secret:
             return wrong_hub, {"error": wrong_hub, "error_description": "Client authentication failed."}
+        if self.token_error:
+            return self.token_error, {"error": self.token_error, "error_description": "As the test wants."}
         grant = self._codes.pop(form.get("code", ""), None)
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         verified = base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -254,6 +254,27 @@ def test_a_wrong_client_secret(multi_hub: HubContainer, provider: OAuthProvider,
     assert multi_hub.logged(f"{label} refused this hub's client id or secret")
 
 
+@pytest.mark.parametrize("way", ["github/", "gitlab/"])
+@pytest.mark.parametrize(
+    ("error", "log"),
+    [
+        ("redirect_uri_mismatch", r" sent no token .redirect_uri_mismatch.: compare the callback URL http://\S+ with"),
+        ("unverified_user_email", " sent no token .unverified_user_email.\n"),
+    ],
+)
+def test_a_provider_that_sends_no_token(
+    multi_hub: HubContainer, provider: OAuthProvider, way: str, error: str, log: str
+) -> None:
+    provider.token_error = error
+    try:
+        answer = Visitor(multi_hub).by(way, "alice")
+    finally:
+        provider.token_error = ""
+    assert answer.status_code == 502
+    assert "did not send your user name to this hub. Please contact its administrator." in answer.text
+    assert multi_hub.logged(log)
+
+
 @pytest.mark.parametrize(
     ("way", "page", "log"),
     [

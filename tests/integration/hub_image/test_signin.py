@@ -603,7 +603,7 @@ def test_approval(approval_hub: HubContainer) -> None:
     assert (answer.status_code, shown(answer)) == (403, f"{name} has not been authorized by an administrator yet.")
     assert shown(browser.sign_in(name, "wrong")) == WRONG
     admin = admin_of(approval_hub)
-    assert name in admin.get("authorize").text
+    assert re.search(rf">{name}<(?:(?!</tr>).)*>waiting for approval<", admin.get("authorize").text, re.DOTALL)
     authorize(admin, name, "yes")
     assert browser.sign_in(name, PASSWORD).status_code == 302
     assert browser.signed_in()

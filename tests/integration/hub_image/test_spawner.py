@@ -33,6 +33,14 @@ c.DockerSpawner.allowed_images = "*"  # one hub for all images
 # An assignment, and a list that replaces the user's volume in the library.
 c.DockerSpawner.extra_host_config = {{"shm_size": "96m", "binds": ["/usr/share/doc:/srv/doc:ro"]}}
 c.JupyterHub.authenticator_class = "dummy"  # native accounts refuse names of other authenticators
+
+
+def hurry(spawner):
+    if spawner.user.name == "late":
+        spawner.http_timeout = 3
+
+
+c.Spawner.pre_spawn_hook = hurry
 """
 #: Kinds of notebook images by their mount point: lines of a Dockerfile, and the user of the container.
 IMAGES = {
@@ -304,6 +312,17 @@ def test_a_server_that_ends_is_noticed_at_once_and_its_log_is_shown(site: Spawne
     assert "InvalidStateError" not in site.hub.logs()
     names = docker("ps", "--all", "--filter", f"label={LABEL_USER}={user}", "--format", "{{.Names}}").stdout.split()
     assert [name for name in names if name.startswith(site.prefix)] == []
+
+
+def test_a_server_that_runs_and_does_not_answer_is_removed(site: SpawnerHub) -> None:
+    assert site.request("late", image=site.image("no-directory")).status_code in (202, 500)
+    progress = site.api("GET", "users/late/server/progress").text
+    shown = json.loads(progress.strip().splitlines()[-1].partition("data: ")[2])
+    assert shown["failed"]
+    assert "The server did not answer within 3 seconds. Its log is empty." in " ".join(
+        html.unescape(shown.get("html_message") or shown["message"]).split()
+    )
+    assert site.containers("late") == []
 
 
 def test_the_address_of_a_server_is_saved_before_it_answers(site: SpawnerHub) -> None:

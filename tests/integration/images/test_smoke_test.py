@@ -87,6 +87,7 @@ def test_without_a_single_user_server_it_is_refused_every_time(bench: Bench) -> 
             ["/usr/local/bin/python3", "-c"],
             "python3 -c' ended with exit code 0; its last log lines: 5.5.4",
         ),
+        (["python3"], "'python3' ended with exit code 0"),
         (["sh", "-c", "echo no room >&2; exit 3"], "exit code 3; its last log lines: no room"),
         (["no-such-program"], "no-such-program"),
     ],

@@ -22,6 +22,8 @@ from jupyterhub_deploy_hub import proxied
 _WRONG_HUB = ("invalid_client", "incorrect_client_credentials", "unauthorized_client")
 #: Answers of providers when the code of a sign-in has expired or was used before.
 _WRONG_CODE = ("invalid_grant", "bad_verification_code")
+#: GitHub's answer when the callback URL is not the registered one.
+_WRONG_CALLBACK = "redirect_uri_mismatch"
 _TOO_MANY = 429  # requests, so the provider did not answer the question
 
 
@@ -96,10 +98,10 @@ class ClearErrors(OAuthenticator):
             )
         if code >= 500:
             return self._unreachable(str(self.token_url), f"HTTP {code}")
-        self.log.error(
-            "%s sent no token (%s %s): compare the callback URL %s with the one that is registered there",
-            self.login_service, code, error, self.oauth_callback_url,
-        )  # fmt: skip
+        advice = ""
+        if error == _WRONG_CALLBACK:
+            advice = f": compare the callback URL {self.oauth_callback_url} with the one that is registered there"
+        self.log.error("%s sent no token (%s)%s", self.login_service, error or f"HTTP {code}", advice)
         return _page(
             502, f"{self.login_service} did not send your user name to this hub. Please contact its administrator."
         )
