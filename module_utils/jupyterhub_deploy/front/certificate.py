@@ -101,7 +101,10 @@ def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tup
             client.load_verify_locations(ca_bundle)
         fault, _ = _checked(server, client, names[0].replace("*", "example"), None)
         if fault:
-            warnings.append(f"is not trusted by this host ({fault}); does the file have the intermediate certificates?")
+            own = "set jupyterhub_ca_bundle if the authority is your own"
+            lacks = chain.count("BEGIN CERTIFICATE") == 1 and not fault.startswith("self")
+            after = f"its file has one certificate: append the intermediate ones, or {own}" if lacks else own
+            warnings.append(f"is not trusted by this host ({fault}); {after}")
         return [], warnings
 
 

@@ -43,6 +43,12 @@ class Authority:
         return Issued(_pem(made) + (self.intermediate if intermediate else ""), key_pem(key))
 
 
+def self_signed(name: str) -> Issued:
+    """Return a certificate that no authority has signed."""
+    key = _key()
+    return Issued(_pem(_certificate(_name(name), _name(name), key, key, [name])), key_pem(key))
+
+
 def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes = b"") -> str:
     """Return a key as PEM."""
     encryption = (

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
@@ -12,7 +13,7 @@ import pytest
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import certificate
 
-from support.factories.certificates import Authority, Issued, key_pem, new_key
+from support.factories.certificates import Authority, Issued, key_pem, new_key, self_signed
 
 NAME = "hub.example.com"
 
@@ -81,13 +82,23 @@ def test_a_file_without_a_key(authority: Authority) -> None:
 def test_a_chain_without_its_intermediate_authority(authority: Authority, bundle: str) -> None:
     faults, warnings = certificate.problems(*authority.issue(NAME, intermediate=False), [NAME], bundle)
     assert faults == []
-    assert "unable to get local issuer certificate" in warnings[0]
+    assert warnings == [
+        "is not trusted by this host (unable to get local issuer certificate); its file has one certificate: append "
+        "the intermediate ones, or set jupyterhub_ca_bundle if the authority is your own"
+    ]
 
 
 def test_an_authority_that_the_host_does_not_know(authority: Authority) -> None:
     faults, warnings = certificate.problems(*authority.issue(NAME), [NAME])
     assert faults == []
-    assert "is not trusted by this host" in warnings[0]
+    assert warnings[0].startswith("is not trusted by this host (")
+    assert warnings[0].endswith("); set jupyterhub_ca_bundle if the authority is your own")
+
+
+def test_a_certificate_without_an_authority_lacks_no_intermediate_one() -> None:
+    faults, warnings = certificate.problems(*self_signed(NAME), [NAME])
+    assert faults == []
+    assert re.fullmatch(r"is not trusted by this host \(self.signed cert.*\); set jupyterhub_ca_bundle .*", warnings[0])
 
 
 def test_a_certificate_that_ends_soon(authority: Authority, bundle: str) -> None:
