@@ -54,6 +54,7 @@ class OAuthProvider:
         client_secret: of the one application that is registered.
         callback: the registered callback of the application; redirects may lead to it or below it.
         codes_expire: whether every code has expired when it is used.
+        page_for: a regular expression for paths that are answered with a page, as by the portal of a network.
         token_error: the error in place of each token, ``""`` for none.
         fails: a regular expression for paths that are answered with an error, and its status.
         asked: requested paths, in order.
@@ -65,6 +66,7 @@ class OAuthProvider:
         self.client_secret = secrets.token_hex(20)
         self.callback = ""
         self.codes_expire = False
+        self.page_for = ""
         self.token_error = ""
         self.fails: tuple[str, int] | None = None
         self.asked: list[str] = []
@@ -180,6 +182,8 @@ def _handler(provider: OAuthProvider) -> type[BaseHTTPRequestHandler]:
             if provider.fails and re.search(provider.fails[0], url.path):
                 self._answer(provider.fails[1], {"message": "Out of order"})
                 return
+            if self._is_page(url.path):
+                return
             if url.path in ("/login/oauth/authorize", "/oauth/authorize"):
                 status, text = provider.authorize(dict(parse_qsl(url.query)), url.path)
                 self._answer(status, text, "text/html", location=text if status == 302 else "")
@@ -195,6 +199,8 @@ def _handler(provider: OAuthProvider) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             path = urlsplit(self.path).path
             provider.asked.append(path)
+            if self._is_page(path):
+                return
             form = dict(parse_qsl(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()))
             if path == "/login/oauth/access_token":  # GitHub sends errors with status 200
                 _, body = provider.token(form, "incorrect_client_credentials", "bad_verification_code")
@@ -204,6 +210,12 @@ def _handler(provider: OAuthProvider) -> type[BaseHTTPRequestHandler]:
                 self._answer({"": 200, "invalid_client": 401}.get(error, 400), body)
             else:
                 self._answer(404, {"message": "Not Found"})
+
+        def _is_page(self, path: str) -> bool:
+            if not provider.page_for or not re.search(provider.page_for, path):
+                return False
+            self._answer(200, "<h1>Sign in to this network</h1>", "text/html")
+            return True
 
         def _answer(self, status: int, body: Any, kind: str = "application/json", location: str = "") -> None:
             data = b"" if body is None else (body if kind == "text/html" else json.dumps(body)).encode()

@@ -275,6 +275,21 @@ def test_a_provider_that_sends_no_token(
     assert multi_hub.logged(log)
 
 
+@pytest.mark.parametrize("way", ["github/", "gitlab/"])
+@pytest.mark.parametrize("path", ["/user$", "token$"])
+def test_an_answer_that_is_not_the_providers(
+    multi_hub: HubContainer, provider: OAuthProvider, way: str, path: str
+) -> None:
+    provider.page_for = path
+    try:
+        answer = Visitor(multi_hub).by(way, "alice")
+    finally:
+        provider.page_for = ""
+    assert answer.status_code == 503
+    assert "sent an answer that this hub cannot read." in answer.text
+    assert multi_hub.logged(rf" sent an answer that is not JSON, at http://\S+{path.rstrip('$')}: ")
+
+
 @pytest.mark.parametrize(
     ("way", "page", "log"),
     [

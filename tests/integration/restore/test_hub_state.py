@@ -296,6 +296,15 @@ def test_a_host_with_a_hub_is_not_recovered(hub: Hub) -> None:
     assert "to bring an older state back: `make restore ARGS='-e hub_state=true'`" in refusal
 
 
+def test_an_unfinished_change_of_the_hub_is_finished_first(hub: Hub) -> None:
+    client = hub.site.client
+    left = client.containers.create(hub.site.image, name=f"{NAME}-previous")
+    try:
+        assert f"an earlier change of hub {NAME} did not finish; run make site first" in hub.refusal()
+    finally:
+        left.remove()
+
+
 def test_a_backup_that_is_not_there_is_named(hub: Hub) -> None:
     assert "there is no backup 20200101T000000Z of the hub's state in" in hub.refusal(backup="20200101T000000Z")
     damaged = hub.directory / "hub" / f"{NEWER[2]}.json"
