@@ -52,7 +52,10 @@ class HubState:
             )
         problem = needs_container(data)
         if problem:
-            raise DeployError(f"{problem}; the hub's database can be copied from a plain volume only")
+            raise DeployError(
+                f"{problem}; the hub's database can be copied from a plain volume only: stop the hub, and move the "
+                "files to a volume without driver and options, with the same name and labels"
+            )
         source = os.path.join(data.mountpoint, DATABASE)
         copy_database(source, os.path.join(staging, DATABASE))
         secrets = os.path.join(self.config_dir, "secrets")

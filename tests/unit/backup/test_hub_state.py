@@ -22,7 +22,7 @@ PLAIN: dict[str, Any] = {"Name": NAME, "Driver": "local", "Labels": None, "Optio
         (
             {"Options": {"type": "none", "o": "bind", "device": "/srv/hub"}},
             rf"volume {NAME} has options of its driver \(device=/srv/hub, o=bind, type=none\); the hub's database can "
-            "be copied from a plain volume only",
+            "be copied from a plain volume only: stop the hub, and move the files to a volume without",
         ),
     ],
 )
