@@ -11,7 +11,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from ansible.module_utils.jupyterhub_deploy.images import base_archive, bootstrap
+from ansible.module_utils.jupyterhub_deploy.images import apt_sources, base_archive, bootstrap
 from ansible.module_utils.jupyterhub_deploy.images.plan import BOOTSTRAP, Image
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
@@ -105,12 +105,11 @@ def test_an_archive_that_was_built_before_is_imported(
     subprocess.run(["docker", "run", "--rm", NAME, "tini", "--version"], check=True)
 
 
-def test_a_host_that_has_another_name_for_its_release(cloud: Path, tmp_path: Path) -> None:
+def test_a_host_that_has_another_name_for_its_release(cloud: Path) -> None:
     """``Suites: oldstable`` is ``bookworm`` when this is written."""
     update = ["apt-get", "update", "-qq", "-o", "APT::Sandbox::User=root"]
-    args = {"suite": SUITE, "packages": "tini"}
     subprocess.run(update, check=True)
-    expected = bootstrap.make_command(str(tmp_path), args)
+    expected = apt_sources.archive_sources(apt_sources.index_targets(), SUITE)
 
     names = ["apt-get", "indextargets", "--format", "$(RELEASE) $(SUITE)", "Created-By: Packages"]
     found = subprocess.run(names, check=True, text=True, stdout=subprocess.PIPE).stdout
@@ -122,7 +121,8 @@ def test_a_host_that_has_another_name_for_its_release(cloud: Path, tmp_path: Pat
     file.write_text(text)
     subprocess.run(update, check=True)
 
-    assert bootstrap.make_command(str(tmp_path), args) == expected
+    assert apt_sources.archive_sources(apt_sources.index_targets(), SUITE) == expected
+    assert len(expected) == 3
 
 
 def test_a_host_without_package_lists_is_told_to_update(cloud: Path, client: docker.APIClient) -> None:
