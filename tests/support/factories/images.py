@@ -24,9 +24,10 @@ LISTEN = 'socket(S, 2, 1, 6); bind(S, pack("S n N x8", 2, 8888, 0)); listen(S, 5
 def single_user(version: str) -> dict[str, str]:
     """Return files that imitate an installed jupyterhub-singleuser of that version.
 
-    Its interpreter prints the version, whatever it is asked, or opens the port of a server.
+    Its interpreter prints the version, whatever it is asked, or opens the port of a server. Without a program it ends,
+    as Python does without a terminal.
     """
-    prints = f"[ $1 = -c ] && echo {version} && exit"
+    prints = f"[ $# = 0 ] && exit\n[ $1 = -c ] && echo {version} && exit"
     return {
         "usr/local/bin/python3": f"#!/bin/sh\n{prints}\nexec /usr/bin/perl -e '{LISTEN}'\n",
         SERVER[1:]: "#!/usr/local/bin/python3\n",
