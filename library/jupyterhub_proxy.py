@@ -11,9 +11,9 @@ description:
   - All users' requests go through the proxy, so it is replaced only when its own specification changes (see
     RV(reasons)). A new proxy is first tested without its port. The old one is kept until the new one serves the port,
     and restored if it does not.
-  - Behind the front (O(front)), the new proxy starts beside the old one, on another port of 127.0.0.1, and gets its
-    routes. The front then passes requests to the new one, and the old one ends with its last connection, after a day at
-    the latest. No connection is interrupted.
+  - Behind the front (O(behind_front)), the new proxy starts beside the old one, on another port of 127.0.0.1, and gets
+    its routes. The front then passes requests to the new one, and the old one ends with its last connection, after a
+    day at the latest. No connection is interrupted.
   - A new proxy has no routes. The module makes the hub restore them at once, instead of at its next periodic check.
   - After an interrupted run, the next run finishes or reverts what was begun.
 options:
@@ -50,11 +50,11 @@ options:
     type: str
     required: true
   bind_address:
-    description: IPv4 address of the host that users reach. Not used with O(front).
+    description: IPv4 address of the host that users reach. Not used with O(behind_front).
     type: str
     default: 0.0.0.0
   port:
-    description: Port of the host that users reach. With O(front), the module chooses one of 127.0.0.1.
+    description: Port of the host that users reach. With O(behind_front), the module chooses one of 127.0.0.1.
     type: int
     required: true
   host_routing:
@@ -69,13 +69,17 @@ options:
     type: bool
     default: false
   front:
-    description: Name of the front's container, if users reach the proxy through it. It must exist.
+    description: Name of the front's container.
     type: str
     default: ""
   front_directory:
     description: Directory of the front on the host.
     type: path
     default: ""
+  behind_front:
+    description: Whether users reach the proxy only through the front, which must run.
+    type: bool
+    default: false
   health_timeout:
     description: Seconds that a proxy gets from its start until it answers.
     type: float
@@ -167,9 +171,12 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 def with_port(options: ProxyOptions, current: dict[str, Any] | None) -> ProxyOptions:
     """Return the options with the port that a proxy behind the front has, or is to have."""
-    if not options.front:
+    if not options.behind_front:
         return options
-    port = target.internal_port(current) or target.choose_port(options.hub, target.is_free)
+    port = target.internal_port(current)
+    # Something else may have taken the port of a proxy that was stopped.
+    if not port or not ((current and current["State"]["Running"]) or target.is_free(port)):
+        port = target.choose_port(options.hub, target.is_free)
     return dataclasses.replace(options, bind_address=target.LOOPBACK, port=port)
 
 
@@ -186,9 +193,12 @@ def update(module: AnsibleModule) -> dict[str, Any]:
     proxy = ProxyContainer(client, asked.name, "", asked.health_timeout, asked.hub)
     behind = ProxyReplacement(proxy, asked) if asked.front else None
     recovered: list[str] = []
+    restored = "kept"
     if client:
         ownership.require_containers(client, asked.hub, proxy.names())
         recovered = recover(proxy, behind, check)
+        if recovered and not check and proxy.observe():  # the hub perhaps uses the API of a proxy that is gone
+            restored = routes.restore(client, asked, proxy.name)
     current = proxy.observe() if client else None
     options = with_port(asked, current)
     proxy.public_probe = proxy_container.public_probe(options)
@@ -200,12 +210,13 @@ def update(module: AnsibleModule) -> dict[str, Any]:
     differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
     serving = bool(current) and not differences and proxy.is_serving()
     action, reasons = container_spec.plan("proxy", current, [found.message for found in differences], serving)
-    done = Done() if check else apply(proxy, behind, action, wanted, options, bool(recovered))
+    done = Done(routes=restored, url=proxy_container.local_url(options))
     if not check:
+        done = apply(proxy, behind, action, wanted, options, restored)
         proxy.old.remove_ended()
         removed = proxy.remove_old()
         recovered += removed if action == "none" else []
-    messages = recovered + container_spec.shown("proxy", action, reasons, check) + [*done.messages]
+    messages = recovered + container_spec.shown("proxy", action, reasons, check) + list(done.messages)
     if done.downtime and current:
         messages.append(f"users were without the proxy for {done.downtime} s")
     return {
@@ -213,7 +224,7 @@ def update(module: AnsibleModule) -> dict[str, Any]:
         "downtime": done.downtime,
         "routes": done.routes,
         "routing_differs": proxy_container.by_host(options, current) != options.host_routing,
-        "url": done.url or proxy_container.local_url(options),
+        "url": done.url,
         "diff": {"before": before, "after": wanted} if before != wanted else {},
         "reasons": recovered + reasons,
         "messages": messages,
@@ -232,9 +243,8 @@ class Done(NamedTuple):
 
 def recover(proxy: ProxyContainer, behind: ProxyReplacement | None, check: bool) -> list[str]:
     """Clean up after a run that was killed, unless in check mode; return a message for each thing done."""
-    leftovers = proxy.has_leftovers() or bool(behind and behind.has_leftovers())
     if check:
-        return ["an earlier run did not finish"] if leftovers else []
+        return ["an earlier run did not finish"] if proxy.has_leftovers() else []
     messages = behind.recover() if behind else []
     return messages + (proxy.recover() if proxy.has_leftovers() else [])
 
@@ -245,37 +255,48 @@ def apply(
     action: str,
     spec: container_spec.Spec,
     options: ProxyOptions,
-    recovered: bool,
+    restored: str,
 ) -> Done:
     """Carry out an action of ``spec.plan``.
 
-    :param recovered: whether something was cleaned up before, so that the hub perhaps uses another proxy's API.
+    :param restored: ``routes`` of the result, if nothing is done here.
     """
-    messages: Sequence[str] = ()
-    beside = behind if action == "replace" and behind and behind.is_possible(proxy.observe()) else None
-    if action in ("create", "replace"):
-        try:
-            proxy.smoke_test(spec)
-            if not beside:
-                proxy.create_replacement(spec, options.control_network)
-        except DOCKER_ERRORS as error:
-            raise DeployError(
-                f"the new proxy could not be prepared, so the old one was left as it was: {error}"
-            ) from error
-    downtime = 0.0
-    if beside:
-        messages = beside.replace(spec)
-    elif action != "none":
+    replaced = replace(proxy, behind, action, spec, options) if action in ("create", "replace") else None
+    messages, downtime = replaced or [], 0.0
+    if replaced is None and action != "none":
         messages = proxy.end_old(options.port)
         downtime = round(proxy.apply(action).down, 2)
-    restored, url = "kept", ""
-    if action != "none" or recovered or proxy.has_leftovers():
+    if action != "none" or proxy.has_leftovers():
         restored = routes.restore(proxy.client, options, proxy.name)
-    if behind:
-        address = target.published(proxy.observe())
+    if restored.startswith("later: the hub at"):  # it runs
+        messages = [*messages, f"the hub does not know the routes of its proxy yet: {restored.partition(': ')[2]}"]
+    address = target.published(proxy.observe())
+    if behind and (options.behind_front or behind.is_served()):
         behind.use(address)
-        url = f"http://{address}/"
-    return Done(downtime, restored, url, messages)
+    return Done(downtime, restored, f"http://{address}/", messages)
+
+
+def replace(
+    proxy: ProxyContainer,
+    behind: ProxyReplacement | None,
+    action: str,
+    spec: container_spec.Spec,
+    options: ProxyOptions,
+) -> list[str] | None:
+    """Replace the proxy without interruption, if that is possible; return what the operator has to know.
+
+    :returns: ``None`` if the new one was only created, and the old one has to be stopped first.
+    """
+    try:
+        proxy.smoke_test(spec)
+        if behind and options.behind_front and action == "replace" and behind.is_possible(proxy.observe()):
+            done = behind.replace(spec)
+            if done is not None:
+                return done
+        proxy.create_replacement(spec, options.control_network)
+    except DOCKER_ERRORS as error:
+        raise DeployError(f"the new proxy could not be prepared, so the old one was left as it was: {error}") from error
+    return None
 
 
 def main() -> None:
@@ -297,6 +318,7 @@ def main() -> None:
             "keep_routing": {"type": "bool", "default": False},
             "front": {"type": "str", "default": ""},
             "front_directory": {"type": "path", "default": ""},
+            "behind_front": {"type": "bool", "default": False},
             "health_timeout": {"type": "float", "default": 120},
         },
         run,

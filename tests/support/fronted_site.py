@@ -42,6 +42,7 @@ class FrontedSite(ModuleSite):
             **super().proxy_arguments(),
             "front": f"{self.name}-front",
             "front_directory": str(self.directory),
+            "behind_front": True,
             "health_timeout": 60,
         }
 

@@ -28,7 +28,7 @@ class Draining:
 
     def ended(self) -> list[str]:
         """Return the names of those that have ended."""
-        return [name_of(one) for one in self._all() if one["State"] not in ("running", "restarting")]
+        return [name_of(one) for one in self._all() if one["State"] in ("created", "exited", "dead")]
 
     def open(self) -> list[str]:
         """Return the names of those that still have connections."""

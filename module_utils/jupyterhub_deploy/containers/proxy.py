@@ -54,6 +54,7 @@ class ProxyOptions:
     keep_routing: bool = False
     front: str = ""
     front_directory: str = ""
+    behind_front: bool = False
 
 
 def by_host(options: ProxyOptions, current: dict[str, Any] | None) -> bool:
@@ -203,12 +204,21 @@ class ProxyContainer(ReplaceableContainer):
                 messages.append(f"stopped {name}, which interrupted the connections that it still had at port {port}")
         return messages
 
+    def drain(self, name: str) -> list[str]:
+        """Let a proxy end with its last connection, or at once if it does not; return what the operator has to know."""
+        try:
+            self.old.drain(name)
+        except DeployError as error:
+            self.client.stop(name, timeout=STOP_TIMEOUT)
+            return [f"{error}, so it was stopped, which interrupted the connections that were open"]
+        return []
+
     def _signal_drain(self, name: str) -> None:
         # Docker's own kill signals the first process, which may not signal the proxy: that has another user.
         made = self.client.exec_create(name, ["sh", "-c", DRAIN], user=USER)
         output = self.client.exec_start(made["Id"])
         if self.client.exec_inspect(made["Id"])["ExitCode"]:
-            raise DeployError(f"the old proxy {name} does not end: {output.decode(errors='replace').strip()}")
+            raise DeployError(f"the old proxy does not end by itself: {output.decode(errors='replace').strip()}")
 
 
 def api_url(container: dict[str, Any], api_host: str) -> str:

@@ -7,7 +7,9 @@ containers are the whole state, so that :meth:`ProxyReplacement.recover` can com
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import urllib.request
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +33,8 @@ from ansible.module_utils.jupyterhub_deploy.front import release, target
 from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
 from ansible.module_utils.jupyterhub_deploy.hub import api, routes
 
+# What can go wrong with the API of an old proxy.
+BROKEN: tuple[type[Exception], ...] = (*FAILURES, http.client.HTTPException, LookupError, ValueError)
 TIMEOUT = 10.0  # seconds for one answer of a proxy's API
 
 
@@ -55,8 +59,10 @@ class ProxyReplacement:
         labels = (image.get("Config") or {}).get("Labels") or {}
         return bool(current and current["State"]["Running"] and labels.get(LABEL_DRAINS))
 
-    def replace(self, spec: container_spec.Spec) -> list[str]:
-        """Replace the proxy; return what the operator has to know.
+    def replace(self, spec: container_spec.Spec) -> list[str] | None:
+        """Replace the proxy; return what the operator has to know, ``None`` if that is not possible.
+
+        It is not possible if the new one gets no routes, because the old one is broken and the hub is away.
 
         :param spec: of the new one; its port is chosen here.
         :raises DeployError: that fails; the old one still serves.
@@ -68,13 +74,19 @@ class ProxyReplacement:
             raise DeployError(
                 f"the new proxy could not be prepared, so the old one was left as it was: {error}"
             ) from error
-        routes.restore(self.client, self.options, self.proxy.next)
-        try:
-            self.use(address)
-        except FAILURES:
-            self.proxy.discard_replacement()
-            routes.restore(self.client, self.options, self.proxy.name)
-            raise
+        copied = self._copy_routes()
+        # The front's lock may be held for minutes. Until the front uses the new proxy, the hub has to use the old one.
+        with files.locked(self.directory, wait=True):
+            told = routes.restore(self.client, self.options, self.proxy.next)
+            try:
+                if not copied and told != "restored":
+                    return None
+                self.client.update_container(self.proxy.next, restart_policy={"Name": spec["restart_policy"]})
+                self._use(address)
+            finally:
+                if target.read(self.directory, self.options.hub) != address:
+                    self.proxy.discard_replacement()
+                    routes.restore(self.client, self.options, self.proxy.name)
         return self._retire_old()
 
     def use(self, address: str) -> None:
@@ -83,40 +95,46 @@ class ProxyReplacement:
         :raises DeployError: it does not.
         """
         with files.locked(self.directory, wait=True):
-            if target.read(self.directory, self.options.hub) != address:
-                release.retarget(self.front, self.directory, self.options.hub, address)
+            self._use(address)
 
-    def has_leftovers(self) -> bool:
-        """Return whether an old proxy does not drain, although the new one has its name."""
-        return any(not self._drains(name) for name in self.proxy.old.open())
+    def is_served(self) -> bool:
+        """Return whether the front serves the hub, also if it is not to do so any more."""
+        return os.path.exists(target.path(self.directory, self.options.hub))
 
     def recover(self) -> list[str]:
         """Complete or revert what a killed run left; return a message for each action."""
         proxy, messages = self.proxy, []
-        new = inspect_container(self.client, proxy.next)
-        if new and new["State"]["Running"] and target.published(new) == target.read(self.directory, self.options.hub):
-            # nginx may not have read its configuration again.
-            with files.locked(self.directory, wait=True):
-                release.retarget(self.front, self.directory, self.options.hub, target.published(new))
+        new, current = inspect_container(self.client, proxy.next), proxy.observe()
+        served = target.read(self.directory, self.options.hub)
+        if new and new["State"]["Running"] and target.published(new) == served:
+            self.use(served)  # nginx may not have read its configuration again
             messages.append(f"{proxy.next}, which an unfinished run started, serves now")
             messages += self._retire_old()
-        for name in proxy.old.open():
-            messages += self._drain(name)
-        proxy.old.remove_ended()
+        elif current and current["State"]["Running"] and served:
+            self.use(target.published(current))
         return messages
 
+    def _use(self, address: str) -> None:
+        hub = self.options.hub
+        if target.read(self.directory, hub) == address and not os.path.exists(target.pending(self.directory, hub)):
+            return
+        if not self.options.behind_front and not self.front.listens():
+            target.write(self.directory, hub, address)  # the front is about to be removed, or to be started
+        else:
+            release.retarget(self.front, self.directory, hub, address)
+
     def _start(self, spec: container_spec.Spec) -> str:
-        """Start the new proxy and give it the routes of the old one; return its address on this host."""
+        """Start the new proxy; return its address on this host."""
         proxy = self.proxy
         port = target.choose_port(self.options.hub, target.is_free)
         address = f"{target.LOOPBACK}:{port}"
-        proxy.create_replacement({**spec, "ports": [f"{address}:{PUBLIC_PORT}"]}, self.options.control_network)
+        # Not started again by a reboot, until it serves.
+        own = {"ports": [f"{address}:{PUBLIC_PORT}"], "restart_policy": "no"}
+        proxy.create_replacement({**spec, **own}, self.options.control_network)
         self.client.start(proxy.next)
         proxy.wait_until(lambda: proxy.is_healthy(proxy.next), "answering its health check", proxy.next)
         url = f"http://{address}/{HEALTH_PATH}"
         proxy.wait_until(lambda: not problem_at(url), f"reachable at {url}", proxy.next)
-        if self._same_routing():
-            self._copy_routes()
         return address
 
     def _same_routing(self) -> bool:
@@ -124,12 +142,21 @@ class ProxyReplacement:
         found = (inspect_container(self.client, name) or {} for name in (self.proxy.name, self.proxy.next))
         return len({environment_of(one).get(HOST_ROUTING, "") for one in found}) == 1
 
-    def _copy_routes(self) -> None:
-        """Give the new proxy the routes of the old one, so that servers are reachable also while the hub is away."""
-        token = api.read_token(self.options.token_file)
-        old, new = (self._api(name) for name in (self.proxy.name, self.proxy.next))
-        for path, route in json.loads(_request("GET", f"{old}/api/routes", token)).items():
-            _request("POST", f"{new}/api/routes{quote(path, safe='/')}", token, json.dumps(route).encode())
+    def _copy_routes(self) -> bool:
+        """Give the new proxy the routes of the old one, so that servers are reachable also while the hub is away.
+
+        :returns: whether that was possible: the old one may be broken, or have another token.
+        """
+        if not self._same_routing():
+            return False
+        try:
+            token = api.read_token(self.options.token_file)
+            old, new = (self._api(name) for name in (self.proxy.name, self.proxy.next))
+            for path, route in json.loads(_request("GET", f"{old}/api/routes", token)).items():
+                _request("POST", f"{new}/api/routes{quote(path, safe='/')}", token, json.dumps(route).encode())
+        except BROKEN:
+            return False
+        return True
 
     def _api(self, name: str) -> str:
         """Return the URL of the API of a proxy's container, as this host reaches it."""
@@ -137,21 +164,21 @@ class ProxyReplacement:
         return f"http://{networks[self.options.control_network]['IPAddress']}:{API_PORT}"
 
     def _retire_old(self) -> list[str]:
-        """Give the new proxy its name, and let the old one end; return what the operator has to know."""
-        proxy = self.proxy
+        """Let the old proxy end, and give the new one its name; return what the operator has to know."""
+        proxy, messages = self.proxy, []
         if not proxy.observe():  # killed between the two renames
             self.client.rename(proxy.next, proxy.name)
             return []
-        return self._drain(proxy.old.rename(proxy.name, proxy.next))
-
-    def _drain(self, name: str) -> list[str]:
-        """Let an old proxy end with its last connection, or at once if its image cannot."""
-        if self._drains(name):
-            self.proxy.old.drain(name)
-            return []
-        self.client.stop(name, timeout=STOP_TIMEOUT)
-        self.client.remove_container(name)
-        return ["the old proxy, of an earlier version, was stopped, which interrupted the connections that were open"]
+        # Before the renames, so that no old proxy has an open API after a kill.
+        if self._drains(proxy.name):
+            messages += proxy.drain(proxy.name)
+        else:
+            self.client.stop(proxy.name, timeout=STOP_TIMEOUT)
+            messages.append(
+                "the old proxy, of an earlier version, was stopped, which interrupted the connections that were open"
+            )
+        proxy.old.rename(proxy.name, proxy.next)
+        return messages
 
     def _drains(self, name: str) -> bool:
         labels = ((inspect_container(self.client, name) or {}).get("Config") or {}).get("Labels") or {}

@@ -62,12 +62,16 @@ def retarget(container: FrontContainer, directory: str, hub: str, address: str) 
     :param address: of the hub's proxy on this host, such as ``127.0.0.1:28000``.
     :raises DeployError: the front does not use it; it still uses the old one.
     """
-    old = target.read(directory, hub)
+    pending, old = target.pending(directory, hub), target.read(directory, hub)
+    write_atomically(pending, "", parents=True)  # so that a run after a kill here does it again
     target.write(directory, hub, address)
     code, output = container.run(["nginx", "-t", "-q", "-c", f"{MOUNTED}/{CONFIG}"])
-    if code or not _reload(container, lambda: True):
+    used = not code and _reload(container, lambda: True)
+    if not used:
         target.write(directory, hub, old)
-        container.run(RELOAD)
+    if used or code or _reload(container, lambda: True):
+        os.unlink(pending)
+    if not used:
         raise DeployError(
             f"the front {container.name} does not pass requests to the new proxy at {address}, so the old one stays in "
             f"use: {output}{container.log()}"
@@ -80,7 +84,8 @@ def _reload(container: FrontContainer, is_ready: Callable[[], bool]) -> bool:
     :param is_ready: another condition.
     """
     workers = container.workers()
-    container.run(RELOAD)
+    if not workers or container.run(RELOAD)[0]:
+        return False
     return wait_until(lambda: is_ready() and not workers & container.workers(), container.health_timeout)
 
 

@@ -43,20 +43,29 @@ def read(directory: str, hub: str) -> str:
 
 def write(directory: str, hub: str, address: str) -> None:
     """Write the address of a hub's proxy, empty when there is none."""
-    text = f"upstream {name(hub)} {{ server {address or NOWHERE}; }}\n"
-    write_atomically(path(directory, hub), text, parents=True)
+    write_atomically(path(directory, hub), _text(hub, address), parents=True)
 
 
 def remove(directory: str, hub: str) -> None:
-    """Remove a hub's file."""
-    if os.path.exists(path(directory, hub)):
-        os.unlink(path(directory, hub))
+    """Remove a hub's files."""
+    for file in (path(directory, hub), pending(directory, hub)):
+        if os.path.exists(file):
+            os.unlink(file)
+
+
+def pending(directory: str, hub: str) -> str:
+    """Return the path of the file that exists while it is unknown whether nginx uses a hub's file."""
+    return path(directory, hub).removesuffix(".conf") + ".pending"
 
 
 def ensure(directory: str, hub: str, client: Any) -> None:
-    """Write a hub's file if it does not exist, with the address of the proxy that runs."""
-    if not os.path.exists(path(directory, hub)):
+    """Write a hub's file if it does not exist or is damaged, with the address of the proxy that runs."""
+    if read_text(path(directory, hub)) != _text(hub, read(directory, hub)):
         write(directory, hub, published(inspect_container(client, name(hub))))
+
+
+def _text(hub: str, address: str) -> str:
+    return f"upstream {name(hub)} {{ server {address or NOWHERE}; }}\n"
 
 
 def published(proxy: dict[str, Any] | None) -> str:

@@ -89,8 +89,9 @@ def blocked_ports(rules: str, ports: list[int]) -> list[int]:
     if not blocks or "-A INPUT -j ACCEPT" in lines:
         return []
     accepted: set[int] = set()
-    for found in re.findall(r"--dports? (\S+) .*-j (?:ACCEPT|ufw-user-limit)", rules):
-        for part in found.split(","):
+    opens = re.compile(r"-A (?:INPUT|ufw-\S+) .*(?<!! )--dports? (\S+) .*-j (?:ACCEPT|ufw-user-limit)")
+    for found in filter(None, map(opens.match, lines)):
+        for part in found[1].split(","):
             first, _, last = part.partition(":")
             accepted.update(range(int(first), int(last or first) + 1))
     return [port for port in ports if port not in accepted]

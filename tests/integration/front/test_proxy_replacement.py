@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -118,7 +119,7 @@ def another_image(site: FrontedSite, number: int, instruction: str = "") -> str:
     context = Path(site.config_dir, "context")
     context.mkdir(exist_ok=True)
     Path(context, "Dockerfile").write_text(f"FROM {site.original}\nENV NUMBER={number}\n{instruction}\n")
-    site.client.images.build(path=str(context), tag=name)
+    site.client.images.build(path=str(context), tag=name, rm=True)
     return name
 
 
@@ -247,6 +248,48 @@ def test_a_front_that_refuses_its_configuration_keeps_the_old_proxy(
     notebook(site, "carol").session.stop("carol")  # the hub uses the API of the old one again
 
 
+def test_a_broken_proxy_is_replaced(site: FrontedSite, alice: Notebook, replaced: Replace) -> None:
+    network = site.client.networks.get(f"{NAME}-control")
+    network.disconnect(f"{NAME}-proxy")  # so that neither its routes can be read nor the hub reaches it
+    result = replaced()
+    assert (result["action"], result["downtime"], result["routes"]) == ("replace", 0, "restored")
+    assert alice.ask() == ""
+
+
+def test_a_stopped_proxy_gets_another_port_if_its_own_is_taken(site: FrontedSite, alice: Notebook) -> None:
+    container = site.client.containers.get(f"{NAME}-proxy")
+    ((binding,),) = container.attrs["HostConfig"]["PortBindings"].values()
+    container.stop()
+    with socket.create_server(("127.0.0.1", int(binding["HostPort"]))):
+        assert site.run_proxy()["action"] == "replace"
+        assert alice.ask() == ""
+    assert site.run_proxy()["changed"] is False
+
+
+@pytest.mark.parametrize("text", ["", "upstream {"])
+def test_a_damaged_target_is_repaired(text: str, site: FrontedSite, alice: Notebook) -> None:
+    (site.directory / f"targets/{NAME}.conf").write_text(text)
+    site.run_front()
+    site.run_proxy()
+    assert alice.ask() == ""
+    assert site.client.containers.get(f"{NAME}-front").exec_run(["nginx", "-t", "-c", "/etc/front/nginx.conf"])[0] == 0
+
+
+def test_a_target_that_nginx_has_perhaps_not_read_is_released_again(site: FrontedSite, alice: Notebook) -> None:
+    """As after a kill between the write and the reload."""
+    path = site.directory / f"targets/{NAME}.conf"
+    good = path.read_text()
+    path.write_text(good.replace("127.0.0.1:28", "127.0.0.1:27"))
+    front = site.client.containers.get(f"{NAME}-front")
+    assert front.exec_run(["nginx", "-s", "reload", "-c", "/etc/front/nginx.conf"])[0] == 0
+    assert wait_until(lambda: alice.ask() != "", 30)
+    path.write_text(good)
+    path.with_suffix(".pending").touch()
+    site.run_proxy()
+    assert wait_until(lambda: alice.ask() == "", 30)
+    assert not path.with_suffix(".pending").exists()
+
+
 def test_a_proxy_of_an_earlier_version_ends_at_once(site: FrontedSite, replaced: Replace) -> None:
     without = 'LABEL org.jupyterhub.deploy.drains=""'
     assert replaced(without)["downtime"] > 0  # it cannot start beside another one
@@ -289,7 +332,7 @@ def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
 
 def test_a_published_proxy_gets_behind_the_front(site: FrontedSite, alice: Notebook) -> None:
     """As when a hub gets HTTPS."""
-    arguments = {**site.proxy_arguments(), "front": "", "bind_address": "127.0.0.2"}
+    arguments = {**site.proxy_arguments(), "behind_front": False, "bind_address": "127.0.0.2"}
     run(jupyterhub_proxy, **arguments)
     site.run_front(https="none")
     site.run_front()

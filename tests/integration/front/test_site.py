@@ -116,7 +116,7 @@ def test_a_new_proxy_interrupts_nobody(site: HttpsSite, tmp_path: Path) -> None:
     notebook = Notebook(session, "alice")
     image = f"{NAME}/proxy:another"
     (tmp_path / "Dockerfile").write_text(f"FROM {site.container('proxy')['Config']['Image']}\nENV ANOTHER=1\n")
-    site.client.images.build(path=str(tmp_path), tag=image)
+    site.client.images.build(path=str(tmp_path), tag=image, rm=True)
     try:
         with Poll(notebook) as poll:
             output = site.run(jupyterhub_images_proxy=image).output

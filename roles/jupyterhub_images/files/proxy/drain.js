@@ -12,11 +12,27 @@ const GRACE = 30 * 1000;
 const LONGEST = 24 * 3600 * 1000;
 
 const servers = new Set();
+const unused = new Set(); // connections without an open request
 const listen = net.Server.prototype.listen;
 net.Server.prototype.listen = function (...options) {
   servers.add(this);
+  this.on('connection', (socket) => {
+    unused.add(socket);
+    socket.on('close', () => unused.delete(socket));
+  });
+  this.on('request', (request, response) => {
+    unused.delete(request.socket);
+    response.on('close', () => request.socket.destroyed || unused.add(request.socket));
+  });
+  this.on('upgrade', (request, socket) => unused.delete(socket));
   return listen.apply(this, options);
 };
+
+function close(server) {
+  server.close(() => process.exit(0));
+  // Otherwise a client that sends nothing would keep the proxy.
+  setInterval(() => unused.forEach((socket) => socket.destroy()), GRACE);
+}
 
 let draining = false;
 process.on('SIGUSR2', () => {
@@ -25,7 +41,7 @@ process.on('SIGUSR2', () => {
   console.error('proxy: another one has taken over; this one ends with its last connection');
   for (const server of servers) {
     if (server.address()?.port === PUBLIC_PORT) {
-      setTimeout(() => server.close(() => process.exit(0)), GRACE);
+      setTimeout(close, GRACE, server);
     } else {
       server.close(); // the API: the hub uses that of the other proxy
     }
