@@ -1,5 +1,5 @@
 """Fail a run that can do nothing, for which Ansible reports success: without hosts, with two hosts that are one hub, or
-with a tag that no task has.
+with a tag that no task has; and one that would skip its checks.
 
 Ansible loads this from beside the playbook, also where it ignores ansible.cfg.
 """
@@ -32,6 +32,10 @@ SAME_HUB = (
 )
 
 UNKNOWN_TAGS = "Nothing was done, because no task of {0} has the tag {1}. {2}"
+
+# Skipping one of them skips what runs whatever is selected: all checks, and the backup of an upgrade.
+GUARDS = ("always", "tagged")
+SKIPPED_GUARDS = "Nothing was done, because --skip-tags {0} would skip checks and backups. Leave it out."
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 # Ansible's own, see ansible.playbook.taggable; and those that Molecule always skips, which include molecule-notest.
@@ -89,14 +93,20 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     ours = False
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """End the run if it selects or skips tags of no task; those of an operator's own playbook are not known."""
+        """End the run if it selects or skips tags of no task, or skips the checks.
+
+        The tags of an operator's own playbook are not known.
+        """
         path = os.path.relpath(os.path.realpath(playbook._file_name), ROOT)
         arguments = ansible.context.CLIARGS
         wanted = {*arguments["tags"], *arguments["skip_tags"]} - SPECIAL_TAGS
-        if path.startswith("..") or len(arguments["args"]) > 1 or not wanted:
+        guards = [tag for tag in GUARDS if tag in arguments["skip_tags"]]
+        if path.startswith("..") or len(arguments["args"]) > 1 or not (wanted or guards):
             return
         known = {tag for play in playbook.get_plays() for block in play.compile() for tag in tags_of(block)}
         problem = unknown_tags(path, wanted, known)
+        if guards and not problem:
+            problem = SKIPPED_GUARDS.format(guards[0])
         if problem:
             self._display.error(problem)
             sys.exit(1)

@@ -364,6 +364,38 @@ def test_known_tags_are_accepted(tmp_path: Path) -> None:
     assert "jupyterhub_prot is not" in play(ROOT / "site.yml", tmp_path, *skipped, jupyterhub_prot=1)
 
 
+@pytest.mark.parametrize("tags", [[], ["--tags", "hub"], ["--tags", "docker_run"], ["--skip-tags", "backup,images"]])
+def test_an_upgrade_begins_with_its_checks_and_a_backup(tags: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), ROOT / "upgrade.yml", "-i", "jupyterhub,", "--list-tasks", *tags],
+        cwd=tmp_path, check=True, text=True, capture_output=True,
+    )  # fmt: skip
+    check, backup, change, *_ = re.split(r"^  play #.*$", done.stdout, flags=re.MULTILINE)[1:]
+
+    assert "preflight : Check the host\t" in check
+    for task in ("Back up what has changed", "Check that everything was backed up", "Push the missing backups"):
+        assert f"jupyterhub_backup : {task}\t" in backup
+    assert "Check the host" in change
+
+
+def test_an_upgrade_uses_the_role_docker_only_after_the_backup() -> None:
+    """The first play has the role for its settings; a tag of one of its tasks would overrule the tag ``never``."""
+    roles = load(ROOT / "upgrade.yml")[0]["roles"]
+
+    assert [(role["role"], role.get("when")) for role in roles] == [
+        ("preflight", None), ("docker", False), ("jupyterhub", False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tag", ["always", "tagged"])
+def test_checks_and_backups_cannot_be_skipped(tag: str, tmp_path: Path) -> None:
+    output = play(ROOT / "upgrade.yml", tmp_path, "--skip-tags", f"hub,{tag}", "--check")
+
+    assert f"Nothing was done, because --skip-tags {tag} would skip checks" in output.replace("\n", " ")
+    assert "exit code 1" in output
+    assert "PLAY [" not in output
+
+
 def test_a_playbook_of_the_operator_has_its_own_tags(tmp_path: Path) -> None:
     # They may be in files that are included, so that they are not known before the run.
     own = tmp_path / "own.yml"
