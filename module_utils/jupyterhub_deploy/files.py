@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Callable
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 
 class NotTextError(DeployError, ValueError):
@@ -85,7 +86,11 @@ def sync_directory(path: str) -> None:
 
 @contextlib.contextmanager
 def locked(
-    path: str, shared: bool = False, wait: bool = False, on_wait: Callable[[], None] | None = None
+    path: str,
+    shared: bool = False,
+    wait: bool = False,
+    on_wait: Callable[[], None] | None = None,
+    timeout: float | None = None,
 ) -> Iterator[int]:
     """Hold a lock, which ends with the process at the latest; yield its descriptor, which a child may inherit.
 
@@ -93,25 +98,35 @@ def locked(
     :param shared: others may hold it shared at the same time.
     :param wait: wait for the process that holds the lock, instead of raising an error.
     :param on_wait: called once when there is something to wait for.
-    :raises LockedError: another process holds it and ``wait`` is false. The caller knows what is locked: catch this
-        and say so.
+    :param timeout: the seconds to wait at most; without it, there is no limit.
+    :raises LockedError: another process holds it, and ``wait`` is false or the time is over. The caller knows what is
+        locked: catch this and say so.
     :raises OSError: the path cannot be opened.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
     descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if not wait:
-                raise LockedError(f"another process has locked {path}; wait until it has ended") from error
-            if on_wait:
+        if not _lock(descriptor, kind | fcntl.LOCK_NB):
+            if wait and on_wait:
                 on_wait()
-            fcntl.flock(descriptor, kind)
+            if wait and timeout is None:
+                fcntl.flock(descriptor, kind)
+            # A lock that is waited for cannot time out.
+            elif not wait or not wait_until(lambda: _lock(descriptor, kind | fcntl.LOCK_NB), timeout or 0):
+                raise LockedError(f"another process has locked {path}; wait until it has ended")
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    """Lock an open file without waiting; return whether that was possible."""
+    try:
+        fcntl.flock(descriptor, kind)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_locked(path: str) -> bool:
@@ -124,9 +139,6 @@ def is_locked(path: str) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _lock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     finally:
         os.close(descriptor)
-    return False
