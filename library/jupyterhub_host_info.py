@@ -293,6 +293,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     unowned = ownership.without_owner(volumes, name)
     front = FrontSettings(**module.params["front"], bind_address=module.params["bind_address"])
     certificate = preflight.certificate_problems(front, name)
+    hub_exists = name in map(name_of, containers)
+    unresolved, dns_warnings = host.wildcard_problems(module.params["subdomains_of"], hub_exists)
     path = disk(info)
     return {
         # With HTTPS, the proxy chooses a free port by itself.
@@ -302,19 +304,20 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + preflight.port_problems(front, name, containers)
         + preflight.plain_problems(front)
         + certificate.faults
-        + host.wildcard_problems(module.params["subdomains_of"]),
+        + unresolved,
         "data_problem": data_problem(name, volumes),
         "name_problems": ownership.problems(containers, networks, volumes, name),
         "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else [])
         + certificate.warnings
-        + preflight.firewall_warnings(front, reachability.read_rules()),
+        + preflight.firewall_warnings(front, reachability.read_rules())
+        + dns_warnings,
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),
         "docker_installed": bool(info or daemon_info.find_dockerd()),
         "docker_ready": docker_ready(module.params["docker"]),
         "front": preflight.is_served(front, name),
-        "hub_exists": name in map(name_of, containers),
+        "hub_exists": hub_exists,
         "deployment": deployment.read(name),
         "ansible_facts": host.distribution(),
     }

@@ -366,8 +366,9 @@ def test_known_tags_are_accepted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("tags", [[], ["--tags", "hub"], ["--tags", "docker_run"], ["--skip-tags", "backup,images"]])
 def test_an_upgrade_begins_with_its_checks_and_a_backup(tags: list[str], tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(
-        [Path(sys.executable).with_name("ansible-playbook"), ROOT / "upgrade.yml", "-i", "jupyterhub,", "--list-tasks", *tags],
+        [program, ROOT / "upgrade.yml", "-i", "jupyterhub,", "--list-tasks", *tags],
         cwd=tmp_path, check=True, text=True, capture_output=True,
     )  # fmt: skip
     check, backup, change, *_ = re.split(r"^  play #.*$", done.stdout, flags=re.MULTILINE)[1:]

@@ -112,9 +112,12 @@ def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
 
 def test_waiting_for_a_lock_has_an_end(tmp_path: Path) -> None:
     waits: list[int] = []
-    with held(tmp_path, 2), pytest.raises(files.LockedError):
-        with files.locked(str(tmp_path), wait=True, on_wait=lambda: waits.append(1), timeout=0.3):
-            raise AssertionError
+    with (
+        held(tmp_path, 2),
+        pytest.raises(files.LockedError),
+        files.locked(str(tmp_path), wait=True, on_wait=lambda: waits.append(1), timeout=0.3),
+    ):
+        raise AssertionError
     assert waits == [1]
     with files.locked(str(tmp_path), wait=True, timeout=0):
         pass

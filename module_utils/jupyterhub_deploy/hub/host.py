@@ -79,25 +79,34 @@ def publisher(containers: list[dict[str, Any]], port: int) -> str | None:
     return None
 
 
-def wildcard_problems(url: str) -> list[str]:
-    """Return a message when the names below the host of a URL do not resolve; an empty URL is not checked.
+def wildcard_problems(url: str, hub_exists: bool) -> tuple[list[str], list[str]]:
+    """Return the faults and the warnings about names below the host of a URL; an empty URL is not checked.
 
     They need not resolve to an address of this host: a web server on another one may be in front of the hub.
+
+    :param hub_exists: a resolver that does not answer must not stop a change of a hub that runs, such as a repair.
     """
     if not url:
-        return []
+        return [], []
     domain = urlsplit(url).hostname
     # A name that nobody has asked for yet: a resolver remembers for some time that a name does not exist.
     name = f"jupyterhub-{secrets.token_hex(4)}.{domain}"
     try:
-        socket.getaddrinfo(name, None)
-    except OSError as error:
-        return [
-            f"jupyterhub_subdomains needs a DNS record for *.{domain}, and {name} does not resolve on this host "
-            f"({error.strerror}); add the record with the address of {domain}, or set jupyterhub_check_subdomains: "
-            "false if browsers use another DNS server that has it"
-        ]
-    return []
+        socket.getaddrinfo(f"{name}.", None)  # the dot: without the search domains of this host
+    except socket.gaierror as error:
+        if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA):
+            return [
+                f"jupyterhub_subdomains needs a DNS record for *.{domain}, and {name} does not resolve on this host "
+                f"({error.strerror}); add the record with the address of {domain}, or set jupyterhub_check_subdomains: "
+                "false if browsers use another DNS server that has it"
+            ], []
+        unknown = (
+            f"whether the names below {domain} resolve is unknown, because the resolver of this host does not answer "
+            f"({error.strerror})"
+        )
+        remedy = "correct /etc/resolv.conf or the DNS server in it, or set jupyterhub_check_subdomains: false"
+        return ([], [unknown]) if hub_exists else ([f"{unknown}; {remedy}"], [])
+    return [], []
 
 
 def nearest_existing(path: str) -> str:

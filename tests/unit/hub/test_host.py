@@ -79,24 +79,53 @@ def test_the_distribution_has_the_names_of_ansibles_facts(tmp_path, text, facts)
     ]
 
 
-def test_names_below_the_hubs_have_to_resolve(monkeypatch):
+def resolver(monkeypatch, error=None):
+    """Replace the resolver; return the names that it is asked for."""
     asked = []
 
     def resolve(name, _):
         asked.append(name)
-        if name.endswith("example.org"):
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if error:
+            raise socket.gaierror(*error)
 
     monkeypatch.setattr(host.socket, "getaddrinfo", resolve)
-    assert host.wildcard_problems("") == []
+    return asked
+
+
+def test_names_below_the_hubs_have_to_resolve(monkeypatch):
+    asked = resolver(monkeypatch)
+    assert host.wildcard_problems("", hub_exists=True) == ([], [])
     assert asked == []
-    assert host.wildcard_problems("https://hub.example.com:8443/") == []
-    assert asked[0].endswith(".hub.example.com")
-    (problem,) = host.wildcard_problems("https://hub.example.org/")
-    assert problem == (
-        f"jupyterhub_subdomains needs a DNS record for *.hub.example.org, and {asked[1]} does not resolve on this host "
-        "(Name or service not known); add the record with the address of hub.example.org, or set "
-        "jupyterhub_check_subdomains: false if browsers use another DNS server that has it"
+    assert host.wildcard_problems("https://hub.example.com:8443/", hub_exists=False) == ([], [])
+    # With the dot, no search domain of the host is appended, whose wildcard name may exist.
+    assert asked[0].endswith(".hub.example.com.")
+
+
+@pytest.mark.parametrize("hub_exists", [False, True])
+@pytest.mark.parametrize("code", [socket.EAI_NONAME, socket.EAI_NODATA])
+def test_a_name_that_does_not_exist_is_a_fault(monkeypatch, code, hub_exists):
+    asked = resolver(monkeypatch, (code, "Name or service not known"))
+    assert host.wildcard_problems("https://hub.example.org/", hub_exists) == (
+        [
+            f"jupyterhub_subdomains needs a DNS record for *.hub.example.org, and {asked[0][:-1]} does not resolve on "
+            "this host (Name or service not known); add the record with the address of hub.example.org, or set "
+            "jupyterhub_check_subdomains: false if browsers use another DNS server that has it"
+        ],
+        [],
+    )
+
+
+@pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM])
+def test_a_resolver_that_does_not_answer_does_not_stop_the_runs_of_a_hub(monkeypatch, code):
+    resolver(monkeypatch, (code, "Temporary failure in name resolution"))
+    faults, (warning,) = host.wildcard_problems("https://hub.example.org/", hub_exists=True)
+    assert faults == []
+    what = "whether the names below hub.example.org resolve is unknown, because the resolver of this host does not "
+    assert warning == f"{what}answer (Temporary failure in name resolution)"
+    (fault,), warnings = host.wildcard_problems("https://hub.example.org/", hub_exists=False)
+    assert warnings == []
+    assert fault == (
+        f"{warning}; correct /etc/resolv.conf or the DNS server in it, or set jupyterhub_check_subdomains: false"
     )
 
 
