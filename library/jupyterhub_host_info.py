@@ -220,6 +220,7 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "jupyterhub_notebook_images": lambda images: [reference.parse(image) for image in images],
     "jupyterhub_hub_image": reference.parse,
     "jupyterhub_images_proxy": reference.parse,
+    "jupyterhub_images_front_image": reference.parse,
     "jupyterhub_images_base": reference.parse,
     "jupyterhub_backup_schedule": times.check,
     "jupyterhub_backup_recipients": encryption.recipients,

@@ -18,6 +18,7 @@ GOOD: dict[str, Any] = {
     "jupyterhub_notebook_images": ["registry.example.com:5000/lab"],
     "jupyterhub_hub_image": "",
     "jupyterhub_images_proxy": "",
+    "jupyterhub_images_front_image": "",
     "jupyterhub_images_base": "debian:bookworm",
     "jupyterhub_backup_schedule": "30 2 * * *",
     "jupyterhub_backup_recipients": ["ssh-ed25519 AAAA alice"],
