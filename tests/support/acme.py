@@ -75,7 +75,7 @@ class AcmeHost:
     """The machine with the servers.
 
     Args:
-        host: a fresh one of kind ``acme``.
+        host: of kind ``acme``; a fresh one, or one on which another process has started the servers.
 
     Attributes:
         authority: PEM text of the certificate of the ACME servers' own API.
@@ -85,6 +85,15 @@ class AcmeHost:
     def __init__(self, host: Host) -> None:
         self.host = host
         self._ports = iter(range(14000, 14100, 2))
+        if host.run(["test", "-e", f"{_DIRECTORY}/named.conf"], check=False).returncode:
+            self._start_dns()
+        self.authority = host.read(f"{_DIRECTORY}/api.pem")
+        secret = re.search(r'secret "([^"]+)"', host.read(f"{_DIRECTORY}/key.conf"))
+        assert secret
+        self.tsig = ("acme", "HMAC-SHA256", secret[1])
+
+    def _start_dns(self) -> None:
+        host = self.host
         host.run(
             f"mkdir -p {_DIRECTORY} && cd {_DIRECTORY} && tsig-keygen acme > key.conf && "
             "openssl req -x509 -newkey rsa:2048 -nodes -keyout api-key.pem -out api.pem -days 30 "
@@ -93,10 +102,6 @@ class AcmeHost:
         host.write(f"{_DIRECTORY}/named.conf", _NAMED)
         host.write(f"{_DIRECTORY}/zone", _ZONE)
         host.run(f"chown -R bind: {_DIRECTORY} && named -u bind -c {_DIRECTORY}/named.conf")
-        self.authority = host.read(f"{_DIRECTORY}/api.pem")
-        secret = re.search(r'secret "([^"]+)"', host.read(f"{_DIRECTORY}/key.conf"))
-        assert secret
-        self.tsig = ("acme", "HMAC-SHA256", secret[1])
 
     def start(self, seconds: int = 90 * 86400, eab: bool = False, http_port: int = 80) -> Pebble:
         """Start an ACME server, beside those that run.
@@ -143,6 +148,10 @@ class AcmeHost:
     def stop(self, pebble: Pebble) -> None:
         """End an ACME server."""
         self.host.run(f"kill $(cat {_DIRECTORY}/pebble-{pebble.port}.pid)")
+
+    def asked(self, pebble: Pebble, path: str) -> int:
+        """Return how many requests an ACME server got for a path of its API, such as ``order-plz``."""
+        return self.host.read(f"{_DIRECTORY}/pebble-{pebble.port}.log").count(f"POST /{path} ->")
 
     def start_echo(self) -> str:
         """Start a server behind the front, and return its address and port.

@@ -6,8 +6,10 @@ Without them, a recovered hub requests a certificate again, and ACME servers lim
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ansible.module_utils.jupyterhub_deploy.front.site import ACME
 
@@ -37,16 +39,19 @@ def copy(directory: str, hub: str, target: str) -> None:
         shutil.copyfile(source, new / "archive" / hub / source.name)
 
 
-def restore(source: str, directory: str, hub: str) -> bool:
-    """Restore what :func:`copy` has copied; return whether there was something, and the host had no certificate.
+def restore(source: str, directory: str, hub: str) -> str:
+    """Restore what :func:`copy` has copied; return a message, empty if there was nothing or the host has a certificate.
 
     :param source: the directory that :func:`copy` created.
     """
     acme, old = Path(directory, ACME), Path(source, ACME)
     live, archive = acme / "live" / hub, old / "archive" / hub
     if not archive.is_dir() or (live / "fullchain.pem").exists():
-        return False
-    shutil.copytree(old, acme, dirs_exist_ok=True)
+        return ""
+    for part in ("archive", "renewal", "settings"):
+        if (old / part).is_dir():
+            shutil.copytree(old / part, acme / part, dirs_exist_ok=True)
+    message = _restore_accounts(old, acme, acme / f"renewal/{hub}.conf")
     live.mkdir(parents=True, exist_ok=True)
     for name in NAMES:
         (found,) = archive.glob(f"{name}[0-9]*.pem")
@@ -59,7 +64,46 @@ def restore(source: str, directory: str, hub: str) -> bool:
             path = Path(parent, name)
             if not path.is_symlink():
                 path.chmod(0o700 if name == "hook" else 0o600)
-    return True
+    return message
+
+
+def _restore_accounts(old: Path, acme: Path, renewal: Path) -> str:
+    """Restore the accounts at servers where the host has none; let its own one renew the certificate; return a message.
+
+    With two accounts at a server, certbot asks which one to use, and a run cannot answer.
+
+    :param old: certbot's directory in the backup.
+    :param acme: that of the host.
+    :param renewal: certbot's settings of the certificate, already restored.
+    """
+    text = renewal.read_text(encoding="utf-8")
+    account, server = (_value(text, key) for key in ("account", "server"))
+    own = _accounts(acme)
+    for place, ids in _accounts(old).items():
+        for one in [account] if account in ids else ids:
+            # The same one may be a part that a killed run has copied.
+            if one in own.get(place, [one]):
+                shutil.copytree(old / place / one, acme / place / one, dirs_exist_ok=True)
+    url = urlsplit(server)
+    here = own.get(f"accounts/{url.netloc}{url.path}", [])
+    if not here or account in here:
+        return "the hub's certificate and its account at the ACME server: restored"
+    renewal.write_text(re.sub(r"(?m)^account = .*$", f"account = {here[0]}", text), encoding="utf-8")
+    return f"the hub's certificate: restored; the account that this host has at {server} renews it"
+
+
+def _accounts(acme: Path) -> dict[str, list[str]]:
+    """Return the ids of accounts in certbot's directory by the place of their server, ``accounts/<host>/<path>``."""
+    found: dict[str, list[str]] = {}
+    for key in sorted((acme / "accounts").rglob("private_key.json")):
+        found.setdefault(str(key.parent.parent.relative_to(acme)), []).append(key.parent.name)
+    return found
+
+
+def _value(settings: str, key: str) -> str:
+    """Return a value in certbot's settings of a certificate, empty without it."""
+    found = re.search(rf"^{key} = (\S+)$", settings, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _links(folder: str, names: list[str]) -> list[str]:

@@ -87,8 +87,8 @@ class Restore:
                     hub_files.prepare(places)
                     image = _image_of_backup(places)
                     # Before the hub's own state, so that a killed run is repeated. It replaces nothing.
-                    if front_state.restore(str(places.new_tree / FRONT), self.settings.front_dir, self.name):
-                        self.messages.append("the hub's certificate and its account at the ACME server: restored")
+                    told = front_state.restore(str(places.new_tree / FRONT), self.settings.front_dir, self.name)
+                    self.messages += [told] if told else []
                     result["stopped_servers"] = self.put_in_place(places, backup.time)
                 except BaseException:
                     if not hub_files.unfinished(places):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 import socket
 import ssl
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.front import acme, state
 from ansible.module_utils.jupyterhub_deploy.front.acme import AcmeSettings
 from ansible.module_utils.jupyterhub_deploy.front.acme_failure import explain
 
@@ -302,6 +304,37 @@ def test_a_wildcard_by_a_script_of_the_operator(make_front, acme_host, settings)
     assert acme_host.records(f"_acme-challenge.{NAME}") == []
 
 
+def test_a_recovered_certificate_is_renewed_by_the_account_of_the_host(
+    make_front, pebble, acme_host, settings, tmp_path
+):
+    """The new host has another account at the server, for example for another hub."""
+    front = make_front()
+    certbot, copy = front.directory / "acme", tmp_path / "copy"
+    assert front.request([NAME], settings)[0] == 0
+    before = front.certificate
+    state.copy(str(front.directory), HUB, str(copy))
+    shutil.rmtree(certbot)
+    other = dataclasses.replace(settings, email="bob@example.com")
+    assert front.request([NAME], other)[0] == 0
+    for part in ("live", "archive", "renewal"):
+        shutil.rmtree(certbot / part)
+    (account,) = certbot.glob("accounts/*/*/*")
+
+    assert f"the account that this host has at {pebble.url}" in state.restore(str(copy), str(front.directory), HUB)
+    assert front.certificate == before
+    assert list(certbot.glob("accounts/*/*/*")) == [account]
+    asked = acme_host.asked(pebble, "sign-me-up")
+    code, output = front.execute(
+        ["env", f"REQUESTS_CA_BUNDLE={acme.directory(HUB)}/ca.pem", "certbot", "renew", "--force-renewal",
+         "--config", f"{acme.directory(HUB)}/certbot.ini", "--cert-name", HUB]
+    )  # fmt: skip
+    assert code == 0, output
+    assert front.certificate != before
+    code, output = front.request([NAME], settings, force=True)
+    assert code == 0, output
+    assert acme_host.asked(pebble, "sign-me-up") == asked
+
+
 def test_failures_give_one_error_and_keep_the_certificate(make_front, acme_host, upstream, pebble, settings):
     front = make_front()
     serve(front, upstream, settings)
@@ -344,7 +377,7 @@ def test_a_front_that_ends_keeps_its_connections_and_renews_nothing(make_front, 
     assert open_one.echo("still here") == "still here"
     open_one.close()
 
-    def state() -> str:
+    def container_state() -> str:
         return docker("inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", front.name)
 
-    assert wait_for(lambda: state() == "exited 0", 30), state()
+    assert wait_for(lambda: container_state() == "exited 0", 30), container_state()
