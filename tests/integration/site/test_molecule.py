@@ -6,22 +6,25 @@ themselves restart, and they back themselves up.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import support.molecule
 from hosts.fixtures import BareSite
 from hosts.hosts import ROOT, Host
 from hosts.registry import Registry
 from support.hub_http import HubSession
 from support.mixins.host import HostTests, new_user
 from support.mixins.schedule import RECORD, SERVICE, TIMER, ScheduleTests
-from support.mixins.site import PASSWORD, SECRETS_DIR, Site, environment, inspect, secrets_of
+from support.mixins.site import PASSWORD, SECRETS_DIR, Site, inspect, secrets_of
+from support.mixins.site import environment as environment_of
+from support.molecule import environment, molecule
 from support.notebook_run import NOTEBOOK, run_notebook
 
 SERVERS = ("debian12", "debian13")
@@ -41,7 +44,7 @@ def filled_registry(bare_site: BareSite, registry: Registry) -> Registry:
     images = {
         "hub": inspect(host, "jupyterhub")["Config"]["Image"],
         "proxy": inspect(host, "jupyterhub-proxy")["Config"]["Image"],
-        "notebook": environment(host, "jupyterhub")["DOCKER_NOTEBOOK_IMAGE"],
+        "notebook": environment_of(host, "jupyterhub")["DOCKER_NOTEBOOK_IMAGE"],
     }
     for purpose, image in images.items():
         target = f"{registry.server}/{purpose}:test"
@@ -54,15 +57,7 @@ def molecule_environment(
     filled_registry: Registry, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
     """Return the environment for Molecule; the servers are gone afterwards, even when it was stopped half-way."""
-    environ = {
-        **os.environ,
-        "JHD_REGISTRY": filled_registry.server,
-        "JHD_REGISTRY_USER": filled_registry.username,
-        "JHD_REGISTRY_PASSWORD": filled_registry.password,
-        "ANSIBLE_HOME": str(tmp_path_factory.mktemp("ansible")),
-        "NO_COLOR": "1",
-        "ANSIBLE_NOCOLOR": "1",
-    }
+    environ = environment(filled_registry, tmp_path_factory.mktemp("ansible"))
     yield environ
     for scenario in ("default", "disaster_recovery"):
         molecule(Path(os.devnull), {"JHD_BACKUPS": "", **environ}, scenario, "destroy", fails=None)
@@ -73,28 +68,6 @@ def sequence(molecule_environment: dict[str, str], tmp_path_factory: pytest.Temp
     """Run Molecule's whole sequence, keep the servers, and return what it printed."""
     log = tmp_path_factory.mktemp("molecule") / "molecule.log"
     return molecule(log, molecule_environment, "default", "test", "--destroy=never")
-
-
-def molecule(
-    log: Path, environ: dict[str, str], scenario: str, command: str, *arguments: str, fails: bool | None = False
-) -> str:
-    """Run a command of Molecule; return what it printed.
-
-    Args:
-        fails: whether that is what is wanted; ``None`` accepts both.
-    """
-    # By default, all runs from one checkout share a directory for the state of their servers.
-    state = Path(environ["ANSIBLE_HOME"]) / f"molecule-{scenario}"
-    with log.open("w", encoding="utf-8") as stream:
-        code = subprocess.run(
-            ["molecule", command, "--scenario-name", scenario, *arguments],
-            cwd=ROOT, env={**environ, "MOLECULE_EPHEMERAL_DIRECTORY": str(state)}, check=False, timeout=2400,
-            stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
-        ).returncode  # fmt: skip
-    output = log.read_text(encoding="utf-8", errors="replace")
-    assert fails is None or bool(code) == fails, f"{log} ends:\n{output[-8000:]}"
-    assert fails is None or (state / "state.yml").exists(), "Molecule keeps the state of this run elsewhere"
-    return output
 
 
 def site_on(server: str) -> Site:
@@ -137,15 +110,7 @@ def play(sequence: str, molecule_environment: dict[str, str], tmp_path: Path) ->
     (tmp_path / "hosts.yml").write_text(json.dumps({"jupyterhub": {"hosts": hosts}}), encoding="utf-8")
     (tmp_path / "group_vars").symlink_to(ROOT / "molecule/default/group_vars")
 
-    def run(*arguments: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            ["ansible-playbook", *arguments, "-i", tmp_path], cwd=ROOT, env=molecule_environment, text=True,
-            check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert bool(done.returncode) == fails, done.stdout
-        return done.stdout
-
-    return run
+    return functools.partial(support.molecule.play, molecule_environment, tmp_path)
 
 
 def run_scheduled_backups() -> None:
