@@ -7,7 +7,7 @@ The floods come from this machine, which is also the server: they take its proce
 
 from __future__ import annotations
 
-import contextlib
+import multiprocessing
 import secrets
 import socket
 import ssl
@@ -15,8 +15,10 @@ import statistics
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -32,6 +34,10 @@ RATE = 10  # health checks a second
 CONNECTIONS = 4
 SLOW_CONNECTIONS = 400
 BODY = 90 << 20  # bytes
+REFUSED = (413, 429)
+
+# In a process of its own, a flood does not delay the measurement by Python's lock.
+_PROCESSES = multiprocessing.get_context("fork")
 
 
 class Flood:
@@ -39,42 +45,56 @@ class Flood:
 
     def __init__(self, action: Callable[[HubSession], object], site: HttpsSite) -> None:
         self._action, self._site = action, site
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(CONNECTIONS)]
-        self.requests = 0
+        self._stop = _PROCESSES.Event()
+        self._results, results = _PROCESSES.Pipe(duplex=False)
+        self._process = _PROCESSES.Process(target=self._run, args=(results,), daemon=True)
+        self.statuses = Counter[int]()
 
     def __enter__(self) -> Flood:
-        for thread in self._threads:
-            thread.start()
+        self._process.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for thread in self._threads:
+        self.statuses = self._results.recv()
+        self._process.join()
+
+    def _run(self, results: Any) -> None:
+        threads = [threading.Thread(target=self._repeat) for _ in range(CONNECTIONS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
             thread.join()
+        results.send(self.statuses)
 
-    def _run(self) -> None:
+    def _repeat(self) -> None:
         while not self._stop.is_set():
-            with contextlib.suppress(requests.RequestException):
-                self._action(self._site.session())
-            self.requests += 1
+            session = self._site.session()
+            session.hooks["response"].append(lambda answer, **_: self.statuses.update([answer.status_code]))
+            try:
+                self._action(session)
+            except requests.RequestException:
+                self.statuses[0] += 1
 
 
-class SlowBodies:
-    """Holds requests open whose bodies do not arrive, while the ``with`` block runs."""
+class SlowClients:
+    """Holds connections open on which a request does not go on, while the ``with`` block runs.
 
-    def __init__(self, site: HttpsSite) -> None:
-        self._site = site
+    Args:
+        begin: what is sent of each request.
+    """
+
+    def __init__(self, begin: str, site: HttpsSite) -> None:
+        self._begin, self._site = begin, site
         self._open: list[socket.socket] = []
-        self.requests = SLOW_CONNECTIONS
+        self.statuses = Counter[int]()
 
-    def __enter__(self) -> SlowBodies:
+    def __enter__(self) -> SlowClients:
         context = ssl.create_default_context(cafile=str(self._site.bundle))
-        head = f"POST /hub/login HTTP/1.1\r\nHost: {DOMAIN}\r\nContent-Length: 100000\r\n\r\nx".encode()
         for _ in range(SLOW_CONNECTIONS):
             plain = socket.create_connection(("127.0.0.1", self._site.https_port), 30)
             self._open.append(context.wrap_socket(plain, server_hostname=DOMAIN))
-            self._open[-1].sendall(head)
+            self._open[-1].sendall(self._begin.encode())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,15 +126,25 @@ def measure(site: HttpsSite) -> list[float]:
     return found
 
 
-def row(what: str, sent: int, milliseconds: list[float], idle: float) -> list[object]:
-    """Return a row of the table: median, 95th percentile, maximum, and the 95th percentile against the idle one."""
-    p95 = statistics.quantiles(milliseconds, n=20)[-1]
-    return [what, sent, statistics.median(milliseconds), p95, max(milliseconds), p95 / (idle or p95)]
+def row(what: str, flood: Flood | SlowClients, idle: list[float], flooded: list[float]) -> list[object]:
+    """Return a row of the table: what the flood got, and how long health checks took before it and meanwhile."""
+    before, meanwhile = (statistics.quantiles(one, n=20)[-1] for one in (idle, flooded))
+    refused = sum(flood.statuses[status] for status in REFUSED)
+    return [
+        what, flood.statuses.total(), refused, statistics.median(idle), before, statistics.median(flooded), meanwhile,
+        max(flooded), meanwhile / before,
+    ]  # fmt: skip
+
+
+HEADER = [
+    "flood", "requests", "refused", "idle: median (ms)", "p95", "flooded: median (ms)", "p95", "most", "p95 / p95",
+]  # fmt: skip
 
 
 def main() -> None:
     """Provision a hub with HTTPS in this machine's Docker, and measure."""
     patch = pytest.MonkeyPatch()
+    head = f"POST /hub/login HTTP/1.1\r\nHost: {DOMAIN}\r\nContent-Length: 100000\r\n"
     with tempfile.TemporaryDirectory() as folder:
         site = HttpsSite(run_name("floods"), Path(folder))
         site.destroy()
@@ -122,21 +152,22 @@ def main() -> None:
             site.settings.update(site.secure())
             site.run()
             resolve(patch, DOMAIN, "127.0.0.1", site.bundle)
-            rows = [row("idle", 0, measure(site), 0.0)]
-            idle = float(str(rows[0][3]))
+            rows = []
             for what, flood in (
                 ("sign-ups", Flood(sign_up, site)),
                 ("wrong passwords for many names", Flood(guess, site)),
                 (f"bodies of {BODY >> 20} MiB", Flood(large_body, site)),
-                (f"{SLOW_CONNECTIONS} bodies that do not arrive", SlowBodies(site)),
+                (f"{SLOW_CONNECTIONS} bodies that do not arrive", SlowClients(f"{head}\r\nx", site)),
+                (f"{SLOW_CONNECTIONS} headers that do not arrive", SlowClients(head, site)),
             ):
+                idle = measure(site)
                 with flood:
-                    milliseconds = measure(site)
-                rows.append(row(what, flood.requests, milliseconds, idle))
+                    flooded = measure(site)
+                rows.append(row(what, flood, idle, flooded))
         finally:
             patch.undo()
             site.destroy()
-    print(table(["flood", "requests", "median (ms)", "p95 (ms)", "most (ms)", "p95 / idle"], rows))
+    print(table(HEADER, rows))
 
 
 if __name__ == "__main__":

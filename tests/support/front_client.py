@@ -55,9 +55,9 @@ class FrontClient:
         with socket.create_connection((address, self.http_port), PATIENCE) as connection:
             return _ask(_OverSocket(connection), domain, path, options)
 
-    def connect(self, domain: str) -> ssl.SSLSocket:
-        """Return a connection whose certificate was verified."""
-        plain = socket.create_connection(("127.0.0.1", self.https_port), PATIENCE)
+    def connect(self, domain: str, source: str = "127.0.0.1") -> ssl.SSLSocket:
+        """Return a connection from an address of this machine, whose certificate was verified."""
+        plain = socket.create_connection(("127.0.0.1", self.https_port), PATIENCE, (source, 0))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             return self.context.wrap_socket(plain, server_hostname=domain)

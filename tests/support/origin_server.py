@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 #: Protocol of the echo connection, in the place of a web socket's.
 ECHO = "echo"
@@ -16,7 +16,9 @@ class OriginServer:
     """Runs on a port of 127.0.0.1 until :meth:`stop`."""
 
     def __init__(self, port: int, name: str) -> None:
-        handler = type("Handler", (_Handler,), {"name": name})
+        #: The paths of uploads that have begun.
+        self.posted: list[str] = []
+        handler = type("Handler", (_Handler,), {"name": name, "posted": self.posted})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -30,6 +32,7 @@ class OriginServer:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     name = ""
+    posted: ClassVar[list[str]]
 
     def do_GET(self) -> None:
         if self.headers.get("Upgrade") == ECHO:
@@ -38,6 +41,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({})
 
     def do_POST(self) -> None:
+        self.posted.append(self.path)
         length, digest = int(self.headers["Content-Length"]), hashlib.sha256()
         left = length
         while left:

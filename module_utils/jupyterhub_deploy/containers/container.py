@@ -11,7 +11,7 @@ import urllib.request
 from datetime import datetime, timezone
 from typing import Any, Callable
 
-from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
+from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec, tmpfs_options
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
@@ -119,7 +119,7 @@ class DeployedContainer:
             cap_add=spec["hardening"]["cap_add"],
             security_opt=spec["hardening"]["security_opt"],
             read_only=spec["hardening"]["read_only"],
-            tmpfs=dict.fromkeys(spec["hardening"]["tmpfs"], "mode=1777"),
+            tmpfs=tmpfs_options(spec["hardening"]["tmpfs"]),
             network_mode=first,
         )
         endpoint = self.client.create_endpoint_config(aliases=aliases.get(first, []))

@@ -26,6 +26,9 @@ TITLES = {
 }
 
 
+_TMPFS_MODE = "mode=1777"
+
+
 class Difference(NamedTuple):
     """A difference between two specs: the key of the spec, and a message for the operator."""
 
@@ -45,6 +48,15 @@ def hardening(cap_add: list[str]) -> dict[str, Any]:
         "read_only": True,
         "tmpfs": ["/tmp"],  # noqa: S108  (in the container)
     }
+
+
+def tmpfs_options(tmpfs: list[str]) -> dict[str, str]:
+    """Return Docker's options by path, for entries like ``/tmp`` or ``/tmp,size=64m``."""
+    found = {}
+    for entry in tmpfs:
+        path, separator, options = entry.partition(",")
+        found[path] = f"{_TMPFS_MODE}{separator}{options}"
+    return found
 
 
 def observed_spec(container: dict[str, Any]) -> Spec:
@@ -67,7 +79,9 @@ def observed_spec(container: dict[str, Any]) -> Spec:
             "cap_add": sorted(name[4:] if name.startswith("CAP_") else name for name in host.get("CapAdd") or []),
             "security_opt": host.get("SecurityOpt") or [],
             "read_only": bool(host.get("ReadonlyRootfs")),
-            "tmpfs": sorted(host.get("Tmpfs") or {}),
+            "tmpfs": sorted(
+                f"{path}{options.removeprefix(_TMPFS_MODE)}" for path, options in (host.get("Tmpfs") or {}).items()
+            ),
         },
         "restart_policy": (host.get("RestartPolicy") or {}).get("Name") or "no",
         "healthcheck": (config.get("Healthcheck") or {}).get("Test") or [],

@@ -25,6 +25,8 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 # What each key of the front's spec is called in a message.
 TITLES = {"image": "front image name", "image_id": "front image content", **container_spec.TITLES}
 
+BODIES_SIZE = "128m"  # of all incomplete requests together; forms, shorter than 16 kB, stay in nginx's own memory
+
 # nginx writes this file when it listens.
 LISTENS = ["sh", "-c", "kill -0 $(cat /run/nginx.pid)"]
 # Whether the kernel gives connections that wait at a closed port to another process that listens there (since Linux
@@ -43,6 +45,8 @@ def wanted_spec(image: str, image_id: str | None, directory: str, environment: d
     """
     # nginx opens the ports and reads the keys as root; its workers become another user.
     hardening = container_spec.hardening(cap_add=["CHOWN", "NET_BIND_SERVICE", "SETGID", "SETUID"])
+    # Requests for the hub that are not complete yet are in /var/lib/nginx. When it is full, long ones fail.
+    tmpfs = ["/run", "/tmp", f"/var/lib/nginx,size={BODIES_SIZE}", "/var/log"]  # noqa: S108  (in the container)
     return {
         "image": image,
         "image_id": image_id,
@@ -51,7 +55,7 @@ def wanted_spec(image: str, image_id: str | None, directory: str, environment: d
         # The host's network has the browsers' addresses, and two containers can listen on one port.
         "networks": ["host"],
         "ports": [],
-        "hardening": {**hardening, "tmpfs": ["/run", "/tmp", "/var/lib/nginx", "/var/log"]},  # noqa: S108
+        "hardening": {**hardening, "tmpfs": tmpfs},
         "restart_policy": "unless-stopped",
         "healthcheck": ["CMD", *LISTENS],
     }

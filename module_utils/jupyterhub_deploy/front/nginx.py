@@ -17,11 +17,15 @@ from ansible.module_utils.jupyterhub_deploy.front.site import ACME, CHAIN, CHALL
 VERSION_PATH = "/.well-known/jupyterhub-front"
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  (compared, and written for nginx)
 
-# Bytes. The hub's pages send small forms; everything else is for users' servers, which have no limit here.
-HUB_BODY = "2m"
-# Connections to the hub's pages from one address. A whole class may share an address, and each start of a server holds
-# a connection for its progress.
-HUB_CONNECTIONS = 1000
+# Limits of the hub's pages, most of them for one address, which a whole class may share. Users' servers have none.
+HUB_BODY = "2m"  # bytes: the hub's pages send small forms
+HUB_CONNECTIONS = 1000  # each start of a server holds a connection for its progress
+# The pages for signing in and signing up take the hub longest. Of these requests, so many a second reach it; so many
+# more do not wait, then so many wait, and others are refused. 100 users who sign in within a minute need 5 a second.
+SIGN_IN_RATE = 10
+SIGN_IN_AT_ONCE = 20
+SIGN_IN_WAITING = 280
+RETRY_SECONDS = (SIGN_IN_AT_ONCE + SIGN_IN_WAITING) // SIGN_IN_RATE
 
 # Mozilla's intermediate profile, version 5.7 (https://wiki.mozilla.org/Security/Server_Side_TLS).
 TLS = """\
@@ -62,6 +66,8 @@ client_max_body_size 0;
 server_names_hash_bucket_size 512;  # for the longest domains
 limit_conn_zone $binary_remote_addr zone=hub_pages:2m;
 limit_conn_status 429;
+limit_req_zone $binary_remote_addr zone=sign_in:2m rate=@rate@r/s;
+limit_req_status 429;
 
 # Each request has a connection of its own, so that a proxy which is replaced leaves no idle one behind.
 map $http_upgrade $connection_header { default upgrade; '' close; }
@@ -81,11 +87,19 @@ proxy_request_buffering off;
 proxy_connect_timeout 10s;
 proxy_read_timeout 1d;
 proxy_send_timeout 1d;
-"""
+""".replace("@rate@", str(SIGN_IN_RATE))
 
 AWAY = (
     "<!doctype html><title>JupyterHub</title><meta http-equiv=refresh content=5><p>JupyterHub does not answer at the "
     "moment. This page tries again every five seconds.</p>"
+)
+TOO_LARGE = (
+    "<!doctype html><title>JupyterHub</title><p>This request has more than 2 MB, the limit of the pages of JupyterHub "
+    "itself. Upload files in your server, where there is no such limit."
+)
+TOO_MANY = (
+    "<!doctype html><title>JupyterHub</title><p>Too many requests for these pages came from your network address in a "
+    f"short time. Try again in {RETRY_SECONDS} seconds."
 )
 
 
@@ -200,24 +214,43 @@ def _http_server(number: int, site: Site, ipv6: bool) -> str:
 
 def _https_server(site: Site, ipv6: bool) -> str:
     lines = [_listen(Socket(site.bind_address, site.https_port, tls=True), ipv6), _names(site), *_certificate(site)]
-    if site.hsts_seconds:
-        lines.append(f'add_header Strict-Transport-Security "max-age={site.hsts_seconds}" always;')
-    return _server(lines + _pass(site, "https"))
+    return _server([*lines, *_hsts(site), *_pass(site, "https")])
+
+
+def _hsts(site: Site) -> list[str]:
+    """Return the header for a server, and for each location with another header, which replaces those of the server."""
+    if not site.hsts_seconds or not site.ends_tls:
+        return []
+    return [f'add_header Strict-Transport-Security "max-age={site.hsts_seconds}" always;']
 
 
 def _pass(site: Site, protocol: str) -> list[str]:
     pass_on = f"proxy_pass http://{target.name(site.hub)};"
+    hub = [
+        f"client_max_body_size {HUB_BODY};",
+        # The hub gets a request when all of it is there: slow clients cost it nothing, and long ones do not reach it.
+        "proxy_request_buffering on;",
+        f"limit_conn hub_pages {HUB_CONNECTIONS};",
+        pass_on,
+    ]
+    sign_in = f"limit_req zone=sign_in burst={SIGN_IN_AT_ONCE + SIGN_IN_WAITING} delay={SIGN_IN_AT_ONCE};"
+    retry = [f"add_header Retry-After {RETRY_SECONDS} always;", *_hsts(site)]
     return [
         f"set $protocol {protocol};",
         "error_page 502 504 =503 @away;",
-        f"location @away {{ default_type text/html; return 503 '{AWAY}'; }}",
-        "location /hub/ {",
-        f"    client_max_body_size {HUB_BODY};",
-        f"    limit_conn hub_pages {HUB_CONNECTIONS};",
-        f"    {pass_on}",
-        "}",
+        "error_page 413 @too_large;",
+        "error_page 429 @too_many;",
+        *_location("@away", ["default_type text/html;", f"return 503 '{AWAY}';"]),
+        *_location("@too_large", ["default_type text/html;", f"return 413 '{TOO_LARGE}';"]),
+        *_location("@too_many", ["default_type text/html;", *retry, f"return 429 '{TOO_MANY}';"]),
+        *_location("/hub/", hub),
+        *_location("~ ^/hub/(login|signup)", [sign_in, *hub]),
         f"location / {{ {pass_on} }}",
     ]
+
+
+def _location(path: str, lines: Iterable[str]) -> list[str]:
+    return [f"location {path} {{", *(f"    {line}" for line in lines), "}"]
 
 
 def _behind(number: int, site: Site) -> str:

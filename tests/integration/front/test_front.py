@@ -6,6 +6,7 @@ import json
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,8 +167,74 @@ def test_hsts_is_a_setting(front: HostFront) -> None:
 def test_large_bodies_are_for_servers_only(front: HostFront) -> None:
     body = b"x" * (3 << 20)
     assert front.client.https(DOMAIN, "/user/alice/api/contents", method="POST", body=body).json["bytes"] == len(body)
-    announced = {"Content-Length": str(len(body))}
-    assert front.client.https(DOMAIN, "/hub/login", method="POST", headers=announced).status == 413
+    announced = {"Content-Length": str(90 << 20)}
+    refused = front.client.https(DOMAIN, "/hub/login", method="POST", headers=announced)
+    assert refused.status == 413  # at once: nothing of the body was sent
+    assert "This request has more than 2 MB" in refused.body
+
+
+@pytest.mark.parametrize(
+    ("path", "begin", "reaches"),
+    [
+        ("/hub/login", "Content-Length: 100\r\n\r\nx", False),
+        ("/hub/login", f"Transfer-Encoding: chunked\r\n\r\n{3 << 20:x}\r\n{'x' * (3 << 20)}", False),
+        ("/user/alice/api/contents", "Content-Length: 100\r\n\r\nx", True),
+    ],
+    ids=["slow", "long", "to a server"],
+)
+def test_a_body_reaches_the_hub_when_it_is_complete(front: HostFront, path: str, begin: str, reaches: bool) -> None:
+    posted = front.servers[DOMAIN].posted
+    posted.clear()
+    with front.client.connect(DOMAIN) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: {DOMAIN}\r\n{begin}".encode())
+        assert wait_until(lambda: bool(posted), 2) == reaches
+
+
+class TestSignInRate:
+    """Requests for the pages for signing in, each test from an address of its own."""
+
+    PAGE = "POST /hub/login HTTP/1.1\r\nContent-Length: 1\r\n"
+
+    def send(self, front: HostFront, source: str, number: int, head: str = PAGE) -> list[ssl.SSLSocket]:
+        """Send requests at the same moment; return their connections."""
+        connections = [front.client.connect(DOMAIN, source) for _ in range(number)]
+        for connection in connections:
+            connection.sendall(f"{head}Host: {DOMAIN}\r\nConnection: close\r\n\r\nx".encode())
+        return connections
+
+    def answer(self, connection: ssl.SSLSocket, seconds: float) -> str:
+        """Close a connection; return its answer, or nothing if none came."""
+        connection.settimeout(seconds)
+        try:
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        except TimeoutError:
+            return ""
+        finally:
+            connection.close()
+
+    def test_a_class_behind_one_address_signs_in(self, front: HostFront) -> None:
+        began = time.monotonic()
+        answers = [self.answer(connection, 60) for connection in self.send(front, "127.0.0.21", 100)]
+        assert {answer.partition("\r\n")[0] for answer in answers} == {"HTTP/1.1 200 OK"}
+        assert 5 < time.monotonic() - began < 60
+
+    def test_a_flood_is_refused_and_nobody_else(self, front: HostFront) -> None:
+        flood, others = "127.0.0.22", "127.0.0.23"
+        answers = [self.answer(connection, 0.01) for connection in self.send(front, flood, 400)]
+        refused = [answer for answer in answers if answer.startswith("HTTP/1.1 429 ")]
+        assert 50 < len(refused) < 150
+        assert "\r\nRetry-After: 30\r\n" in refused[0]
+        assert (
+            "Too many requests for these pages came from your network address in a short time. Try again in 30"
+            in (refused[0])
+        )
+        for source, head in (
+            (others, self.PAGE),
+            (flood, "GET /hub/health HTTP/1.1\r\n"),
+            (flood, "GET /user/alice/lab HTTP/1.1\r\n"),
+        ):
+            (connection,) = self.send(front, source, 1, head)
+            assert self.answer(connection, 5).startswith("HTTP/1.1 200 ")
 
 
 def test_a_second_hub_and_its_end(front: HostFront) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -302,6 +303,7 @@ def test_after_five_failures_even_the_right_password_has_to_wait(open_hub: HubCo
     fail(stranger, name)
     answer = stranger.sign_in(name, PASSWORD)
     assert (answer.status_code, shown(answer)) == (429, "Too many failed attempts. Try again in 10 minutes.")
+    assert 590 < int(answer.headers["Retry-After"]) <= 601
 
 
 def test_many_guesses_at_the_same_moment_do_not_outrun_the_limit(open_hub: HubContainer) -> None:
@@ -402,9 +404,33 @@ def test_too_many_accounts_of_one_address_are_refused(hub_image: Callable[[str],
         name = fresh()
         refused = Browser(hub, crowd).sign_up(name, PASSWORD)
         assert refused.status_code == 429
+        assert 3500 < int(refused.headers["Retry-After"]) <= 3601
         assert "Too many accounts were created from your network. Try again in 60 minutes." in refused.text
         assert Browser(hub, crowd).sign_in(name, PASSWORD).status_code == 403, "no account"
         assert "successful" in shown(Browser(hub, address()).sign_up(name, PASSWORD))
+    finally:
+        hub.remove()
+
+
+def test_requests_at_the_same_moment_do_not_outrun_the_limits_of_an_address(
+    hub_image: Callable[[str], str], tmp_path: Path
+) -> None:
+    write_config(tmp_path, NO_PROXY, signup="open", signups_per_address=2, failed_logins_per_address=2)
+    hub = HubContainer(hub_image("5.5.4"), tmp_path)
+    try:
+        hub.start()
+        crowd, number = address(), 12
+        browsers = [Browser(hub, crowd) for _ in range(number)]
+        actions = {
+            "sign up": lambda browser: browser.sign_up(fresh(), PASSWORD).status_code,
+            "guess": lambda browser: browser.sign_in(fresh(), "wrong").status_code,
+        }
+        # Each of the hub's threads may be at work when the limit is reached.
+        threads = max(1, len(os.sched_getaffinity(0)) - 1)
+        for what, action in actions.items():
+            with ThreadPoolExecutor(number) as pool:
+                answers = list(pool.map(action, browsers))
+            assert number - 2 - threads < answers.count(429) <= number - 2, (what, answers)
     finally:
         hub.remove()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy.containers.spec import tmpfs_options
+
 
 def inspected(
     spec: dict[str, Any],
@@ -32,7 +34,7 @@ def inspected(
             "CapAdd": [f"CAP_{name}" for name in hardening["cap_add"]] or None,
             "SecurityOpt": hardening["security_opt"],
             "ReadonlyRootfs": hardening["read_only"],
-            "Tmpfs": dict.fromkeys(hardening["tmpfs"], "mode=1777"),
+            "Tmpfs": tmpfs_options(hardening["tmpfs"]),
             "RestartPolicy": {"Name": spec["restart_policy"]},
         },
         "NetworkSettings": {"Networks": {name: {} for name in spec["networks"]}},

@@ -24,6 +24,13 @@ def test_a_container_has_the_spec_that_it_was_created_from():
     assert spec.observed_spec(inspected(SPEC)) == SPEC
 
 
+def test_a_directory_in_memory_can_have_a_size():
+    wanted = {**SPEC, "hardening": {**SPEC["hardening"], "tmpfs": ["/run,size=64m", "/tmp"]}}
+    assert spec.tmpfs_options(wanted["hardening"]["tmpfs"]) == {"/run": "mode=1777,size=64m", "/tmp": "mode=1777"}
+    assert spec.observed_spec(inspected(wanted)) == wanted
+    assert spec.differences(spec.TITLES, SPEC, spec.observed_spec(inspected(wanted)))
+
+
 def test_the_environment_of_an_image_is_not_a_difference():
     observed = spec.observed_spec(inspected(SPEC, environment=("PATH=/usr/bin",)))
     assert observed["environment"] == {"PATH": "/usr/bin", "A": "1"}

@@ -91,6 +91,22 @@ def test_hsts(seconds: int, expected: bool) -> None:
     assert ('add_header Strict-Transport-Security "max-age=31536000" always;' in text) == expected
 
 
+def test_the_pages_for_signing_in_have_a_rate_for_each_address() -> None:
+    text = nginx.render([site()], ipv6=False)
+    assert "limit_req_zone $binary_remote_addr zone=sign_in:2m rate=10r/s;" in text
+    found = re.search(r"location ~ (\S+) \{\s+limit_req zone=sign_in burst=300 delay=20;", text)
+    assert found
+    limited = re.compile(found[1])
+    assert all(limited.search(path) for path in ("/hub/login", "/hub/signup", "/hub/login/"))
+    assert not any(limited.search(path) for path in ("/hub/health", "/hub/api/user", "/user/a/hub/login"))
+
+
+def test_an_answer_of_the_front_itself_has_the_header_of_hsts_too() -> None:
+    assert nginx.render([site(hsts_seconds=60)], ipv6=False).count('"max-age=60"') == 2
+    behind = site(https="behind", certificate="", trusted_proxies=["192.0.2.10"], hsts_seconds=60)
+    assert "max-age" not in nginx.render([behind], ipv6=False)
+
+
 def test_the_version_changes_with_the_configuration_only() -> None:
     first, second = (nginx.version_of(nginx.render([site(hsts_seconds=one)], ipv6=False)) for one in (0, 1))
     assert re.fullmatch(r"[0-9a-f]{16}", first)

@@ -5,7 +5,6 @@ Each class names the fault of jupyterhub-nativeauthenticator 1.3.0 that it fixes
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from jupyterhub import orm
@@ -15,10 +14,18 @@ from nativeauthenticator.orm import UserInfo
 from tornado import web
 from tornado.escape import url_escape
 
+from . import hashing
 from .lockout import waiting_time
 from .passwords import PREPARED, digest_of
 
 SIGN_UP_CLOSED = "Sign-up is closed. Ask an administrator for an account."
+
+
+def too_many(what: str, seconds: int) -> web.HTTPError:
+    """Return the answer to a client that has to wait, with the reason and the time."""
+    error = web.HTTPError(429, f"{what} Try again in {waiting_time(seconds)}.")
+    error.headers = {"Retry-After": str(seconds)}  # JupyterHub sends the headers of an exception
+    return error
 
 
 class _NoStatsd:
@@ -82,16 +89,22 @@ class SignUp(_Form, native.SignUpHandler):
 
     async def post(self) -> None:
         """Refuse too many accounts of one network address, and hash the password without blocking the hub."""
-        wait = self.authenticator.sign_up_wait(self)
-        if wait:
-            when = waiting_time(wait)
-            raise web.HTTPError(429, f"Too many accounts were created from your network. Try again in {when}.")
+        self._refuse_too_many()
         username = self.get_body_argument("username", strip=False)
         password = self.get_body_argument("signup_password", strip=False)
         # Only the right ones: a hash takes a quarter of a second of a processor.
-        if self._is_confirmed(password) and not self.authenticator.sign_up_problem(username, password):
-            PREPARED.set(await asyncio.to_thread(digest_of, password))
-        await super().post()
+        if not self._is_confirmed(password) or self.authenticator.sign_up_problem(username, password):
+            await super().post()
+            return
+        async with hashing.TURNS:
+            self._refuse_too_many()
+            PREPARED.set(await hashing.in_thread(digest_of, password))
+            await super().post()
+
+    def _refuse_too_many(self) -> None:
+        wait = self.authenticator.sign_up_wait(self)
+        if wait:
+            raise too_many("Too many accounts were created from your network.", wait)
 
     def get_result_message(self, user: Any, *args: Any, **kwargs: Any) -> tuple[str, str]:
         username = self.get_body_argument("username", strip=False)
@@ -218,7 +231,7 @@ class ChangePassword(_PasswordPage):
         if problem:
             await self.show("change-password.html", user.name, problem)
             return
-        self.authenticator.set_password(user.name, await asyncio.to_thread(digest_of, password))
+        self.authenticator.set_password(user.name, await hashing.digest(password))
         self.set_login_cookie(user)  # keeps this browser signed in; all others are signed out
         done = "Your password has been changed. You are signed out everywhere else, and your API tokens have ended."
         await self.show("change-password.html", user.name, done=done)
@@ -242,7 +255,7 @@ class ChangePasswordAdmin(_PasswordPage):
         if problem:
             await self.show("change-password-admin.html", name, problem)
             return
-        self.authenticator.set_password(name, await asyncio.to_thread(digest_of, password))
+        self.authenticator.set_password(name, await hashing.digest(password))
         if name == self.current_user.name:
             self.set_login_cookie(self.current_user)
         done = f"The password of {name} has been changed. {name} is signed out everywhere; API tokens have ended."

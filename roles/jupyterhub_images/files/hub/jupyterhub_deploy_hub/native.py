@@ -6,24 +6,22 @@ the library's (``c.NativeAuthenticator.…``); handlers.py has the pages.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import secrets
 import time
 from typing import Any
 
-import bcrypt
 from jupyterhub import orm
 from nativeauthenticator import NativeAuthenticator
 from nativeauthenticator.orm import UserInfo
 from tornado import web
 from traitlets import Integer
 
-from . import handlers, lockout
+from . import handlers, hashing, lockout
 from .attempts import FailedSignIns
 from .names import is_reserved, name_problem, normalise
-from .passwords import PREPARED, digest_of, password_problem, too_long
+from .passwords import PREPARED, digest_of, password_problem
 from .sessions import end_sessions
 
 KNOWN_BROWSER_COOKIE = "jupyterhub-known-browser"
@@ -31,8 +29,6 @@ KNOWN_BROWSER_DAYS = 180
 #: Seconds in which new accounts of one network address are counted.
 SIGN_UP_WINDOW = 3600
 WRONG = "Invalid username or password."
-#: Used for names without an account, so that the time of an answer does not show which names have one.
-_NO_DIGEST = b"$2b$12$" + b"." * 53
 
 
 class HubNative(NativeAuthenticator):
@@ -216,8 +212,9 @@ class HubNative(NativeAuthenticator):
     async def verify(self, handler: Any, name: str, password: str, code: str = "") -> Any:
         """Return the account of `name` if `password` is right; count a failure and raise HTTPError otherwise.
 
-        The failure is counted first and removed on success, so that simultaneous attempts cannot exceed the limit. The
-        comparison takes a quarter of a second in a thread; the library's blocks the hub.
+        The failure is counted first and removed on success, so that simultaneous attempts cannot exceed the limit.
+        Those of all names together are counted afterwards, because a class may share an address, and checked again at
+        one's turn. The comparison takes a quarter of a second in a thread; the library's blocks the hub.
         """
         limit, lock_seconds = self.allowed_failed_logins, self.seconds_before_next_try
         browser = self._known_browser(handler, name)
@@ -225,16 +222,23 @@ class HubNative(NativeAuthenticator):
         key, all_names = lockout.record_key(name, source), lockout.record_key(lockout.ALL_NAMES, source)
         now = time.time()
         failures = self.failed_sign_ins.get(key)
-        wait = lockout.seconds_to_wait(failures, now, limit, lock_seconds)
-        if not browser:
-            wait = max(wait, self.failed_sign_ins.wait(all_names, self.failed_logins_per_address, lock_seconds))
-        if wait:
-            self.log.warning("Sign-in for %.64r refused: too many failures from %s", name, source)
-            raise web.HTTPError(429, f"Too many failed attempts. Try again in {lockout.waiting_time(wait)}.")
+
+        def wait_for_others() -> int:
+            limit = 0 if browser else self.failed_logins_per_address
+            return self.failed_sign_ins.wait(all_names, limit, lock_seconds)
+
+        def refuse(wait: int) -> None:
+            if wait:
+                self.log.warning("Sign-in for %.64r refused: too many failures from %s", name, source)
+                raise handlers.too_many("Too many failed attempts.", wait)
+
+        refuse(max(lockout.seconds_to_wait(failures, now, limit, lock_seconds), wait_for_others()))
         if limit:
             self.failed_sign_ins.put(key, lockout.one_more(failures, now, lock_seconds))
-        row = self.get_user(name) if name else None
-        right = await asyncio.to_thread(_matches, password, row.password if row is not None else _NO_DIGEST)
+        async with hashing.TURNS:
+            refuse(wait_for_others())
+            row = self.get_user(name) if name else None
+            right = await hashing.in_thread(hashing.matches, password, row.password if row is not None else None)
         if row is not None and right and (not row.has_2fa or row.is_valid_token(code)):
             self.failed_sign_ins.forget(key)
             return row
@@ -266,8 +270,3 @@ class HubNative(NativeAuthenticator):
     def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
         """Return the library's pages, with replacements for the faulty ones."""
         return [(path, handlers.OVERRIDES.get(handler, handler)) for path, handler in super().get_handlers(app)]
-
-
-def _matches(password: str, digest: bytes) -> bool:
-    """Compare as the library does, but without the ValueError (a 500) for what bcrypt 5 cannot hash."""
-    return not too_long(password) and "\0" not in password and bcrypt.checkpw(password.encode(), digest)
