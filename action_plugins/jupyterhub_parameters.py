@@ -86,6 +86,9 @@ PLAYBOOKS = {
         one_host=True,
     ),
     "playbooks/delete_user.yml": Playbook({"user": TEXT}, required=("user",), one_host=True),
+    "playbooks/discard_accounts.yml": Playbook(
+        {"since": TEXT, "confirm": YES_OR_NO}, required=("since",), one_host=True
+    ),
     "playbooks/disaster_recovery.yml": RECOVERY,
     "playbooks/recover.yml": RECOVERY,
 }

@@ -48,17 +48,20 @@ class Accounts:
                 f"the accounts of hub {self.hub} cannot be reached: running a program in its container failed "
                 f"({type(error).__name__}); check `docker logs {self.hub}`, then run the same again"
             ) from error
-        return self._answer(out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
+        return self._answer(action, out.decode("utf-8", "replace"), err.decode("utf-8", "replace"))
 
-    def _answer(self, out: str, err: str) -> dict[str, Any]:
+    def _answer(self, action: str, out: str, err: str) -> dict[str, Any]:
         try:
             # The operator's own configuration is executed and may print, so only the last line is the answer.
             answer: dict[str, Any] = json.loads(out.strip().rpartition("\n")[2])
         except ValueError:
             last = err.strip().rpartition("\n")[2]
-            if re.search(r"No module named '?jupyterhub_deploy_hub(\.accounts)?'?$", last):
+            missing = PROGRAM if re.search(r"No module named '?jupyterhub_deploy_hub(\.accounts)?'?$", last) else ""
+            if last == f"KeyError: '{action}'":
+                missing = f"action {action} of {PROGRAM}"
+            if missing:
                 raise DeployError(
-                    f"the image of hub {self.hub} has no {PROGRAM}: an earlier version of this deployment made it. Run "
+                    f"the image of hub {self.hub} has no {missing}: an earlier version of this deployment made it. Run "
                     "make site, which replaces the hub, then run the same again; if jupyterhub_hub_image is set, "
                     "build that image with this version first"
                 ) from None

@@ -27,6 +27,7 @@ def problems(path: str, hosts: int = 1, run: list[str] | None = None, **extra: A
 
 
 USER = {"user": "alice", "do": "disable"}
+SINCE = {"since": "2026-11-27T10:00"}
 NO_USER = "to_user has no effect without user; add one, such as -e user=alice"
 NO_EFFECT = " has no effect without user or every_user or hub_state; add one, such as -e user=alice"
 
@@ -48,6 +49,8 @@ NO_EFFECT = " has no effect without user or every_user or hub_state; add one, su
         ("playbooks/user.yml", {**USER, "do": "enable"}, "do is 'enable'; use one of authorize, disable, password"),
         ("playbooks/user.yml", {"user": "bob"}, "do is missing; add -e do=authorize|disable|password"),
         ("playbooks/delete_user.yml", {}, "user is missing; add -e user=VALUE"),
+        ("playbooks/discard_accounts.yml", {}, "since is missing; add -e since=VALUE"),
+        ("playbooks/discard_accounts.yml", {**SINCE, "confirm": "y"}, "confirm is 'y'; use true or false"),
         ("backup.yml", {"usr": "bob"}, "usr is not a parameter of backup.yml, and neither is user; leave it out"),
         ("site.yml", {"users": "bob"}, "users is not a parameter of site.yml, and neither is user; leave it out"),
         ("restore.yml", {"to_user": "bob"}, NO_USER),
@@ -101,6 +104,7 @@ def test_the_playbook_on_the_command_line_may_pass_its_parameters_to_what_it_imp
         ("restore.yml", {"hub_state": "true"}, False),
         ("playbooks/user.yml", USER, False),
         ("playbooks/delete_user.yml", {"user": "alice"}, False),
+        ("playbooks/discard_accounts.yml", SINCE, False),
         ("playbooks/recover.yml", {}, False),
     ],
 )

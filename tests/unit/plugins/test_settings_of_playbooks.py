@@ -19,7 +19,11 @@ PLAYBOOKS = [
     if path.name not in ("requirements.yml", "mkdocs.yml")
 ]
 FIX = "Nothing was changed. Fix these settings:\n"
-PARAMETERS = {"playbooks/user.yml": {"user": "alice", "do": "disable"}, "playbooks/delete_user.yml": {"user": "alice"}}
+PARAMETERS = {
+    "playbooks/user.yml": {"user": "alice", "do": "disable"},
+    "playbooks/delete_user.yml": {"user": "alice"},
+    "playbooks/discard_accounts.yml": {"since": "2026-11-27T10:00"},
+}
 
 
 def refused(hosts: Path, playbook: str, **settings: Any) -> str:

@@ -67,6 +67,14 @@ def test_an_image_without_the_program_says_what_to_run(name: str) -> None:
             Accounts(Client(err=line), "lab").request("read")
 
 
+def test_an_image_without_an_action_says_what_to_run() -> None:
+    err = TRACEBACK.replace("names", "unused")
+    with pytest.raises(
+        DeployError, match=rf"^the image of hub lab has no action unused of {PROGRAM}: .* Run make site"
+    ):
+        Accounts(Client(err=err), "lab").request("unused")
+
+
 def test_a_bug_of_the_program_keeps_its_traceback() -> None:
     with pytest.raises(DeployError, match=r"in hub lab failed \(KeyError: 'names'\); please report") as raised:
         Accounts(Client(err=TRACEBACK), "lab").request("read")

@@ -112,22 +112,59 @@ def exists(request: dict[str, Any]) -> dict[str, Any]:
 
 def delete(request: dict[str, Any]) -> dict[str, Any]:
     """Delete the account with exactly the name ``name``; return whether there was one."""
-    from sqlalchemy import text
-
     with _engine(seed.configured_db_url(CONFIG_FILE)).begin() as connection:
         if not _has_accounts(connection):
             return {"deleted": False}
-        statement = text("DELETE FROM users_info WHERE username = :name")
-        return {"deleted": bool(connection.execute(statement, {"name": request["name"]}).rowcount)}
+        return {"deleted": _delete(connection, request["name"])}
+
+
+def unused(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the accounts that signed up since the time ``since`` and that nobody has used (see `sign_ups.unused`).
+
+    ``keep``: names to leave out.
+    """
+    from . import sign_ups
+
+    keep = {normalise(name) for name in request["keep"]}
+    with _engine(seed.configured_db_url(CONFIG_FILE)).connect() as connection:
+        found = sign_ups.unused(connection, request["since"])
+    return {"accounts": [account for account in found if account["name"] not in keep]}
+
+
+def discard(request: dict[str, Any]) -> dict[str, Any]:
+    """Delete those of the accounts ``names`` that are still unused, and return their names.
+
+    The hub deletes the accounts of users that it knows; those are left out here.
+    """
+    from . import sign_ups
+
+    with _engine(seed.configured_db_url(CONFIG_FILE)).begin() as connection:
+        found = {account["name"] for account in sign_ups.unused(connection, request["since"]) if not account["known"]}
+        discarded = [name for name in request["names"] if name in found]
+        for name in discarded:
+            _delete(connection, name)
+        return {"discarded": discarded}
 
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "read": read, "write": write, "exists": exists, "delete": delete,
+    "read": read, "write": write, "exists": exists, "delete": delete, "unused": unused, "discard": discard,
 }  # fmt: skip
+
+
+def _delete(connection: Any, name: str) -> bool:
+    """Delete an account and the record of its sign-up; return whether there was one."""
+    from sqlalchemy import text
+
+    from . import sign_ups
+
+    sign_ups.forget(connection, name)
+    return bool(connection.execute(text("DELETE FROM users_info WHERE username = :name"), {"name": name}).rowcount)
 
 
 def _write_account(session: Any, account: dict[str, Any]) -> None:
     from nativeauthenticator.orm import UserInfo
+
+    from . import sign_ups
 
     name, password = account["name"], account["password"]
     digest = None if password is None else digest_of(password)
@@ -139,6 +176,7 @@ def _write_account(session: Any, account: dict[str, Any]) -> None:
     if digest is not None:
         row.password = digest
     row.is_authorized = account["authorized"]
+    sign_ups.forget(session.connection(), name)  # from now on, it is the operator's
     session.commit()
 
 

@@ -21,9 +21,9 @@ from .passwords import PREPARED, digest_of
 SIGN_UP_CLOSED = "Sign-up is closed. Ask an administrator for an account."
 
 
-def too_many(what: str, seconds: int) -> web.HTTPError:
-    """Return the answer to a client that has to wait, with the reason and the time."""
-    error = web.HTTPError(429, f"{what} Try again in {waiting_time(seconds)}.")
+def too_many(message: str, seconds: int) -> web.HTTPError:
+    """Return the answer to a client that has to wait; ``{}`` in the message becomes the time."""
+    error = web.HTTPError(429, message.format(waiting_time(seconds)))
     error.headers = {"Retry-After": str(seconds)}  # JupyterHub sends the headers of an exception
     return error
 
@@ -104,7 +104,7 @@ class SignUp(_Form, native.SignUpHandler):
     def _refuse_too_many(self) -> None:
         wait = self.authenticator.sign_up_wait(self)
         if wait:
-            raise too_many("Too many accounts were created from your network.", wait)
+            raise too_many("Too many accounts were created from your network. Try again in {}.", wait)
 
     def get_result_message(self, user: Any, *args: Any, **kwargs: Any) -> tuple[str, str]:
         username = self.get_body_argument("username", strip=False)

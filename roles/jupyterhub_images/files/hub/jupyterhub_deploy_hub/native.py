@@ -23,6 +23,7 @@ from .attempts import FailedSignIns
 from .names import is_reserved, name_problem, normalise
 from .passwords import PREPARED, digest_of, password_problem
 from .sessions import end_sessions
+from .sign_ups import SignUps
 
 KNOWN_BROWSER_COOKIE = "jupyterhub-known-browser"
 KNOWN_BROWSER_DAYS = 180
@@ -44,6 +45,7 @@ class HubNative(NativeAuthenticator):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.failed_sign_ins = FailedSignIns(self.db)
+        self.sign_ups = SignUps(self.db)
 
     @property
     def multi(self) -> Any:
@@ -169,8 +171,14 @@ class HubNative(NativeAuthenticator):
             self.send_approval_email(account.email, self.generate_approval_url(name))
             account.login_email_sent = True
         self.db.add(account)
+        self.sign_ups.add(name, account.is_authorized)
         self.db.commit()
         return account
+
+    def delete_user(self, user: Any) -> Any:
+        """Delete the account of a user, and the record of its sign-up: the next of that name is another one."""
+        self.sign_ups.forget(user.name)
+        return super().delete_user(user)
 
     def sign_up_wait(self, handler: Any) -> int:
         """Return how many seconds the client has to wait before it can create another account."""
@@ -230,7 +238,7 @@ class HubNative(NativeAuthenticator):
         def refuse(wait: int) -> None:
             if wait:
                 self.log.warning("Sign-in for %.64r refused: too many failures from %s", name, source)
-                raise handlers.too_many("Too many failed attempts.", wait)
+                raise handlers.too_many("Too many failed attempts. Try again in {}.", wait)
 
         refuse(max(lockout.seconds_to_wait(failures, now, limit, lock_seconds), wait_for_others()))
         if limit:
