@@ -321,7 +321,8 @@ def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
                 assert step not in important
                 break
             site.run_proxy()
-            assert site.run_proxy()["changed"] is False, f"after a kill at step {step}"
+            second = site.run_proxy()
+            assert second["changed"] is False, f"after a kill at step {step}: {second}"
             kept = [name for name in site.names() if "draining" not in name]
             assert kept == ["", "-front", "-jupyter-alice", "-proxy"], f"after a kill at step {step}"
             assert site.client.containers.get(f"{NAME}-proxy").attrs["Config"]["Image"] == site.proxy_image

@@ -102,6 +102,7 @@ def test_whole_sequence(filled_registry: Registry, sequence: str) -> None:
         assert secret not in sequence, f"{file} is in Molecule's output"
 
 
+@pytest.mark.long
 def test_a_lost_hub_comes_back_with_its_certificate(
     server: Known, run: Callable[..., Callable[..., str]], make_host: MakeHost, monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
