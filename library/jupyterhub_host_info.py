@@ -303,6 +303,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "setting_problems": setting_problems(module.params["settings"])
         + address_problems(module.params["bind_address"])
         + preflight.port_problems(front, name, containers)
+        + preflight.conflicts(front, name)
         + preflight.plain_problems(front)
         + certificate.faults
         + unresolved,

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 #: Protocol of the echo connection, in the place of a web socket's.
 ECHO = "echo"
+#: Path of a download, and its size: more than all buffers on the way.
+LARGE, LARGE_BYTES = "/large", 64 << 20
 
 
 class OriginServer:
@@ -37,6 +39,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.headers.get("Upgrade") == ECHO:
             self._echo()
+        elif self.path == LARGE:
+            self._answer({"padding": "x" * LARGE_BYTES})
         else:
             self._answer({})
 

@@ -26,6 +26,8 @@ SIGN_IN_RATE = 10
 SIGN_IN_AT_ONCE = 20
 SIGN_IN_WAITING = 280
 RETRY_SECONDS = (SIGN_IN_AT_ONCE + SIGN_IN_WAITING) // SIGN_IN_RATE
+# How long an upload to a user's server, or a download, may pause. A slow browser reads the next part only then.
+SERVER_PAUSE = "1h"
 
 # Mozilla's intermediate profile, version 5.7 (https://wiki.mozilla.org/Security/Server_Side_TLS).
 TLS = """\
@@ -245,7 +247,7 @@ def _pass(site: Site, protocol: str) -> list[str]:
         *_location("@too_many", ["default_type text/html;", *retry, f"return 429 '{TOO_MANY}';"]),
         *_location("/hub/", hub),
         *_location("~ ^/hub/(login|signup)", [sign_in, *hub]),
-        f"location / {{ {pass_on} }}",
+        *_location("/", [f"send_timeout {SERVER_PAUSE};", f"client_body_timeout {SERVER_PAUSE};", pass_on]),
     ]
 
 

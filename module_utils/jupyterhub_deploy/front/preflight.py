@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.front import acme, certificate
+from ansible.module_utils.jupyterhub_deploy.front import acme, certificate, plan
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES
-from ansible.module_utils.jupyterhub_deploy.front.site import SITES, own_directory
+from ansible.module_utils.jupyterhub_deploy.front.site import SITES, Site, own_directory, read_sites
 from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 
 
@@ -88,6 +88,27 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
         else:
             problems.append(f"{used}; stop it, or let it pass requests to the hub (docs/how-to/behind-a-proxy.md)")
     return problems
+
+
+def conflicts(settings: FrontSettings, hub: str) -> list[str]:
+    """Return a message for each other hub of this host that uses the same domain, or the ports in another way.
+
+    :param hub: name of the hub.
+    """
+    if settings.https == "none":
+        return []
+    site = Site(
+        hub, settings.https, settings.domain, settings.subdomains, settings.bind_address, settings.http_port,
+        settings.https_port, hsts_seconds=0, trusted_proxies=[],
+    )  # fmt: skip
+    found = []
+    try:
+        for other in read_sites(settings.directory).values():
+            if other.hub != hub:
+                plan.check_conflict(site, other)
+    except DeployError as error:
+        found.append(str(error))
+    return found
 
 
 def firewall_warnings(settings: FrontSettings, rules: str) -> list[str]:

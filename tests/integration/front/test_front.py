@@ -21,7 +21,7 @@ from hosts.run import name as run_name
 from support.factories.certificates import Authority
 from support.front_client import FrontClient, Poll, Upload, echo
 from support.modules import ModuleError, run
-from support.origin_server import OriginServer
+from support.origin_server import LARGE, LARGE_BYTES, OriginServer
 from support.ports import free_port
 
 NAME = run_name("front")
@@ -235,6 +235,15 @@ class TestSignInRate:
         ):
             (connection,) = self.send(front, source, 1, head)
             assert self.answer(connection, 5).startswith("HTTP/1.1 200 ")
+
+
+@pytest.mark.long
+def test_a_download_may_pause(front: HostFront) -> None:
+    with front.client.connect(DOMAIN) as connection:
+        connection.sendall(f"GET {LARGE} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n".encode())
+        time.sleep(75)  # nginx's own default is a minute
+        received = sum(len(part) for part in iter(lambda: connection.recv(1 << 20), b""))
+    assert received > LARGE_BYTES
 
 
 def test_a_second_hub_and_its_end(front: HostFront) -> None:

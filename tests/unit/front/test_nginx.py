@@ -41,7 +41,7 @@ def test_http_redirects_to_https() -> None:
     assert "ssl_certificate /etc/front/own/jupyterhub/1/fullchain.pem;" in https
     assert "ssl_certificate_key /etc/front/own/jupyterhub/1/privkey.pem;" in https
     assert "set $protocol https;" in https
-    assert "location / { proxy_pass http://jupyterhub-proxy; }" in https
+    assert "location / { send_timeout 1h; client_body_timeout 1h; proxy_pass http://jupyterhub-proxy; }" in https
 
 
 def test_another_port_is_part_of_the_redirect() -> None:

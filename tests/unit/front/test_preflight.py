@@ -70,6 +70,17 @@ def test_a_firewall_that_blocks_the_fronts_ports(changes: dict[str, Any], warnin
     assert preflight.firewall_warnings(replace(SETTINGS, **changes), "-P INPUT ACCEPT\n") == []
 
 
+def test_another_hub_with_the_same_domain_is_found_before_anything_is_changed(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, directory=str(tmp_path))
+    write_site(str(tmp_path), "lab", site("lab", domain=settings.domain))
+    assert preflight.conflicts(settings, "lab") == []
+    assert preflight.conflicts(replace(settings, https="none"), "jupyterhub") == []
+    (problem,) = preflight.conflicts(settings, "jupyterhub")
+    assert problem.startswith(f"hub lab on this host has the domain {settings.domain} already; choose another")
+    write_site(str(tmp_path), "lab", site("lab"))
+    assert preflight.conflicts(settings, "jupyterhub") == []
+
+
 def test_a_port_of_the_hubs_own_proxy() -> None:
     settings = replace(SETTINGS, http_port=1)
     (problem,) = preflight.port_problems(settings, "lab", [container("lab-proxy", port=443)])
