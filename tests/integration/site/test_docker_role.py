@@ -392,11 +392,9 @@ class TestServer:
     def test_a_second_run_changes_nothing(self, server):
         assert server.run().changed == 0
 
-    @pytest.mark.parametrize("skipped", ["", "always", "always,docker,images"])  # checks, role docker, role hub
-    def test_check_mode_without_root_fails_instead_of_reporting_a_bare_host(self, server, skipped):
-        arguments = ("--check", *(["--skip-tags", skipped] if skipped else []))
-
-        run = server.run(*arguments, playbook=str(ROOT / "site.yml"), fails=True, ansible_become=False)
+    @pytest.mark.parametrize("playbook", [str(ROOT / "site.yml"), "role.yml"], ids=["site.yml", "role.yml"])
+    def test_check_mode_without_root_fails_instead_of_reporting_a_bare_host(self, server, playbook):
+        run = server.run("--check", playbook=playbook, fails=True, ansible_become=False)
 
         assert run.output.count("FAILED!") == 1
         assert "run the play with become: true" in run.output
