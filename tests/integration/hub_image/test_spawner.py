@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import secrets
 import time
 import uuid
@@ -38,6 +39,14 @@ c.JupyterHub.authenticator_class = "dummy"  # native accounts refuse names of ot
 def hurry(spawner):
     if spawner.user.name == "late":
         spawner.http_timeout = 3
+    if spawner.user.name == "later":
+        spawner.start_timeout = 24
+    if spawner.user.name == "member":
+        spawner.volumes = {{
+            **spawner.volumes,
+            f"{{spawner.hub_name}}-course": "/course",
+            f"{{spawner.hub_name}}-library": {{"bind": "/library", "mode": "ro"}},
+        }}
 
 
 c.Spawner.pre_spawn_hook = hurry
@@ -183,6 +192,15 @@ def test_a_volume_that_has_an_owner_keeps_it(site: SpawnerHub) -> None:
     assert notice in site.api("GET", "users/owned/server/progress").text
 
 
+def test_a_shared_volume_keeps_its_owner_and_the_user_is_told(site: SpawnerHub) -> None:
+    container = site.spawn("member")
+    notice = "The files in /course are read-only: they belong to user 0, and this image runs as user 1000."
+    assert site.logged(notice)
+    assert inside(container, f"stat -c %u {WORK} /course /library").split() == ["1000", "0", "0"]
+    assert "The files in /library" not in site.hub.logs()
+    site.stop("member")
+
+
 def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: SpawnerHub) -> None:
     volume = f"{site.prefix}-user-restored"
     docker("volume", "create", *labels_of(site, "restored"), volume)
@@ -314,15 +332,15 @@ def test_a_server_that_ends_is_noticed_at_once_and_its_log_is_shown(site: Spawne
     assert [name for name in names if name.startswith(site.prefix)] == []
 
 
-def test_a_server_that_runs_and_does_not_answer_is_removed(site: SpawnerHub) -> None:
-    assert site.request("late", image=site.image("no-directory")).status_code in (202, 500)
-    progress = site.api("GET", "users/late/server/progress").text
+@pytest.mark.parametrize(("user", "seconds"), [("late", "3"), ("later", "[1-4]")])  # http_timeout, start_timeout
+def test_a_server_that_runs_and_does_not_answer_is_removed(site: SpawnerHub, user: str, seconds: str) -> None:
+    assert site.request(user, image=site.image("no-directory")).status_code in (202, 500)
+    progress = site.api("GET", f"users/{user}/server/progress").text
     shown = json.loads(progress.strip().splitlines()[-1].partition("data: ")[2])
     assert shown["failed"]
-    assert "The server did not answer within 3 seconds. Its log is empty." in " ".join(
-        html.unescape(shown.get("html_message") or shown["message"]).split()
-    )
-    assert site.containers("late") == []
+    text = " ".join(html.unescape(shown.get("html_message") or shown["message"]).split())
+    assert re.search(rf"The server did not answer within {seconds} seconds\. Its log is empty\.", text), text
+    assert site.containers(user) == []
 
 
 def test_the_address_of_a_server_is_saved_before_it_answers(site: SpawnerHub) -> None:

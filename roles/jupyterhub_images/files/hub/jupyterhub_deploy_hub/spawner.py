@@ -94,49 +94,56 @@ class HubSpawner(WatchedSpawner):
         return found
 
     async def create_object(self) -> Any:
-        """Label the volumes, create the container, then set the volumes' owner."""
+        """Label the user's volumes, create the container, then set the volumes' owner."""
         if self._name_problem:
             raise SpawnRefusedError(f"{self._name_problem} Please contact an administrator.")
-        mount_points = await self._label_volumes()
+        own = self._named_volumes(shared=False)
+        await self._label_volumes(own)
         container = await super().create_object()
-        for mount_point in mount_points:
-            await self._own(container["Id"], mount_point)
+        for volume in [*own, *self._named_volumes(shared=True)]:
+            if volume.is_writable:
+                await self._own(container["Id"], volume)
         return container
 
-    async def _label_volumes(self) -> list[str]:
-        """Create and label the user's own volumes; return their mount points.
+    def _named_volumes(self, shared: bool) -> list[volumes.Mounted]:
+        """Return the named volumes: the user's own, which have ``{username}`` in their template, or the others."""
+        found = []
+        for template, target in self.volumes.items():
+            target = target if isinstance(target, dict) else {"bind": target}
+            name, mount_point = (self.format_volume_name(part, self) for part in (template, target["bind"]))
+            if not name.startswith("/") and ("username}" not in template) == shared:
+                found.append(volumes.Mounted(name, mount_point, target.get("mode", "rw") == "rw", shared))
+        return found
 
-        These are the named volumes with ``{username}`` in their template, not shared volumes or host directories.
+    async def _label_volumes(self, own: list[volumes.Mounted]) -> None:
+        """Create and label the user's own volumes.
+
+        Raises SpawnRefusedError when one of them is another user's.
         """
-        mount_points = []
         forgotten = volumes.forgotten_time(RESTORED_FILE.read_text() if RESTORED_FILE.exists() else "")
         since = self.user.orm_user.created.replace(tzinfo=None).isoformat(timespec="seconds")
-        for template, target in self.volumes.items():
-            name = self.format_volume_name(template, self)
-            if name.startswith("/") or "username}" not in template:
-                continue
-            labels = {**self.deploy_labels, volumes.SINCE_LABEL: since}
+        labels = {**self.deploy_labels, volumes.SINCE_LABEL: since}
+        for name in (one.name for one in own):
             volume = await self.docker("create_volume", name, labels=labels)  # returns an existing one
             problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name, since, forgotten)
             if problem:
                 raise SpawnRefusedError(f"{problem} Please contact an administrator.")
-            target = target if isinstance(target, dict) else {"bind": target}
-            if target.get("mode", "rw") == "rw":
-                mount_points.append(self.format_volume_name(target["bind"], self))
-        return mount_points
 
-    async def _own(self, container: str, mount_point: str) -> None:
-        """Change the owner of a mount point from root to the user of the container; keep any other owner."""
+    async def _own(self, container: str, volume: volumes.Mounted) -> None:
+        """Change the owner of the user's volume from root to the user of the container.
+
+        Any other owner stays, and so does the owner of a shared volume. The user is told if they cannot write to it.
+        """
         user = (await self.docker("inspect_container", container))["Config"].get("User") or ""
         if user.partition(":")[0] in ("", "0", "root"):
             return
-        files = ContainerFiles(self, container)
+        files, mount_point = ContainerFiles(self, container), volume.mount_point
         entry = await files.entry(mount_point)
         if entry is None:
             return
         wanted = volumes.owner_of_process(user, await files.text("/etc/passwd"), await files.text("/etc/group"))
         current = volumes.Owner(entry.uid, entry.gid)
-        if wanted is not None and volumes.needs_owner(current, wanted):
+        if wanted is not None and not volume.is_shared and volumes.needs_owner(current, wanted):
             parent, archive = volumes.owner_archive(mount_point, wanted, entry.mode)
             await self.docker("put_archive", container, parent, archive)
             self.log.info("Changed the owner of %s in %s to %d:%d", mount_point, self.object_name, *wanted)

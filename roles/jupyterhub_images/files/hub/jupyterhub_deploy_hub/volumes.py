@@ -1,4 +1,4 @@
-"""The owner of a user's new volume, and the archive by which Docker sets it. Pure.
+"""The volumes of a user's server, the owner of a new one, and the archive by which Docker sets it. Pure.
 
 Docker gives a new volume the owner of the image's directory at the mount point, or root without such a directory.
 """
@@ -14,6 +14,15 @@ from typing import NamedTuple
 
 #: On a volume that the hub created: when its user was added to the hub, which tells users of the same name apart.
 SINCE_LABEL = "org.jupyterhub.deploy.user-since"
+
+
+class Mounted(NamedTuple):
+    """A named volume of a server. A shared one has no ``{username}`` in its template, so it is not the user's own."""
+
+    name: str
+    mount_point: str
+    is_writable: bool
+    is_shared: bool
 
 
 class Owner(NamedTuple):

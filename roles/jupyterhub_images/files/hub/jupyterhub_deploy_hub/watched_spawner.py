@@ -18,6 +18,9 @@ from . import exits
 CHECK_AFTER, CHECK_EVERY = 0.1, 2.0
 #: Seconds before each attempt to read the log of a server that ended.
 LOG_PAUSES = (0.2, 0.5, 1.0, 2.0)
+#: Seconds before the end of `start_timeout`, at which JupyterHub gives up without a reason: enough to read the log and
+#: to stop a container, for which Docker waits 10 seconds.
+BEFORE_START_TIMEOUT = 20
 
 
 class SpawnRefusedError(web.HTTPError):
@@ -47,11 +50,14 @@ class WatchedSpawner(DockerSpawner):
         waits for it, `spawn_single_user` asks an unfinished future for its exception (InvalidStateError).
         """
         self.notices.clear()
+        began = time.monotonic()
         try:
             address = await super().start()
             if isinstance(address, tuple) and not self.internal_ssl:
-                self._save_address(*address)
-                await self._wait_until_it_answers(*address)
+                ip, port = address
+                self._save_address(ip, port)
+                rest = self.start_timeout - BEFORE_START_TIMEOUT - int(time.monotonic() - began)
+                await self._wait_until_it_answers(ip, port, min(self.http_timeout, max(rest, 1)))
         except docker.errors.APIError as error:
             if self.object_id and self.remove:
                 await self.remove_object()
@@ -69,16 +75,16 @@ class WatchedSpawner(DockerSpawner):
         self.orm_spawner.state = self.get_state()
         self.db.commit()
 
-    async def _wait_until_it_answers(self, ip: str, port: int) -> None:
-        """Raise SpawnRefusedError when the server ends, or does not answer in time."""
+    async def _wait_until_it_answers(self, ip: str, port: int, timeout: int) -> None:
+        """Raise SpawnRefusedError when the server ends, or does not answer within so many seconds."""
         host = f"[{ip}]" if ":" in ip else ip
         url = url_path_join(f"http://{host}:{port}", self.server.base_url, "api")
-        deadline = time.monotonic() + self.http_timeout
+        deadline = time.monotonic() + timeout
         pause = CHECK_AFTER
-        while not await _answers(url):
+        while not await _answers(url, min(20, max(deadline - time.monotonic(), 1))):
             await self._refuse_if_it_ended()
             if time.monotonic() > deadline:
-                await self._refuse(f"The server did not answer within {self.http_timeout} seconds.")
+                await self._refuse(f"The server did not answer within {timeout} seconds.")
             await asyncio.sleep(pause)
             pause = min(2 * pause, CHECK_EVERY)
 
@@ -119,10 +125,10 @@ class WatchedSpawner(DockerSpawner):
             await asyncio.sleep(0.5)
 
 
-async def _answers(url: str) -> bool:
-    """Return whether a server answers at `url`, with any status that JupyterHub accepts."""
+async def _answers(url: str, timeout: float) -> bool:
+    """Return whether a server answers at `url` within so many seconds, with any status that JupyterHub accepts."""
     try:
-        await AsyncHTTPClient().fetch(url, follow_redirects=False, request_timeout=20)
+        await AsyncHTTPClient().fetch(url, follow_redirects=False, request_timeout=timeout)
     except HTTPClientError as error:
         return bool(error.code < 500)
     except OSError:
