@@ -187,6 +187,8 @@ def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
     for key in ("traits", "secrets", "users"):
         if way.get(key) is not None and not isinstance(way[key], Mapping):
             yield f"authenticators: {key} of {name} must be a dictionary"
+    if isinstance(way.get("users"), Mapping):
+        yield from _joined(f"authenticators: users of {name}", way["users"])
     if isinstance(way.get("secrets"), Mapping):
         for trait, value in way["secrets"].items():
             if not value:
@@ -204,6 +206,7 @@ def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
         if settings.get(f"{name}_{key}") == "":
             yield f"{name}_{key} is empty; docs/how-to/sign-in-{name}.md explains where {label} shows it"
     yield from _names(name, settings)
+    yield from _joined(f"{name}_users", settings.get(f"{name}_users", {}))
     url = settings.get(f"{name}_url")
     if url and not re.fullmatch(r"https?://[^/\s]+(/\S*)?", url):
         yield f"{name}_url is {url!r}; use a complete URL such as https://{name}.example.com"
@@ -225,6 +228,13 @@ def _names(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
         for value in settings.get(f"{name}_{key}", []):
             if not re.fullmatch(pattern, value):
                 yield f"{name}_{key} has {value!r}; {remedy}"
+
+
+def _joined(setting: str, users: Mapping[Any, Any]) -> Iterable[str]:
+    """Check names that join a provider's users to the hub's: a number in YAML is perhaps not what was written."""
+    for theirs, ours in users.items():
+        if not (isinstance(theirs, str) and isinstance(ours, str) and theirs.strip() and ours.strip()):
+            yield f"{setting} has {theirs!r}: {ours!r}; write two names, in quotes: YAML reads 0123 as 83"
 
 
 def _prefixes(settings: Mapping[str, Any]) -> Iterable[str]:

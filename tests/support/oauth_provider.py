@@ -54,7 +54,8 @@ class OAuthProvider:
         client_secret: of the one application that is registered.
         callback: the registered callback of the application; redirects may lead to it or below it.
         codes_expire: whether every code has expired when it is used.
-        page_for: a regular expression for paths that are answered with a page, as by the portal of a network.
+        page_for: a regular expression for paths that are answered with `page`, as by the portal of a network.
+        page: any text.
         token_error: the error in place of each token, ``""`` for none.
         fails: a regular expression for paths that are answered with an error, and its status.
         asked: requested paths, in order.
@@ -67,6 +68,7 @@ class OAuthProvider:
         self.callback = ""
         self.codes_expire = False
         self.page_for = ""
+        self.page = "<h1>Sign in to this network</h1>"
         self.token_error = ""
         self.fails: tuple[str, int] | None = None
         self.asked: list[str] = []
@@ -214,7 +216,7 @@ def _handler(provider: OAuthProvider) -> type[BaseHTTPRequestHandler]:
         def _is_page(self, path: str) -> bool:
             if not provider.page_for or not re.search(provider.page_for, path):
                 return False
-            self._answer(200, "<h1>Sign in to this network</h1>", "text/html")
+            self._answer(200, provider.page, "text/html")
             return True
 
         def _answer(self, status: int, body: Any, kind: str = "application/json", location: str = "") -> None:

@@ -275,19 +275,26 @@ def test_a_provider_that_sends_no_token(
     assert multi_hub.logged(log)
 
 
-@pytest.mark.parametrize("way", ["github/", "gitlab/"])
-@pytest.mark.parametrize("path", ["/user$", "token$"])
+@pytest.mark.parametrize(
+    ("way", "path", "page"),
+    [
+        ("github/", "/user$", "<h1>Sign in to this network</h1>"),
+        ("gitlab/", "token$", "<h1>Sign in to this network</h1>"),
+        ("github/", "token$", ""),
+        ("gitlab/", "/user$", "[]"),
+    ],
+)
 def test_an_answer_that_is_not_the_providers(
-    multi_hub: HubContainer, provider: OAuthProvider, way: str, path: str
+    multi_hub: HubContainer, provider: OAuthProvider, way: str, path: str, page: str
 ) -> None:
-    provider.page_for = path
+    provider.page_for, provider.page = path, page
     try:
         answer = Visitor(multi_hub).by(way, "alice")
     finally:
         provider.page_for = ""
     assert answer.status_code == 503
     assert "sent an answer that this hub cannot read." in answer.text
-    assert multi_hub.logged(rf" sent an answer that is not JSON, at http://\S+{path.rstrip('$')}: ")
+    assert multi_hub.logged(rf" sent an answer that this hub cannot read, at http://\S+{path.rstrip('$')}: ")
 
 
 @pytest.mark.parametrize(

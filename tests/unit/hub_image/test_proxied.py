@@ -18,10 +18,12 @@ from jupyterhub_deploy_hub import proxied
 
 
 class Provider(BaseHTTPRequestHandler):
-    """Answers with what it was sent; with an error for the path /error."""
+    """Answers with what it was sent; with an error for the path /error, with too little for /cut."""
 
     def do_POST(self) -> None:
         self.send_response(401 if self.path == "/error" else 200)
+        if self.path == "/cut":
+            self.send_header("Content-Length", "1000")
         self.end_headers()
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.wfile.write(self.headers["Authorization"].encode() + b" " + body)
@@ -103,6 +105,8 @@ def test_errors_are_those_of_tornado(provider: str, monkeypatch: pytest.MonkeyPa
     assert caught.value.code == 401
     assert caught.value.response is not None
     assert caught.value.response.body == b"token abc code=1"
+    with pytest.raises(OSError, match="IncompleteRead"):
+        post(f"{provider}/cut")
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(ssl.SSLCertVerificationError):
         post(f"{provider}/token")

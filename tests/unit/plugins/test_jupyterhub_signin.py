@@ -82,6 +82,10 @@ def test_good_settings_have_no_problem(settings):
             {"github_allowed_organizations": [], "github_admin_users": []},
             "nobody can sign in with it: set jupyterhub_github_allowed_users, jupyterhub_github_allowed_organizations",
         ),
+        (GITHUB, {"github_users": {0o123: "alice"}}, "github_users has 83: 'alice'; write two names, in quotes"),
+        (GITHUB, {"github_users": {"octocat": 20261234}}, "github_users has 'octocat': 20261234; write two names"),
+        (GITHUB, {"github_users": {"octocat": ""}}, "github_users has 'octocat': ''; write two names"),
+        (GITHUB, {"authenticators": [{**OTHER, "users": {"a": None}}]}, "users of "),
         (GITHUB, {"github_admin_users": []}, "there would not be an administrator; set jupyterhub_github_admin_users"),
         (
             GITHUB,

@@ -91,8 +91,8 @@ def write(request: dict[str, Any]) -> dict[str, Any]:
         )
         if not admins:
             raise HubError(
-                f"none of {', '.join(request['token_of'])} is an administrator of this hub, although the settings say "
-                "so; run make site"
+                f"none of {', '.join(request['token_of'])} is an administrator of this hub, so its accounts cannot be "
+                "changed; name one who can sign in, such as in admin_users of an authenticator, and run make site"
             )
         name = admins[0].name
         scopes = ["admin:users", "admin:groups", f"tokens!user={name}"]

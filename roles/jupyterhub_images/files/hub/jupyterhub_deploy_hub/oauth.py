@@ -58,6 +58,8 @@ class ClearErrors(OAuthenticator):
             if not parse_json:
                 return answer
             found = json.loads(answer.body.decode("utf-8", "replace")) if answer.body else None
+            if url.partition("?")[0] in (self.token_url, self.userdata_url) and not isinstance(found, dict):
+                raise ValueError(f"expected an object, got {str(found)[:50]}")
         except HTTPClientError as error:
             if error.response is None:  # for example a time-out, which has a status of Tornado's own
                 raise self._unreachable(url, error) from error
@@ -66,7 +68,7 @@ class ClearErrors(OAuthenticator):
             if 400 <= error.code < 500 and error.code != _TOO_MANY:
                 raise
             raise self._unreachable(url, error) from error
-        except (OSError, ValueError) as error:  # nothing listens, or the answer is not JSON
+        except (OSError, ValueError) as error:  # nothing listens, or the answer is something else
             raise self._unreachable(url, error) from error
         if asks_for_token and isinstance(found, dict) and "error" in found:
             raise self._token_problem(str(found["error"]), 200)
@@ -114,7 +116,8 @@ class ClearErrors(OAuthenticator):
         elif isinstance(error, str) or (isinstance(error, HTTPClientError) and error.response is not None):
             saw, message = "answered with an error", f"{label} answered with an error. Please try again later."
         elif isinstance(error, ValueError):
-            saw, message = "sent an answer that is not JSON", f"{label} sent an answer that this hub cannot read."
+            saw = "sent an answer that this hub cannot read"
+            message = f"{label} {saw}."
         else:
             saw, message = "cannot be reached", f"This hub cannot reach {label}. Please try again later."
         self.log.error("%s %s, at %s: %s", label, saw, url.partition("?")[0], error)
@@ -124,10 +127,12 @@ class ClearErrors(OAuthenticator):
         """Show a page when the provider sends no user name; upstream fails with a bare 500."""
         try:
             return str(super().user_info_to_username(user_info))
-        except (LookupError, ValueError) as error:
+        except web.HTTPError:
+            raise
+        except Exception as error:  # username_claim may be the operator's own function
             self.log.error(
-                "%s did not send the user name: username_claim is %r, and it sent %s",
-                self.login_service, self.username_claim, ", ".join(sorted(user_info)),
+                "%s did not send the user name: username_claim is %r, and it sent %s (%s: %s)",
+                self.login_service, self.username_claim, ", ".join(sorted(user_info)), type(error).__name__, error,
             )  # fmt: skip
             raise _page(
                 502, f"{self.login_service} did not send your user name to this hub. Please contact its administrator."

@@ -7,6 +7,7 @@ Tornado supports one with pycurl, which JupyterHub would then use for all its re
 from __future__ import annotations
 
 import asyncio
+import http.client
 import io
 import ssl
 import urllib.error
@@ -43,14 +44,20 @@ def _fetch(request: HTTPRequest) -> HTTPResponse:
     asked = urllib.request.Request(  # noqa: S310  (the administrator names the addresses)
         request.url, data=request.body, headers=dict(request.headers), method=request.method
     )
-    answer: Any
     try:
-        answer = opener.open(asked, timeout=request.request_timeout or _TIMEOUT)
+        with _opened(opener, asked, request.request_timeout or _TIMEOUT) as answer:
+            headers = HTTPHeaders(dict(answer.headers))
+            return HTTPResponse(request, answer.status, headers=headers, buffer=io.BytesIO(answer.read()))
+    except http.client.HTTPException as error:  # not an OSError: what came is not HTTP, or ended too early
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _opened(opener: urllib.request.OpenerDirector, asked: urllib.request.Request, timeout: float) -> Any:
+    """Return the answer to a request, with any status."""
+    try:
+        return opener.open(asked, timeout=timeout)
     except urllib.error.HTTPError as error:
-        answer = error
+        return error
     except urllib.error.URLError as error:
         # The reason is of the same class as the error that Tornado's client raises.
         raise error.reason if isinstance(error.reason, OSError) else error from error
-    with answer:
-        headers = HTTPHeaders(dict(answer.headers))
-        return HTTPResponse(request, answer.status, headers=headers, buffer=io.BytesIO(answer.read()))
