@@ -176,7 +176,7 @@ def with_port(options: ProxyOptions, current: dict[str, Any] | None) -> ProxyOpt
     port = target.internal_port(current)
     # Something else may have taken the port of a proxy that was stopped.
     if not port or not ((current and current["State"]["Running"]) or target.is_free(port)):
-        port = target.choose_port(options.hub, target.is_free)
+        port = target.free_port(options.front_directory, options.hub)
     return dataclasses.replace(options, bind_address=target.LOOPBACK, port=port)
 
 
@@ -210,6 +210,8 @@ def update(module: AnsibleModule) -> dict[str, Any]:
     differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
     serving = bool(current) and not differences and proxy.is_serving()
     action, reasons = container_spec.plan("proxy", current, [found.message for found in differences], serving)
+    if action == "restart" and options.behind_front:
+        action = "replace"  # which interrupts nothing if the proxy is only slow
     done = Done(routes=restored, url=proxy_container.local_url(options))
     if not check:
         done = apply(proxy, behind, action, wanted, options, restored)
@@ -266,9 +268,11 @@ def apply(
     if replaced is None and action != "none":
         messages = proxy.end_old(options.port)
         downtime = round(proxy.apply(action).down, 2)
-    if action != "none" or proxy.has_leftovers():
-        restored = routes.restore(proxy.client, options, proxy.name)
-    if restored.startswith("later: the hub at"):  # it runs
+    # Behind the front, the hub perhaps still uses the API of an old proxy, if it could not be told.
+    changes = action != "none" or proxy.has_leftovers()
+    told = routes.restore(proxy.client, options, proxy.name) if changes or options.behind_front else ""
+    restored = told if changes else restored
+    if restored.startswith("later: ") and not restored.startswith(routes.WITHOUT_HUB):
         messages = [*messages, f"the hub does not know the routes of its proxy yet: {restored.partition(': ')[2]}"]
     address = target.published(proxy.observe())
     if behind and (options.behind_front or behind.is_served()):

@@ -12,6 +12,8 @@ from typing import Any
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, name_of
 
 DRAINING = "-draining-"
+# Seconds after which a container that drains is removed: front and proxy end after a day by themselves, if they can.
+LONGEST = 25 * 3600
 
 
 class Draining:
@@ -27,8 +29,12 @@ class Draining:
         self.client, self.name, self.label, self.signal = client, name, label, signal
 
     def ended(self) -> list[str]:
-        """Return the names of those that have ended."""
-        return [name_of(one) for one in self._all() if one["State"] in ("created", "exited", "dead")]
+        """Return the names of those that have ended, or should have."""
+        return [
+            name_of(one)
+            for one in self._all()
+            if one["State"] in ("created", "exited", "dead") or self._age(name_of(one)) > LONGEST
+        ]
 
     def open(self) -> list[str]:
         """Return the names of those that still have connections."""
@@ -65,6 +71,11 @@ class Draining:
     def _all(self) -> list[dict[str, Any]]:
         found = self.client.containers(all=True, filters={"label": self.label})
         return [one for one in found if name_of(one).startswith(f"{self.name}{DRAINING}")]
+
+    def _age(self, name: str) -> float:
+        """Return the seconds since a container began to drain, which its name has; 0 if somebody else named it."""
+        began = name.removeprefix(f"{self.name}{DRAINING}")
+        return time.time() - int(began) / 10**9 if began.isdecimal() else 0.0
 
     def _is_running(self, name: str) -> bool:
         return bool((inspect_container(self.client, name) or {"State": {"Running": False}})["State"]["Running"])

@@ -87,7 +87,12 @@ class ProxyReplacement:
                 if target.read(self.directory, self.options.hub) != address:
                     self.proxy.discard_replacement()
                     routes.restore(self.client, self.options, self.proxy.name)
-        return self._retire_old()
+        try:
+            return self._retire_old()
+        except FAILURES as error:
+            raise DeployError(
+                f"the new proxy {self.proxy.next} serves, but the old one did not end: {error}. Run make site again"
+            ) from error
 
     def use(self, address: str) -> None:
         """Make the front pass requests to an address, unless it does already.
@@ -106,13 +111,23 @@ class ProxyReplacement:
         proxy, messages = self.proxy, []
         new, current = inspect_container(self.client, proxy.next), proxy.observe()
         served = target.read(self.directory, self.options.hub)
-        if new and new["State"]["Running"] and target.published(new) == served:
+        if new and target.published(new) == served and self._runs(new):
             self.use(served)  # nginx may not have read its configuration again
             messages.append(f"{proxy.next}, which an unfinished run started, serves now")
             messages += self._retire_old()
         elif current and current["State"]["Running"] and served:
             self.use(target.published(current))
         return messages
+
+    def _runs(self, new: dict[str, Any]) -> bool:
+        """Return whether the new proxy, which the front uses already, runs; start it if it does not."""
+        if not new["State"]["Running"]:
+            try:
+                self.client.start(self.proxy.next)
+                self.proxy.wait_until(lambda: self.proxy.is_healthy(self.proxy.next), "healthy", self.proxy.next)
+            except FAILURES:
+                return False
+        return True
 
     def _use(self, address: str) -> None:
         hub = self.options.hub
@@ -126,7 +141,7 @@ class ProxyReplacement:
     def _start(self, spec: container_spec.Spec) -> str:
         """Start the new proxy; return its address on this host."""
         proxy = self.proxy
-        port = target.choose_port(self.options.hub, target.is_free)
+        port = target.free_port(self.directory, self.options.hub)
         address = f"{target.LOOPBACK}:{port}"
         # Not started again by a reboot, until it serves.
         own = {"ports": [f"{address}:{PUBLIC_PORT}"], "restart_policy": "no"}

@@ -63,13 +63,14 @@ def retarget(container: FrontContainer, directory: str, hub: str, address: str) 
     :raises DeployError: the front does not use it; it still uses the old one.
     """
     pending, old = target.pending(directory, hub), target.read(directory, hub)
+    known = not os.path.exists(pending)  # nginx uses what the file says
     write_atomically(pending, "", parents=True)  # so that a run after a kill here does it again
     target.write(directory, hub, address)
     code, output = container.run(["nginx", "-t", "-q", "-c", f"{MOUNTED}/{CONFIG}"])
     used = not code and _reload(container, lambda: True)
     if not used:
         target.write(directory, hub, old)
-    if used or code or _reload(container, lambda: True):
+    if used or (code and known) or (not code and _reload(container, lambda: True)):
         os.unlink(pending)
     if not used:
         raise DeployError(
@@ -86,7 +87,12 @@ def _reload(container: FrontContainer, is_ready: Callable[[], bool]) -> bool:
     workers = container.workers()
     if not workers or container.run(RELOAD)[0]:
         return False
-    return wait_until(lambda: is_ready() and not workers & container.workers(), container.health_timeout)
+
+    def has_new_workers() -> bool:
+        now = container.workers()
+        return bool(now) and not workers & now
+
+    return wait_until(lambda: is_ready() and has_new_workers(), container.health_timeout)
 
 
 def is_used(config: str, site: Site) -> bool:

@@ -94,6 +94,17 @@ def is_free(port: int) -> bool:
     return True
 
 
+def free_port(directory: str, hub: str) -> int:
+    """Return a port for a new proxy of a hub, which the front does not use for another hub: one that is stopped, too.
+
+    :raises DeployError: there is none.
+    """
+    folder = os.path.join(directory, DIRECTORY)
+    others = {name.removesuffix(".conf") for name in os.listdir(folder)} - {hub} if os.path.isdir(folder) else set()
+    used = {read(directory, other).rpartition(":")[2] for other in others}
+    return choose_port(hub, lambda port: str(port) not in used and is_free(port))
+
+
 def choose_port(hub: str, is_free: Callable[[int], bool]) -> int:
     """Return a free port for a new proxy of a hub.
 

@@ -10,6 +10,9 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_contain
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api
 
+# How the result begins when no hub runs: it restores them by itself when it starts.
+WITHOUT_HUB = ("later: there is no hub", "later: the hub container ")
+
 
 def restore(client: Any, options: ProxyOptions, name: str) -> str:
     """Make the hub use the API of a proxy and restore its routes.

@@ -301,7 +301,6 @@ def test_a_proxy_of_an_earlier_version_ends_at_once(site: FrontedSite, replaced:
     assert not [one for one in site.client.containers.list(all=True) if one.id == old.id]
 
 
-@pytest.mark.long
 def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
     site: FrontedSite,
     alice: Notebook,
@@ -314,22 +313,39 @@ def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
     important = ["start:2", "exec_start:1", "exec_start:3", "rename:1", "rename:2"]
     every = map(str, range(1, times(0, 100)))
     replaced()
-    alice.sign_in()
-    with Poll(alice) as poll:
-        for number, step in enumerate([*important, *every]):
-            site.proxy_image = another_image(site, 10**7 + number)
+    for number, step in enumerate([*important, *every]):
+        site.proxy_image = another_image(site, 10**7 + number)
+        with Poll(alice) as poll:
             if not killed_run("jupyterhub_proxy", step, site.proxy_arguments(), tmp_path):
                 assert step not in important
                 break
             site.run_proxy()
             second = site.run_proxy()
-            assert second["changed"] is False, f"after a kill at step {step}: {second}"
-            kept = [name for name in site.names() if "draining" not in name]
-            assert kept == ["", "-front", "-jupyter-alice", "-proxy"], f"after a kill at step {step}"
-            assert site.client.containers.get(f"{NAME}-proxy").attrs["Config"]["Image"] == site.proxy_image
+        assert second["changed"] is False, f"after a kill at step {step}: {second}"
+        kept = [name for name in site.names() if "draining" not in name]
+        assert kept == ["", "-front", "-jupyter-alice", "-proxy"], f"after a kill at step {step}"
+        assert site.client.containers.get(f"{NAME}-proxy").attrs["Config"]["Image"] == site.proxy_image
+        assert not poll.report.failed, f"after a kill at step {step}: {poll.report}"
+        assert not poll.report.hub_down, f"after a kill at step {step}: {poll.report}"
     assert number >= times(0, 8), f"a replacement takes more steps than {step}"
-    assert not poll.report.failed, poll.report
-    assert not poll.report.hub_down, poll.report
+
+
+def test_a_recovery_that_fails_does_not_forget_that_nginx_uses_the_old_proxy(
+    site: FrontedSite, alice: Notebook, replaced: Replace, tmp_path: Path
+) -> None:
+    site.proxy_image = another_image(site, 2 * 10**7)
+    assert killed_run("jupyterhub_proxy", "exec_start:1", site.proxy_arguments(), tmp_path)  # before the reload
+    broken = site.directory / "targets/other.conf"
+    broken.write_text("upstream {")
+    try:
+        with pytest.raises(ModuleError, match="does not pass requests to the new proxy"):
+            site.run_proxy()
+    finally:
+        broken.unlink()
+    assert (site.directory / f"targets/{NAME}.pending").exists()
+    site.run_proxy()
+    assert wait_until(lambda: not draining(site) or alice.ask() != "", 60)
+    assert alice.ask() == ""
 
 
 def test_a_published_proxy_gets_behind_the_front(site: FrontedSite, alice: Notebook) -> None:

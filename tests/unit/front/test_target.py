@@ -85,3 +85,14 @@ def test_a_port_on_which_something_listens_is_not_free(address: str) -> None:
 
 def test_a_port_that_nothing_uses_is_free() -> None:
     assert any(map(target.is_free, target.PORTS))
+
+
+def test_a_port_that_the_front_uses_for_another_hub_is_not_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "is_free", lambda port: True)  # the other hub's proxy is stopped
+    first = target.free_port(str(tmp_path), "lab")
+    target.write(str(tmp_path), "lab", f"127.0.0.1:{first}")
+    assert target.free_port(str(tmp_path), "lab") == first
+    target.write(str(tmp_path), "course", f"127.0.0.1:{first}")
+    assert target.free_port(str(tmp_path), "lab") == first + 1
