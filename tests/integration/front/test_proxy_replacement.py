@@ -172,8 +172,8 @@ def test_nobody_is_interrupted(
     assert poll.report.hub_down == 0, poll.report
     assert upload.result == str(upload.sent)
     # Servers ask the hub through the proxy, here twenty times a second. Docker's DNS returns the address of an old
-    # proxy for a moment after its end.
-    assert sum(asking.answers.values()) - asking.answers["200"] <= rounds, asking.answers
+    # proxy for a moment after its end, longer on a busy host. One that is broken while it drains loses half of them.
+    assert sum(asking.answers.values()) - asking.answers["200"] <= asking.answers["200"] / 100, asking.answers
     assert alice.problem_with_variable() == ""
     result = site.run_proxy()
     assert (result["changed"], result["messages"]) == (False, [])
