@@ -13,6 +13,9 @@ description:
     not whole is refused; then the new data are discarded, and the volume keeps its own.
   - Refuses a volume that a container uses, a volume of another user or hub, and one with a driver other than C(local)
     or with driver options.
+  - Users of the same name are told apart by the time at which they were added to the hub. A backup of an earlier one is
+    not restored to the volume of a later one, and a volume that the restore creates belongs to the user of the backup.
+    O(backup) together with O(users) or O(volumes), or O(to_user), gives the files to the present user of the name.
   - One volume's failure does not stop the others; the module fails at the end and names all that failed.
 options:
   name:
@@ -220,7 +223,9 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         )
         if not backups and not problems:
             raise DeployError(f"there is no backup of any volume in {settings.directory}")
-        jobs = jobs_for(backups, settings.name, settings.users, settings.to_user) if backups else []
+        # The newest backup may be of an earlier user of the name; one that is named was chosen for the present user.
+        hands_over = named and settings.backup is not None
+        jobs = jobs_for(backups, settings.name, settings.users, settings.to_user, hands_over) if backups else []
         failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
         host = Host(connect() if jobs else None, settings.name)
         left = host.remove_interrupted() if jobs and not check_mode else []

@@ -19,7 +19,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.volumes import containers_usi
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import LockedError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
-from ansible.module_utils.jupyterhub_deploy.restore import swap
+from ansible.module_utils.jupyterhub_deploy.restore import commands, swap
 from ansible.module_utils.jupyterhub_deploy.restore.select import Job
 from ansible.module_utils.jupyterhub_deploy.servers import stop
 
@@ -33,7 +33,8 @@ class Host:
     def home(self, job: Job) -> str | None:
         """Return the directory of a volume on this host, ``None`` when the volume does not exist.
 
-        :raises DeployError: the volume belongs to another user or hub, or is not a plain local one.
+        :raises DeployError: the volume belongs to another user or hub, or to another user of the same name than the
+            backup, or is not a plain local one.
         """
         try:
             volume = self.client.inspect_volume(job.volume)
@@ -49,6 +50,15 @@ class Host:
         for key, wanted in ((LABEL_HUB, self.hub), (LABEL_USER, job.user)):
             if wanted is not None and labels.get(key, wanted) != wanted:
                 raise DeployError(f"volume {job.volume} belongs to {labels[key]} ({key}), not to {wanted}")
+        backup, manifest = job.backup, job.backup.manifest
+        since, of_backup = labels.get(LABEL_USER_SINCE), manifest.labels.get(LABEL_USER_SINCE)
+        if since and of_backup and since != of_backup and not job.hands_over:
+            again = commands.restore(manifest.encryption != "none", user=job.user, backup=backup.stem)
+            raise DeployError(
+                f"backup {backup.stem} of volume {job.volume} is of the user of this name who was added to the hub at "
+                f"{of_backup}, and the volume is of the one who was added at {since}; nothing was restored to it; to "
+                f"give the files to the present user, run {again}"
+            )
         home, name = os.path.split(str(volume["Mountpoint"]))
         if name != swap.DATA:
             raise DeployError(f"volume {job.volume} is at {volume['Mountpoint']}, which is not where Docker keeps one")
@@ -61,10 +71,11 @@ class Host:
     def create(self, job: Job) -> str:
         """Create the volume, with the labels by which the hub gives it to its user; return its directory.
 
-        An administrator who restores a volume gives it to the present user of its name.
+        It is the volume of the user who was backed up, not of a later one of that name, unless it is handed over.
         """
         labels = {**job.backup.manifest.labels, LABEL_HUB: self.hub}
-        labels.pop(LABEL_USER_SINCE, None)
+        if job.hands_over:
+            labels.pop(LABEL_USER_SINCE, None)
         if job.user is not None:
             labels[LABEL_USER] = job.user
         return os.path.dirname(str(self.client.create_volume(job.volume, labels=labels)["Mountpoint"]))

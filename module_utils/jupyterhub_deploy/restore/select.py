@@ -15,18 +15,25 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 @dataclass(frozen=True)
 class Job:
-    """One backup, and the volume that it goes to."""
+    """One backup, and the volume that it goes to.
+
+    :ivar hands_over: the operator gives the files to the present user, also those of an earlier user of the same name.
+    """
 
     backup: Backup
     volume: str
     user: str | None
+    hands_over: bool = False
 
 
-def jobs_for(backups: list[Backup], hub: str, users: Sequence[str], to_user: str | None) -> list[Job]:
+def jobs_for(
+    backups: list[Backup], hub: str, users: Sequence[str], to_user: str | None, hands_over: bool = False
+) -> list[Job]:
     """Return which backup goes to which volume.
 
     :param users: the users whose backups were chosen; the volume of one gets that user's label.
-    :param to_user: the user who gets the data of another user.
+    :param to_user: the user who gets the data of another user, which hands them over.
+    :param hands_over: for the other jobs.
     :raises DeployError: a backup is of another hub, or ``to_user`` is given with more or less than one backup.
     """
     others = [one for one in backups if one.manifest.hub != hub]
@@ -35,11 +42,11 @@ def jobs_for(backups: list[Backup], hub: str, users: Sequence[str], to_user: str
             f"backup {others[0].manifest_path} is of hub {others[0].manifest.hub}, not of {hub}; set name to that hub's"
         )
     if to_user is None:
-        return [Job(one, str(one.manifest.volume), _owner(one, users)) for one in backups]
+        return [Job(one, str(one.manifest.volume), _owner(one, users), hands_over) for one in backups]
     if len(backups) != 1:
         names = ", ".join(str(one.manifest.volume) for one in backups) or "none"
         raise DeployError(f"to_user takes the backup of one volume, and these were chosen: {names}")
-    return [Job(backups[0], volume_name(hub, to_user), to_user)]
+    return [Job(backups[0], volume_name(hub, to_user), to_user, hands_over=True)]
 
 
 def _owner(backup: Backup, users: Sequence[str]) -> str | None:

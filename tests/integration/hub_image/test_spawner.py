@@ -297,6 +297,17 @@ def test_the_volume_of_a_deleted_user_is_not_given_to_the_next_one_of_that_name(
     assert site.containers("ines") == []
 
 
+def test_a_forgotten_user_who_is_added_again_gets_the_volume(site: SpawnerHub) -> None:
+    """Without native accounts, there is no table of sign-ups."""
+    record = json.dumps({"backup": "2020-01-01T00:00:00", "restored": "2020-01-02T00:00:00"})
+    docker("exec", "--interactive", site.hub.name, "sh", "-c", "cat > /data/restored.json", stdin=record)
+    since = ["--label", f"{LABEL_USER_SINCE}=2020-01-01T12:00:00"]
+    docker("volume", "create", *labels_of(site, "jana"), *since, f"{site.prefix}-user-jana")
+    assert site.spawn("jana")
+    site.stop("jana")
+    docker("exec", site.hub.name, "rm", "/data/restored.json")
+
+
 def test_somebody_elses_container_with_the_name_of_a_server_is_kept(site: SpawnerHub) -> None:
     container = f"{site.prefix}-erin"
     docker("run", "--detach", "--name", container, site.hub_image, "sleep", "600")

@@ -1,6 +1,7 @@
 """The hub's own state restored onto a real hub with real servers.
 
-Alice is in the backup, with her server running; carol comes after it, so that the restored hub does not know her.
+Alice is in the backup, with her server running; carol and dave come after it, so that the restored hub does not know
+them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 import requests
 from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.restore import hub_files
+from ansible.module_utils.jupyterhub_deploy.users.accounts import Accounts
 
 import jupyterhub_backup
 import jupyterhub_hub_state
@@ -212,13 +214,23 @@ def test_the_notebook_of_a_restored_volume_runs_in_the_spawned_server(hub: Hub) 
         hub.users["alice"].stop("alice")
 
 
-def test_a_user_that_the_restored_hub_does_not_know_can_sign_up_again(hub: Hub) -> None:
-    hub.join("carol")
+def test_a_user_that_the_restored_hub_does_not_know_gets_the_volume_by_the_operator_only(hub: Hub) -> None:
+    dave = hub.join("dave")
+    dave.spawn("dave")
+    dave.stop("dave")
     hub.restore()
-    assert hub.users["carol"].me() is None
-    carol = hub.join("carol")
-    carol.spawn("carol")
-    carol.stop("carol")
+    assert dave.me() is None
+    stranger = hub.join("dave")
+    with pytest.raises(AssertionError, match=r"spawning for dave: 500|the server of dave failed to start"):
+        stranger.spawn("dave")
+    refusal = f"The volume {NAME}-user-dave belongs to an earlier user of this name, who was added after the restored"
+    assert refusal in hub.site.client.containers.get(NAME).logs().decode()
+
+    # What user.yml does: the account is the operator's then.
+    account = {"name": "dave", "new": False, "authorized": True, "password": None, "end": None}
+    Accounts(hub.site.client.api, NAME).request("write", accounts=[account], token_of=["admin"])
+    stranger.spawn("dave")
+    stranger.stop("dave")
 
 
 def test_a_database_of_a_newer_jupyterhub_is_refused(hub: Hub, tmp_path: Path) -> None:

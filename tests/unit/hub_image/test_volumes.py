@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from datetime import datetime
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_USER_SINCE
@@ -88,21 +89,44 @@ def test_a_volume_without_the_labels_belongs_to_nobody(labels: dict[str, str] | 
 
 
 def test_the_volume_of_a_deleted_user_is_not_given_to_the_next_one_of_that_name() -> None:
-    assert SINCE_LABEL == LABEL_USER_SINCE, "a restore leaves it out"
+    assert SINCE_LABEL == LABEL_USER_SINCE, "restores compare it"
     wanted = {"user": "alice"}
     assert label_problem({**wanted, SINCE_LABEL: SINCE}, wanted, "v", SINCE) is None
     problem = label_problem({**wanted, SINCE_LABEL: "2025-01-01T00:00:00"}, wanted, "v", SINCE)
     assert problem == "The volume v belongs to an earlier user of this name, who was deleted."
 
 
+RESTORED = '{"backup": "2025-12-01T00:00:00", "restored": "2025-12-02T00:00:00"}'
+
+
 def test_a_user_added_after_the_restored_backup_gets_the_volume_again() -> None:
     wanted = {"user": "alice"}
-    moments = '{"backup": "2025-12-01T00:00:00", "restored": "2025-12-02T00:00:00"}'
+    moments = RESTORED
     for labeled, is_given in (("2025-11-30T23:59:59", False), ("2025-12-01T00:00:00", True), (SINCE, True)):
         problem = label_problem({**wanted, SINCE_LABEL: labeled}, wanted, "v", SINCE, forgotten_time(moments))
         assert (problem is None) == is_given, labeled
     late = label_problem({**wanted, SINCE_LABEL: "2025-12-03T00:00:00"}, wanted, "v", SINCE, forgotten_time(moments))
     assert late, "added, and deleted, after the restore"
+
+
+@pytest.mark.parametrize(
+    ("since", "signed_up", "is_given"),
+    [
+        (SINCE, None, True),  # a user of a provider, or with an account of the operator's
+        (SINCE, "2025-11-30T12:00:00", True),  # the account is in the backup, the user had not signed in before it
+        (SINCE, "2025-12-02T00:00:00", False),
+        (SINCE, "2026-01-01T00:00:00", False),
+        ("2025-11-01T00:00:00", None, False),  # the restored hub knows the user before the one who was added then
+    ],
+)
+def test_a_forgotten_users_volume_is_not_given_to_who_signs_up_under_the_name(
+    since: str, signed_up: str | None, is_given: bool
+) -> None:
+    wanted, labeled = {"user": "alice"}, "2025-12-01T12:00:00"
+    at = datetime.fromisoformat(f"{signed_up}+00:00").timestamp() if signed_up else None
+    problem = label_problem({**wanted, SINCE_LABEL: labeled}, wanted, "v", since, forgotten_time(RESTORED), at)
+    refusal = "The volume v belongs to an earlier user of this name, who was added after the restored backup."
+    assert problem == (None if is_given else refusal)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"backup": "2025-12-01T00:00:00"}'])

@@ -1,4 +1,7 @@
-"""A restore to a volume that does not exist, killed after each step. Docker is a directory; the kill is real."""
+"""A restore to a volume that does not exist, killed after each step, and whose the volume is.
+
+Docker is a directory; the kill is real.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,14 @@ from ansible.module_utils.jupyterhub_deploy.restore import swap, volumes
 from ansible.module_utils.jupyterhub_deploy.restore.host import Host
 from ansible.module_utils.jupyterhub_deploy.restore.select import Job
 
+import jupyterhub_restore
 from support.factories import backups
 from support.kills import Step, killed_after
+from support.modules import ModuleError, run
 
 LABELS = {LABEL_HUB: backups.HUB, LABEL_USER: "alice"}
+EARLIER = {**LABELS, LABEL_USER_SINCE: "2025-01-01T00:00:00"}  # two users of one name
+LATER = {**LABELS, LABEL_USER_SINCE: "2026-01-01T00:00:00"}
 
 
 class Docker:
@@ -82,8 +89,7 @@ def restore(client: Docker, directory: Path) -> dict[str, Any]:
 
 def test_a_kill_after_any_step_leaves_nothing_that_a_backup_takes_for_a_users_volume(tmp_path: Path) -> None:
     content = backups.joined([backups.ROOT, backups.member(b"./file", b"new")])
-    # A restored volume is for the present user of its name, who may have been added later.
-    backups.put(tmp_path / "backups", content, 2, labels={**LABELS, LABEL_USER_SINCE: "2025-01-01T00:00:00"})
+    backups.put(tmp_path / "backups", content, 2, labels=EARLIER)
     seen = set()
     for step in range(1, 100):
         (tmp_path / str(step)).mkdir()
@@ -107,7 +113,7 @@ def test_a_kill_after_any_step_leaves_nothing_that_a_backup_takes_for_a_users_vo
 
         assert f" of {backups.VOLUME}, 2 entries, 3 B" in shown
         assert os.listdir(client.root) == [backups.VOLUME], step
-        assert client.inspect_volume(backups.VOLUME)["Labels"] == LABELS
+        assert client.inspect_volume(backups.VOLUME)["Labels"] == EARLIER
         assert (data / "file").read_text() == "new"
         assert not (data.parent / swap.STAGING).exists()
     assert seen == {"no volume", "an empty volume", "the data"}
@@ -129,3 +135,72 @@ def test_a_volume_that_is_created_during_its_restore_is_not_replaced(
         restore(client, tmp_path / "backups")
     assert os.listdir(client.root) == [backups.VOLUME]
     assert os.listdir(client.root / backups.VOLUME / "_data") == ["mine"]
+
+
+@pytest.fixture
+def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
+    """Docker, while there is a backup of the earlier alice."""
+    content = backups.joined([backups.ROOT, backups.member(b"./file", b"earlier")])
+    backups.put(tmp_path / "backups", content, 2, labels=EARLIER)
+    client = Docker(tmp_path)
+    monkeypatch.setattr(jupyterhub_restore, "connect", lambda: client)
+    return client
+
+
+def run_module(tmp_path: Path, **arguments: Any) -> dict[str, Any]:
+    directory = str(tmp_path / "backups")
+    return run(jupyterhub_restore, name=backups.HUB, directory=directory, state="restored", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "labels"),
+    [
+        ({"every_volume": True}, EARLIER),
+        ({"every_volume": True, "backup": backups.STEM}, EARLIER),
+        ({"users": ["alice"]}, EARLIER),
+        ({"users": ["alice"], "backup": backups.STEM}, LABELS),
+        ({"users": ["alice"], "to_user": "bob"}, {**LABELS, LABEL_USER: "bob"}),
+    ],
+)
+def test_a_new_volume_is_for_the_user_of_the_backup_unless_it_is_handed_over(
+    tmp_path: Path, client: Docker, arguments: dict[str, Any], labels: dict[str, str]
+) -> None:
+    (done,) = run_module(tmp_path, **arguments)["restored"]
+    assert client.inspect_volume(done["volume"])["Labels"] == labels
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("arguments", [{"users": ["alice"]}, {"every_volume": True, "backup": backups.STEM}])
+def test_the_files_of_an_earlier_user_are_not_restored_to_a_later_one(
+    tmp_path: Path, client: Docker, arguments: dict[str, Any], check: bool
+) -> None:
+    mine = Path(client.create_volume(backups.VOLUME, LATER)["Mountpoint"], "mine")
+    mine.touch()
+    with pytest.raises(ModuleError) as refusal:
+        run_module(tmp_path, check=check, **arguments)
+    (failed,) = refusal.value.result["failed_volumes"]
+    assert failed["message"] == (
+        f"backup {backups.STEM} of volume {backups.VOLUME} is of the user of this name who was added to the hub at "
+        "2025-01-01T00:00:00, and the volume is of the one who was added at 2026-01-01T00:00:00; nothing was restored "
+        "to it; to give the files to the present user, run "
+        f"`make restore ARGS='-e user=alice -e backup={backups.STEM}'`"
+    )
+    assert mine.exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "arguments"),
+    [
+        (LATER, {"users": ["alice"], "backup": backups.STEM}),
+        (LATER, {"users": ["alice"], "to_user": "alice"}),
+        (LABELS, {"users": ["alice"]}),
+        (EARLIER, {"users": ["alice"]}),
+    ],
+)
+def test_a_volume_gets_the_files_of_its_user_or_those_that_are_handed_over(
+    tmp_path: Path, client: Docker, labels: dict[str, str], arguments: dict[str, Any]
+) -> None:
+    data = Path(client.create_volume(backups.VOLUME, labels)["Mountpoint"])
+    run_module(tmp_path, **arguments)
+    assert (data / "file").read_text() == "earlier"
+    assert client.inspect_volume(backups.VOLUME)["Labels"] == labels

@@ -95,7 +95,7 @@ def test_a_user_of_that_name_at_another_hub_is_not_restored(tmp_path: Path) -> N
 def test_another_user_gets_one_volume(tmp_path: Path) -> None:
     alice, bob = write(tmp_path, NEWER), write(tmp_path, NEWER, volume="bob")
 
-    assert jobs_for([alice], HUB, ["alice"], "carol") == [Job(alice, f"{HUB}-user-carol", "carol")]
+    assert jobs_for([alice], HUB, ["alice"], "carol") == [Job(alice, f"{HUB}-user-carol", "carol", hands_over=True)]
     with pytest.raises(DeployError, match="to_user takes the backup of one volume, and these were chosen: alice, bob"):
         jobs_for([alice, bob], HUB, [], "carol")
     with pytest.raises(DeployError, match="to_user takes the backup of one volume, and these were chosen: none"):

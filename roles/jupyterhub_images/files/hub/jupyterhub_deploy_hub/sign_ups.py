@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Float, MetaData, String, Table, delete, insert, inspect, text
+from sqlalchemy import Boolean, Column, Float, MetaData, String, Table, delete, insert, inspect, select, text
 
 #: Separate metadata, so JupyterHub's schema check and migrations ignore this table.
 _TABLE = Table(
@@ -60,6 +60,17 @@ def forget(connection: Any, name: str) -> None:
     """Delete the record of an account, also in the database of a hub that has not started with this table yet."""
     if inspect(connection).has_table(_TABLE.name):
         connection.execute(delete(_TABLE).where(_TABLE.c.name == name))
+
+
+def signed_up_at(connection: Any, name: str) -> float | None:
+    """Return when an account was created by the sign-up form, in seconds since the epoch; None for others.
+
+    A hub without native accounts does not have the table.
+    """
+    if not inspect(connection).has_table(_TABLE.name):
+        return None
+    created: float | None = connection.execute(select(_TABLE.c.created).where(_TABLE.c.name == name)).scalar()
+    return created
 
 
 def unused(connection: Any, since: float) -> list[dict[str, Any]]:

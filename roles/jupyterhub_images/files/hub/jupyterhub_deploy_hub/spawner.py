@@ -9,7 +9,7 @@ import docker.errors
 from docker.utils import convert_volume_binds
 from traitlets import Bool, Unicode, default
 
-from . import volumes
+from . import sign_ups, volumes
 from .container_files import ContainerFiles
 from .hardening import hardened
 from .names import docker_name
@@ -122,10 +122,11 @@ class HubSpawner(WatchedSpawner):
         """
         forgotten = volumes.forgotten_time(RESTORED_FILE.read_text() if RESTORED_FILE.exists() else "")
         since = self.user.orm_user.created.replace(tzinfo=None).isoformat(timespec="seconds")
+        signed_up = sign_ups.signed_up_at(self.db.connection(), self.user.name)
         labels = {**self.deploy_labels, volumes.SINCE_LABEL: since}
         for name in (one.name for one in own):
             volume = await self.docker("create_volume", name, labels=labels)  # returns an existing one
-            problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name, since, forgotten)
+            problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name, since, forgotten, signed_up)
             if problem:
                 raise SpawnRefusedError(f"{problem} Please contact an administrator.")
 

@@ -10,6 +10,7 @@ import json
 import posixpath
 import tarfile
 import time
+from datetime import datetime, timezone
 from typing import NamedTuple
 
 #: On a volume that the hub created: when its user was added to the hub, which tells users of the same name apart.
@@ -95,6 +96,7 @@ def label_problem(
     volume: str,
     since: str,
     forgotten: tuple[str, str] = ("", ""),
+    signed_up: float | None = None,
 ) -> str | None:
     """Return why a volume is not this user's: its labels name another user or hub, or nobody. None if it is.
 
@@ -103,7 +105,8 @@ def label_problem(
 
     `since` is the time at which this user was added to the hub; a volume that an administrator labels has none.
     `forgotten` is the time between a backup of the hub's state and its restore: users who were added then are unknown
-    now, and get their volumes again.
+    now. One who was added again after it gets the volume again, except by the sign-up form, where anyone can take the
+    name; `signed_up` is the time of that, in seconds since the epoch.
     """
     for key, value in wanted.items():
         found = (labels or {}).get(key)
@@ -112,9 +115,19 @@ def label_problem(
     if not wanted.keys() <= (labels or {}).keys():
         return f"The volume {volume} exists already, and has no label that says whose it is."
     labeled = (labels or {}).get(SINCE_LABEL, since)
-    if labeled != since and not forgotten[0] <= labeled <= forgotten[1]:
+    backup, restored = forgotten
+    if labeled == since:
+        return None
+    if not backup <= labeled <= restored:
         return f"The volume {volume} belongs to an earlier user of this name, who was deleted."
+    if since < restored or (signed_up is not None and _moment(signed_up) >= restored):
+        return f"The volume {volume} belongs to an earlier user of this name, who was added after the restored backup."
     return None
+
+
+def _moment(seconds: float) -> str:
+    """Return a time in UTC as the labels have it."""
+    return datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def forgotten_time(text: str) -> tuple[str, str]:
