@@ -63,8 +63,8 @@ def problems(before: Options, after: Options) -> list[str]:
     if hosts is not None and hosts != before.get("hosts") and not any(socket in hosts for socket in SOCKETS):
         found.append(f"hosts has no {SOCKETS[0]}, which the hub and this deployment connect to; add it")
     found += [
-        f"hosts has {address} without tlsverify, so everybody who can reach it has root access to this host; use 127.0.0.1, "
-        "or set tlsverify: true with its certificates"
+        f"hosts has {address} without tlsverify, so everybody who can reach it has root access to this host; use "
+        "127.0.0.1, or set tlsverify: true with its certificates"
         for address in open_addresses(after)
         if address not in open_addresses(before)
     ]

@@ -88,7 +88,7 @@ def test_docker_is_not_opened_to_other_machines_without_certificates(address: st
     options = {"hosts": [SOCKET, address]}
     seen, verified = {**SEEN, "objects": {}}, {**options, "tlsverify": True}
     for before, after in (({}, options), ({}, {**options, "tls": True}), (verified, options)):
-        with pytest.raises(DeployError, match="without tlsverify, so .*Nothing was changed") as caught:
+        with pytest.raises(DeployError, match=r"without tlsverify, so .*Nothing was changed") as caught:
             daemon_data.refuse(before, after, seen)
         assert f"hosts has {address} without" in str(caught.value)
     daemon_data.refuse({}, verified, seen)
