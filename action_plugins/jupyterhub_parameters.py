@@ -42,6 +42,7 @@ class Playbook(NamedTuple):
         one_host: whether it works on one host only.
         lists: whether it only lists when no parameter is passed, then on all hosts.
         needs: parameters that have no effect without one of others.
+        single: parameters that are one name. In other playbooks, a comma separates several.
     """
 
     parameters: Mapping[str, tuple[str, ...]] = {}
@@ -49,6 +50,7 @@ class Playbook(NamedTuple):
     one_host: bool = False
     lists: bool = False
     needs: Mapping[str, tuple[str, ...]] = {}
+    single: tuple[str, ...] = ()
 
 
 RECOVERY = Playbook({"from": TEXT, "skip_damaged": YES_OR_NO, "identity": TEXT}, one_host=True)
@@ -84,8 +86,9 @@ PLAYBOOKS = {
         {"user": TEXT, "do": ("authorize", "disable", "password"), "password": TEXT},
         required=("user", "do"),
         one_host=True,
+        single=("user",),
     ),
-    "playbooks/delete_user.yml": Playbook({"user": TEXT}, required=("user",), one_host=True),
+    "playbooks/delete_user.yml": Playbook({"user": TEXT}, required=("user",), one_host=True, single=("user",)),
     "playbooks/discard_accounts.yml": Playbook(
         {"since": TEXT, "confirm": YES_OR_NO}, required=("since",), one_host=True
     ),
@@ -145,6 +148,11 @@ def problems(
         f"{name} is missing; add -e {name}={'|'.join(playbook.parameters[name]) or 'VALUE'}"
         for name in playbook.required
         if name not in values
+    ]
+    found += [
+        f"{name} is {value!r}, and {path} works on one {name}; run it once for each"
+        for name, value in values.items()
+        if name in playbook.single and isinstance(value, str) and "," in value and value.strip(" ,")
     ]
     given = [name for name, value in values.items() if str(value).lower() not in ("false", "no", "off", "0")]
     found += [

@@ -1,5 +1,5 @@
 """Fail a run that can do nothing, for which Ansible reports success: without hosts, with two hosts that are one hub, or
-with a tag that no task has; and one that would skip its checks.
+with a tag that no task has; and one that would skip its checks (``--skip-tags always``, ``--start-at-task``).
 
 Ansible loads this from beside the playbook, also where it ignores ansible.cfg.
 """
@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ansible.context
+from ansible.playbook import Playbook
 from ansible.playbook.block import Block
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
 name: jupyterhub_hosts
 type: notification
-short_description: Fail a run without hosts or with an unknown tag
+short_description: Fail a run without hosts, with an unknown tag, or without its checks
 """
 
 NO_HOSTS = (
@@ -36,6 +37,7 @@ UNKNOWN_TAGS = "Nothing was done, because no task of {0} has the tag {1}. {2}"
 # Skipping one of them skips what runs whatever is selected: all checks, and the backup of an upgrade.
 GUARDS = ("always", "tagged")
 SKIPPED_GUARDS = "Nothing was done, because --skip-tags {0} would skip checks and backups. Leave it out."
+START_AT_TASK = "Nothing was done, because --start-at-task would skip checks and backups. Leave it out."
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 # Ansible's own, see ansible.playbook.taggable; and those that Molecule always skips, which include molecule-notest.
@@ -46,7 +48,7 @@ MOLECULE = "molecule-"
 def unknown_tags(playbook: str, wanted: Iterable[str], known: Iterable[str]) -> str | None:
     """Return a message about the tags that a playbook does not have, ``None`` if it has all of them.
 
-    :param playbook: its name.
+    :param playbook: its name, or the names of several.
     :param wanted: the tags that the operator selects or skips.
     :param known: the tags of its tasks.
     """
@@ -58,12 +60,35 @@ def unknown_tags(playbook: str, wanted: Iterable[str], known: Iterable[str]) -> 
     return UNKNOWN_TAGS.format(playbook, " or ".join(unknown), remedy)
 
 
+def name_of(path: str) -> str:
+    """Return the path of a playbook from our root; it begins with ``..`` if the playbook is an operator's own."""
+    return os.path.relpath(os.path.realpath(path), ROOT)
+
+
+def is_ours(path: str) -> bool:
+    """Return whether a playbook is one of ours."""
+    return not name_of(path).startswith("..")
+
+
 def tags_of(item: Any) -> Iterator[str]:
     """Yield the tags of a task, or of all tasks in a block."""
     yield from item.tags
     if isinstance(item, Block):
         for part in (*item.block, *item.rescue, *item.always):
             yield from tags_of(part)
+
+
+def tags_of_all(playbook: Any, paths: Iterable[str]) -> set[str]:
+    """Return the tags of all tasks of a run.
+
+    :param playbook: the one that Ansible has loaded.
+    :param paths: of all playbooks on the command line; Ansible loads each of them when the one before has ended.
+    """
+    loaded = os.path.realpath(playbook._file_name)
+    manager = playbook.get_plays()[0].get_variable_manager()
+    others = [Playbook.load(path, manager, playbook._loader) for path in paths if os.path.realpath(path) != loaded]
+    plays = [play for book in (playbook, *others) for play in book.get_plays()]
+    return {tag for play in plays for block in play.compile() for tag in tags_of(block)}
 
 
 def same_hub(hosts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str, str] | None:
@@ -93,18 +118,20 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     ours = False
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        """End the run if it selects or skips tags of no task, or skips the checks.
+        """End the run before its first playbook if it selects or skips tags of no task, or skips the checks.
 
         The tags of an operator's own playbook are not known.
         """
-        path = os.path.relpath(os.path.realpath(playbook._file_name), ROOT)
         arguments = ansible.context.CLIARGS
-        wanted = {*arguments["tags"], *arguments["skip_tags"]} - SPECIAL_TAGS
-        guards = [tag for tag in GUARDS if tag in arguments["skip_tags"]]
-        if path.startswith("..") or len(arguments["args"]) > 1 or not (wanted or guards):
+        ours = [is_ours(path) for path in arguments["args"]]
+        if not any(ours):
             return
-        known = {tag for play in playbook.get_plays() for block in play.compile() for tag in tags_of(block)}
-        problem = unknown_tags(path, wanted, known)
+        guards = [tag for tag in GUARDS if tag in arguments["skip_tags"]]
+        problem = START_AT_TASK if arguments["start_at_task"] else None
+        wanted = {*arguments["tags"], *arguments["skip_tags"]} - SPECIAL_TAGS
+        if all(ours) and wanted and not problem:
+            names = " or ".join(map(name_of, arguments["args"]))
+            problem = unknown_tags(names, wanted, tags_of_all(playbook, arguments["args"]))
         if guards and not problem:
             problem = SKIPPED_GUARDS.format(guards[0])
         if problem:

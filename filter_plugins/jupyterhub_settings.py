@@ -183,10 +183,19 @@ def _bind_address(value: str) -> Iterable[str]:
 
 def _public_url(value: str) -> Iterable[str]:
     url = re.fullmatch(r"(https?://[^/\s?#@]+)/?(\S*)", value)
+    wanted = "use a complete URL such as https://hub.example.com/"
     if value and (not url or "@" in value):
-        yield f"public_url is {value!r}; use a complete URL such as https://hub.example.com/"
+        yield f"public_url is {value!r}; {wanted}"
     elif url and url[2]:
         yield f"public_url is {value!r}, and a URL with a path is not supported; use {url[1]}/"
+    elif url:
+        try:
+            parts = urlsplit(value)
+            _ = parts.port  # an error if it is not a valid number
+            if not parts.hostname:
+                yield f"public_url is {value!r}, which has no host name; {wanted}"
+        except ValueError as error:
+            yield f"public_url is {value!r} ({error}); {wanted}"
 
 
 def _domain(https: str, value: str) -> Iterable[str]:

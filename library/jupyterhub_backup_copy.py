@@ -107,6 +107,11 @@ offered:
   type: list
   elements: dict
   returned: for O(state=offered)
+damaged:
+  description: What is wrong with the backups on the host that are not offered, one message for each.
+  type: list
+  elements: str
+  returned: for O(state=offered)
 list:
   description: File with the names of the missing files, for rsync.
   type: str
@@ -155,7 +160,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         settings = load(push.PushSettings, params)
         return push.push(directory, settings, module.check_mode, Reporter(params["progress_file"]))
     if params["state"] == "offered":
-        return {"offered": [offer._asdict() for offer in fetch.list_backups(directory)]}
+        return fetch.offer(directory, module.check_mode)
     if params["state"] == "wanted":
         return fetch.plan_fetch(directory, [fetch.Offer(**offer) for offer in params["offered"]], module.check_mode)
     return fetch.accept_arrived(directory)

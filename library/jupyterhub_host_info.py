@@ -305,6 +305,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + preflight.port_problems(front, name, containers)
         + preflight.conflicts(front, name)
         + preflight.plain_problems(front)
+        + preflight.ca_bundle_problems(front)
         + certificate.faults
         + unresolved,
         "data_problem": data_problem(name, volumes),

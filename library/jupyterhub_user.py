@@ -110,6 +110,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import store
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
 
@@ -137,6 +138,12 @@ def delete(removal: Removal, directory: str, check_mode: bool) -> dict[str, Any]
     """Delete the user; return the module's result."""
     user = removal.user
     if not removal.exists():
+        similar = removal.similar()
+        if similar:
+            raise DeployError(
+                f"hub {removal.hub} has no user {user!r}, but {similar}; nothing was deleted; to delete {similar}, "
+                f"pass -e user={similar}"
+            )
         message = f"hub {removal.hub} has no user {user}, and there are no volumes or backups; nothing was deleted"
         return {"changed": False, "volumes": [], "archive": [], "messages": [message]}
     if check_mode:

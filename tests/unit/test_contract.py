@@ -170,14 +170,14 @@ def test_plays_in_playbooks_find_what_is_beside_site_yml(folder: str) -> None:
     assert link.readlink() == Path("..", folder)
 
 
-def play(playbook: Path, directory: Path, *arguments: str, **facts: Any) -> str:
+def play(playbook: Path, directory: Path, *arguments: str | Path, **facts: Any) -> str:
     """Run a playbook from a directory without our ansible.cfg, against this machine; return what it printed."""
     inventory = {"jupyterhub": {"hosts": {"server": {"ansible_connection": "local", "ansible_become": False, **facts}}}}
     (directory / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
     (directory / "empty.cfg").touch()
     program = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(
-        [program, playbook, "-i", directory / "hosts.json", *arguments],
+        [program, "-i", directory / "hosts.json", playbook, *arguments],
         cwd=directory, env={**os.environ, "ANSIBLE_CONFIG": str(directory / "empty.cfg")}, check=False,
         text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
@@ -356,6 +356,14 @@ def test_a_tag_that_no_task_has_is_refused(playbook: str, arguments: list[str], 
     assert "PLAY [" not in output
 
 
+def test_a_tag_that_no_task_of_several_playbooks_has_is_refused(tmp_path: Path) -> None:
+    output = play(ROOT / "status.yml", tmp_path, ROOT / "site.yml", "--tags", "hub,x").replace("\n", " ")
+
+    assert f"Nothing was done, because no task of status.yml or site.yml has the tag x. {TAGS}" in output
+    assert "exit code 1" in output
+    assert "PLAY [" not in output
+
+
 def test_known_tags_are_accepted(tmp_path: Path) -> None:
     for tags in ("hub,backup", "docker_run", "always"):
         assert "jupyterhub_prot is not" in play(ROOT / "site.yml", tmp_path, "--tags", tags, jupyterhub_prot=1)
@@ -388,11 +396,20 @@ def test_an_upgrade_uses_the_role_docker_only_after_the_backup() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("tag", ["always", "tagged"])
-def test_checks_and_backups_cannot_be_skipped(tag: str, tmp_path: Path) -> None:
-    output = play(ROOT / "upgrade.yml", tmp_path, "--skip-tags", f"hub,{tag}", "--check")
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        (["--skip-tags", "hub,always"], "--skip-tags always"),
+        (["--skip-tags", "hub,tagged"], "--skip-tags tagged"),
+        ([ROOT / "status.yml", "--skip-tags", "always"], "--skip-tags always"),
+        (["--start-at-task", "misspelt"], "--start-at-task"),
+    ],
+    ids=["always", "tagged", "several playbooks", "start at task"],
+)
+def test_checks_and_backups_cannot_be_skipped(arguments: list[str | Path], refused: str, tmp_path: Path) -> None:
+    output = play(ROOT / "upgrade.yml", tmp_path, *arguments, "--check")
 
-    assert f"Nothing was done, because --skip-tags {tag} would skip checks" in output.replace("\n", " ")
+    assert f"Nothing was done, because {refused} would skip checks" in output.replace("\n", " ")
     assert "exit code 1" in output
     assert "PLAY [" not in output
 

@@ -16,7 +16,7 @@ from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.backup import reader, store
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import EVERY_ENDING, VOLUME_NAME
 from ansible.module_utils.jupyterhub_deploy.backup.store import Backup
-from ansible.module_utils.jupyterhub_deploy.copy.push import name_of
+from ansible.module_utils.jupyterhub_deploy.copy.push import find_backups, name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.text import human_size
 
@@ -34,13 +34,19 @@ class Offer(NamedTuple):
     size: int
 
 
-def list_backups(directory: str) -> list[Offer]:
-    """Return the backups in a directory."""
-    return [
-        Offer(name_of(one, manifest=True), name_of(one), one.manifest.size)
-        for found in store.every_backup(directory).values()
-        for one in found
-    ]
+def offer(directory: str, check_mode: bool) -> dict[str, Any]:
+    """Return what a host offers, as ``jupyterhub_backup_copy`` documents.
+
+    :param directory: of the backups.
+    :raises DeployError: there is no directory, or its disk is not mounted.
+    """
+    backups, damaged = find_backups(directory, "fetched", check_mode)
+    return {"offered": [offer_of(one)._asdict() for one in backups], "damaged": damaged}
+
+
+def offer_of(backup: Backup) -> Offer:
+    """Return the offer of a backup."""
+    return Offer(name_of(backup, manifest=True), name_of(backup), backup.manifest.size)
 
 
 def plan_fetch(directory: str, offers: list[Offer], check_mode: bool) -> dict[str, Any]:
@@ -59,7 +65,7 @@ def plan_fetch(directory: str, offers: list[Offer], check_mode: bool) -> dict[st
             )
     if not shutil.which("rsync"):
         raise DeployError("program rsync is missing on the control machine; install the package rsync")
-    here = {offer.name for offer in list_backups(directory)}
+    here = {name_of(one, manifest=True) for found in store.every_backup(directory).values() for one in found}
     missing = sorted(offer for offer in offers if offer.name not in here)
     archives, size = [offer.archive for offer in missing], sum(offer.size for offer in missing)
     incoming, listed = os.path.join(directory, INCOMING), os.path.join(directory, LIST)

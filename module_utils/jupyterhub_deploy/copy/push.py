@@ -59,23 +59,56 @@ def name_of(backup: Backup, manifest: bool = False) -> str:
     return f"{backup.manifest.folder}/{name}"
 
 
+def find_backups(directory: str, done: str, check_mode: bool) -> tuple[list[Backup], list[str]]:
+    """Return the backups in a directory, oldest first in each folder, and a message for each that is damaged.
+
+    :param done: what happens to the backups, for the messages: ``sent``.
+    :param check_mode: whether the directory may be missing: a backup would create it.
+    :raises DeployError: the directory is missing, or its disk is not mounted.
+    """
+    disk = store.missing_disk(directory)
+    if disk:
+        raise DeployError(
+            f"nothing was {done}: the disk that {store.FSTAB} mounts at {disk} is not mounted, and the backups in "
+            f"{directory} may be on it; run `mount {disk}`, then try again"
+        )
+    if not check_mode and not os.path.isdir(directory):
+        raise DeployError(f"nothing was {done}: directory {directory} does not exist; run `make backup` first")
+    backups, damaged = [], []
+    for folder in store.folders(directory):
+        found, faults = store.list_backups(directory, folder)
+        backups += found
+        for fault in faults:
+            if os.path.exists(os.path.join(directory, folder, f"{fault.stem}.json")):  # else retention removed it
+                damaged.append(fault.message)
+    return backups, damaged
+
+
 def push(directory: str, settings: PushSettings, check_mode: bool, progress: Reporter) -> dict[str, Any]:
     """Send the backups that are missing on the other machine; return what ``jupyterhub_backup_copy`` documents.
 
     :param check_mode: only list the missing backups.
-    :raises DeployError: the other machine cannot be reached, refuses this host's key, or has received other content.
-        Backups whose manifest was sent by then are complete there.
+    :raises DeployError: there is no directory of backups, or it has damaged ones, which are not sent; the other machine
+        cannot be reached, refuses this host's key, or has received other content. Backups whose manifest was sent by
+        then are complete there.
     """
+    backups, damaged = find_backups(directory, "sent", check_mode)
+    result = _send_missing(directory, backups, settings, check_mode, progress)
+    if damaged:
+        raise DeployError(
+            f"{'; '.join(result['messages'])}; {len(damaged)} damaged backups were not sent: {'; '.join(damaged)}; "
+            "remove the files of each, then back up again"
+        )
+    return result
+
+
+def _send_missing(
+    directory: str, backups: list[Backup], settings: PushSettings, check_mode: bool, progress: Reporter
+) -> dict[str, Any]:
     target = settings.target()
-    if not os.path.isdir(directory) and not check_mode:
-        raise DeployError(f"there are no backups: directory {directory} does not exist; run `make backup` first")
     public = rsync.public_key(settings.key_file, write=not check_mode)
     copied: list[Backup] = []
-    newest_first = sorted(
-        (one for found in store.every_backup(directory).values() for one in found),
-        key=lambda one: one.stem,
-        reverse=True,
-    )
+    newest_first = sorted(backups, key=lambda one: one.stem, reverse=True)
     if public is None:  # in check mode; nothing can be there without a key
         return _result(target, public, newest_first, copied, check_mode)
     with rsync.connect(directory, target, settings.host_key, settings.key_file, settings.port, public) as remote:

@@ -8,9 +8,11 @@ running are out of its reach, and a second hub would be created beside the first
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
@@ -60,6 +62,12 @@ def problems(before: Options, after: Options) -> list[str]:
     hosts = after.get("hosts")
     if hosts is not None and hosts != before.get("hosts") and not any(socket in hosts for socket in SOCKETS):
         found.append(f"hosts has no {SOCKETS[0]}, which the hub and this deployment connect to; add it")
+    found += [
+        f"hosts has {address} without tlsverify, so everybody who can reach it has root access to this host; use "
+        "127.0.0.1, or set tlsverify: true with its certificates"
+        for address in open_addresses(after)
+        if address not in open_addresses(before)
+    ]
     if after.get("bridge") == "none" != before.get("bridge"):
         found.append("bridge is none, and images are built in the default bridge network; leave it out")
     pid_file = after.get("pidfile")
@@ -68,6 +76,24 @@ def problems(before: Options, after: Options) -> list[str]:
             f"pidfile is {pid_file}, and this deployment finds Docker's process by {PID_FILES[0]}; leave it out"
         )
     return found
+
+
+def open_addresses(options: Options) -> list[str]:
+    """Return the addresses in ``hosts`` at which Docker serves other machines without asking for a certificate."""
+    if options.get("tlsverify") is True:
+        return []
+    return [address for address in options.get("hosts") or [] if _serves_others(str(address))]
+
+
+def _serves_others(address: str) -> bool:
+    scheme, separator, rest = address.rpartition("://")
+    if separator and scheme != "tcp":
+        return False
+    try:
+        name = urlsplit(f"//{rest}").hostname or "localhost"  # Docker's default
+        return name != "localhost" and not ipaddress.ip_address(name).is_loopback
+    except ValueError:  # a name
+        return True
 
 
 def refuse(before: Options, after: Options, seen: Mapping[str, Any]) -> None:

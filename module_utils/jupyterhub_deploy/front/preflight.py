@@ -16,6 +16,8 @@ from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES
 from ansible.module_utils.jupyterhub_deploy.front.site import SITES, Site, own_directory, read_sites
 from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 
+SYSTEM_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # of the package ca-certificates
+
 
 @dataclass(frozen=True)
 class FrontSettings:
@@ -140,6 +142,15 @@ def plain_problems(settings: FrontSettings) -> list[str]:
     ]
 
 
+def ca_bundle_problems(settings: FrontSettings) -> list[str]:
+    """Return a message when the file of authorities, which images and the hub use too, is missing."""
+    # Without an own certificate, the system's file is needed only after Docker's packages, which bring it.
+    installed_later = settings.ca_bundle == SYSTEM_CA_BUNDLE and settings.https != "own"
+    if not settings.ca_bundle or os.path.isfile(settings.ca_bundle) or installed_later:
+        return []
+    return [f"jupyterhub_ca_bundle is {settings.ca_bundle}, and this host has no such file"]
+
+
 def certificate_problems(settings: FrontSettings, hub: str) -> Findings:
     """Return what is wrong with the operator's certificate, or the settings of ACME.
 
@@ -152,8 +163,8 @@ def certificate_problems(settings: FrontSettings, hub: str) -> Findings:
     try:
         chain = certificate.pem_of("jupyterhub_tls_certificate", settings.certificate)
         key = certificate.pem_of("jupyterhub_tls_key", settings.key)
-        if settings.ca_bundle and not os.path.exists(settings.ca_bundle):
-            return Findings([f"jupyterhub_ca_bundle is {settings.ca_bundle}, and this host has no such file"], [])
+        if ca_bundle_problems(settings):  # already in the list
+            return Findings([], [])
         faults, warnings = certificate.problems(chain, key, settings.names, settings.ca_bundle)
     except (DeployError, OSError) as error:
         return Findings([str(error)], [])

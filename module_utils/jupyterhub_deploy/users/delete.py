@@ -112,6 +112,14 @@ class Removal:
         """Return whether there is anything to delete."""
         return bool(self.api.user(self.user) or self._has_account() or self.volumes() or self.folders())
 
+    def similar(self) -> str | None:
+        """Return the user or account whose name differs from the given one only by case or surrounding blanks."""
+        name = self.user.strip().lower()
+        if name != self.user and self.accounts.request("exists", name=name)["exists"]:
+            return name
+        every = (user["name"] for user in self.api.users(state=""))
+        return next((one for one in every if one.strip().lower() == name), None)
+
     def stop(self) -> list[str]:
         """Stop the user's servers by the hub, and wait until the volumes can be scanned; return the servers' names.
 

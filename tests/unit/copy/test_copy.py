@@ -95,12 +95,51 @@ def test_a_write_error_without_a_reason_is_reported_as_a_full_disk(errors: str) 
 
 def test_without_backups_there_is_nothing_to_push(tmp_path: Path) -> None:
     settings, silent = push.PushSettings("a@b:/c", KEY, str(tmp_path / "key"), 22), Reporter(None)
-    with pytest.raises(DeployError, match=r"there are no backups: directory .*/none does not exist"):
+    with pytest.raises(DeployError, match=r"^nothing was sent: directory .*/none does not exist; run `make backup`"):
         push.push(str(tmp_path / "none"), settings, False, silent)
     checked = push.push(str(tmp_path / "none"), settings, True, silent)
     assert checked["missing"] == []
     assert checked["messages"] == ["would be sent: 0, to a@b:/c"]
     assert not (tmp_path / "key").exists()
+
+
+def test_a_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fetch.offer(str(tmp_path), check_mode=False) == {"offered": [], "damaged": []}  # of a new hub
+    assert fetch.offer(str(tmp_path / "none"), check_mode=True) == {"offered": [], "damaged": []}
+    with pytest.raises(DeployError, match=r"^nothing was fetched: directory .*/none does not exist; run `make backup`"):
+        fetch.offer(str(tmp_path / "none"), check_mode=False)
+
+    monkeypatch.setattr(store, "missing_disk", lambda directory: "/srv/disk")
+    for check_mode in (False, True):
+        with pytest.raises(DeployError, match=r"^nothing was fetched: the disk that .* mounts at /srv/disk is not"):
+            fetch.offer(str(tmp_path), check_mode)
+        with pytest.raises(DeployError, match=r"^nothing was sent: the disk that .*; run `mount /srv/disk`"):
+            push.push(str(tmp_path), push.PushSettings("a@b:/c", KEY, "/nowhere", 22), check_mode, Reporter(None))
+
+
+def test_damaged_backups_are_named_after_the_others_were_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, damaged, removed = (backup_data.write(tmp_path, NIGHT + timedelta(days=day), b"") for day in range(3))
+    Path(damaged.archive_path).write_bytes(b"longer")
+    os.unlink(removed.archive_path)
+    listed = store.list_backups
+
+    def list_while_retention_removes(directory: str, folder: str) -> tuple[list[store.Backup], list[store.Fault]]:
+        found = listed(directory, folder)
+        os.unlink(removed.manifest_path)
+        return found
+
+    monkeypatch.setattr(store, "list_backups", list_while_retention_removes)
+    offered = fetch.offer(str(tmp_path), check_mode=False)
+    monkeypatch.undo()
+    fault = f"the archive of {damaged.manifest_path} has 6 bytes instead of 0"
+    assert offered == {"offered": [fetch.offer_of(good)._asdict()], "damaged": [fault]}
+
+    settings = push.PushSettings("a@b:/c", KEY, str(tmp_path / "key"), 22)
+    with pytest.raises(DeployError) as error:
+        push.push(str(tmp_path), settings, True, Reporter(None))
+    assert str(error.value).startswith(f"would be sent: 1, to a@b:/c; 1 damaged backups were not sent: {fault}; remove")
 
 
 @pytest.mark.usefixtures("with_rsync")
@@ -109,7 +148,7 @@ def test_only_missing_backups_are_fetched(tmp_path: Path) -> None:
         backup_data.write(tmp_path / "host", NIGHT + timedelta(days=day), b"")
     here = tmp_path / "here"
     backup_data.write(here, NIGHT, b"")
-    offers = fetch.list_backups(str(tmp_path / "host"))
+    offers = [fetch.Offer(**one) for one in fetch.offer(str(tmp_path / "host"), check_mode=False)["offered"]]
     checked = fetch.plan_fetch(str(here), offers, check_mode=True)
     assert os.listdir(here) == ["jupyterhub-user-alice"]
     done = fetch.plan_fetch(str(here), offers, check_mode=False)

@@ -80,6 +80,26 @@ def test_options_that_break_the_deployment_are_refused_on_any_host(options: dict
     daemon_data.refuse(options, {**options, "debug": True}, seen)  # somebody else's, and it works
 
 
+SOCKET = "unix:///var/run/docker.sock"
+
+
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:2375", "tcp://[::]:2375", "tcp://hub.example.com:2376", "0.0.0.0"])
+def test_docker_is_not_opened_to_other_machines_without_certificates(address: str) -> None:
+    options = {"hosts": [SOCKET, address]}
+    seen, verified = {**SEEN, "objects": {}}, {**options, "tlsverify": True}
+    for before, after in (({}, options), ({}, {**options, "tls": True}), (verified, options)):
+        with pytest.raises(DeployError, match=r"without tlsverify, so .*Nothing was changed") as caught:
+            daemon_data.refuse(before, after, seen)
+        assert f"hosts has {address} without" in str(caught.value)
+    daemon_data.refuse({}, verified, seen)
+    daemon_data.refuse(options, {**options, "debug": True}, seen)  # somebody else's
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.2:2375", "tcp://[::1]:2375", "tcp://localhost:2375", "tcp://"])
+def test_docker_may_serve_this_machine(address: str) -> None:
+    daemon_data.refuse({}, {"hosts": [SOCKET, address]}, {**SEEN, "objects": {}})
+
+
 @pytest.mark.parametrize("file", ["/run/docker.pid", "/var/run/docker.pid"])
 @pytest.mark.parametrize("host", ["unix:///run/docker.sock", "unix:///var/run/docker.sock", "fd://"])
 def test_other_values_of_the_same_options_are_accepted(file: str, host: str) -> None:

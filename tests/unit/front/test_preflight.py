@@ -144,11 +144,28 @@ def test_a_missing_file_is_a_fault() -> None:
     assert fault.startswith("jupyterhub_tls_certificate is /nowhere/hub.pem, and this host has no such file")
 
 
-def test_authorities_that_are_missing_are_named() -> None:
+@pytest.mark.parametrize("https", ["none", "behind", "acme", "own"])
+def test_authorities_that_are_missing_are_named(https: str) -> None:
     issued = Authority().issue("hub.example.com")
-    settings = replace(SETTINGS, certificate=issued.chain, key=issued.key, ca_bundle="/nowhere/root.pem")
-    ((fault,), _) = preflight.certificate_problems(settings, "lab")
-    assert fault == "jupyterhub_ca_bundle is /nowhere/root.pem, and this host has no such file"
+    settings = replace(
+        SETTINGS, https=https, certificate=issued.chain, key=issued.key, ca_bundle="/nowhere/root.pem", acme={}
+    )
+    fault = "jupyterhub_ca_bundle is /nowhere/root.pem, and this host has no such file"
+    assert preflight.ca_bundle_problems(settings) == [fault]
+    assert fault not in preflight.certificate_problems(settings, "lab").faults  # once
+    assert preflight.ca_bundle_problems(replace(settings, ca_bundle="")) == []
+
+
+@pytest.mark.parametrize(("https", "count"), [("none", 0), ("acme", 0), ("own", 1)])
+def test_the_systems_authorities_are_installed_with_docker(
+    https: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "ca-certificates.crt"
+    monkeypatch.setattr(preflight, "SYSTEM_CA_BUNDLE", str(bundle))
+    settings = replace(SETTINGS, https=https, ca_bundle=str(bundle))
+    assert len(preflight.ca_bundle_problems(settings)) == count
+    bundle.touch()
+    assert preflight.ca_bundle_problems(settings) == []
 
 
 def test_subdomains_need_a_wildcard() -> None:

@@ -49,6 +49,16 @@ NO_EFFECT = " has no effect without user or every_user or hub_state; add one, su
         ("playbooks/user.yml", {**USER, "do": "enable"}, "do is 'enable'; use one of authorize, disable, password"),
         ("playbooks/user.yml", {"user": "bob"}, "do is missing; add -e do=authorize|disable|password"),
         ("playbooks/delete_user.yml", {}, "user is missing; add -e user=VALUE"),
+        (
+            "playbooks/delete_user.yml", {"user": "alice,bob"},
+            "user is 'alice,bob', and playbooks/delete_user.yml works on one user; run it once for each",
+        ),
+        (
+            "playbooks/user.yml", {**USER, "user": "alice,"},
+            "user is 'alice,', and playbooks/user.yml works on one user; run it once for each",
+        ),
+        ("playbooks/delete_user.yml", {"user": ["a", "b"]}, "user must be a text; write -e user=VALUE"),
+        ("playbooks/delete_user.yml", {"user": ","}, "user is empty; give it a value"),
         ("playbooks/discard_accounts.yml", {}, "since is missing; add -e since=VALUE"),
         ("playbooks/discard_accounts.yml", {**SINCE, "confirm": "y"}, "confirm is 'y'; use true or false"),
         ("backup.yml", {"usr": "bob"}, "usr is not a parameter of backup.yml, and neither is user; leave it out"),

@@ -84,6 +84,9 @@ def test_good_settings_have_no_problem():
             "https://hub.example.com/jupyter/",
             "is 'https://hub.example.com/jupyter/', and a URL with a path is not supported; use https://hub.example.com/",
         ),
+        ("public_url", "https://:8000", "is 'https://:8000', which has no host name; use a complete URL"),
+        ("public_url", "http://[::1", "is 'http://[::1' (Invalid IPv6 URL); use a complete URL"),
+        ("public_url", "https://hub:99999/", "is 'https://hub:99999/' (Port out of range 0-65535); use a complete"),
         ("keep_images", -2, "or -1 to keep all"),
         (
             "old_servers_idle_seconds",

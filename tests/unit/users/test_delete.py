@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from ansible.module_utils.jupyterhub_deploy.hub.storage import Storage
 from ansible.module_utils.jupyterhub_deploy.users import delete
 from ansible.module_utils.jupyterhub_deploy.users.delete import Removal
 
+import jupyterhub_user
 from support.factories.backups import ROOT, joined, member, pax, put
 
 VOLUME = Volume("lab-user-bob", "bob", "local", {}, {}, "/volumes/lab-user-bob/_data")
@@ -87,3 +89,36 @@ def test_a_directory_that_the_next_user_would_get_keeps_the_user(
     for action in (made.check_directories, made.stop, made.delete):
         with pytest.raises(DeployError, match=f"bob.b has the directory {home}, .* nothing of bob.b was deleted; move"):
             action()
+
+
+class Nobody(Removal):
+    """A user who is not at a hub that has others."""
+
+    def __init__(self, user: str, users: list[str], accounts: list[str]) -> None:
+        self.hub, self.user = "lab", user
+        self.api: Any = SimpleNamespace(users=lambda state: iter([{"name": name} for name in users]))
+        self.accounts: Any = SimpleNamespace(request=lambda action, name: {"exists": name in accounts})
+
+    def exists(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("user", "users", "accounts", "similar"),
+    [
+        ("Alice", ["bob"], ["alice", "bob"], "alice"),  # she signed up, and never signed in
+        (" alice", ["bob", "alice"], [], "alice"),
+        ("github:alice", ["github:Alice"], [], "github:Alice"),
+    ],
+)
+def test_a_name_in_another_spelling_is_an_error(user: str, users: list[str], accounts: list[str], similar: str) -> None:
+    message = f"^hub lab has no user '{user}', but {similar}; nothing was deleted; .* pass -e user={similar}$"
+    for check_mode in (False, True):
+        with pytest.raises(DeployError, match=message):
+            jupyterhub_user.delete(Nobody(user, users, accounts), "/nowhere", check_mode)
+
+
+def test_a_user_who_is_deleted_already_is_not_an_error() -> None:
+    done = jupyterhub_user.delete(Nobody("alice", ["bob", "alice2"], ["bob"]), "/nowhere", check_mode=False)
+    assert done["changed"] is False
+    assert "hub lab has no user alice, and there are no volumes" in done["messages"][0]
