@@ -59,6 +59,11 @@ def own() -> Config:
     c.JupyterHub.db_url = "sqlite:////data/jupyterhub.sqlite"
     c.JupyterHub.hub_ip = "0.0.0.0"
     c.JupyterHub.template_paths = ["/ours"]
+    c.JupyterHub.trusted_downstream_ips = ["172.18.0.1"]
+    c.JupyterHub.tornado_settings = {
+        "cookie_options": {"samesite": "Lax"},
+        "headers": {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"},
+    }
     c.JupyterHub.services, c.JupyterHub.load_roles = [], []
     c.Authenticator.admin_users = {"admin"}
     c.Spawner.start_timeout = 180
@@ -101,6 +106,16 @@ def assign(section: str, trait: str, value: Any) -> Callable[[Config], None]:
         ("DockerSpawner", "volumes", {"x": {"bind": "/home/jovyan/work"}}, {"x": {"bind": "/home/jovyan/work"}}),
         ("JupyterHub", "template_paths", ["/theirs"], ["/theirs", "/ours"]),
         ("JupyterHub", "services", [{"name": "culler"}], [{"name": "culler"}, {"name": "deploy"}]),
+        ("JupyterHub", "trusted_downstream_ips", ["10.0.0.1"], ["10.0.0.1", "172.18.0.1"]),
+        ("JupyterHub", "trusted_downstream_ips", ["172.18.0.1"], ["172.18.0.1"]),
+        (
+            "JupyterHub", "tornado_settings", {"headers": {"Referrer-Policy": "no-referrer"}, "slow_spawn_timeout": 1},
+            {
+                "cookie_options": {"samesite": "Lax"},
+                "headers": {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"},
+                "slow_spawn_timeout": 1,
+            },
+        ),
     ],
 )  # fmt: skip
 def test_own_entries_are_added_again(section: str, trait: str, value: Any, result: Any) -> None:

@@ -94,7 +94,7 @@ _CLASSES = {
     "authenticator_class": "replaces the authenticators of jupyterhub_authenticators; set that instead",
 }
 #: Lists to which the deployment's own entries are added again, after those of the operator.
-_LISTS = ("template_paths",)
+_LISTS = ("template_paths", "trusted_downstream_ips")
 
 
 def keep(c: Any, entries: list[Any], service: dict[str, Any], role: dict[str, Any]) -> Callable[[], None]:
@@ -145,7 +145,13 @@ def _merged(trait: str, own: Any, theirs: Any) -> Any:
     if trait == "volumes":  # another volume at the mount point of ours replaces it
         targets = {_target(volume) for volume in theirs.values()}
         own = {name: volume for name, volume in own.items() if _target(volume) not in targets}
-    return {**own, **theirs}
+        return {**own, **theirs}
+    inner = {
+        key: {**value, **theirs[key]}
+        for key, value in own.items()
+        if isinstance(value, dict) and isinstance(theirs.get(key), dict)
+    }
+    return {**own, **theirs, **inner}
 
 
 def _target(volume: Any) -> str:
