@@ -81,6 +81,10 @@ EXTRAS = {
         "c.JupyterHub.bind_url = 'http://:8000/jupyter'\n",
         "jupyterhub_extra_config line 1: c.JupyterHub.bind_url: the deployment's proxy and its checks use the hub ",
     ),
+    "old name": (
+        "c.DockerSpawner.container_image = 'example/other:1'\n",
+        "jupyterhub_extra_config line 1: c.DockerSpawner.container_image: set jupyterhub_notebook_image instead",
+    ),
     "names of the template": (
         "import secrets\nsettings = signin = deploy_role = None\nc.JupyterHub.services = [{'name': 'x'}]\n",
         "",

@@ -69,6 +69,7 @@ def own() -> Config:
     c.Spawner.start_timeout = 180
     c.DockerSpawner.volumes = dict(HOME)
     c.DockerSpawner.prefix = "jupyter"
+    c.DockerSpawner.remove = True
     c.DockerSpawner.notebook_dir = "/home/jovyan/work"
     c.DockerSpawner.extra_host_config = {}
     return c
@@ -163,6 +164,11 @@ def test_nothing_is_added_where_nothing_was_assigned() -> None:
         ),
         ("DockerSpawner", "extra_host_config", {"auto_remove": True}, "would remove running servers"),
         ("DockerSpawner", "extra_host_config", {"network_mode": "host"}, "could not reach each other"),
+        ("DockerSpawner", "container_image", "example/other:1", "jupyterhub_notebook_image"),
+        ("HubSpawner", "container_prefix", "nb", "by its own names"),
+        ("DockerSpawner", "container_name_template", "nb-{username}", "by its own names"),
+        ("DockerSpawner", "remove_containers", False, "with its old image"),
+        ("DockerSpawner", "use_internal_ip", False, "the hub could not reach the servers"),
         ("JupyterHub", "services", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
         ("JupyterHub", "load_roles", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
     ],
@@ -218,6 +224,9 @@ def test_an_address_without_an_effect_is_accepted(trait: str, value: Any) -> Non
         ("DockerSpawner", "extra_host_config", {"shm_size": "1g"}),
         ("DockerSpawner", "extra_host_config", {"cap_drop": ["NET_RAW"], "security_opt": ["seccomp=unconfined"]}),
         ("DockerSpawner", "extra_host_config", lambda spawner: {}),
+        ("DockerSpawner", "container_prefix", "jupyter"),
+        ("DockerSpawner", "remove_containers", True),
+        ("DockerSpawner", "use_internal_ip", True),
     ],
 )
 def test_other_settings_are_the_operators(section: str, trait: str, value: Any) -> None:

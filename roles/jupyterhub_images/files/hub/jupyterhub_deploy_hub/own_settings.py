@@ -63,6 +63,7 @@ _FIXED: dict[str, dict[str, str]] = {
         "escape": _NAMES,
         "format_volume_name": _NAMES,
         "network_name": f"the hub and the servers could not reach each other; {_REMOVE}",
+        "use_internal_ip": f"the hub could not reach the servers, whose ports Docker would publish; {_REMOVE}",
         "remove": f"a stopped server would start again with its old image; {_REMOVE}",
         "image": "set jupyterhub_notebook_image instead, which installs and tests the image",
         "cmd": "set jupyterhub_notebook_command instead, which the test of the image runs",
@@ -72,6 +73,13 @@ _FIXED: dict[str, dict[str, str]] = {
         "authenticators": "set jupyterhub_authenticators instead",
     },
 }
+#: dockerspawner's old names of settings, which replace the values of the new ones.
+_OLD_NAMES = {
+    "container_image": "image",
+    "container_name_template": "name_template",
+    "container_prefix": "prefix",
+    "remove_containers": "remove",
+}
 #: Values without an effect, which are common in other deployments' configurations.
 _HARMLESS = {
     "hub_port": (8081,),
@@ -80,6 +88,7 @@ _HARMLESS = {
     "hub_bind_url": ("",),
     "hub_connect_url": ("",),
     "internal_ssl": (False,),
+    "use_internal_ip": (True,),
     "base_url": ("/", ""),
 }
 _OTHERS = {
@@ -199,9 +208,10 @@ def problems(ours: Any, c: Any) -> Iterator[Problem]:
                 if _same(value, ours.get(section, {}).get(trait)):
                     continue
                 first = next(name for name in sections if trait in c.get(name, {}))
-                if trait in fixed:
-                    if not _same(value, _effective(ours, sections, trait)) and not _is_harmless(trait, value):
-                        yield section, trait, fixed[trait]
+                name = _OLD_NAMES.get(trait, trait)
+                if name in fixed:
+                    if not _same(value, _effective(ours, sections, name)) and not _is_harmless(name, value):
+                        yield section, trait, fixed[name]
                 elif first != section and trait in ours.get(first, {}):
                     text = f"has no effect, because the deployment sets c.{first}.{trait}; write c.{first}.{trait}"
                     yield section, trait, text
