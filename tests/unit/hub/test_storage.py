@@ -11,6 +11,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import storage
 from ansible.module_utils.jupyterhub_deploy.hub.storage import Storage
 
+from jupyterhub_deploy_hub import container_settings
 from jupyterhub_deploy_hub import storage as reported
 
 CONFIG = "c.JupyterHub.db_url = 'sqlite:////data/other.sqlite'\n"
@@ -130,10 +131,10 @@ class HubSpawner(DockerSpawner):
 
 
 class Lazy:
-    """``c.DockerSpawner.volumes.update(…)``: traitlets applies it to the default."""
+    """``c.HubSpawner.volumes.update(…)``: traitlets applies it to the value of c.DockerSpawner.volumes."""
 
-    def get_value(self, default: dict[str, str]) -> dict[str, str]:
-        return {**default, "/srv/lazy": "/x"}
+    def get_value(self, value: dict[str, str]) -> dict[str, str]:
+        return {**value, "/srv/lazy": "/x"}
 
 
 @pytest.mark.parametrize(
@@ -146,12 +147,16 @@ class Lazy:
         ({"DockerSpawner": {"mounts": [{"type": "volume", "source": "shared", "target": "/m"}]}}, ["shared"]),
         ({"DockerSpawner": {"mounts": [{"type": "tmpfs", "source": "", "target": "/m"}]}}, []),
         ({"DockerSpawner": {"extra_host_config": {"binds": ["/srv/b:/b:ro"]}}}, ["/srv/b"]),
+        ({"DockerSpawner": {"extra_host_config": {"binds": {"/srv/b": {"bind": "/b"}}}}}, ["/srv/b"]),
+        ({"DockerSpawner": {"extra_host_config": {"mounts": [{"Type": "bind", "Source": "/srv/m"}]}}}, ["/srv/m"]),
         ({"DockerSpawner": {"volumes": Lazy()}}, ["/srv/lazy"]),
+        ({"DockerSpawner": {"volumes": {USERS: "/home"}}, "HubSpawner": {"volumes": Lazy()}}, [USERS, "/srv/lazy"]),
+        ({"DockerSpawner": {"extra_host_config": lambda spawner: {}}}, []),
         ({}, []),
     ],
 )
 def test_all_ways_to_give_servers_a_directory_are_reported(config: dict[str, Any], sources: list[str]) -> None:
-    assert list(reported._sources(config, HubSpawner)) == sources
+    assert [source for _, source in container_settings.sources(config, HubSpawner)] == sources
 
 
 def test_a_disk_that_refuses_the_report_does_not_stop_the_hub(

@@ -10,6 +10,7 @@ import pytest
 
 from jupyterhub_deploy_hub import own_settings
 
+USERS = "work-{username}"  # a volume of the operator's for each user
 HOME = {"hub-user-{username}": "/home/jovyan/work"}
 
 
@@ -169,6 +170,15 @@ def test_nothing_is_added_where_nothing_was_assigned() -> None:
         ("DockerSpawner", "container_name_template", "nb-{username}", "by its own names"),
         ("DockerSpawner", "remove_containers", False, "with its old image"),
         ("DockerSpawner", "use_internal_ip", False, "the hub could not reach the servers"),
+        ("DockerSpawner", "mounts", [{"source": USERS, "target": "/w"}], f"the volume {USERS} of the earlier one"),
+        ("DockerSpawner", "mounts", [{"type": "volume", "source": "w-{raw_username}", "target": "/w"}], "next user"),
+        ("HubSpawner", "read_only_volumes", {USERS: "/w"}, "use c.DockerSpawner.volumes"),
+        ("DockerSpawner", "extra_host_config", {"binds": [f"{USERS}:/w"]}, "use c.DockerSpawner.volumes"),
+        ("DockerSpawner", "extra_host_config", {"binds": {USERS: {"bind": "/w"}}}, "use c.DockerSpawner.volumes"),
+        (
+            "DockerSpawner", "extra_host_config", {"mounts": [{"Type": "volume", "Source": USERS, "Target": "/w"}]},
+            "use c.DockerSpawner.volumes",
+        ),
         ("JupyterHub", "services", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
         ("JupyterHub", "load_roles", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
     ],
@@ -227,6 +237,13 @@ def test_an_address_without_an_effect_is_accepted(trait: str, value: Any) -> Non
         ("DockerSpawner", "container_prefix", "jupyter"),
         ("DockerSpawner", "remove_containers", True),
         ("DockerSpawner", "use_internal_ip", True),
+        ("DockerSpawner", "volumes", {USERS: {"bind": "/w", "mode": "ro"}}),
+        ("DockerSpawner", "mounts", [{"source": "shared", "target": "/w"}]),
+        ("DockerSpawner", "mounts", [{"type": "bind", "source": "/srv/{username}", "target": "/w"}]),
+        ("DockerSpawner", "mounts", [{"source": next(iter(HOME)), "target": "/w", "subpath": "course"}]),
+        ("DockerSpawner", "mounts", ["not a mount"]),
+        ("DockerSpawner", "read_only_volumes", {"/srv/{username}": "/w"}),
+        ("DockerSpawner", "extra_host_config", {"binds": ["/srv/{username}:/w", "shared:/s"]}),
     ],
 )
 def test_other_settings_are_the_operators(section: str, trait: str, value: Any) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import signin
+from . import container_settings, signin
 
 #: c.<section>.<trait>, and why it cannot be changed there.
 Problem = tuple[str, str, str]
@@ -215,7 +215,9 @@ def problems(ours: Any, c: Any) -> Iterator[Problem]:
                 elif first != section and trait in ours.get(first, {}):
                     text = f"has no effect, because the deployment sets c.{first}.{trait}; write c.{first}.{trait}"
                     yield section, trait, text
-    yield from _host_config_problems(c)
+    spawner = _class(c, "spawner_class")
+    if spawner is not None:
+        yield from container_settings.problems(c, spawner)
     for trait in ("services", "load_roles"):
         names = [entry.get("name") for entry in c.get("JupyterHub", {}).get(trait, []) if isinstance(entry, dict)]
         if names.count("deploy") > 1:
@@ -227,8 +229,8 @@ def _is_subclass(found: Any, wanted: Any) -> bool:
     return (wanted.__module__, wanted.__name__) in [(base.__module__, base.__name__) for base in found.__mro__]
 
 
-def _effective(c: Any, sections: list[str], trait: str, default: Any = None) -> Any:
-    return next((c[name][trait] for name in sections if trait in c.get(name, {})), default)
+def _effective(c: Any, sections: list[str], trait: str) -> Any:
+    return next((c[name][trait] for name in sections if trait in c.get(name, {})), None)
 
 
 def _is_harmless(trait: str, value: Any) -> bool:
@@ -241,25 +243,3 @@ def _is_harmless(trait: str, value: Any) -> bool:
 def _same(value: Any, own: Any) -> bool:
     """Return whether two values are equal; classes from two executions of the configuration are, by their names."""
     return bool(value == own) or repr(value) == repr(own)
-
-
-def _host_config_problems(c: Any) -> Iterator[Problem]:
-    """Yield options of users' containers that the spawner would overrule, and those that break the deployment."""
-    sections = _sections(c, "spawner_class")
-    section = next((name for name in sections if "extra_host_config" in c.get(name, {})), "")
-    options = c[section]["extra_host_config"] if section else None
-    if not isinstance(options, dict):  # a function of the operator; the spawner hardens what it returns
-        return
-    texts = []
-    if "cap_drop" in options and not options["cap_drop"] and _effective(c, sections, "drop_capabilities", True):
-        texts.append("cap_drop: add single capabilities by cap_add, or set c.HubSpawner.drop_capabilities = False")
-    security = options.get("security_opt", ["-"])
-    weak = not security or any("no-new-privileges" in entry and "false" in entry for entry in security)
-    if weak and _effective(c, sections, "no_new_privileges", True):
-        texts.append("security_opt: to allow sudo in servers, set c.HubSpawner.no_new_privileges = False")
-    if options.get("auto_remove"):
-        texts.append("auto_remove: Docker would remove running servers when it restarts; the hub removes them; omit it")
-    if "network_mode" in options:
-        texts.append("network_mode: the hub and the servers could not reach each other; omit it")
-    for text in texts:
-        yield section, "extra_host_config", text
