@@ -6,9 +6,12 @@ deletion of users do not cover those, and say so.
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import itertools
 import json
 import os
+import string
 from collections.abc import Container
 from typing import Any, NamedTuple
 
@@ -20,6 +23,9 @@ from ansible.module_utils.jupyterhub_deploy.files import read_text
 
 FILE = "storage.json"  # in the data volume; the hub image has the same name
 DATABASE_URL = "sqlite:////data/jupyterhub.sqlite"  # the only one that backups, restores and upgrades work with
+# Placeholders of dockerspawner's templates.
+USER_FIELDS = ("username", "raw_username", "safe_username")
+SERVER_FIELDS = ("servername", "raw_servername")
 CONFIG_FILES = ("jupyterhub_config.py", "settings.json")
 
 
@@ -66,6 +72,8 @@ def database_problem(storage: Storage) -> str | None:
 def not_backed_up(storage: Storage, volumes: Container[str]) -> list[str]:
     """Return the sources of users' directories that a backup of users' volumes leaves out. Pure.
 
+    Users' own volumes are labeled, and so backed up: the check of the configuration refuses others.
+
     :param volumes: the names of the volumes that are backed up.
     """
     return [
@@ -84,16 +92,31 @@ def not_backed_up_message(sources: list[str]) -> list[str]:
 
 
 def directories_of(storage: Storage, user: str) -> list[str]:
-    """Return the directories on this host that may be a user's own. Pure."""
-    found = []
-    for source in storage.volumes:
-        if source.startswith("/") and "username}" in source:
-            for name in (docker_name(user), user):
-                path = source
-                for key in ("username", "raw_username", "safe_username"):
-                    path = path.replace(f"{{{key}}}", name)
-                found.append(path)
-    return list(dict.fromkeys(found))
+    """Return the files and directories on this host that may be a user's own."""
+    templates = [source for source in storage.volumes if source.startswith("/") and "username}" in source]
+    names = (docker_name(user), user)
+    patterns = [pattern for template in templates for name in names for pattern in _patterns(template, name)]
+    return list(dict.fromkeys(os.path.normpath(path) for pattern in patterns for path in glob.glob(pattern)))
+
+
+def _patterns(template: str, name: str) -> list[str]:
+    """Return patterns for `glob` of the paths that dockerspawner may make from a template for a user. Pure.
+
+    Any other placeholder than the user's name stands for anything. The name of a server may begin with a dot, and that
+    of the default server is empty.
+    """
+    try:
+        fields = list(string.Formatter().parse(template))
+    except ValueError:  # a single brace: no user has it, because dockerspawner does not replace anything
+        return []
+    parts: list[tuple[str, ...]] = []
+    for literal, field, _, _ in fields:
+        parts.append((glob.escape(literal),))
+        if field in USER_FIELDS:
+            parts.append((glob.escape(name),))
+        elif field is not None:
+            parts.append(("*", ".*", "") if field in SERVER_FIELDS else ("*",))
+    return ["".join(choice) for choice in itertools.product(*parts)]
 
 
 def _digest(directory: str) -> str:

@@ -96,8 +96,7 @@ class Removal:
         :raises DeployError: there is one, or the hub does not report where users' files are; nothing was deleted.
         """
         container = inspect_container(self.client, self.hub)
-        where = storage.directories_of(storage.read(container), self.user) if container else []
-        found = [path for path in where if os.path.lexists(path)]
+        found = storage.directories_of(storage.read(container), self.user) if container else []
         if found:
             raise DeployError(
                 f"{self.user} has the directory {', '.join(found)}, which is neither backed up nor deleted, and the "

@@ -6,7 +6,6 @@ knows volumes, directories and backups. Whatever has one of them is kept.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -79,8 +78,7 @@ class Host:
             if volume.is_of(user, self.hub):
                 return f"volume {volume.name}"
         for path in storage.directories_of(self._storage, user) if self._storage else []:
-            if os.path.lexists(path):
-                return f"directory {path}"
+            return f"directory {path}"
         for folder, manifest in self._backups.items():
             if manifest.hub == self.hub and manifest.is_of(user):
                 return f"backups of volume {folder}"

@@ -81,6 +81,15 @@ EXTRAS = {
         "c.JupyterHub.bind_url = 'http://:8000/jupyter'\n",
         "jupyterhub_extra_config line 1: c.JupyterHub.bind_url: the deployment's proxy and its checks use the hub ",
     ),
+    "old name": (
+        "c.DockerSpawner.container_image = 'example/other:1'\n",
+        "jupyterhub_extra_config line 1: c.DockerSpawner.container_image: set jupyterhub_notebook_image instead",
+    ),
+    "a user's volume in a list method": (
+        "c.DockerSpawner.mounts = [{'source': 'w-{username}', 'target': '/w'}]\n"
+        "c.HubSpawner.mounts.append({'source': 'shared', 'target': '/s'})\n",
+        "jupyterhub_extra_config line 2: c.HubSpawner.mounts: the next user of a name would get the volume w-",
+    ),
     "names of the template": (
         "import secrets\nsettings = signin = deploy_role = None\nc.JupyterHub.services = [{'name': 'x'}]\n",
         "",

@@ -11,6 +11,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import storage
 from ansible.module_utils.jupyterhub_deploy.hub.storage import Storage
 
+from jupyterhub_deploy_hub import container_settings
 from jupyterhub_deploy_hub import storage as reported
 
 CONFIG = "c.JupyterHub.db_url = 'sqlite:////data/other.sqlite'\n"
@@ -82,10 +83,39 @@ def test_directories_and_shared_volumes_are_not_backed_up() -> None:
     assert storage.not_backed_up_message(storage.not_backed_up(Storage("", [USERS]), [])) == []
 
 
-def test_the_directories_of_a_user() -> None:
-    where = Storage("", [USERS, "/srv/homes/{username}", "/srv/{raw_username}/work", "/srv/data", "/s/{safe_username}"])
-    assert storage.directories_of(where, "bob") == ["/srv/homes/bob", "/srv/bob/work", "/s/bob"]
-    assert storage.directories_of(where, "b.b")[:2] == ["/srv/homes/b-2eb", "/srv/homes/b.b"]
+@pytest.mark.parametrize(
+    ("template", "user", "directory"),
+    [
+        ("homes/{username}", "bob", "homes/bob"),
+        ("homes/{username}/", "bob", "homes/bob"),
+        ("homes/{username}", "b.b", "homes/b-2eb"),
+        ("homes/{username}", "b.b", "homes/b.b"),
+        ("{raw_username}/work", "bob", "bob/work"),
+        ("{safe_username}", "bob", "bob"),
+        ("{raw_username}", "b*b", "b*b"),
+        ("homes [1]/{username}", "bob", "homes [1]/bob"),
+        ("{{homes}}/{username}", "bob", "{homes}/bob"),
+        ("homes/{username}/{servername}", "bob", "homes/bob"),
+        ("homes/{username}/{servername}", "bob", "homes/bob/course"),
+        ("homes/{username}-{servername}", "bob", "homes/bob-"),
+        ("{raw_servername}/{username}", "bob", ".course/bob"),
+        ("{imagename}/{username}/{servername}", "bob", "notebook-1/bob/course"),
+        ("{prefix}/{username}", "bob", "jupyter/bob"),
+        ("{username[0]}/{username}", "bob", "b/bob"),
+    ],
+)
+def test_the_directory_of_a_user(tmp_path: Path, template: str, user: str, directory: str) -> None:
+    where = Storage("", [USERS, str(tmp_path), f"{tmp_path}/{template}"])
+    for other in ("homes/alice/course", "bab", "notebook-1/alice"):
+        (tmp_path / other).mkdir(parents=True)
+    assert storage.directories_of(where, user) == []
+    (tmp_path / directory).mkdir(parents=True)
+    assert str(tmp_path / directory) in storage.directories_of(where, user)
+    assert storage.directories_of(where, "carol") == []
+
+
+def test_a_template_that_dockerspawner_does_not_fill_in_is_no_users() -> None:
+    assert storage.directories_of(Storage("", ["/{username}/{"]), "bob") == []
 
 
 class Spawner:
@@ -101,10 +131,10 @@ class HubSpawner(DockerSpawner):
 
 
 class Lazy:
-    """``c.DockerSpawner.volumes.update(…)``: traitlets applies it to the default."""
+    """``c.HubSpawner.volumes.update(…)``: traitlets applies it to the value of c.DockerSpawner.volumes."""
 
-    def get_value(self, default: dict[str, str]) -> dict[str, str]:
-        return {**default, "/srv/lazy": "/x"}
+    def get_value(self, value: dict[str, str]) -> dict[str, str]:
+        return {**value, "/srv/lazy": "/x"}
 
 
 @pytest.mark.parametrize(
@@ -117,12 +147,16 @@ class Lazy:
         ({"DockerSpawner": {"mounts": [{"type": "volume", "source": "shared", "target": "/m"}]}}, ["shared"]),
         ({"DockerSpawner": {"mounts": [{"type": "tmpfs", "source": "", "target": "/m"}]}}, []),
         ({"DockerSpawner": {"extra_host_config": {"binds": ["/srv/b:/b:ro"]}}}, ["/srv/b"]),
+        ({"DockerSpawner": {"extra_host_config": {"binds": {"/srv/b": {"bind": "/b"}}}}}, ["/srv/b"]),
+        ({"DockerSpawner": {"extra_host_config": {"mounts": [{"Type": "bind", "Source": "/srv/m"}]}}}, ["/srv/m"]),
         ({"DockerSpawner": {"volumes": Lazy()}}, ["/srv/lazy"]),
+        ({"DockerSpawner": {"volumes": {USERS: "/home"}}, "HubSpawner": {"volumes": Lazy()}}, [USERS, "/srv/lazy"]),
+        ({"DockerSpawner": {"extra_host_config": lambda spawner: {}}}, []),
         ({}, []),
     ],
 )
 def test_all_ways_to_give_servers_a_directory_are_reported(config: dict[str, Any], sources: list[str]) -> None:
-    assert list(reported._sources(config, HubSpawner)) == sources
+    assert [source for _, source in container_settings.sources(config, HubSpawner)] == sources
 
 
 def test_a_disk_that_refuses_the_report_does_not_stop_the_hub(

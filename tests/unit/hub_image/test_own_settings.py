@@ -10,6 +10,7 @@ import pytest
 
 from jupyterhub_deploy_hub import own_settings
 
+USERS = "work-{username}"  # a volume of the operator's for each user
 HOME = {"hub-user-{username}": "/home/jovyan/work"}
 
 
@@ -59,11 +60,17 @@ def own() -> Config:
     c.JupyterHub.db_url = "sqlite:////data/jupyterhub.sqlite"
     c.JupyterHub.hub_ip = "0.0.0.0"
     c.JupyterHub.template_paths = ["/ours"]
+    c.JupyterHub.trusted_downstream_ips = ["172.18.0.1"]
+    c.JupyterHub.tornado_settings = {
+        "cookie_options": {"samesite": "Lax"},
+        "headers": {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"},
+    }
     c.JupyterHub.services, c.JupyterHub.load_roles = [], []
     c.Authenticator.admin_users = {"admin"}
     c.Spawner.start_timeout = 180
     c.DockerSpawner.volumes = dict(HOME)
     c.DockerSpawner.prefix = "jupyter"
+    c.DockerSpawner.remove = True
     c.DockerSpawner.notebook_dir = "/home/jovyan/work"
     c.DockerSpawner.extra_host_config = {}
     return c
@@ -101,6 +108,16 @@ def assign(section: str, trait: str, value: Any) -> Callable[[Config], None]:
         ("DockerSpawner", "volumes", {"x": {"bind": "/home/jovyan/work"}}, {"x": {"bind": "/home/jovyan/work"}}),
         ("JupyterHub", "template_paths", ["/theirs"], ["/theirs", "/ours"]),
         ("JupyterHub", "services", [{"name": "culler"}], [{"name": "culler"}, {"name": "deploy"}]),
+        ("JupyterHub", "trusted_downstream_ips", ["10.0.0.1"], ["10.0.0.1", "172.18.0.1"]),
+        ("JupyterHub", "trusted_downstream_ips", ["172.18.0.1"], ["172.18.0.1"]),
+        (
+            "JupyterHub", "tornado_settings", {"headers": {"Referrer-Policy": "no-referrer"}, "slow_spawn_timeout": 1},
+            {
+                "cookie_options": {"samesite": "Lax"},
+                "headers": {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"},
+                "slow_spawn_timeout": 1,
+            },
+        ),
     ],
 )  # fmt: skip
 def test_own_entries_are_added_again(section: str, trait: str, value: Any, result: Any) -> None:
@@ -148,6 +165,20 @@ def test_nothing_is_added_where_nothing_was_assigned() -> None:
         ),
         ("DockerSpawner", "extra_host_config", {"auto_remove": True}, "would remove running servers"),
         ("DockerSpawner", "extra_host_config", {"network_mode": "host"}, "could not reach each other"),
+        ("DockerSpawner", "container_image", "example/other:1", "jupyterhub_notebook_image"),
+        ("HubSpawner", "container_prefix", "nb", "by its own names"),
+        ("DockerSpawner", "container_name_template", "nb-{username}", "by its own names"),
+        ("DockerSpawner", "remove_containers", False, "with its old image"),
+        ("DockerSpawner", "use_internal_ip", False, "the hub could not reach the servers"),
+        ("DockerSpawner", "mounts", [{"source": USERS, "target": "/w"}], f"the volume {USERS} of the earlier one"),
+        ("DockerSpawner", "mounts", [{"type": "volume", "source": "w-{raw_username}", "target": "/w"}], "next user"),
+        ("HubSpawner", "read_only_volumes", {USERS: "/w"}, "use c.DockerSpawner.volumes"),
+        ("DockerSpawner", "extra_host_config", {"binds": [f"{USERS}:/w"]}, "use c.DockerSpawner.volumes"),
+        ("DockerSpawner", "extra_host_config", {"binds": {USERS: {"bind": "/w"}}}, "use c.DockerSpawner.volumes"),
+        (
+            "DockerSpawner", "extra_host_config", {"mounts": [{"Type": "volume", "Source": USERS, "Target": "/w"}]},
+            "use c.DockerSpawner.volumes",
+        ),
         ("JupyterHub", "services", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
         ("JupyterHub", "load_roles", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
     ],
@@ -203,6 +234,16 @@ def test_an_address_without_an_effect_is_accepted(trait: str, value: Any) -> Non
         ("DockerSpawner", "extra_host_config", {"shm_size": "1g"}),
         ("DockerSpawner", "extra_host_config", {"cap_drop": ["NET_RAW"], "security_opt": ["seccomp=unconfined"]}),
         ("DockerSpawner", "extra_host_config", lambda spawner: {}),
+        ("DockerSpawner", "container_prefix", "jupyter"),
+        ("DockerSpawner", "remove_containers", True),
+        ("DockerSpawner", "use_internal_ip", True),
+        ("DockerSpawner", "volumes", {USERS: {"bind": "/w", "mode": "ro"}}),
+        ("DockerSpawner", "mounts", [{"source": "shared", "target": "/w"}]),
+        ("DockerSpawner", "mounts", [{"type": "bind", "source": "/srv/{username}", "target": "/w"}]),
+        ("DockerSpawner", "mounts", [{"source": next(iter(HOME)), "target": "/w", "subpath": "course"}]),
+        ("DockerSpawner", "mounts", ["not a mount"]),
+        ("DockerSpawner", "read_only_volumes", {"/srv/{username}": "/w"}),
+        ("DockerSpawner", "extra_host_config", {"binds": ["/srv/{username}:/w", "shared:/s"]}),
     ],
 )
 def test_other_settings_are_the_operators(section: str, trait: str, value: Any) -> None:

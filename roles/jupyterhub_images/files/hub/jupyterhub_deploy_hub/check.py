@@ -9,6 +9,7 @@ problem, or 0. Then the last line on stdout is JSON with administrators who have
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import os
@@ -179,7 +180,7 @@ def _fault(cls: Any, name: str, value: Any) -> str | None:
         blank = cls.__new__(cls)  # traits work without __init__, which may open a database
         trait = cls.class_traits()[name]
         if isinstance(value, LazyConfigValue):
-            value = value.get_value(getattr(blank, name))
+            value = copy.deepcopy(value).get_value(getattr(blank, name))  # it keeps its first result
         elif isinstance(value, DeferredConfig):
             value = value.get_value(trait)
         trait._validate(blank, value)

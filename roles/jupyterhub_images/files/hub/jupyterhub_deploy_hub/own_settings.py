@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import signin
+from . import container_settings, signin
 
 #: c.<section>.<trait>, and why it cannot be changed there.
 Problem = tuple[str, str, str]
@@ -63,6 +63,7 @@ _FIXED: dict[str, dict[str, str]] = {
         "escape": _NAMES,
         "format_volume_name": _NAMES,
         "network_name": f"the hub and the servers could not reach each other; {_REMOVE}",
+        "use_internal_ip": f"the hub could not reach the servers, whose ports Docker would publish; {_REMOVE}",
         "remove": f"a stopped server would start again with its old image; {_REMOVE}",
         "image": "set jupyterhub_notebook_image instead, which installs and tests the image",
         "cmd": "set jupyterhub_notebook_command instead, which the test of the image runs",
@@ -72,6 +73,13 @@ _FIXED: dict[str, dict[str, str]] = {
         "authenticators": "set jupyterhub_authenticators instead",
     },
 }
+#: dockerspawner's old names of settings, which replace the values of the new ones.
+_OLD_NAMES = {
+    "container_image": "image",
+    "container_name_template": "name_template",
+    "container_prefix": "prefix",
+    "remove_containers": "remove",
+}
 #: Values without an effect, which are common in other deployments' configurations.
 _HARMLESS = {
     "hub_port": (8081,),
@@ -80,6 +88,7 @@ _HARMLESS = {
     "hub_bind_url": ("",),
     "hub_connect_url": ("",),
     "internal_ssl": (False,),
+    "use_internal_ip": (True,),
     "base_url": ("/", ""),
 }
 _OTHERS = {
@@ -94,7 +103,7 @@ _CLASSES = {
     "authenticator_class": "replaces the authenticators of jupyterhub_authenticators; set that instead",
 }
 #: Lists to which the deployment's own entries are added again, after those of the operator.
-_LISTS = ("template_paths",)
+_LISTS = ("template_paths", "trusted_downstream_ips")
 
 
 def keep(c: Any, entries: list[Any], service: dict[str, Any], role: dict[str, Any]) -> Callable[[], None]:
@@ -145,7 +154,13 @@ def _merged(trait: str, own: Any, theirs: Any) -> Any:
     if trait == "volumes":  # another volume at the mount point of ours replaces it
         targets = {_target(volume) for volume in theirs.values()}
         own = {name: volume for name, volume in own.items() if _target(volume) not in targets}
-    return {**own, **theirs}
+        return {**own, **theirs}
+    inner = {
+        key: {**value, **theirs[key]}
+        for key, value in own.items()
+        if isinstance(value, dict) and isinstance(theirs.get(key), dict)
+    }
+    return {**own, **theirs, **inner}
 
 
 def _target(volume: Any) -> str:
@@ -193,13 +208,16 @@ def problems(ours: Any, c: Any) -> Iterator[Problem]:
                 if _same(value, ours.get(section, {}).get(trait)):
                     continue
                 first = next(name for name in sections if trait in c.get(name, {}))
-                if trait in fixed:
-                    if not _same(value, _effective(ours, sections, trait)) and not _is_harmless(trait, value):
-                        yield section, trait, fixed[trait]
+                name = _OLD_NAMES.get(trait, trait)
+                if name in fixed:
+                    if not _same(value, _effective(ours, sections, name)) and not _is_harmless(name, value):
+                        yield section, trait, fixed[name]
                 elif first != section and trait in ours.get(first, {}):
                     text = f"has no effect, because the deployment sets c.{first}.{trait}; write c.{first}.{trait}"
                     yield section, trait, text
-    yield from _host_config_problems(c)
+    spawner = _class(c, "spawner_class")
+    if spawner is not None:
+        yield from container_settings.problems(c, spawner)
     for trait in ("services", "load_roles"):
         names = [entry.get("name") for entry in c.get("JupyterHub", {}).get(trait, []) if isinstance(entry, dict)]
         if names.count("deploy") > 1:
@@ -211,8 +229,8 @@ def _is_subclass(found: Any, wanted: Any) -> bool:
     return (wanted.__module__, wanted.__name__) in [(base.__module__, base.__name__) for base in found.__mro__]
 
 
-def _effective(c: Any, sections: list[str], trait: str, default: Any = None) -> Any:
-    return next((c[name][trait] for name in sections if trait in c.get(name, {})), default)
+def _effective(c: Any, sections: list[str], trait: str) -> Any:
+    return next((c[name][trait] for name in sections if trait in c.get(name, {})), None)
 
 
 def _is_harmless(trait: str, value: Any) -> bool:
@@ -225,25 +243,3 @@ def _is_harmless(trait: str, value: Any) -> bool:
 def _same(value: Any, own: Any) -> bool:
     """Return whether two values are equal; classes from two executions of the configuration are, by their names."""
     return bool(value == own) or repr(value) == repr(own)
-
-
-def _host_config_problems(c: Any) -> Iterator[Problem]:
-    """Yield options of users' containers that the spawner would overrule, and those that break the deployment."""
-    sections = _sections(c, "spawner_class")
-    section = next((name for name in sections if "extra_host_config" in c.get(name, {})), "")
-    options = c[section]["extra_host_config"] if section else None
-    if not isinstance(options, dict):  # a function of the operator; the spawner hardens what it returns
-        return
-    texts = []
-    if "cap_drop" in options and not options["cap_drop"] and _effective(c, sections, "drop_capabilities", True):
-        texts.append("cap_drop: add single capabilities by cap_add, or set c.HubSpawner.drop_capabilities = False")
-    security = options.get("security_opt", ["-"])
-    weak = not security or any("no-new-privileges" in entry and "false" in entry for entry in security)
-    if weak and _effective(c, sections, "no_new_privileges", True):
-        texts.append("security_opt: to allow sudo in servers, set c.HubSpawner.no_new_privileges = False")
-    if options.get("auto_remove"):
-        texts.append("auto_remove: Docker would remove running servers when it restarts; the hub removes them; omit it")
-    if "network_mode" in options:
-        texts.append("network_mode: the hub and the servers could not reach each other; omit it")
-    for text in texts:
-        yield section, "extra_host_config", text

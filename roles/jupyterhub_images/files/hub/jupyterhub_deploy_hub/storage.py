@@ -11,11 +11,11 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from . import CONFIG_FILE
+from .container_settings import sources
 from .seed import load_config
 
 #: In the data volume. The name is also in ``hub/storage.py``.
@@ -49,27 +49,5 @@ def describe(config: Any) -> dict[str, Any]:
 
     # At level DEBUG, an application logs its whole configuration, with the secrets of the authenticators.
     app = JupyterHub(config=config, log=logging.Logger("none", logging.CRITICAL))
-    sources = dict.fromkeys(_sources(config, app.spawner_class))
-    return {"database": make_url(app.db_url).render_as_string(hide_password=True), "volumes": list(sources)}
-
-
-def _sources(config: Any, spawner_class: Any) -> Iterator[str]:
-    for name in ("volumes", "read_only_volumes"):
-        yield from _configured(config, spawner_class, name, {})
-    for mount in _configured(config, spawner_class, "mounts", []):
-        if dict(mount).get("type", "volume") in ("bind", "volume"):
-            yield str(dict(mount).get("source", ""))
-    extra = _configured(config, spawner_class, "extra_host_config", {})
-    if isinstance(extra, dict):
-        yield from (bind.partition(":")[0] for bind in extra.get("binds") or [] if isinstance(bind, str))
-
-
-def _configured(config: Any, cls: Any, name: str, default: Any) -> Any:
-    """Return the value of a setting for a class: of the most specific section that has it."""
-    value = default
-    for base in reversed(cls.__mro__):
-        if name in config.get(base.__name__, {}):
-            value = config[base.__name__][name]
-            if hasattr(value, "get_value"):  # a LazyConfigValue: the configuration only adds to the default
-                value = value.get_value(default)
-    return value
+    found = dict.fromkeys(source for _, source in sources(config, app.spawner_class))
+    return {"database": make_url(app.db_url).render_as_string(hide_password=True), "volumes": list(found)}
