@@ -11,13 +11,13 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from support.hub_pages import HubPages
+from support.long_runs import VERSIONS
 from support.oauth_hub import OAUTH_CLIENT, OTHER_SECRET, hub_of, provider_of
 from support.oauth_provider import CLIENT_ID, OAuthProvider
 from support.ports import free_port
 from support.signin_hub import ADMIN_PASSWORD, Browser, HubContainer
 
 PASSWORD = "three unrelated words"
-VERSIONS = ["5.5.4", "6.1.1"]
 
 
 class Place(NamedTuple):

@@ -9,6 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+#: The releases of JupyterHub that are tested; the next one, which is not the default yet, only in long runs.
+VERSIONS = ["5.5.4", pytest.param("6.1.1", marks=pytest.mark.long)]
+
 #: Chooses a number of repetitions: the first in ``make test``, the second with ``--long``.
 Times = Callable[[int, int], int]
 

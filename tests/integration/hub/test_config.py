@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.long_runs import VERSIONS
 from support.signin_hub import NO_PROXY, HubContainer, docker, write_config
 
 #: Values of jupyterhub_extra_config, and the message of the check ("" for a valid one).
@@ -110,7 +111,7 @@ print(json.dumps({p.parent.name: problems(p) for p in pathlib.Path("/cases").glo
 """
 
 
-@pytest.fixture(scope="module", params=["5.5.4", "6.1.1"])
+@pytest.fixture(scope="module", params=VERSIONS)
 def checked(
     request: pytest.FixtureRequest, hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[HubContainer, dict[str, list[str]]]]:

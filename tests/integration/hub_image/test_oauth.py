@@ -23,11 +23,11 @@ import docker as docker_sdk
 import pytest
 import requests
 
+from support.long_runs import VERSIONS
 from support.oauth_hub import OAUTH_CLIENT, OTHER_SECRET, Visitor, configure, free_address, hub_of, provider_of
 from support.oauth_provider import CLIENT_ID, OAuthProvider
 from support.signin_hub import ADMIN_PASSWORD, HubContainer, shown
 
-VERSIONS = ["5.5.4", "6.1.1"]
 PASSWORD = "three unrelated words"
 #: The log of JupyterHub 6.1.1 when a provider ends a session. The user is signed out nevertheless.
 FAULT_OF_6 = r"(?s)Failed to get current user\n {4}Traceback[^\[]*?has no attribute '_token_authenticated'"

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import requests
 
+from support.long_runs import VERSIONS
 from support.signin_hub import ADMIN_PASSWORD, NO_PROXY, SERVERS_INSIDE, Browser, HubContainer, shown, write_config
 
-VERSIONS = ["5.5.4", "6.1.1"]
 PASSWORD = "three unrelated words"
 #: Makes a hash in the thread of the event loop an error, and writes each into the log.
 HASHES_ELSEWHERE = """

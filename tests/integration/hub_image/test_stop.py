@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from support.long_runs import VERSIONS
 from support.signin_hub import NO_PROXY, Browser, HubContainer, write_config
 
 PASSWORD = "three unrelated words"
@@ -33,7 +34,7 @@ c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 1}
 WAITS_LONG = "from jupyterhub_deploy_hub import server\nserver.OPEN_REQUESTS_SECONDS = 3600\n"
 
 
-@pytest.fixture(scope="module", params=["5.5.4", "6.1.1"])
+@pytest.fixture(scope="module", params=VERSIONS)
 def hub(
     request: pytest.FixtureRequest, hub_image: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HubContainer]:

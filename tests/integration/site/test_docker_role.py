@@ -213,7 +213,7 @@ def foreign(bare: Machine) -> Machine:
     return bare
 
 
-@pytest.fixture(scope="module", params=["debian12", "debian13"])
+@pytest.fixture(scope="module", params=["debian13", pytest.param("debian12", marks=pytest.mark.long)])
 def one_server(request, tmp_path_factory) -> Iterator[Machine]:
     yield from installed_machine(request.param, tmp_path_factory)
 
