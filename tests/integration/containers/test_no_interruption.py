@@ -215,7 +215,6 @@ def images() -> Iterator[Images]:
 @pytest.fixture(scope="class")
 def work(built_images: Callable[[str], dict[str, Any]], images: Images) -> Iterator[Workplace]:
     """A hub on JupyterHub 5.5 with a user at work, another whose server runs, and one who has signed up and no more."""
-    built_images("6.1.1")
     images.build("notebook:one", built_images("5.5.4")["notebook"], "LABEL test=1")
     site = LocalSite(
         NAME,
@@ -291,6 +290,7 @@ class TestNoInterruption:
         assert "there is no roof" in change.output
         assert change.report.hub_down == 0
 
+    @pytest.mark.long
     def test_a_hub_that_never_becomes_healthy(self, work: Workplace) -> None:
         work.fail(
             "the old one was restored",
@@ -303,11 +303,12 @@ class TestNoInterruption:
         assert work.change().run.recap["changed"] == 0
         assert work.started() == hub
 
+    @pytest.mark.long
     def test_the_next_jupyterhub_and_its_database(
-        self, work: Workplace, images: Images, hub_image: Callable[[str], str]
+        self, work: Workplace, images: Images, built_images: Callable[[str], dict[str, Any]]
     ) -> None:
         """It fails once after it has upgraded the database. The user's server keeps JupyterHub 5.5, and runs on."""
-        images.build("hub:dies", hub_image("6.1.1"), UPGRADES_AND_DIES)
+        images.build("hub:dies", built_images("6.1.1")["hub"], UPGRADES_AND_DIES)
         change = work.fail("the old one was restored", hub_fails=True, jupyterhub_hub_image=f"{NAME}/hub:dies")
         assert "the roof is on fire" in change.output
 

@@ -17,6 +17,7 @@ import jupyterhub_image
 from hosts.built_images import NameOf
 from hosts.run import name as run_name
 from support.factories import images
+from support.long_runs import VERSIONS
 from support.modules import ModuleError, run
 
 NAME = run_name("smoke-test:1")
@@ -150,7 +151,7 @@ def test_an_image_that_cannot_run_is_refused(bench: Bench) -> None:
 class TestOurOwnImages:
     """The images of our own Dockerfiles."""
 
-    @pytest.mark.parametrize("version", ["5.5.4", "6.1.1"])
+    @pytest.mark.parametrize("version", VERSIONS)
     def test_notebook_image_fits_its_hub(self, bench: Bench, notebook_image: NameOf, version: str) -> None:
         result = bench.smoke_test(notebook_image(version), version=version)
 

@@ -129,6 +129,7 @@ def test_status_says_how_scheduled_backups_went(play: Callable[..., str]) -> Non
     assert output.count("scheduled backups: *-*-01 04:17; the last run went well, ") == len(SERVERS), output
 
 
+@pytest.mark.long
 def test_a_backup_keeps_every_oddity(play: Callable[..., str]) -> None:
     """All that a volume can hold, 50,000 tiny files among it, and a volume that holds nothing."""
     program = (ROOT / "tests/support/factories/tree.py").read_text(encoding="utf-8")
@@ -163,6 +164,7 @@ def test_a_backup_keeps_every_oddity(play: Callable[..., str]) -> None:
             host.run(f"docker volume rm {volume.name} && rm -r /var/backups/jupyterhub/{volume.name}")
 
 
+@pytest.mark.long
 def test_a_lost_hub_comes_back_on_a_fresh_server(
     play: Callable[..., str], molecule_environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -384,6 +384,7 @@ def test_a_hub_of_an_older_image_says_what_to_run(newer_site: UsersHub) -> None:
         docker("rm", "--force", name)
 
 
+@pytest.mark.long
 def test_the_other_version_does_the_same(newer_site: UsersHub) -> None:
     test_declared_users_are_as_declared(newer_site)
     test_a_disabled_user_is_out_with_cookie_tokens_and_server(newer_site)
