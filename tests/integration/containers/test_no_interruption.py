@@ -254,6 +254,7 @@ class TestNoInterruption:
         config = f"{ASKS_EACH_SECOND}c.JupyterHub.allow_named_servers = True"
         work.replace("configuration changed: ", jupyterhub_extra_config=config)
 
+    @pytest.mark.long
     def test_new_content_under_the_notebook_image_tag(self, work: Workplace, images: Images) -> None:
         before = image_of(work.site, "alice")
         tag = work.site.settings["jupyterhub_notebook_image"].partition("/")[2]
