@@ -17,8 +17,8 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
-# Seconds for one answer of a health check. On a host that is too busy, 2 were too few for a proxy that served its users,
-# and its restart interrupted them.
+# Seconds for one answer of a health check. On a busy host, 2 were too few for a proxy that served its users, and its
+# restart interrupted them.
 PROBE_TIMEOUT = 10.0
 # A container that has been up for longer than it needs to start gets this long to answer, seconds. A restart of the
 # proxy cuts everybody off, and on a host that users keep busy an answer can take a while.

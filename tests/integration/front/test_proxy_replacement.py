@@ -301,7 +301,6 @@ def test_a_proxy_of_an_earlier_version_ends_at_once(site: FrontedSite, replaced:
     assert not [one for one in site.client.containers.list(all=True) if one.id == old.id]
 
 
-@pytest.mark.long
 def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
     site: FrontedSite,
     alice: Notebook,
