@@ -67,7 +67,7 @@ def person(chromium: Browser, request: pytest.FixtureRequest, tmp_path: Path) ->
     """
     context: BrowserContext = chromium.new_context(viewport={"width": 1200, "height": 750})
     # A single-user server may take its time on a busy machine; a wrong page fails its own assertion sooner.
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)
     page = context.new_page()
     yield page
     if request.node.stash.get(FAILED, False):

@@ -93,7 +93,7 @@ def context(place: Place, playwright: Playwright, tmp_path: Path) -> Iterator[Br
         executable_path=CHROMIUM, args=CHROMIUM_FLAGS, env={**os.environ, "HOME": str(tmp_path)}
     )
     made = browser.new_context(viewport={"width": 1200, "height": 750})
-    made.set_default_timeout(60_000)
+    made.set_default_timeout(180_000)
     yield made
     browser.close()
 

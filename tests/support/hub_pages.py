@@ -10,7 +10,7 @@ from playwright.sync_api import TimeoutError as BrowserTimeoutError
 SPAWN_TIMEOUT_MS = 180_000
 """The hub's start_timeout: a server that is not ready by then has failed."""
 
-KERNEL_TIMEOUT_MS = 90_000
+KERNEL_TIMEOUT_MS = 180_000
 LOAD_TIMEOUT_MS = 60_000
 
 
