@@ -1,17 +1,20 @@
 #!/usr/bin/python
-"""Ansible module: the front of a host, which ends TLS for the hubs."""
+"""Ansible module: the front of a host, through which users reach the hubs."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: jupyterhub_front
-short_description: Run the front of a host, which ends TLS for the hubs
+short_description: Run the front of a host, through which users reach the hubs
 description:
   - Runs one nginx container on the network of the host, in front of the proxies of all hubs of the host, and makes it
-    serve one hub under its domain. The other hubs' parts of the configuration stay as they are.
+    serve one hub, under its domain or, without HTTPS, at its port. The other hubs' parts of the configuration stay as
+    they are.
   - A new configuration is validated before nginx uses it. nginx then reloads without interrupting a connection. A new
     container listens beside the old one, which ends with its last connection, after a day at the latest.
   - At the end, fetches the certificate as a browser does and checks it.
+  - If the hub's proxy has the hub's port, as in earlier versions, the container only starts. M(jupyterhub_proxy) then
+    starts another proxy, and moves the port from the old one to the front.
 options:
   name:
     description: Name of the front's container.
@@ -21,8 +24,13 @@ options:
     description: Name of the hub.
     type: str
     required: true
+  state:
+    description: V(absent) stops serving the hub, and removes the front with the last hub.
+    type: str
+    choices: [present, absent]
+    default: present
   image:
-    description: Image of the front. It must be on the host. Not used with O(https=none).
+    description: Image of the front. It must be on the host.
     type: str
     default: ""
   directory:
@@ -32,13 +40,12 @@ options:
   https:
     description:
       - The origin of the certificate. V(acme) requests one from an ACME server (O(acme)), V(own) uses O(certificate)
-        and O(key). V(behind) is for a hub behind another proxy, which ends TLS. V(none) stops serving the hub, and
-        removes the front with the last hub.
+        and O(key). V(behind) is for a hub behind another proxy, which ends TLS. V(none) serves plain HTTP.
     type: str
     choices: [none, acme, own, behind]
-    required: true
+    default: none
   domain:
-    description: Host name of the hub in the users' browsers. Required unless O(https=none).
+    description: Host name of the hub in the users' browsers. With O(https=none), the hub has its port for itself.
     type: str
     default: ""
   subdomains:
@@ -50,11 +57,12 @@ options:
     type: str
     default: 0.0.0.0
   http_port:
-    description: Port for HTTP. Redirects to HTTPS; with O(https=behind), the port that the other proxy uses.
+    description: Port for HTTP. Redirects to HTTPS; with O(https=behind), the port that the other proxy uses; with
+      O(https=none), the hub's.
     type: int
     default: 80
   https_port:
-    description: Port for HTTPS. Not used with O(https=behind).
+    description: Port for HTTPS. Not used with O(https=behind) and O(https=none).
     type: int
     default: 443
   hsts_seconds:
@@ -63,7 +71,7 @@ options:
     default: 0
   trusted_proxies:
     description: Addresses and networks of the other proxy, for O(https=behind). Only these may name the browser's
-      address and protocol.
+      address and protocol. With O(https=none), by default those of this host.
     type: list
     elements: str
     default: []
@@ -190,6 +198,8 @@ from ansible.module_utils.jupyterhub_deploy.front.plan import differences
 from ansible.module_utils.jupyterhub_deploy.front.site import Site
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
+MOVES = "port {port} moves from {names} to the front, which interrupts the connections that are open there, this once"
+
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
@@ -202,48 +212,60 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         front = Front(client, options)
         if client:
             front.container.require_own()
-        site = front.wanted_site()
-        return serve(front, site, check) if site else stop_serving(front, check)
+        return stop_serving(front, check) if options.state == "absent" else serve(front, front.wanted_site(), check)
 
 
 def serve(front: Front, site: Site, check: bool) -> dict[str, Any]:
     """Make the front serve a site, unless in check mode; return the module's result."""
+    holders = front.holders(site)
+    waits = f"{site.hub}-proxy" in holders
     recovered = front.container.recover() if not check else []
     action, reasons, spec = front.plan(site)
-    config, before = front.render(front.served(site)), release.current(front.directory)
     messages = recovered + container_spec.shown("front", action, reasons, check)
+    if waits and not check:
+        front.wait(site, action, spec["after"])
+        return result(action, messages, changed=bool(messages))
+    config, before = front.render(front.served(site)), release.current(front.directory)
     messages += differences(front.sites.get(site.hub), site)
     requested = front.certificate_reason()
     messages += [requested] if requested else []
     messages += ["the settings of ACME changed"] if front.settings_changed() and not requested else []
+    messages += [MOVES.format(port=site.http_port, names=" and ".join(holders))] if holders else []
     changed = bool(messages) or action != "none" or config != before
     found = None
     if not check:
         found = front.verify(front.apply(site, action, spec["after"]))
     specs = spec if spec["before"] != spec["after"] else {"before": {}, "after": {}}
-    return {
-        "action": action,
-        "changed": changed,
-        "keeps_old_names": front.keeps(site),
-        "messages": messages,
-        "certificate": {"names": found.names, "issuer": found.issuer, "days": found.days} if found else {},
-        "diff": [
+    return result(
+        action,
+        messages,
+        changed=changed,
+        keeps_old_names=front.keeps(site),
+        certificate={"names": found.names, "issuer": found.issuer, "days": found.days} if found else {},
+        diff=[
             {"before": before, "after": config, "before_header": "nginx.conf", "after_header": "nginx.conf"},
             *([specs] if specs["after"] else []),
         ]
         if changed
         else [],
-    }
+    )
 
 
 def stop_serving(front: Front, check: bool) -> dict[str, Any]:
     """Remove the hub's site, unless in check mode; return the module's result."""
     serves = front.options.hub in front.sites
     unused = bool(front.client) and not front.others and bool(front.container.observe())
-    messages = [] if check else front.remove()
+    messages = [f"would stop to serve {front.sites[front.options.hub].url}"] if check and serves else []
+    messages += [] if check else front.remove()
     changed = serves or unused
     action = "remove" if changed else "none"
-    return {"action": action, "changed": changed, "keeps_old_names": False, "messages": messages, "certificate": {}}
+    return result(action, messages, changed=changed)
+
+
+def result(action: str, messages: list[str], **values: Any) -> dict[str, Any]:
+    """Return the module's result; ``values`` are those that are not as usual."""
+    usual = {"keeps_old_names": False, "certificate": {}}
+    return {"action": action, "messages": messages, **usual, **values}
 
 
 def main() -> None:
@@ -252,9 +274,10 @@ def main() -> None:
         {
             "name": {"type": "str", "default": "jupyterhub-front"},
             "hub": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "image": {"type": "str", "default": ""},
             "directory": {"type": "path", "default": "/etc/jupyterhub-front"},
-            "https": {"type": "str", "choices": ["none", "acme", "own", "behind"], "required": True},
+            "https": {"type": "str", "choices": ["none", "acme", "own", "behind"], "default": "none"},
             "domain": {"type": "str", "default": ""},
             "subdomains": {"type": "bool", "default": False},
             "bind_address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104

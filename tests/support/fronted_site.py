@@ -29,12 +29,15 @@ class FrontedSite(ModuleSite):
 
     def run_front(self, **options: Any) -> dict[str, Any]:
         """Run the front's module; return its result."""
-        settings = {
+        return run(jupyterhub_front, **{**self.front_arguments(), **options})
+
+    def front_arguments(self) -> dict[str, Any]:
+        """Return what the role passes to the module ``jupyterhub_front``."""
+        return {
             "name": f"{self.name}-front", "directory": str(self.directory), "image": self.front_image,
             "hub": self.name, "https": "behind", "domain": "127.0.0.1", "bind_address": "127.0.0.1",
             "http_port": self.port, "https_port": 1, "trusted_proxies": ["192.0.2.1"], "health_timeout": 60,
         }  # fmt: skip
-        return run(jupyterhub_front, **{**settings, **options})
 
     def proxy_arguments(self) -> dict[str, Any]:
         """Return what the role passes to the module ``jupyterhub_proxy``."""

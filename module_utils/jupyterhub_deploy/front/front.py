@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
 from ansible.module_utils.jupyterhub_deploy.docker.client import image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
-from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx, plan, release, target
+from ansible.module_utils.jupyterhub_deploy.front import certificate, handover, nginx, plan, release, target
 from ansible.module_utils.jupyterhub_deploy.front.acme import AcmeSettings
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import Acme, acme_settings
 from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
@@ -29,10 +30,12 @@ from ansible.module_utils.jupyterhub_deploy.front.site import (
     Site,
     read_sites,
     write_site,
+    write_waiting,
 )
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
-IPV6 = "/proc/net/if_inet6"  # exists where the kernel has IPv6
+# Without HTTPS, a web server on the host may end it in front of the hub.
+LOOPBACK = ["127.0.0.1", "::1"]
 FETCH_TIMEOUT = 10.0  # seconds until the new certificate is served
 
 
@@ -42,6 +45,7 @@ class FrontOptions:
 
     name: str
     hub: str
+    state: str
     image: str
     directory: str
     https: str
@@ -77,17 +81,17 @@ class Front:
         settings = acme_settings(options.acme) if options.https == "acme" else AcmeSettings()
         self.acme = Acme(self.directory, options.hub, names, settings)
 
-    def wanted_site(self) -> Site | None:
-        """Return what the hub wants the front to serve; ``None`` without HTTPS.
+    def wanted_site(self) -> Site:
+        """Return what the hub wants the front to serve.
 
         :raises DeployError: it conflicts with what another hub wants.
         """
         options = self.options
-        if options.https == "none":
-            return None
+        plain = options.https == "none"
+        domain, trusted = "" if plain else options.domain, options.trusted_proxies or (LOOPBACK if plain else [])
         site = Site(
-            options.hub, options.https, options.domain, options.subdomains, options.bind_address,
-            options.http_port, options.https_port, options.hsts_seconds, options.trusted_proxies,
+            options.hub, options.https, domain, options.subdomains, options.bind_address,
+            options.http_port, options.https_port, options.hsts_seconds, trusted,
             self.own.directory if self.own else self.acme.live if self._uses_acme() else "",
         )  # fmt: skip
         for other in self.others:
@@ -97,6 +101,10 @@ class Front:
     def _uses_acme(self) -> bool:
         """Return whether the hub has a certificate from ACME already."""
         return self.options.https == "acme" and self.acme.has_certificate()
+
+    def holders(self, site: Site) -> list[str]:
+        """Return the hub's own proxies that users reach at a port of the site: see ``front.handover``."""
+        return handover.holders(self.client.containers(), site) if self.client else []
 
     def certificate_reason(self) -> str:
         """Return why a certificate is requested from the ACME server, empty if none is."""
@@ -108,7 +116,7 @@ class Front:
 
     def render(self, sites: list[Site]) -> str:
         """Return the configuration with what is served for this hub, and the sites of the others."""
-        return nginx.render([*self.others, *sites], os.path.exists(IPV6))
+        return nginx.render([*self.others, *sites], os.path.exists(nginx.IPV6))
 
     def plan(self, site: Site) -> tuple[str, list[str], dict[str, Any]]:
         """Return what to do with the container, why, and the diff of its specification.
@@ -126,17 +134,25 @@ class Front:
         action, reasons = container_spec.plan("front", current, [one.message for one in differences], running)
         return action, reasons, {"before": before, "after": wanted}
 
+    def wait(self, site: Site, action: str, spec: container_spec.Spec) -> None:
+        """Make the container run, and let the site wait until the hub's proxy has another port: ``front.handover``.
+
+        :raises DeployError: that fails; what was served before still is.
+        """
+        self._require(spec)
+        if action == "replace":
+            self.container.replace(spec)
+        elif action != "none":
+            old = self.sites.get(self.options.hub)
+            self._start(action, self.render([old] if old else []), spec)
+        write_waiting(self.directory, site.hub, site)
+
     def apply(self, site: Site, action: str, spec: container_spec.Spec) -> Site:
         """Make the front serve the site; return it, with its certificate.
 
         :raises DeployError: that fails; what was served before still is.
         """
-        if not spec["image_id"]:
-            name = spec["image"] or "of the front"
-            raise DeployError(f"image {name} is not on this host; run make site without --tags, which installs it")
-        os.makedirs(os.path.join(self.directory, CHALLENGES), mode=0o755, exist_ok=True)
-        for hub in (site.hub, *(other.hub for other in self.others)):
-            target.ensure(self.directory, hub, self.client)
+        self._require(spec)
         if self.own:
             self.own.write(self.directory)
         if self.options.https == "acme":
@@ -154,10 +170,20 @@ class Front:
         if self.keeps(site):
             return site
         write_site(self.directory, site.hub, site)
+        write_waiting(self.directory, site.hub, None)
         self._remove_old_certificates(site)
         if self.options.https != "acme":
             self.acme.remove()
         return site
+
+    def _require(self, spec: container_spec.Spec) -> None:
+        """Check that the image is there, and write the files that every configuration needs."""
+        if not spec["image_id"]:
+            name = spec["image"] or "of the front"
+            raise DeployError(f"image {name} is not on this host; run make site without --tags, which installs it")
+        os.makedirs(os.path.join(self.directory, CHALLENGES), mode=0o755, exist_ok=True)
+        for hub in (self.options.hub, *(other.hub for other in self.others)):
+            target.ensure(self.directory, hub, self.client)
 
     def served(self, site: Site) -> list[Site]:
         """Return what is served for the hub, with its old names if they are to be kept."""
@@ -170,6 +196,8 @@ class Front:
     def _serve(self, sites: list[Site], action: str, spec: container_spec.Spec) -> None:
         """Make the front, which is created or started if necessary, use a configuration."""
         config = self.render(sites)
+        for name in [name for one in sites for name in self.holders(one)]:
+            self.client.stop(name, timeout=STOP_TIMEOUT)  # type: ignore[union-attr]
         if action in ("create", "start", "restart"):
             self._start(action, config, spec)
         if config != release.current(self.directory) or not release.is_used(config, sites[-1]):
@@ -223,6 +251,7 @@ class Front:
         self.acme.remove()
         if hub in self.sites:  # last, because the next run sees by it that something is left
             target.remove(self.directory, hub)
+            write_waiting(self.directory, hub, None)
             write_site(self.directory, hub, None)
             messages.append(f"the front does not serve {self.sites[hub].url} any more")
         return messages
@@ -235,14 +264,13 @@ class Front:
         if not site.certificate:
             return None
         trusted = read_text(os.path.join(self.directory, site.certificate, CHAIN)) or ""
-        address = "127.0.0.1" if site.bind_address == nginx.ALL_ADDRESSES else site.bind_address
         found: list[Certificate] = []
         errors: list[DeployError] = []
 
         def fetched() -> bool:
             try:
                 # Preflight has checked the dates; a certificate that is in use already may have expired.
-                served = certificate.fetch(address, site.https_port, site.domain, trusted, check_time=False)
+                served = certificate.fetch(site.local_address, site.https_port, site.domain, trusted, check_time=False)
                 found.append(served)
             except DeployError as error:
                 errors.append(error)

@@ -1,21 +1,32 @@
 """The configuration of nginx in the front. Pure: no I/O.
 
-One server for each hub and port, and one for requests with a name that no hub has. The version of the configuration, a
+One server for each hub and port, and one for requests with a name that no hub has, except at the port of a hub
+without HTTPS, which has it for itself. The version of the configuration, a
 digest of its text, is served at :data:`VERSION_PATH`, so that the module sees whether nginx uses it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import textwrap
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.front import target
-from ansible.module_utils.jupyterhub_deploy.front.site import ACME, CHAIN, CHALLENGES, KEY, MOUNTED, Site
+from ansible.module_utils.jupyterhub_deploy.front.site import (
+    ACME,
+    ALL_ADDRESSES,
+    CHAIN,
+    CHALLENGES,
+    KEY,
+    MOUNTED,
+    Site,
+)
 
+IPV6 = "/proc/net/if_inet6"  # exists where the kernel has IPv6
 VERSION_PATH = "/.well-known/jupyterhub-front"
-ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  (compared, and written for nginx)
+VERSION = f"location = {VERSION_PATH} {{ default_type text/plain; return 200 @version@; }}"
 
 # Limits of the hub's pages, most of them for one address, which a whole class may share. Users' servers have none.
 HUB_BODY = "2m"  # bytes: the hub's pages send small forms
@@ -28,6 +39,9 @@ SIGN_IN_WAITING = 280
 RETRY_SECONDS = (SIGN_IN_AT_ONCE + SIGN_IN_WAITING) // SIGN_IN_RATE
 # How long an upload to a user's server, or a download, may pause. A slow browser reads the next part only then.
 SERVER_PAUSE = "1h"
+
+# For the server that a port has by default. With ``reuseport``, the container that replaces this one listens beside it.
+DEFAULT = " default_server reuseport backlog=4096"
 
 # Mozilla's intermediate profile, version 5.7 (https://wiki.mozilla.org/Security/Server_Side_TLS).
 TLS = """\
@@ -123,7 +137,8 @@ def render(sites: Iterable[Site], ipv6: bool) -> str:
     blocks = [HTTP, TLS + "\n", f"include {MOUNTED}/{target.DIRECTORY}/*.conf;  # the hubs' proxies\n"]
     blocks += [_behind(number, site) for number, site in enumerate(ordered) if not site.ends_tls]
     for socket, owners in sockets(ordered).items():
-        blocks.append(_others(socket, owners, ipv6))
+        if not any(site.has_own_port for site in owners):
+            blocks.append(_others(socket, owners, ipv6))
     for number, site in enumerate(ordered):
         blocks += [_http_server(number, site, ipv6), *([_https_server(site, ipv6)] if site.certificate else [])]
     body = "\n".join(blocks)
@@ -133,8 +148,8 @@ def render(sites: Iterable[Site], ipv6: bool) -> str:
 
 def version_of(config: str) -> str:
     """Return the version in a configuration that :func:`render` made, empty when it has none."""
-    _, found, rest = config.partition(f"location = {VERSION_PATH} {{ return 200 ")
-    return rest.partition(";")[0] if found else ""
+    found = re.search(rf"location = {re.escape(VERSION_PATH)} {{ default_type text/plain; return 200 (\w+);", config)
+    return found[1] if found else ""
 
 
 def sockets(sites: Iterable[Site]) -> dict[Socket, list[Site]]:
@@ -170,17 +185,14 @@ def _server(lines: Iterable[str]) -> str:
 
 
 def _others(socket: Socket, sites: list[Site], ipv6: bool) -> str:
-    """Return the server for requests with a name that no hub has.
-
-    With ``reuseport``, the container that replaces this one listens beside it.
-    """
+    """Return the server for requests with a name that no hub has."""
     urls = " ".join(site.url for site in sites)
     return _server(
         [
-            _listen(socket, ipv6, " default_server reuseport backlog=4096"),
+            _listen(socket, ipv6, DEFAULT),
             *(_certificate(sites[0]) if socket.tls else []),
+            VERSION,
             "default_type text/plain;",
-            f"location = {VERSION_PATH} {{ return 200 @version@; }}",
             f'location / {{ return 404 "No JupyterHub has this name. This server has: {urls}\\n"; }}',
         ]
     )
@@ -196,8 +208,9 @@ def _names(site: Site) -> str:
 
 
 def _http_server(number: int, site: Site, ipv6: bool) -> str:
-    lines = [_listen(Socket(site.bind_address, site.http_port, tls=False), ipv6), _names(site)]
-    lines.append(f"location = {VERSION_PATH} {{ default_type text/plain; return 200 @version@; }}")
+    socket = Socket(site.bind_address, site.http_port, tls=False)
+    lines = [_listen(socket, ipv6, DEFAULT)] if site.has_own_port else [_listen(socket, ipv6), _names(site)]
+    lines.append(VERSION)
     if site.https == "acme":
         challenges = f"{MOUNTED}/{CHALLENGES}"
         lines.append(f"location ^~ /.well-known/acme-challenge/ {{ default_type text/plain; root {challenges}; }}")

@@ -13,6 +13,13 @@ def check_conflict(site: Site, other: Site) -> None:
 
     :raises DeployError: it cannot.
     """
+    if other.has_own_port or site.has_own_port:
+        if taken := ports(other) & ports(site):
+            raise DeployError(
+                f"hub {other.hub} on this host has port {min(taken)} already; choose another port for {site.hub}: "
+                f"{'jupyterhub_port' if site.has_own_port else 'jupyterhub_http_port or jupyterhub_https_port'}"
+            )
+        return
     if other.domain == site.domain:
         raise DeployError(
             f"hub {other.hub} on this host has the domain {other.domain} already; choose another jupyterhub_domain for "
@@ -68,9 +75,12 @@ def with_old_names(old: Site | None, new: Site) -> list[Site]:
 
 def differences(before: Site | None, after: Site) -> list[str]:
     """Return a message for each difference between what is served for a hub and what it wants. Pure."""
+    serves = [f"the front serves {after.url} for hub {after.hub}"]
     if before is None:
-        return [f"the front serves {after.url} for hub {after.hub}"]
+        return serves
     old, new = dataclasses.asdict(before), dataclasses.asdict(after)
-    changed = [name for name in new if new[name] != old[name]]
-    messages = [f"{name} changed: {old[name]} → {new[name]}" for name in changed if name != "certificate"]
+    changed = {name for name in new if new[name] != old[name]}
+    others = [name for name in new if name in changed - {"certificate", "domain"}]
+    named = [f"{name} changed: {old[name]} → {new[name]}" for name in others]
+    messages = (serves if "domain" in changed else []) + named
     return messages + (["the certificate changed"] if "certificate" in changed else [])

@@ -12,8 +12,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import acme, certificate, plan
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import acme_settings
-from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES
-from ansible.module_utils.jupyterhub_deploy.front.site import SITES, Site, own_directory, read_sites
+from ansible.module_utils.jupyterhub_deploy.front.site import ALL_ADDRESSES, SITES, Site, own_directory, read_sites
 from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 
 SYSTEM_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # of the package ca-certificates

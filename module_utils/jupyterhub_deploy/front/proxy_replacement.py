@@ -29,9 +29,10 @@ from ansible.module_utils.jupyterhub_deploy.containers.proxy import (
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
 from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, inspect_container, inspect_image
 from ansible.module_utils.jupyterhub_deploy.errors import FAILURES, DeployError
-from ansible.module_utils.jupyterhub_deploy.front import release, target
+from ansible.module_utils.jupyterhub_deploy.front import handover, release, site, target
 from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
 from ansible.module_utils.jupyterhub_deploy.hub import api, routes
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 # What can go wrong with the API of an old proxy.
 BROKEN: tuple[type[Exception], ...] = (*FAILURES, http.client.HTTPException, LookupError, ValueError)
@@ -83,24 +84,26 @@ class ProxyReplacement:
                     return None
                 self.client.update_container(self.proxy.next, restart_policy={"Name": spec["restart_policy"]})
                 self._use(address)
+                messages = self._move_port()
             finally:
                 if target.read(self.directory, self.options.hub) != address:
                     self.proxy.discard_replacement()
                     routes.restore(self.client, self.options, self.proxy.name)
         try:
-            return self._retire_old()
+            return messages + self._retire_old()
         except FAILURES as error:
             raise DeployError(
                 f"the new proxy {self.proxy.next} serves, but the old one did not end: {error}. Run make site again"
             ) from error
 
     def use(self, address: str) -> None:
-        """Make the front pass requests to an address, unless it does already.
+        """Make the front pass requests to an address, unless it does already, and serve what waited for that.
 
         :raises DeployError: it does not.
         """
         with files.locked(self.directory, wait=True):
             self._use(address)
+            self._move_port()
 
     def is_served(self) -> bool:
         """Return whether the front serves the hub, also if it is not to do so any more."""
@@ -116,7 +119,8 @@ class ProxyReplacement:
             messages.append(f"{proxy.next}, which an unfinished run started, serves now")
             messages += self._retire_old()
         elif current and current["State"]["Running"] and served:
-            self.use(target.published(current))
+            with files.locked(self.directory, wait=True):
+                self._use(target.published(current))
         return messages
 
     def _runs(self, new: dict[str, Any]) -> bool:
@@ -137,6 +141,33 @@ class ProxyReplacement:
             target.write(self.directory, hub, address)  # the front is about to be removed, or to be started
         else:
             release.retarget(self.front, self.directory, hub, address)
+
+    def _move_port(self) -> list[str]:
+        """Give the front the port of the old proxy, if it waits for that; return what the operator has to know.
+
+        :raises DeployError: the front does not serve; the old proxy does again, if there is one.
+        """
+        waiting = site.read_waiting(self.directory, self.options.hub)
+        if not waiting:
+            return []
+        old = self.proxy.observe()
+        holds = bool(old) and self.proxy.name in handover.holders(self.client.containers(), waiting)
+        if holds:
+            self.client.stop(self.proxy.name, timeout=STOP_TIMEOUT)
+        try:
+            handover.serve(self.front, self.directory, waiting)
+        except BaseException:
+            if holds:
+                self.client.start(self.proxy.name)
+                wait_until(self.proxy.is_healthy, self.options.health_timeout)
+                target.write(self.directory, self.options.hub, target.published(old))
+            raise
+        if not holds:
+            return []
+        return [
+            f"port {waiting.http_port} moved from the old proxy to the front, which interrupted the connections that "
+            "were open there, this once"
+        ]
 
     def _start(self, spec: container_spec.Spec) -> str:
         """Start the new proxy; return its address on this host."""

@@ -11,7 +11,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
 from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
-from ansible.module_utils.jupyterhub_deploy.front.nginx import ALL_ADDRESSES, VERSION_PATH, version_of
+from ansible.module_utils.jupyterhub_deploy.front.nginx import VERSION_PATH, version_of
 from ansible.module_utils.jupyterhub_deploy.front.site import CONFIG, MOUNTED, Site
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
@@ -102,10 +102,8 @@ def is_used(config: str, site: Site) -> bool:
 
 def served_version(site: Site) -> str | None:
     """Return the version of the configuration that nginx uses, ``None`` when it does not answer."""
-    address = "127.0.0.1" if site.bind_address == ALL_ADDRESSES else site.bind_address
-    request = urllib.request.Request(
-        f"http://{address}:{site.http_port}{VERSION_PATH}", headers={"Host": site.domain}
-    )  # fmt: skip
+    url = f"http://{site.local_address}:{site.http_port}{VERSION_PATH}"
+    request = urllib.request.Request(url, headers={"Host": site.domain} if site.domain else {})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=TIMEOUT) as response:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
-from ansible.module_utils.jupyterhub_deploy.front import certificate, nginx
+from ansible.module_utils.jupyterhub_deploy.front import certificate
 from ansible.module_utils.jupyterhub_deploy.front.certificate import SOON
 from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY, Site, read_sites
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
@@ -30,9 +30,9 @@ def site_of(directory: str, hub: str) -> Site | None:
 
 
 def messages(directory: str, site: Site) -> list[str]:
-    """Return lines about the certificate of a site, its last renewal, and whether it is served."""
+    """Return lines about the certificate of a site, its last renewal, and whether it is served, if it is at fault."""
     if not site.ends_tls:
-        return []
+        return _blocked(site, site.http_port)
     if not site.certificate:
         return [f"NO CERTIFICATE for {site.domain}; run make site, which says why", *renewal_problems(directory, site)]
     chain, key = (read_text(os.path.join(directory, site.certificate, name)) or "" for name in (CHAIN, KEY))
@@ -40,16 +40,18 @@ def messages(directory: str, site: Site) -> list[str]:
     try:
         found = certificate.describe(chain, key)
         lines.append(shown(found.names, found.issuer, found.days, site.https))
-        address = "127.0.0.1" if site.bind_address == nginx.ALL_ADDRESSES else site.bind_address
-        served = certificate.fetch(address, site.https_port, site.domain, chain, check_time=False)
+        served = certificate.fetch(site.local_address, site.https_port, site.domain, chain, check_time=False)
         if served.expires != found.expires:
             lines.append(f"NOT IN USE: the front serves an older certificate, which ends in {served.days} days")
     except DeployError as error:
         lines.append(f"NOT REACHABLE: {error}")
-    blocked = reachability.blocked_ports(reachability.read_rules(), [site.https_port])
-    if blocked and not site.bind_address.startswith("127."):
-        lines.append(f"NOT REACHABLE from other machines: the firewall of this host blocks port {site.https_port}")
-    return [*lines, *renewal_problems(directory, site)]
+    return [*lines, *_blocked(site, site.https_port), *renewal_problems(directory, site)]
+
+
+def _blocked(site: Site, port: int) -> list[str]:
+    if site.bind_address.startswith("127.") or not reachability.blocked_ports(reachability.read_rules(), [port]):
+        return []
+    return [f"NOT REACHABLE from other machines: the firewall of this host blocks port {port}"]
 
 
 def shown(names: list[str], issuer: str, days: int, https: str) -> str:

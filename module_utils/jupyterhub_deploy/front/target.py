@@ -78,10 +78,10 @@ def published(proxy: dict[str, Any] | None) -> str:
 
 
 def internal_port(proxy: dict[str, Any] | None) -> int | None:
-    """Return the port of a proxy that only this host reaches, ``None`` when others reach it, or it has none. Pure."""
+    """Return the port of a proxy behind the front, ``None`` when it has another one, or none. Pure."""
     ports = ((proxy or {}).get("HostConfig") or {}).get("PortBindings") or {}
-    found = [one for one in ports.get(f"{PUBLIC_PORT}/tcp") or [] if one.get("HostIp") == LOOPBACK]
-    return int(found[0]["HostPort"]) if found else None
+    found = [int(one["HostPort"]) for one in ports.get(f"{PUBLIC_PORT}/tcp") or [] if one.get("HostIp") == LOOPBACK]
+    return found[0] if found and found[0] in PORTS else None
 
 
 def is_free(port: int) -> bool:

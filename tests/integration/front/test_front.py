@@ -44,7 +44,7 @@ class HostFront:
     def run(self, hub: str = DOMAIN, *, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module for the hub that has a domain."""
         issued = self.issued if hub == DOMAIN else self.authority.issue(hub)
-        if options.get("https") != "none" and not check:
+        if options.get("state") != "absent" and not check:
             target.write(str(self.directory), hub.partition(".")[0], f"127.0.0.1:{self.ports[hub]}")
         settings = {
             "name": NAME, "directory": str(self.directory), "image": self.image, "hub": hub.partition(".")[0],
@@ -253,11 +253,11 @@ def test_a_second_hub_and_its_end(front: HostFront) -> None:
         assert front.client.https(OTHER).json["name"] == OTHER
         assert front.client.https(DOMAIN).json["name"] == DOMAIN
     finally:
-        removed = front.run(OTHER, https="none")
+        removed = front.run(OTHER, state="absent")
     assert removed["messages"] == [f"the front does not serve https://{OTHER}:{front.https_port}/ any more"]
     assert front.client.http(OTHER).status == 404
     assert front.client.https(DOMAIN).json["name"] == DOMAIN
-    assert front.run(OTHER, https="none")["changed"] is False
+    assert front.run(OTHER, state="absent")["changed"] is False
 
 
 def test_old_names_are_kept_until_the_hub_has_the_new_ones(front: HostFront) -> None:
@@ -333,8 +333,8 @@ def test_a_container_of_somebody_else_is_not_touched(made: HostFront) -> None:
 
 
 def test_the_front_goes_with_its_last_hub(front: HostFront) -> None:
-    assert front.run(https="none", check=True)["action"] == "remove"
-    assert front.run(https="none")["messages"] == [
+    assert front.run(state="absent", check=True)["action"] == "remove"
+    assert front.run(state="absent")["messages"] == [
         f"removed container {NAME}, which no hub needs any more",
         f"the front does not serve https://{DOMAIN}:{front.https_port}/ any more",
     ]

@@ -353,7 +353,7 @@ def test_a_published_proxy_gets_behind_the_front(site: FrontedSite, alice: Noteb
     """As when a hub gets HTTPS."""
     arguments = {**site.proxy_arguments(), "behind_front": False, "bind_address": "127.0.0.2"}
     run(jupyterhub_proxy, **arguments)
-    site.run_front(https="none")
+    site.run_front(state="absent")
     site.run_front()
     assert alice.ask() == ""  # at the address where it is published
     result = site.run_proxy()

@@ -75,6 +75,16 @@ def test_behind_another_proxy_there_is_no_tls() -> None:
     assert "geo $realip_remote_addr $trusted_0 { default 0; 192.0.2.10 1; }" in text
 
 
+def test_without_https_a_hub_has_its_port_for_itself() -> None:
+    plain = site(https="none", domain="", http_port=8000, certificate="", trusted_proxies=["127.0.0.1"])
+    (block,) = servers(plain)
+    assert block.startswith("listen 0.0.0.0:8000 default_server reuseport backlog=4096; location = /.well-known/")
+    assert "server_name" not in block
+    assert "set_real_ip_from 127.0.0.1;" in block
+    assert "set $protocol $protocol_0;" in block
+    assert len(servers(plain, site("lab"))) == 5
+
+
 def test_ipv6_where_the_host_has_it_and_all_addresses_are_used() -> None:
     assert "[::]:443 ssl http2 default_server reuseport backlog=4096 ipv6only=on;" in servers(site(), ipv6=True)[1]
     assert "[::]" not in nginx.render([site()], ipv6=False)
@@ -112,6 +122,8 @@ def test_the_version_changes_with_the_configuration_only() -> None:
     assert re.fullmatch(r"[0-9a-f]{16}", first)
     assert first != second
     assert first == nginx.version_of(nginx.render([site()], ipv6=False))
+    plain = site(https="none", domain="", certificate="")
+    assert re.fullmatch(r"[0-9a-f]{16}", nginx.version_of(nginx.render([plain], ipv6=False)))
     assert nginx.version_of("") == ""
 
 

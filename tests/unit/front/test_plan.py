@@ -12,6 +12,7 @@ from ansible.module_utils.jupyterhub_deploy.front.plan import check_conflict, di
 from support.factories.sites import site
 
 ACME = site(https="acme", certificate="acme/live/jupyterhub")
+PLAIN = site(https="none", domain="", http_port=8000, certificate="")
 CHALLENGE = replace(ACME, certificate="")
 
 
@@ -36,10 +37,22 @@ def test_until_the_hub_has_its_new_names_the_old_ones_are_served() -> None:
     wildcard = site(subdomains=True, certificate="own/jupyterhub/2")
     assert with_old_names(wildcard, old) == [wildcard]
     assert with_old_names(old, wildcard) == [wildcard]
+    assert with_old_names(PLAIN, old) == [PLAIN, old]
+    assert with_old_names(old, PLAIN) == [old, PLAIN]
 
 
 def test_a_new_site_is_named_by_its_url() -> None:
     assert differences(None, site()) == ["the front serves https://jupyterhub.example.com/ for hub jupyterhub"]
+
+
+def test_another_domain_is_named_by_the_url() -> None:
+    assert differences(PLAIN, site(http_port=8000)) == [
+        "the front serves https://jupyterhub.example.com/ for hub jupyterhub",
+        "https changed: none → own",
+        "the certificate changed",
+    ]
+    (serves, *_) = differences(site(), PLAIN)
+    assert serves == "the front serves http://localhost:8000/ for hub jupyterhub"
 
 
 def test_each_change_is_named() -> None:
@@ -78,3 +91,16 @@ def test_conflicts_with_another_hub(values: dict[str, Any], message: str) -> Non
 )
 def test_hubs_that_share_a_front(values: dict[str, Any]) -> None:
     check_conflict(site("lab", **values), site(subdomains=True))
+
+
+def test_a_port_of_one_hub_only() -> None:
+    check_conflict(replace(PLAIN, hub="lab", http_port=8001), PLAIN)
+    check_conflict(PLAIN, site("lab"))
+    with pytest.raises(
+        DeployError, match=r"hub jupyterhub on this host has port 8000 already; .* for lab: jupyterhub_port"
+    ):
+        check_conflict(replace(PLAIN, hub="lab", bind_address="127.0.0.1"), PLAIN)
+    with pytest.raises(
+        DeployError, match=r"has port 8000 already; choose another port for lab: jupyterhub_http_port or"
+    ):
+        check_conflict(site("lab", http_port=8000), PLAIN)

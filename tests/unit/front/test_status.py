@@ -95,6 +95,8 @@ def test_a_firewall_that_blocks_the_port(served: Site, tmp_path: Path, monkeypat
     assert line == "NOT REACHABLE from other machines: the firewall of this host blocks port 443"
     _, *others = status.messages(str(tmp_path), replace(served, bind_address="127.0.0.1"))
     assert others == []
+    (line,) = status.messages(str(tmp_path), site(https="behind", certificate="", http_port=8080))
+    assert line.endswith("the firewall of this host blocks port 8080")
 
 
 def test_nothing_answers(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,7 @@ def test_a_file_is_removed(tmp_path: Path) -> None:
         (proxy(("0.0.0.0", 8000)), "127.0.0.1:8000", None),
         (proxy(("", 8000)), "127.0.0.1:8000", None),
         (proxy(("192.0.2.10", 8000)), "192.0.2.10:8000", None),
+        (proxy(("127.0.0.1", 8000)), "127.0.0.1:8000", None),  # the hub's port, which the front may have to take
     ],
 )
 def test_a_proxy_is_reached_where_docker_publishes_it(

@@ -1,0 +1,150 @@
+"""A hub whose proxy has the hub's port, as earlier versions left it, gets the front on real Docker."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from ansible.module_utils.jupyterhub_deploy.front import handover
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+
+import jupyterhub_proxy
+from hosts.run import name as run_name
+from support.fronted_site import FrontedSite
+from support.hub_http import HubSession
+from support.module_site import killed_run
+from support.modules import ModuleError, run
+from support.poller import Notebook
+
+NAME = run_name("handover")
+PLAIN: dict[str, Any] = {"https": "none", "domain": "", "trusted_proxies": []}
+
+
+@pytest.fixture(scope="module")
+def site(
+    hub_image: Callable[[str], str],
+    proxy_image: str,
+    notebook_image: Callable[[str], str],
+    front_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[FrontedSite]:
+    directory = str(tmp_path_factory.mktemp("etc"))
+    made = FrontedSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
+    made.destroy()
+    made.prepare()
+    try:
+        publish(made)
+        made.run_hub()
+        yield made
+    finally:
+        made.destroy()
+
+
+@pytest.fixture(scope="module")
+def alice(site: FrontedSite) -> Notebook:
+    """A user with a running server."""
+    session = HubSession(site.url)
+    password = secrets.token_hex(8)
+    session.sign_up("alice", password)
+    assert session.sign_in("alice", password)
+    return Notebook(session, "alice")
+
+
+@pytest.fixture
+def published(site: FrontedSite, alice: Notebook) -> FrontedSite:
+    """The hub without a front, as an earlier version left it."""
+    if (site.directory / f"sites/{NAME}.json").exists():
+        site.run_front(state="absent")
+    publish(site)
+    assert ports(site) == [("127.0.0.1", site.port)]
+    return site
+
+
+def publish(site: FrontedSite) -> None:
+    run(jupyterhub_proxy, **{**site.proxy_arguments(), "behind_front": False})
+
+
+def ports(site: FrontedSite) -> list[tuple[str, int]]:
+    """Return where this host reaches the proxy."""
+    proxy = site.client.containers.get(f"{NAME}-proxy").attrs
+    return [(one["HostIp"], int(one["HostPort"])) for one in proxy["HostConfig"]["PortBindings"]["8000/tcp"]]
+
+
+def provision(site: FrontedSite) -> list[dict[str, Any]]:
+    """Do what the role does; return the results of the modules."""
+    return [site.run_front(**PLAIN), site.run_proxy()]
+
+
+def require_fronted(site: FrontedSite, alice: Notebook, server: str) -> None:
+    """Require that the front serves the hub, and that the user's server is the same and reachable."""
+    assert requests.get(f"{site.url}/hub/health", timeout=10).headers["Server"] == "nginx"
+    ((address, port),) = ports(site)
+    assert (address, port in range(28000, 29000)) == ("127.0.0.1", True)
+    assert sorted(name for name in site.names() if "-jupyter-" not in name) == ["", "-front", "-proxy"]
+    assert alice.ask() == ""
+    assert site.client.containers.get(f"{NAME}-jupyter-alice").id == server
+    assert [result["changed"] for result in provision(site)] == [False, False]
+
+
+def server_of(site: FrontedSite) -> str:
+    return str(site.client.containers.get(f"{NAME}-jupyter-alice").id)
+
+
+def test_the_port_moves_to_the_front(published: FrontedSite, alice: Notebook) -> None:
+    server = server_of(published)
+    front, proxy = provision(published)
+
+    assert (front["action"], proxy["action"], proxy["downtime"]) == ("create", "replace", 0)
+    assert f"port {published.port} moved from the old proxy to the front" in " ".join(proxy["messages"])
+    require_fronted(published, alice, server)
+
+
+def test_check_mode_says_what_moves_and_changes_nothing(published: FrontedSite) -> None:
+    before = published.observe("proxy"), published.names()
+    result = published.run_front(**PLAIN, check=True)
+    assert result["changed"]
+    assert f"port {published.port} moves from {NAME}-proxy to the front" in " ".join(result["messages"])
+    assert (published.observe("proxy"), published.names()) == before
+
+
+def test_the_old_proxy_serves_again_if_the_front_cannot(
+    published: FrontedSite, alice: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, serve = server_of(published), handover.serve
+
+    def serve_when_taken(*arguments: Any) -> None:
+        with socket.create_server(("127.0.0.1", published.port)):  # free, because the old proxy has stopped
+            serve(*arguments)
+
+    published.run_front(**PLAIN)
+    with monkeypatch.context() as patch:
+        patch.setattr(handover, "serve", serve_when_taken)
+        with pytest.raises(ModuleError, match=f"port {published.port} is taken by .*; stop it"):
+            published.run_proxy()
+    assert ports(published) == [("127.0.0.1", published.port)]
+    assert published.names() == ["", "-front", "-jupyter-alice", "-proxy"]
+    assert wait_until(lambda: alice.ask() == "", 30)
+    provision(published)
+    require_fronted(published, alice, server)
+
+
+def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
+    published: FrontedSite, alice: Notebook, tmp_path: Path, times: Callable[[int, int], int]
+) -> None:
+    server = server_of(published)
+    # The new proxy runs; the old one has stopped; nginx has read its new configuration; the names change.
+    important = ["start:2", "stop:1", "exec_start:5", "rename:1", "rename:2"]
+    for step in [*important, *map(str, range(1, times(0, 100)))]:
+        published.run_front(state="absent")
+        publish(published)
+        published.run_front(**PLAIN)
+        if not killed_run("jupyterhub_proxy", step, published.proxy_arguments(), tmp_path):
+            assert step not in important
+            break
+        provision(published)
+        require_fronted(published, alice, server)
