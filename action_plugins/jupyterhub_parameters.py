@@ -92,6 +92,7 @@ PLAYBOOKS = {
     "playbooks/discard_accounts.yml": Playbook(
         {"since": TEXT, "confirm": YES_OR_NO}, required=("since",), one_host=True
     ),
+    "playbooks/teardown.yml": Playbook(one_host=True),
     "playbooks/disaster_recovery.yml": RECOVERY,
     "playbooks/recover.yml": RECOVERY,
 }
