@@ -8,6 +8,7 @@ import json
 from types import ModuleType
 from typing import Any
 
+from ansible.module_utils.common import warnings as module_warnings
 from ansible.module_utils.testing import patch_module_args
 
 
@@ -32,6 +33,7 @@ def run(module: ModuleType, *, check: bool = False, diff: bool = False, **argume
 
 def run_module(module: ModuleType, *, check: bool = False, diff: bool = False, **arguments: Any) -> dict[str, Any]:
     """Run ``module.main()`` and return its result, also when it failed."""
+    module_warnings._global_warnings.clear()  # those of an earlier module in this process
     printed = io.StringIO()
     flags = {"_ansible_check_mode": check, "_ansible_diff": diff}
     with (
