@@ -204,6 +204,8 @@ MOVES = "port {port} moves from {names} to the front, which interrupts the conne
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Observe, plan and, unless in check mode, apply; return the module's result."""
     options, check = FrontOptions(**module.params), module.check_mode
+    if options.state == "absent" and not os.path.isdir(options.directory):
+        return result("none", [], changed=False)
     client = connect_or_none() if check else connect()
     if not check:
         os.makedirs(options.directory, mode=0o755, exist_ok=True)

@@ -87,6 +87,12 @@ def front(made: HostFront) -> HostFront:
     return made
 
 
+def test_a_hub_that_was_never_served_leaves_nothing(local_docker: None, tmp_path: Path) -> None:
+    directory = tmp_path / "front"
+    done = run(jupyterhub_front, hub="lab", name=f"{NAME}-none", directory=str(directory), state="absent")
+    assert (done["changed"], directory.exists()) == (False, False)
+
+
 def test_check_mode_changes_nothing(made: HostFront) -> None:
     made.destroy()
     result = made.run(check=True)
