@@ -257,7 +257,7 @@ def stop_serving(front: Front, check: bool) -> dict[str, Any]:
     """Remove the hub's site, unless in check mode; return the module's result."""
     serves = front.options.hub in front.sites
     unused = bool(front.client) and not front.others and bool(front.container.observe())
-    messages = [f"would stop to serve {front.sites[front.options.hub].url}"] if check and serves else []
+    messages = [f"would stop serving {front.sites[front.options.hub].url}"] if check and serves else []
     messages += [] if check else front.remove()
     changed = serves or unused
     action = "remove" if changed else "none"

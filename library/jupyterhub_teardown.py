@@ -42,7 +42,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, docker_errors, name_of
+from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, docker_errors, name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.hub import lock
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -51,8 +51,9 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Wait for other runs on this hub, then remove it; return the module's result."""
     name, check = module.params["name"], module.check_mode
-    client = connect_or_none()
-    if not client:  # without Docker, the hub has neither
+    # A hub whose Docker is stopped would come back with it.
+    client = connect_or_none() if check else connect()
+    if not client:
         return {"changed": False, "messages": []}
     with lock.held(name, check):
         label = {"label": f"{LABEL_HUB}={name}"}

@@ -23,7 +23,9 @@ FREE_TIMEOUT = 5.0  # seconds until Docker has closed the port of a container th
 
 
 def holders(containers: list[dict[str, Any]], wanted: Site) -> list[str]:
-    """Return the proxies of a site's hub that publish one of its ports: the proxy, and old ones. Pure.
+    """Return the proxies of a site's hub that publish its port: the proxy, and old ones. Pure.
+
+    None for a site with HTTPS: the proxy serves users until the certificate is there, so preflight wants other ports.
 
     :param containers: Docker's list of running containers.
     """
@@ -31,7 +33,8 @@ def holders(containers: list[dict[str, Any]], wanted: Site) -> list[str]:
     return [
         name_of(one)
         for one in containers
-        if (name_of(one) == proxy or name_of(one).startswith(f"{proxy}{DRAINING}"))
+        if wanted.has_own_port
+        and (name_of(one) == proxy or name_of(one).startswith(f"{proxy}{DRAINING}"))
         and (one.get("Labels") or {}).get(LABEL_HUB) == wanted.hub
         and any(_collide(port, wanted) for port in one.get("Ports") or [])
     ]

@@ -40,6 +40,10 @@ def test_a_port_is_taken_at_the_same_address(published: str, wanted: str, collid
     assert bool(found) == collide
 
 
+def test_https_takes_no_port_from_a_proxy() -> None:
+    assert handover.holders([container("lab-proxy")], site("lab", http_port=8000)) == []
+
+
 def test_what_has_another_port_or_owner_is_left_alone() -> None:
     other_port = container("lab-proxy", port=28000)
     none_published: dict[str, Any] = {**container("lab-proxy"), "Ports": None}
