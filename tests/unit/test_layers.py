@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,18 +41,22 @@ def modules() -> dict[str, str]:
     return found
 
 
+@functools.cache
+def statements(source: str) -> list[ast.Import | ast.ImportFrom]:
+    """Return the imports in a module, also inside functions."""
+    return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imports(name: str, source: str, known: Iterable[str]) -> Iterator[str]:
     """Yield the names of our modules that a module imports, also inside functions and by relative imports."""
     is_package = any(other.startswith(f"{name}.") for other in known)
     package = name if is_package else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    for node in statements(source):
         if isinstance(node, ast.Import):
             wanted = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             origin = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             wanted = [f"{origin}.{alias.name}" for alias in node.names]
-        else:
-            continue
         for full in wanted:
             # What is imported from a module is inside it.
             while full.startswith(f"{PACKAGE}.") and full not in known:
