@@ -118,12 +118,11 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
     return [problem if problem.startswith("docker_") else f"jupyterhub_{problem}" for problem in found]
 
 
-def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimum_free_gib: float) -> list[str]:
+def host_problems(host: dict[str, Any], facts: dict[str, Any], minimum_free_gib: float) -> list[str]:
     """Return a message for each reason why a hub cannot run on a host.
 
     :param host: what the module ``jupyterhub_host_info`` returned.
     :param facts: Ansible's facts of the host, the subset ``distribution``.
-    :param port: the hub's port.
     :param minimum_free_gib: disk space that must be free for images and users' data, in GiB.
     """
     problems = list(host["setting_problems"])
@@ -132,10 +131,6 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], port: int, minimu
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
     if distribution not in oldest or (numbers and numbers < oldest[distribution]):
         problems.append(f"{distribution} {version} is not supported; use Debian 12 or newer, or Ubuntu 22.04 or newer")
-    if host["port_holder"]:
-        problems.append(
-            f"jupyterhub_port {port} is taken by {host['port_holder']}; stop it or choose another jupyterhub_port"
-        )
     problems += host["name_problems"]
     if host["data_problem"]:
         problems.append(host["data_problem"])

@@ -12,15 +12,11 @@ description:
     C(distribution_major_version), so that no other task has to gather them.
 options:
   name:
-    description: Name of the hub. Its own proxy, C(<name>-proxy), may use the port.
+    description: Name of the hub.
     type: str
     required: true
-  port:
-    description: Port of the hub.
-    type: int
-    required: true
   bind_address:
-    description: Address on which the port is opened.
+    description: Address on which the ports are opened.
     type: str
     required: true
   subdomains_of:
@@ -57,7 +53,7 @@ options:
         type: bool
         default: false
       http_port:
-        description: Port for HTTP.
+        description: Port for HTTP. Without HTTPS, the hub's, which its own proxy may have.
         type: int
         required: true
       https_port:
@@ -111,21 +107,14 @@ EXAMPLES = r"""
 - name: Inspect the host
   jupyterhub_host_info:
     name: jupyterhub
-    port: 8000
     bind_address: 0.0.0.0
     settings: {jupyterhub_backup_schedule: "02:30"}
-    front: {name: jupyterhub-front, directory: /etc/jupyterhub-front, https: none, http_port: 80, https_port: 443}
+    front: {name: jupyterhub-front, directory: /etc/jupyterhub-front, https: none, http_port: 8000, https_port: 443}
     docker: {minimum_version: "20.10"}
   register: __host
 """
 
 RETURN = r"""
-port_holder:
-  description: The container or process that uses the port; null when it is free or used by the hub's own proxy, and
-    with HTTPS, which does not use it.
-  type: str
-  returned: always
-  sample: nginx (pid 123)
 setting_problems:
   description: What is wrong with the settings, one message for each.
   type: list
@@ -168,10 +157,6 @@ docker_ready:
     - Whether Docker runs as wanted. Then M(docker_engine_info) would report no change, no warning and no error.
   type: bool
   returned: always
-front:
-  description: Whether the front of the host serves this hub.
-  type: bool
-  returned: always
 deployment:
   description: The version of this project that provisioned the hub last, and a newer one that the operator has
     acknowledged. Empty when not recorded.
@@ -186,7 +171,6 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
-from ansible.module_utils.jupyterhub_deploy.containers.draining import DRAINING
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
 from ansible.module_utils.jupyterhub_deploy.docker import client as docker_client
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_api, daemon_control, daemon_info, ownership
@@ -202,16 +186,6 @@ from ansible.module_utils.jupyterhub_deploy.schedule import times
 
 UNOWNED = "no label says whose these volumes are, so no user gets them: {volumes}; see docs/how-to/volume-owner.md"
 CONTAINERD_ROOT = "/var/lib/containerd"  # containerd's default (root in its config.toml)
-
-
-def port_holder(name: str, port: int, containers: list[dict[str, Any]]) -> str | None:
-    """Return the container or process that uses the port, ``None`` if it is free or used by the hub's own proxy."""
-    publisher = host.publisher(containers, port)
-    if publisher:
-        own = publisher == f"{name}-proxy" or publisher.startswith(f"{name}-proxy{DRAINING}")
-        return None if own else f"container {publisher}"
-    found = host.listener(port)
-    return str(found) if found else None
 
 
 # Each raises the error with which a later module would stop. An empty setting is not checked.
@@ -295,11 +269,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     front = FrontSettings(**module.params["front"], bind_address=module.params["bind_address"])
     certificate = preflight.certificate_problems(front, name)
     hub_exists = name in map(name_of, containers)
+    firewall = preflight.firewall_problems(front, name, hub_exists, reachability.read_rules())
     unresolved, dns_warnings = host.wildcard_problems(module.params["subdomains_of"], hub_exists)
     path = disk(info)
     return {
-        # With HTTPS, the proxy chooses a free port by itself.
-        "port_holder": port_holder(name, module.params["port"], containers) if front.https == "none" else None,
         "setting_problems": setting_problems(module.params["settings"])
         + address_problems(module.params["bind_address"])
         + preflight.port_problems(front, name, containers)
@@ -307,19 +280,19 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + preflight.plain_problems(front)
         + preflight.ca_bundle_problems(front)
         + certificate.faults
+        + firewall.faults
         + unresolved,
         "data_problem": data_problem(name, volumes),
         "name_problems": ownership.problems(containers, networks, volumes, name),
         "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else [])
         + certificate.warnings
-        + preflight.firewall_warnings(front, reachability.read_rules())
+        + firewall.warnings
         + dns_warnings,
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),
         "docker_installed": bool(info or daemon_info.find_dockerd()),
         "docker_ready": docker_ready(module.params["docker"]),
-        "front": preflight.is_served(front, name),
         "hub_exists": hub_exists,
         "deployment": deployment.read(name),
         "ansible_facts": host.distribution(),
@@ -348,7 +321,6 @@ def main() -> None:
     run_module(
         {
             "name": {"type": "str", "required": True},
-            "port": {"type": "int", "required": True},
             "bind_address": {"type": "str", "required": True},
             "subdomains_of": {"type": "str", "default": ""},
             "settings": {"type": "dict", "required": True},

@@ -7,13 +7,14 @@ DOCUMENTATION = r"""
 module: jupyterhub_proxy
 short_description: Run the proxy container of a JupyterHub deployment
 description:
-  - Runs the proxy container with the given image, port and networks, and waits until it answers.
+  - Runs the proxy container with the given image and networks, waits until it answers, and makes the front pass the
+    hub's requests to it.
   - All users' requests go through the proxy, so it is replaced only when its own specification changes (see
-    RV(reasons)). A new proxy is first tested without its port. The old one is kept until the new one serves the port,
-    and restored if it does not.
-  - Behind the front (O(behind_front)), the new proxy starts beside the old one, on another port of 127.0.0.1, and gets
-    its routes. The front then passes requests to the new one, and the old one ends with its last connection, after a
-    day at the latest. No connection is interrupted.
+    RV(reasons)). A new proxy starts beside the old one, at another address of O(front_network), and gets its routes.
+    The front then passes requests to the new one, and the old one ends with its last connection, after a day at the
+    latest. No connection is interrupted.
+  - If the old proxy does not run, or the new image is of an earlier version, the old one is stopped first. It is kept
+    until the new one answers, and restored if it does not.
   - A new proxy has no routes. The module makes the hub restore them at once, instead of at its next periodic check.
   - After an interrupted run, the next run finishes or reverts what was begun.
 options:
@@ -49,14 +50,6 @@ options:
     description: Network that only the hub and the proxy are attached to. It must exist.
     type: str
     required: true
-  bind_address:
-    description: IPv4 address of the host that users reach. Not used with O(behind_front).
-    type: str
-    default: 0.0.0.0
-  port:
-    description: Port of the host that users reach. With O(behind_front), the module chooses one of 127.0.0.1.
-    type: int
-    required: true
   host_routing:
     description: Whether routes begin with a host name, as those of a hub with an origin for each user.
     type: bool
@@ -69,17 +62,18 @@ options:
     type: bool
     default: false
   front:
-    description: Name of the front's container.
+    description: Name of the front's container, which must run.
     type: str
-    default: ""
+    required: true
   front_directory:
     description: Directory of the front on the host.
     type: path
-    default: ""
-  behind_front:
-    description: Whether users reach the proxy only through the front, which must run.
-    type: bool
-    default: false
+    required: true
+  front_network:
+    description: Network in which the proxy has a fixed address, which the front connects to. It must exist, with a
+      subnet that was chosen.
+    type: str
+    required: true
   health_timeout:
     description: Seconds that a proxy gets from its start until it answers.
     type: float
@@ -104,7 +98,9 @@ EXAMPLES = r"""
     api_token_file: /etc/jupyterhub/secrets/api_token
     network: jupyterhub-network
     control_network: jupyterhub-control
-    port: 8000
+    front: jupyterhub-front
+    front_directory: /etc/jupyterhub-front
+    front_network: jupyterhub-front
 """
 
 RETURN = r"""
@@ -118,7 +114,7 @@ reasons:
   type: list
   elements: str
   returned: success
-  sample: ["published ports changed: +0.0.0.0:8080:8000, -0.0.0.0:8000:8000"]
+  sample: ["proxy image content changed: sha256:0123456789ab → sha256:ba9876543210"]
 messages:
   description: RV(reasons), and after a replacement how long users were without the proxy.
   type: list
@@ -128,9 +124,9 @@ url:
   description: Where this host reaches the proxy.
   type: str
   returned: success
-  sample: http://127.0.0.1:8000/
+  sample: http://172.19.0.2:8000/
 downtime:
-  description: Seconds from the stop of the old proxy until the new one answered users; else 0, also behind the front.
+  description: Seconds from the stop of the old proxy until the new one answered; 0 if no connection was interrupted.
   type: float
   returned: success
   sample: 1.4
@@ -159,6 +155,7 @@ from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import (
     connect,
     connect_or_none,
+    docker_errors,
     image_id,
     inspect_image,
 )
@@ -169,15 +166,19 @@ from ansible.module_utils.jupyterhub_deploy.hub import lock, routes
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 
-def with_port(options: ProxyOptions, current: dict[str, Any] | None) -> ProxyOptions:
-    """Return the options with the port that a proxy behind the front has, or is to have."""
-    if not options.behind_front:
+def with_address(options: ProxyOptions, client: Any | None, current: dict[str, Any] | None) -> ProxyOptions:
+    """Return the options with the address that the proxy has, or is to have.
+
+    :param client: ``None`` in check mode on a host without Docker.
+    """
+    address = proxy_container.fixed_addresses(current).get(options.front_network, "")
+    if address and current and current["State"]["Running"]:
+        return dataclasses.replace(options, address=address)
+    try:
+        # Something else may have taken the address of a proxy that was stopped.
+        return dataclasses.replace(options, address=target.free_address(client, options.front_network, address))
+    except (AttributeError, docker_errors.NotFound):  # in check mode, before there is a network
         return options
-    port = target.internal_port(current)
-    # Something else may have taken the port of a proxy that was stopped.
-    if not port or not ((current and current["State"]["Running"]) or target.is_free(port)):
-        port = target.free_port(options.front_directory, options.hub)
-    return dataclasses.replace(options, bind_address=target.LOOPBACK, port=port)
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -191,16 +192,16 @@ def update(module: AnsibleModule) -> dict[str, Any]:
     asked, check = ProxyOptions(**module.params), module.check_mode
     client = connect_or_none() if check else connect()
     proxy = ProxyContainer(client, asked.name, "", asked.health_timeout, asked.hub)
-    behind = ProxyReplacement(proxy, asked) if asked.front else None
+    replacement = ProxyReplacement(proxy, asked)
     recovered: list[str] = []
     restored = "kept"
     if client:
         ownership.require_containers(client, asked.hub, proxy.names())
-        recovered = recover(proxy, behind, check)
+        recovered = recover(proxy, replacement, check)
         if recovered and not check and proxy.observe():  # the hub perhaps uses the API of a proxy that is gone
             restored = routes.restore(client, asked, proxy.name)
     current = proxy.observe() if client else None
-    options = with_port(asked, current)
+    options = with_address(asked, client, current)
     proxy.public_probe = proxy_container.public_probe(options)
     proxy_container.check_routing(options, inspect_image(client, options.image) if client else None)
     wanted = proxy_container.wanted_spec(options, image_id(client, options.image), current)
@@ -210,11 +211,11 @@ def update(module: AnsibleModule) -> dict[str, Any]:
     differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
     serving = bool(current) and not differences and proxy.is_serving()
     action, reasons = container_spec.plan("proxy", current, [found.message for found in differences], serving)
-    if action == "restart" and options.behind_front:
+    if action == "restart":
         action = "replace"  # which interrupts nothing if the proxy is only slow
     done = Done(routes=restored, url=proxy_container.local_url(options))
     if not check:
-        done = apply(proxy, behind, action, wanted, options, restored)
+        done = apply(proxy, replacement, action, wanted, options, restored)
         proxy.old.remove_ended()
         removed = proxy.remove_old()
         recovered += removed if action == "none" else []
@@ -243,17 +244,17 @@ class Done(NamedTuple):
     messages: Sequence[str] = ()
 
 
-def recover(proxy: ProxyContainer, behind: ProxyReplacement | None, check: bool) -> list[str]:
+def recover(proxy: ProxyContainer, replacement: ProxyReplacement, check: bool) -> list[str]:
     """Clean up after a run that was killed, unless in check mode; return a message for each thing done."""
     if check:
         return ["an earlier run did not finish"] if proxy.has_leftovers() else []
-    messages = behind.recover() if behind else []
+    messages = replacement.recover()
     return messages + (proxy.recover() if proxy.has_leftovers() else [])
 
 
 def apply(
     proxy: ProxyContainer,
-    behind: ProxyReplacement | None,
+    replacement: ProxyReplacement,
     action: str,
     spec: container_spec.Spec,
     options: ProxyOptions,
@@ -263,26 +264,23 @@ def apply(
 
     :param restored: ``routes`` of the result, if nothing is done here.
     """
-    replaced = replace(proxy, behind, action, spec, options) if action in ("create", "replace") else None
+    replaced = replace(proxy, replacement, action, spec, options) if action in ("create", "replace") else None
     messages, downtime = replaced or [], 0.0
     if replaced is None and action != "none":
-        messages = proxy.end_old(options.port)
         downtime = round(proxy.apply(action).down, 2)
-    # Behind the front, the hub perhaps still uses the API of an old proxy, if it could not be told.
-    changes = action != "none" or proxy.has_leftovers()
-    told = routes.restore(proxy.client, options, proxy.name) if changes or options.behind_front else ""
-    restored = told if changes else restored
+    # Without a change, too: the hub perhaps still uses the API of an old proxy, because it could not be told.
+    told = routes.restore(proxy.client, options, proxy.name)
+    restored = told if action != "none" or proxy.has_leftovers() else restored
     if restored.startswith("later: ") and not restored.startswith(routes.WITHOUT_HUB):
         messages = [*messages, f"the hub does not know the routes of its proxy yet: {restored.partition(': ')[2]}"]
     address = target.published(proxy.observe())
-    if behind and (options.behind_front or behind.is_served()):
-        behind.use(address)
+    replacement.use(address)
     return Done(downtime, restored, f"http://{address}/", messages)
 
 
 def replace(
     proxy: ProxyContainer,
-    behind: ProxyReplacement | None,
+    replacement: ProxyReplacement,
     action: str,
     spec: container_spec.Spec,
     options: ProxyOptions,
@@ -293,8 +291,8 @@ def replace(
     """
     try:
         proxy.smoke_test(spec)
-        if behind and options.behind_front and action == "replace" and behind.is_possible(proxy.observe()):
-            done = behind.replace(spec)
+        if action == "replace" and replacement.is_possible(proxy.observe()):
+            done = replacement.replace(spec)
             if done is not None:
                 return done
         proxy.create_replacement(spec, options.control_network)
@@ -316,13 +314,11 @@ def main() -> None:
             "api_token_file": {"type": "path", "required": True, "no_log": False},
             "network": {"type": "str", "required": True},
             "control_network": {"type": "str", "required": True},
-            "bind_address": {"type": "str", "default": "0.0.0.0"},  # noqa: S104
-            "port": {"type": "int", "required": True},
             "host_routing": {"type": "bool", "default": False},
             "keep_routing": {"type": "bool", "default": False},
-            "front": {"type": "str", "default": ""},
-            "front_directory": {"type": "path", "default": ""},
-            "behind_front": {"type": "bool", "default": False},
+            "front": {"type": "str", "required": True},
+            "front_directory": {"type": "path", "required": True},
+            "front_network": {"type": "str", "required": True},
             "health_timeout": {"type": "float", "default": 120},
         },
         run,

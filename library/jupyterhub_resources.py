@@ -21,6 +21,11 @@ options:
     type: list
     elements: str
     default: []
+  fixed_networks:
+    description: Names of Docker networks in which containers can have fixed addresses.
+    type: list
+    elements: str
+    default: []
   volumes:
     description: Names of Docker volumes.
     type: list
@@ -100,7 +105,7 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
     :param client: ``None`` in check mode on a host without Docker.
     """
     hub, directory = params["name"], params["secrets_dir"]
-    wanted = resources.resources(params["networks"], params["volumes"])
+    wanted = resources.resources(params["networks"], params["volumes"], params["fixed_networks"])
     missing = resources.missing(client, hub, wanted) if client else wanted
     exists, changes = secrets.observe(directory, params["admin_password"])
     if not check:
@@ -121,7 +126,7 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
             if things
         ],
         "warnings": resources.other_mtus(client, existing) if client else [],
-        "gateways": resources.gateways(client, params["networks"]) if client else [],
+        "gateways": resources.gateways(client, params["networks"] + params["fixed_networks"]) if client else [],
         "password_pending": changes.new_password or os.path.exists(os.path.join(directory, secrets.PENDING)),
         "diff": {
             "before": {name: "exists" for name, there in before.items() if there},
@@ -136,6 +141,7 @@ def main() -> None:
         {
             "name": {"type": "str", "required": True},
             "networks": {"type": "list", "elements": "str", "default": []},
+            "fixed_networks": {"type": "list", "elements": "str", "default": []},
             "volumes": {"type": "list", "elements": "str", "default": []},
             "secrets_dir": {"type": "path", "required": True, "no_log": False},
             "admin_password": {"type": "str", "default": "", "no_log": True},

@@ -101,8 +101,10 @@ from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, image_id, inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import status as front_status
+from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
+from ansible.module_utils.jupyterhub_deploy.hub.reachability import Port
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.servers import status as hub_status
 from ansible.module_utils.jupyterhub_deploy.servers import stop
@@ -144,7 +146,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         except DeployError as error:
             problem = str(error)
             status["servers"] = stop.observe(client, None, name, current)
-        lines = reachability.problems(inspect_container(client, f"{name}-proxy")) if hub else []
+        proxy = inspect_container(client, f"{name}-proxy")
+        address, _, port = target.published(proxy).partition(":")
+        at = [Port(address, int(port))] if port else []
+        at = [Port(site.bind_address, site.http_port)] if site and site.has_own_port else at
+        lines = reachability.problems(proxy, at if site else None) if hub else []
         if site:
             lines = [hub_status.container("front", status["front"]), *front_status.messages(directory, site), *lines]
     return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}

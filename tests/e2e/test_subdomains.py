@@ -30,13 +30,14 @@ def site(
     hub_image: Callable[[str], str],
     proxy_image: str,
     notebook_image: Callable[[str], str],
+    front_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OriginSite]:
     version = "6.1.1" if request.param == "subdomains-https" else "5.5.4"
     provider = provider_of()
     made = OriginSite(
         run_name(f"origins-{MODES.index(request.param)}"), hub_image(version), proxy_image, notebook_image(version),
-        config_dir=tmp_path_factory.mktemp("etc"), provider=provider,
+        front_image, config_dir=tmp_path_factory.mktemp("etc"), provider=provider,
         subdomains=request.param != "plain", tls=request.param == "subdomains-https",
     )  # fmt: skip
     try:
@@ -142,12 +143,12 @@ def test_cookies_that_a_users_page_sets_do_not_reach_the_hub(
     """With HTTPS; it could sign its visitors in as another user otherwise."""
     signed_in(window, site)
     cookies = {cookie["name"]: cookie for cookie in window.context.cookies(f"{site.origin()}/hub/")}
-    name = "__Host-jupyterhub-hub-login" if site.front else "jupyterhub-hub-login"
-    assert (cookies[name]["domain"], cookies[name]["secure"]) == (HOST, bool(site.front))
+    name = "__Host-jupyterhub-hub-login" if site.tls else "jupyterhub-hub-login"
+    assert (cookies[name]["domain"], cookies[name]["secure"]) == (HOST, bool(site.tls))
     window.goto(f"{own(site)}/user/{ATTACKER}/static/x.html?how=token&hub=")
-    window.evaluate(f"document.cookie = '{name}=forged; domain={HOST}; path=/hub/{'; secure' if site.front else ''}'")
+    window.evaluate(f"document.cookie = '{name}=forged; domain={HOST}; path=/hub/{'; secure' if site.tls else ''}'")
     forged = [one for one in window.context.cookies(f"{site.origin()}/hub/") if one["value"] == "forged"]
-    assert bool(forged) == (not site.front)
+    assert bool(forged) == (not site.tls)
 
 
 @pytest.mark.parametrize("site", MODES[1:], indirect=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,7 @@ class HttpsSite(LocalSite):
     """
 
     def __init__(self, name: str, folder: Path) -> None:
-        self.front = f"{name}-front"
-        super().__init__(name, jupyterhub_front_name=self.front)
+        super().__init__(name)
         self.authority = Authority()
         self.folder = folder
         self.bundle = folder / "root.pem"
@@ -52,8 +50,3 @@ class HttpsSite(LocalSite):
         session = HubSession(self.secure_url)
         session.verify = str(self.bundle)
         return session
-
-    def destroy(self) -> None:
-        """Remove it and its front."""
-        super().destroy()
-        shutil.rmtree(Path("/etc", self.front), ignore_errors=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -49,8 +50,10 @@ class LocalSite(NamedHub):
 
     def __init__(self, name: str, **settings: Any) -> None:
         super().__init__(name)
+        self.front = f"{name}-front"
         self.settings: dict[str, Any] = {
             "jupyterhub_image_source": "build",
+            "jupyterhub_front_name": self.front,
             "jupyterhub_images_repository": REPOSITORY,
             **settings,
         }
@@ -104,6 +107,7 @@ class LocalSite(NamedHub):
         """Remove its containers, volumes, networks, configuration and backups."""
         super().destroy()
         remove_files(self.name)
+        shutil.rmtree(Path("/etc", self.front), ignore_errors=True)
 
 
 def _play(arguments: Sequence[str], fails: bool) -> Run:

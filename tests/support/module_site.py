@@ -1,9 +1,10 @@
-"""A hub and its proxy as role ``jupyterhub`` creates them, by its modules only: faster than site.yml, and with every
-result at hand."""
+"""A hub, its proxy and a front of its own as role ``jupyterhub`` creates them, by its modules only: faster than
+site.yml, and with every result at hand."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import jinja2
 import requests
 
+import jupyterhub_front
 import jupyterhub_hub
 import jupyterhub_proxy
 import jupyterhub_resources
@@ -28,34 +30,50 @@ class ModuleSite(NamedHub):
 
     Args:
         name: the hub's name, from ``hosts.run.name``.
-        hub, proxy, notebook: names of the images.
+        hub, proxy, notebook, front: names of the images.
         config_dir: a temporary directory of the test.
 
     Attributes:
+        original: the image of the first proxy.
+        directory: the front's.
         settings: of settings.json, on top of the test's defaults.
         sign_in_secrets: those of authenticators.
     """
 
-    def __init__(self, name: str, hub: str, proxy: str, notebook: str, config_dir: str) -> None:
+    def __init__(self, name: str, hub: str, proxy: str, notebook: str, front: str, config_dir: str) -> None:
         super().__init__(name)
-        self.image, self.proxy_image, self.notebook_image = hub, proxy, notebook
-        self.config_dir = config_dir
+        self.image, self.proxy_image, self.notebook_image, self.front_image = hub, proxy, notebook, front
+        self.original = proxy
+        self.config_dir, self.directory = config_dir, Path("/etc", f"{name}-front")
         self.extra_config = ""
-        self.bind_address = "127.0.0.1"
         self.settings: dict[str, Any] = {}
         self.sign_in_secrets: dict[str, Any] = {}
 
     def prepare(self) -> None:
-        """Create networks, volume and secrets."""
+        """Create networks, volume, secrets and the front."""
         run(jupyterhub_resources, **self.resource_arguments())
+        self.run_front()
 
     def resource_arguments(self) -> dict[str, Any]:
         """Return what the role passes to the module ``jupyterhub_resources``."""
         return {
             "name": self.name,
             "networks": [f"{self.name}-network", f"{self.name}-control"],
+            "fixed_networks": [f"{self.name}-front"],
             "volumes": [f"{self.name}-data"],
             "secrets_dir": f"{self.config_dir}/secrets",
+        }
+
+    def front_arguments(self) -> dict[str, Any]:
+        """Return what the role passes to the module ``jupyterhub_front``."""
+        return {
+            "name": f"{self.name}-front",
+            "directory": str(self.directory),
+            "image": self.front_image,
+            "hub": self.name,
+            "bind_address": "127.0.0.1",
+            "http_port": self.port,
+            "health_timeout": 60,
         }
 
     def proxy_arguments(self) -> dict[str, Any]:
@@ -69,8 +87,10 @@ class ModuleSite(NamedHub):
             "api_token_file": f"{self.config_dir}/secrets/api_token",
             "network": f"{self.name}-network",
             "control_network": f"{self.name}-control",
-            "bind_address": self.bind_address,
-            "port": self.port,
+            "front": f"{self.name}-front",
+            "front_directory": str(self.directory),
+            "front_network": f"{self.name}-front",
+            "health_timeout": 60,
             "host_routing": self.settings.get("subdomains", False),
         }
 
@@ -100,6 +120,10 @@ class ModuleSite(NamedHub):
             "health_timeout": 60,
         }
 
+    def run_front(self, **options: Any) -> dict[str, Any]:
+        """Run the front's module; return its result."""
+        return run(jupyterhub_front, **{**self.front_arguments(), **options})
+
     def run_proxy(self, **options: Any) -> dict[str, Any]:
         """Run the proxy's module; return its result."""
         return run(jupyterhub_proxy, **self.proxy_arguments(), **options)
@@ -115,8 +139,8 @@ class ModuleSite(NamedHub):
         return str(container.id), str(container.attrs["State"]["StartedAt"]), answered
 
     def names(self) -> list[str]:
-        """Return the names of its containers, also of stopped ones, without the site's name."""
-        return [name.removeprefix(self.name) for name in self.containers()]
+        """Return the names of its containers but the front, also of stopped ones, without the site's name."""
+        return [name.removeprefix(self.name) for name in self.containers() if name != f"{self.name}-front"]
 
     def admin_password(self) -> str:
         """Return the admin's generated password."""
@@ -130,6 +154,11 @@ class ModuleSite(NamedHub):
         assert page.ok
         session.post(f"{self.url}/hub/login", data=form, timeout=30, allow_redirects=False)  # or a server is spawned
         return session if session.get(f"{self.url}/hub/home", timeout=10).url.endswith("/hub/home") else None
+
+    def destroy(self) -> None:
+        """Remove it, the front included."""
+        super().destroy()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def killed_run(module: str, step: int | str, arguments: dict[str, Any], scratch: Path) -> bool:

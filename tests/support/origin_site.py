@@ -57,14 +57,15 @@ class OriginSite(ModuleSite):
         hub: str,
         proxy: str,
         notebook: str,
+        front: str,
         config_dir: Path,
         subdomains: bool,
         tls: bool = False,
         provider: OAuthProvider | None = None,
     ) -> None:
-        super().__init__(name, hub, proxy, notebook, str(config_dir))
-        self.front = TlsFront(self.port, certificate(config_dir, HOST, f"*.{HOST}")) if tls else None
-        self.scheme, self.public_port = ("https", self.front.port) if self.front else ("http", self.port)
+        super().__init__(name, hub, proxy, notebook, front, str(config_dir))
+        self.tls = TlsFront(self.port, certificate(config_dir, HOST, f"*.{HOST}")) if tls else None
+        self.scheme, self.public_port = ("https", self.tls.port) if self.tls else ("http", self.port)
         self.settings = {"public_url": f"{self.origin()}/", "subdomains": subdomains}
         self.extra_config = NAMED_SERVERS
         if provider:
@@ -117,6 +118,6 @@ class OriginSite(ModuleSite):
 
     def destroy(self) -> None:
         """Remove everything."""
-        if self.front:
-            self.front.stop()
+        if self.tls:
+            self.tls.stop()
         super().destroy()

@@ -124,7 +124,8 @@ class DeployedContainer:
             tmpfs=tmpfs_options(spec["hardening"]["tmpfs"]),
             network_mode=first,
         )
-        endpoint = self.client.create_endpoint_config(aliases=aliases.get(first, []))
+        addresses = spec.get("addresses", {})
+        endpoint = self.client.create_endpoint_config(aliases=aliases.get(first, []), ipv4_address=addresses.get(first))
         self.client.create_container(
             spec["image"],
             command,
@@ -148,7 +149,9 @@ class DeployedContainer:
             },
         )
         for network in others:
-            self.client.connect_container_to_network(name, network, aliases=aliases.get(network, []))
+            self.client.connect_container_to_network(
+                name, network, aliases=aliases.get(network, []), ipv4_address=addresses.get(network)
+            )
 
     def wait_until(self, ready: Callable[[], bool], goal: str, name: str = "") -> None:
         """Wait until ``ready()`` is true.

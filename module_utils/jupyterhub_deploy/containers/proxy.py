@@ -10,7 +10,7 @@ from ansible.module_utils.jupyterhub_deploy.containers.draining import Draining
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT, ReplaceableContainer
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
-from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
@@ -24,13 +24,13 @@ DRAIN = "kill -USR2 $(cat /tmp/proxy.pid)"  # start.sh writes the file, drain.js
 LABEL_HOST_ROUTING = "org.jupyterhub.deploy.host-routing"  # it knows PROXY_HOST_ROUTING
 LABEL_DRAINS = "org.jupyterhub.deploy.drains"  # one can start beside another, and ends with its last connection
 PUBLIC_PORT = 8000  # in the container; configurable-http-proxy's own default
-ALL_ADDRESSES = "0.0.0.0"  # noqa: S104
 HOST_ROUTING = "PROXY_HOST_ROUTING"  # read by start.sh of the proxy image
 
 # What each key of the proxy's spec is called in a message.
 TITLES = {
     "image": "proxy image name",
     "image_id": "proxy image content",
+    "addresses": "fixed addresses",
     **container_spec.TITLES,
 }
 
@@ -47,14 +47,13 @@ class ProxyOptions:
     api_token_file: str
     network: str
     control_network: str
-    bind_address: str
-    port: int
+    front: str
+    front_directory: str
+    front_network: str
     health_timeout: float
     host_routing: bool = False
     keep_routing: bool = False
-    front: str = ""
-    front_directory: str = ""
-    behind_front: bool = False
+    address: str = ""  # in front_network; the module chooses it
 
 
 def by_host(options: ProxyOptions, current: dict[str, Any] | None) -> bool:
@@ -83,8 +82,9 @@ def wanted_spec(options: ProxyOptions, image_id: str | None, current: dict[str, 
             HOST_ROUTING: "1" if by_host(options, current) else "",
         },
         "mounts": [f"{options.token_file}:{TOKEN_TARGET}:ro"],
-        "networks": sorted([options.control_network, options.network]),
-        "ports": [f"{options.bind_address}:{options.port}:{PUBLIC_PORT}"],
+        "networks": sorted([options.control_network, options.front_network, options.network]),
+        "addresses": {options.front_network: options.address},
+        "ports": [],
         # start.sh reads the token as root, then becomes an unprivileged user: that takes these two capabilities.
         "hardening": container_spec.hardening(cap_add=["SETGID", "SETUID"]),
         "restart_policy": "unless-stopped",
@@ -101,7 +101,14 @@ def observed_spec(current: dict[str, Any]) -> Spec:
     """Return the spec of a proxy that exists, from Docker's description of it."""
     found = container_spec.observed_spec(current)
     # Proxies of earlier versions do not have the variable.
-    return {**found, "environment": {HOST_ROUTING: "", **found["environment"]}}
+    return {**found, "environment": {HOST_ROUTING: "", **found["environment"]}, "addresses": fixed_addresses(current)}
+
+
+def fixed_addresses(current: dict[str, Any] | None) -> dict[str, str]:
+    """Return the fixed addresses of a container by network, from Docker's description of it. Pure."""
+    networks = ((current or {}).get("NetworkSettings") or {}).get("Networks") or {}
+    found = {name: (one.get("IPAMConfig") or {}).get("IPv4Address") for name, one in networks.items()}
+    return {name: address for name, address in found.items() if address}
 
 
 def check_routing(options: ProxyOptions, image: dict[str, Any] | None) -> None:
@@ -119,19 +126,13 @@ def check_routing(options: ProxyOptions, image: dict[str, Any] | None) -> None:
 
 
 def public_probe(options: ProxyOptions) -> str:
-    """Return the URL of the proxy's health check on the port that it publishes."""
+    """Return the URL of the proxy's health check at its fixed address."""
     return f"{local_url(options)}{HEALTH_PATH}"
 
 
 def local_url(options: ProxyOptions) -> str:
     """Return the URL at which this host reaches the proxy, with a slash at the end."""
-    address = "127.0.0.1" if options.bind_address == ALL_ADDRESSES else options.bind_address
-    return f"http://{address}:{options.port}/"
-
-
-def _bindings(ports: dict[str, list[dict[str, str]] | None] | None) -> list[str]:
-    """Return the addresses and ports on the host in Docker's description of a container's ports."""
-    return sorted(f"{one['HostIp']}:{one['HostPort']}" for found in (ports or {}).values() for one in found or [])
+    return f"http://{options.address}:{PUBLIC_PORT}/"
 
 
 class ProxyContainer(ReplaceableContainer):
@@ -148,35 +149,20 @@ class ProxyContainer(ReplaceableContainer):
         """Return port and path of the proxy's own health check."""
         return f"{PUBLIC_PORT}/{HEALTH_PATH}"
 
-    def is_reachable(self) -> bool:
-        """Return whether users reach the proxy.
-
-        :raises DeployError: Docker publishes it on another address than was asked for.
-        """
-        container = self.observe()
-        if container:
-            wanted = _bindings(container["HostConfig"].get("PortBindings"))
-            published = _bindings(container["NetworkSettings"].get("Ports"))
-            if published and published != wanted:
-                raise DeployError(
-                    f"Docker publishes {self.name} on {', '.join(published)} instead of {', '.join(wanted)}; set "
-                    "jupyterhub_bind_address to an IPv4 address of this host and run make site again"
-                )
-        return super().is_reachable()
-
     def create_replacement(self, spec: Spec, control_network: str) -> None:
         """Create the proxy that is to replace this one.
 
         In the control network, its API has a name of its own besides the one that every proxy's has.
         """
-        name, port = spec["environment"]["PROXY_API_HOST"], spec["ports"][0].split(":")[1]
+        name = spec["environment"]["PROXY_API_HOST"]
+        (own,) = spec["addresses"].values()
         # Servers connect to the proxy by its name, also while two proxies change their names.
         aliases = {network: [self.name] for network in spec["networks"]}
-        aliases[control_network] = [name, f"{name}-{port}"]
+        aliases[control_network] = [name, f"{name}-{own.replace('.', '-')}"]
         self.create(self.next, spec, {LABEL_HUB: self.hub}, aliases)
 
     def smoke_test(self, spec: Spec) -> None:
-        """Run the new proxy without a port on the host until it answers, while the old one still serves.
+        """Run the new proxy without its address until it answers, while the old one still serves.
 
         :raises DeployError: it does not answer; with its last log lines.
         """
@@ -185,7 +171,9 @@ class ProxyContainer(ReplaceableContainer):
         # The API's name belongs to the running proxy; this one listens on the name that its container has anyway.
         environment = {**spec["environment"], "PROXY_API_HOST": trial.name}
         try:
-            spec = {**spec, "environment": environment, "ports": [], "restart_policy": "no"}
+            networks = [one for one in spec["networks"] if one not in spec["addresses"]]
+            alone = {"networks": networks, "addresses": {}, "restart_policy": "no"}
+            spec = {**spec, **alone, "environment": environment}
             trial.create(trial.name, spec, {LABEL_HUB: self.hub}, {})
             self.client.start(trial.name)
             trial.wait_until(trial.is_healthy, "answering its health check")
@@ -193,16 +181,6 @@ class ProxyContainer(ReplaceableContainer):
             raise DeployError(f"the new proxy does not work, so the old one was left as it was: {error}") from error
         finally:
             trial._remove_if_exists(trial.name)
-
-    def end_old(self, port: int) -> list[str]:
-        """End the old proxies that still publish a port which this one needs; return what the operator has to know."""
-        messages = []
-        for name in self.old.open():
-            bindings = (inspect_container(self.client, name) or {}).get("HostConfig", {}).get("PortBindings")
-            if any(one.rpartition(":")[2] == str(port) for one in _bindings(bindings)):
-                self.client.stop(name, timeout=STOP_TIMEOUT)
-                messages.append(f"stopped {name}, which interrupted the connections that it still had at port {port}")
-        return messages
 
     def drain(self, name: str) -> list[str]:
         """Let a proxy end with its last connection, or at once if it does not; return what the operator has to know."""

@@ -33,7 +33,7 @@ def containers_of(hub: str) -> list[str]:
 
 def networks_of(hub: str) -> list[str]:
     """Return the names of a hub's networks."""
-    return [f"{hub}-network", f"{hub}-control"]
+    return [f"{hub}-network", f"{hub}-control", f"{hub}-front"]
 
 
 def data_volume_of(hub: str) -> str:

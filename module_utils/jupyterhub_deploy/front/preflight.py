@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ansible.module_utils.jupyterhub_deploy.containers.draining import DRAINING
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -44,7 +45,13 @@ class FrontSettings:
     @property
     def ports(self) -> list[int]:
         """The ports of the front for this hub."""
-        return {"none": [], "behind": [self.http_port]}.get(self.https, [self.http_port, self.https_port])
+        return [self.http_port, *([self.https_port] if self.https in ("acme", "own") else [])]
+
+    def setting(self, port: int) -> str:
+        """Return the setting that a port comes from."""
+        if self.https == "none":
+            return "jupyterhub_port"
+        return "jupyterhub_http_port" if port == self.http_port else "jupyterhub_https_port"
 
 
 class Findings(NamedTuple):
@@ -62,9 +69,8 @@ def is_served(settings: FrontSettings, hub: str) -> bool:
 def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, Any]]) -> list[str]:
     """Return a message for each port of the front that something else uses.
 
-    :param hub: name of the hub.
-
-    :param containers: Docker's list of all containers.
+    :param hub: name of the hub. Without HTTPS, its own proxy may have the port: the front takes it.
+    :param containers: Docker's list of all containers, empty if it does not run.
     """
     fronts = [one for one in containers if LABEL_FRONT in (one.get("Labels") or {}) and one["State"] == "running"]
     problems = []
@@ -75,19 +81,23 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
             continue
         # A front's nginx is a process of this host, because it uses the host's network.
         front = next((name_of(one) for one in fronts if holder and _is_in_container(holder.pid, one["Id"])), "")
-        if front in (settings.name, f"{settings.name}-next"):
+        own = publisher == f"{hub}-proxy" or str(publisher).startswith(f"{hub}-proxy{DRAINING}")
+        if front in (settings.name, f"{settings.name}-next") or (own and settings.https == "none"):
             continue
-        user = f"container {publisher}" if publisher else holder
-        used = f"port {port}, which jupyterhub_https needs, is taken by {user}"
+        # The containers go on while Docker does not run, and then nobody can say which this one is.
+        if holder and not containers and is_served(settings, hub) and _is_in_container(holder.pid, "docker"):
+            continue
+        setting = settings.setting(port)
+        used = f"{setting} {port} is taken by {f'container {publisher}' if publisher else holder}"
         if front:
             problems.append(f"{used} of the front {front}; set jupyterhub_front_name: {front}, which all hubs share")
-        elif publisher == f"{hub}-proxy":
-            problems.append(
-                f"{used}, the hub's own proxy; first run make site with jupyterhub_https: none and another "
-                "jupyterhub_port"
-            )
+        elif own:
+            problems.append(f"{used}, the hub's own proxy; first run make site with jupyterhub_https: none")
         else:
-            problems.append(f"{used}; stop it, or let it pass requests to the hub (docs/how-to/behind-a-proxy.md)")
+            problems.append(
+                f"{used}; stop it, choose another {setting}, or let it pass requests to the hub "
+                "(docs/how-to/behind-a-proxy.md)"
+            )
     return problems
 
 
@@ -96,10 +106,9 @@ def conflicts(settings: FrontSettings, hub: str) -> list[str]:
 
     :param hub: name of the hub.
     """
-    if settings.https == "none":
-        return []
+    domain = "" if settings.https == "none" else settings.domain
     site = Site(
-        hub, settings.https, settings.domain, settings.subdomains, settings.bind_address, settings.http_port,
+        hub, settings.https, domain, settings.subdomains, settings.bind_address, settings.http_port,
         settings.https_port, hsts_seconds=0, trusted_proxies=[],
     )  # fmt: skip
     found = []
@@ -112,19 +121,25 @@ def conflicts(settings: FrontSettings, hub: str) -> list[str]:
     return found
 
 
-def firewall_warnings(settings: FrontSettings, rules: str) -> list[str]:
-    """Return a warning when the firewall of the host blocks ports of the front.
+def firewall_problems(settings: FrontSettings, hub: str, exists: bool, rules: str) -> Findings:
+    """Return what is wrong when the firewall of the host blocks ports of the front.
 
+    A fault for a hub that has no front yet: Docker published its port, whatever the firewall said.
+
+    :param hub: name of the hub.
+    :param exists: whether the hub's container does.
     :param rules: the output of ``iptables -S``.
     """
     blocked = reachability.blocked_ports(rules, settings.ports)
     if not blocked or settings.bind_address.startswith("127."):
-        return []
+        return Findings([], [])
     ports = ",".join(map(str, blocked))
-    return [
+    problem = (
         f"the firewall of this host blocks port {ports}, which the front needs, for other machines; open it, with ufw: "
         f"ufw allow {ports}/tcp"
-    ]
+    )
+    loses_users = exists and settings.https == "none" and not is_served(settings, hub)
+    return Findings([problem], []) if loses_users else Findings([], [problem])
 
 
 def plain_problems(settings: FrontSettings) -> list[str]:
@@ -190,7 +205,10 @@ def _acme_problems(settings: FrontSettings) -> Findings:
 
 
 def _is_in_container(pid: int, container_id: str) -> bool:
-    """Return whether a process belongs to a container, by its control group."""
+    """Return whether a process belongs to a container, by its control group.
+
+    :param container_id: its id; ``docker`` for any container of Docker.
+    """
     try:
         with open(f"/proc/{pid}/cgroup", encoding="ascii", errors="replace") as file:
             return container_id in file.read()

@@ -1,6 +1,6 @@
 """Replace a hub's proxy behind the front, which interrupts no connection.
 
-The new proxy starts beside the old one, on a port of its own, and gets its routes. Then the front passes requests to
+The new proxy starts beside the old one, at another address, and gets its routes. Then the front passes requests to
 it, and the old one ends with its last connection. What the front uses (``front.target``) and the names of the
 containers are the whole state, so that :meth:`ProxyReplacement.recover` can complete or revert a run that was killed.
 """
@@ -42,7 +42,7 @@ TIMEOUT = 10.0  # seconds for one answer of a proxy's API
 class ProxyReplacement:
     """The replacement of one hub's proxy.
 
-    :param proxy: the proxy, on the port that it has or is to have.
+    :param proxy: the proxy.
     :param options: of the module ``jupyterhub_proxy``.
     """
 
@@ -105,10 +105,6 @@ class ProxyReplacement:
             self._use(address)
             self._move_port()
 
-    def is_served(self) -> bool:
-        """Return whether the front serves the hub, also if it is not to do so any more."""
-        return os.path.exists(target.path(self.directory, self.options.hub))
-
     def recover(self) -> list[str]:
         """Complete or revert what a killed run left; return a message for each action."""
         proxy, messages = self.proxy, []
@@ -137,10 +133,7 @@ class ProxyReplacement:
         hub = self.options.hub
         if target.read(self.directory, hub) == address and not os.path.exists(target.pending(self.directory, hub)):
             return
-        if not self.options.behind_front and not self.front.listens():
-            target.write(self.directory, hub, address)  # the front is about to be removed, or to be started
-        else:
-            release.retarget(self.front, self.directory, hub, address)
+        release.retarget(self.front, self.directory, hub, address)
 
     def _move_port(self) -> list[str]:
         """Give the front the port of the old proxy, if it waits for that; return what the operator has to know.
@@ -172,10 +165,11 @@ class ProxyReplacement:
     def _start(self, spec: container_spec.Spec) -> str:
         """Start the new proxy; return its address on this host."""
         proxy = self.proxy
-        port = target.free_port(self.directory, self.options.hub)
-        address = f"{target.LOOPBACK}:{port}"
+        network = self.options.front_network
+        own_address = target.free_address(self.client, network)
+        address = f"{own_address}:{PUBLIC_PORT}"
         # Not started again by a reboot, until it serves.
-        own = {"ports": [f"{address}:{PUBLIC_PORT}"], "restart_policy": "no"}
+        own = {"addresses": {network: own_address}, "restart_policy": "no"}
         proxy.create_replacement({**spec, **own}, self.options.control_network)
         self.client.start(proxy.next)
         proxy.wait_until(lambda: proxy.is_healthy(proxy.next), "answering its health check", proxy.next)

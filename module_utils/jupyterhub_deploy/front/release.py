@@ -59,7 +59,7 @@ def retarget(container: FrontContainer, directory: str, hub: str, address: str) 
 
     Open requests and connections stay where they are.
 
-    :param address: of the hub's proxy on this host, such as ``127.0.0.1:28000``.
+    :param address: of the hub's proxy on this host, such as ``172.19.0.2:8000``.
     :raises DeployError: the front does not use it; it still uses the old one.
     """
     pending, old = target.pending(directory, hub), target.read(directory, hub)

@@ -5,22 +5,20 @@ Each hub has a file of its own in nginx's configuration, so that a new proxy cha
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import os
 import re
-import socket
-import zlib
-from collections.abc import Callable
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.containers.proxy import PUBLIC_PORT
+from ansible.module_utils.jupyterhub_deploy.containers.proxy import PUBLIC_PORT, fixed_addresses
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
 
 DIRECTORY = "targets"
 LOOPBACK = "127.0.0.1"
-# Ports of proxies behind the front. Below those that Linux takes for outgoing connections, which begin at 32768.
-PORTS = range(28000, 29000)
+MOST = 200  # addresses that are looked at: a proxy that is replaced keeps its own for a day at most
 # Before there is a proxy. nginx answers 502 for it, and the front its page "does not answer".
 NOWHERE = f"{LOOPBACK}:1 down"
 
@@ -36,7 +34,7 @@ def path(directory: str, hub: str) -> str:
 
 
 def read(directory: str, hub: str) -> str:
-    """Return the address of a hub's proxy, such as ``127.0.0.1:28000``; empty while there is none."""
+    """Return the address of a hub's proxy, such as ``172.19.0.2:8000``; empty while there is none."""
     found = re.search(r"server ([0-9.]+:\d+);", read_text(path(directory, hub)) or "")
     return found[1] if found else ""
 
@@ -69,7 +67,13 @@ def _text(hub: str, address: str) -> str:
 
 
 def published(proxy: dict[str, Any] | None) -> str:
-    """Return where this host reaches a proxy, from Docker's description of it; empty without a port. Pure."""
+    """Return where this host reaches a proxy, from Docker's description of it; empty if it does not. Pure.
+
+    At its fixed address: a port that Docker publishes on 127.0.0.1 is served by a program that ends with Docker, and so
+    do its connections.
+    """
+    for address in fixed_addresses(proxy).values():
+        return f"{address}:{PUBLIC_PORT}"
     ports = ((proxy or {}).get("HostConfig") or {}).get("PortBindings") or {}
     for one in ports.get(f"{PUBLIC_PORT}/tcp") or []:
         address = one.get("HostIp") or ""
@@ -77,44 +81,17 @@ def published(proxy: dict[str, Any] | None) -> str:
     return ""
 
 
-def internal_port(proxy: dict[str, Any] | None) -> int | None:
-    """Return the port of a proxy behind the front, ``None`` when it has another one, or none. Pure."""
-    ports = ((proxy or {}).get("HostConfig") or {}).get("PortBindings") or {}
-    found = [int(one["HostPort"]) for one in ports.get(f"{PUBLIC_PORT}/tcp") or [] if one.get("HostIp") == LOOPBACK]
-    return found[0] if found and found[0] in PORTS else None
+def free_address(client: Any, network: str, own: str = "") -> str:
+    """Return an address for a proxy that no running container has in a network.
 
-
-def is_free(port: int) -> bool:
-    """Return whether nothing on this host uses a port of 127.0.0.1."""
-    with socket.socket() as probe:
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True
-
-
-def free_port(directory: str, hub: str) -> int:
-    """Return a port for a new proxy of a hub, which the front does not use for another hub: one that is stopped, too.
-
+    :param own: which it had before, and gets again if possible.
     :raises DeployError: there is none.
     """
-    folder = os.path.join(directory, DIRECTORY)
-    others = {name.removesuffix(".conf") for name in os.listdir(folder)} - {hub} if os.path.isdir(folder) else set()
-    used = {read(directory, other).rpartition(":")[2] for other in others}
-    return choose_port(hub, lambda port: str(port) not in used and is_free(port))
-
-
-def choose_port(hub: str, is_free: Callable[[int], bool]) -> int:
-    """Return a free port for a new proxy of a hub.
-
-    The search begins at another port for each hub, so that runs of two hubs at the same time do not meet. Pure.
-
-    :raises DeployError: none is free.
-    """
-    first = zlib.crc32(hub.encode()) % len(PORTS)
-    for number in range(len(PORTS)):
-        port = PORTS[(first + number) % len(PORTS)]
-        if is_free(port):
-            return port
-    raise DeployError(f"none of the ports {PORTS[0]} to {PORTS[-1]} of this host is free for the proxy of hub {hub}")
+    found = client.inspect_network(network)
+    (part,) = found["IPAM"]["Config"]
+    used = {one.get("IPv4Address", "").partition("/")[0] for one in (found.get("Containers") or {}).values()}
+    hosts = itertools.islice(ipaddress.ip_network(part["Subnet"]).hosts(), 1, MOST)  # the first is the gateway
+    for address in [own, *map(str, hosts)]:
+        if address and address not in used | {part.get("Gateway", "").partition("/")[0]}:
+            return address
+    raise DeployError(f"network {network} has no address left for a new proxy; end old ones with `docker stop`")

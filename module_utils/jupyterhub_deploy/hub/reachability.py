@@ -1,4 +1,4 @@
-"""Whether users reach a hub: through the port that its proxy publishes, not from inside its container."""
+"""Whether users reach a hub: through the front or the port that its proxy publishes, not from inside its container."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROGRAM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 class Port(NamedTuple):
-    """A port of the host that Docker publishes."""
+    """A port of the host at which users reach the hub, or the front its proxy."""
 
     address: str
     number: int
@@ -108,16 +108,26 @@ def read_rules() -> str:
         return ""
 
 
-def problems(proxy: dict[str, Any] | None) -> list[str]:
+def problems(proxy: dict[str, Any] | None, front: list[Port] | None = None) -> list[str]:
     """Return a message for each reason why users do not reach the hub.
 
     :param proxy: Docker's description of the proxy, ``None`` when it does not exist.
+    :param front: where the front serves only this hub, and so without a name, or where it reaches the proxy.
     """
     if not proxy or not proxy["State"]["Running"]:
         return []  # the status says so
+    if front:
+        return _unanswered(front)
     ports = published(proxy)
     if not ports:
         return [f"NOT REACHABLE: Docker publishes no port for {name_of(proxy)}; run make site"]
+    addresses = [one["IPAddress"] for one in proxy["NetworkSettings"]["Networks"].values() if one.get("IPAddress")]
+    blocked = firewall_problem(read_rules(), addresses) if any(port.address != "127.0.0.1" for port in ports) else None
+    return [*_unanswered(ports), *([f"NOT REACHABLE from other machines: {blocked}"] if blocked else [])]
+
+
+def _unanswered(ports: list[Port]) -> list[str]:
+    """Return a message for each URL at which the hub does not answer."""
     found: dict[str, str | None] = {}
 
     def all_answer() -> bool:
@@ -125,7 +135,4 @@ def problems(proxy: dict[str, Any] | None) -> list[str]:
         return not any(found.values())
 
     wait_until(all_answer, PATIENCE)
-    lines = [f"NOT REACHABLE at {url}: {reason}" for url, reason in found.items() if reason]
-    addresses = [one["IPAddress"] for one in proxy["NetworkSettings"]["Networks"].values() if one.get("IPAddress")]
-    blocked = firewall_problem(read_rules(), addresses) if any(port.address != "127.0.0.1" for port in ports) else None
-    return [*lines, *([f"NOT REACHABLE from other machines: {blocked}"] if blocked else [])]
+    return [f"NOT REACHABLE at {url}: {reason}" for url, reason in found.items() if reason]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_info, ownership
@@ -20,18 +21,30 @@ MTU, DEFAULT_MTU = "com.docker.network.driver.mtu", "1500"
 
 
 class Resource(NamedTuple):
-    """A network or a volume."""
+    """A network or a volume.
+
+    Attributes:
+        fixed: of a network, whether containers can have fixed addresses in it.
+    """
 
     kind: str
     name: str
+    fixed: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
 
-def resources(networks: list[str], volumes: list[str]) -> list[Resource]:
-    """Return networks and volumes by their names."""
-    return [Resource(NETWORK, name) for name in networks] + [Resource(VOLUME, name) for name in volumes]
+def resources(networks: list[str], volumes: list[str], fixed: Sequence[str] = ()) -> list[Resource]:
+    """Return networks and volumes by their names.
+
+    :param fixed: names of networks in which containers can have fixed addresses.
+    """
+    return [
+        *(Resource(NETWORK, name) for name in networks),
+        *(Resource(NETWORK, name, fixed=True) for name in fixed),
+        *(Resource(VOLUME, name) for name in volumes),
+    ]
 
 
 def missing(client: Any, hub: str, wanted: list[Resource]) -> list[Resource]:
@@ -47,10 +60,29 @@ def create(client: Any, hub: str, resource: Resource) -> None:
     labels = {LABEL_HUB: hub}
     if resource.kind == NETWORK:
         # Docker gives its own `mtu` only to the network `bridge`.
-        options = {MTU: docker_mtu()}
-        client.create_network(resource.name, driver="bridge", options=options, labels=labels, check_duplicate=True)
+        kind = {"driver": "bridge", "options": {MTU: docker_mtu()}, "labels": labels, "check_duplicate": True}
+        subnet = {"ipam": free_subnet(client, resource.name, kind)} if resource.fixed else {}
+        client.create_network(resource.name, **kind, **subnet)
     else:
         client.create_volume(resource.name, labels=labels)
+
+
+def free_subnet(client: Any, name: str, kind: dict[str, Any]) -> dict[str, Any]:
+    """Return a subnet that Docker chooses for a network, as its option ``ipam``.
+
+    Docker gives containers fixed addresses only where it was told the subnet, and only Docker knows which are free. So
+    it creates a network for a moment.
+
+    :param kind: the other options of the network.
+    """
+    trial = f"{name}-subnet"
+    for left in client.networks(names=[trial]):  # by a run that was killed; the filter also finds longer names
+        if left["Name"] == trial:
+            client.remove_network(left["Id"])
+    client.create_network(trial, **kind)
+    config = client.inspect_network(trial)["IPAM"]["Config"]
+    client.remove_network(trial)
+    return {"Driver": "default", "Config": config}  # with the gateway, which Docker does not name otherwise
 
 
 def gateways(client: Any, names: list[str]) -> list[str]:

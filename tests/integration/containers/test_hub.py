@@ -74,10 +74,10 @@ def sign_up_as_admin(url, until, pages):
 
 
 @pytest.fixture(scope="module")
-def site(hub_image, proxy_image, notebook_image, tmp_path_factory):
+def site(hub_image, proxy_image, notebook_image, front_image, tmp_path_factory):
     """A running hub, created while a stranger tried to register as its admin."""
     directory = str(tmp_path_factory.mktemp("etc"))
-    made = FirstSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
+    made = FirstSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
     made.destroy()
     made.prepare()
     made.run_proxy()

@@ -125,7 +125,11 @@ class Workplace:
         assert hub_fails or asking.report.uninterrupted, f"{asking.report}\n{run.output}\n{self.log_of_dora()}"
         assert hub_fails or list(always.answers) == ["200"], f"{always.answers}\n{run.output}\n{self.log_of_proxy()}"
         assert self.untouched() == self.kept
-        assert [name for name in self.site.containers() if "-jupyter-" not in name] == [NAME, f"{NAME}-proxy"]
+        assert [name for name in self.site.containers() if "-jupyter-" not in name] == [
+            NAME,
+            f"{NAME}-front",
+            f"{NAME}-proxy",
+        ]
         return Change(run, poll.report, output)
 
     def replace(self, reason: str, **settings: Any) -> Change:

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 import requests
+from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyOptions
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.front import handover
+from ansible.module_utils.jupyterhub_deploy.hub import routes
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
-import jupyterhub_proxy
 from hosts.run import name as run_name
-from support.fronted_site import FrontedSite
 from support.hub_http import HubSession
-from support.module_site import killed_run
-from support.modules import ModuleError, run
+from support.module_site import ModuleSite, killed_run
+from support.modules import ModuleError
 from support.poller import Notebook
 
 NAME = run_name("handover")
-PLAIN: dict[str, Any] = {"https": "none", "domain": "", "trusted_proxies": []}
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +32,13 @@ def site(
     notebook_image: Callable[[str], str],
     front_image: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[FrontedSite]:
+) -> Iterator[ModuleSite]:
     directory = str(tmp_path_factory.mktemp("etc"))
-    made = FrontedSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
+    made = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
     made.destroy()
     made.prepare()
     try:
-        publish(made)
+        made.run_proxy()
         made.run_hub()
         yield made
     finally:
@@ -46,7 +46,7 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def alice(site: FrontedSite) -> Notebook:
+def alice(site: ModuleSite) -> Notebook:
     """A user with a running server."""
     session = HubSession(site.url)
     password = secrets.token_hex(8)
@@ -56,46 +56,63 @@ def alice(site: FrontedSite) -> Notebook:
 
 
 @pytest.fixture
-def published(site: FrontedSite, alice: Notebook) -> FrontedSite:
+def published(site: ModuleSite, alice: Notebook) -> ModuleSite:
     """The hub without a front, as an earlier version left it."""
-    if (site.directory / f"sites/{NAME}.json").exists():
-        site.run_front(state="absent")
     publish(site)
     assert ports(site) == [("127.0.0.1", site.port)]
     return site
 
 
-def publish(site: FrontedSite) -> None:
-    run(jupyterhub_proxy, **{**site.proxy_arguments(), "behind_front": False})
+def publish(site: ModuleSite) -> None:
+    """Replace the proxy by one that has the hub's port, and remove the front."""
+    if (site.directory / f"sites/{NAME}.json").exists():
+        site.run_front(state="absent")
+    proxy = site.client.containers.get(f"{NAME}-proxy")
+    proxy.remove(force=True)
+    made = site.client.containers.create(
+        site.proxy_image, name=f"{NAME}-proxy", network=f"{NAME}-network", labels={LABEL_HUB: NAME},
+        environment=proxy.attrs["Config"]["Env"], volumes=proxy.attrs["HostConfig"]["Binds"],
+        ports={"8000/tcp": ("127.0.0.1", site.port)},
+    )  # fmt: skip
+    options = site.proxy_arguments()
+    site.client.networks.get(f"{NAME}-control").connect(made, aliases=[options["api_host"]])
+    made.start()
+    assert wait_until(lambda: restored(site, options), 30)
 
 
-def ports(site: FrontedSite) -> list[tuple[str, int]]:
+def restored(site: ModuleSite, options: dict[str, Any]) -> bool:
+    """Return whether the hub has restored the routes of the proxy."""
+    return routes.restore(site.client.api, ProxyOptions(**options), f"{NAME}-proxy") == "restored"
+
+
+def ports(site: ModuleSite) -> list[tuple[str, int]]:
     """Return where this host reaches the proxy."""
     proxy = site.client.containers.get(f"{NAME}-proxy").attrs
-    return [(one["HostIp"], int(one["HostPort"])) for one in proxy["HostConfig"]["PortBindings"]["8000/tcp"]]
+    return [
+        (one["HostIp"], int(one["HostPort"])) for one in (proxy["HostConfig"]["PortBindings"] or {}).get("8000/tcp", [])
+    ]
 
 
-def provision(site: FrontedSite) -> list[dict[str, Any]]:
+def provision(site: ModuleSite) -> list[dict[str, Any]]:
     """Do what the role does; return the results of the modules."""
-    return [site.run_front(**PLAIN), site.run_proxy()]
+    return [site.run_front(), site.run_proxy()]
 
 
-def require_fronted(site: FrontedSite, alice: Notebook, server: str) -> None:
+def require_fronted(site: ModuleSite, alice: Notebook, server: str) -> None:
     """Require that the front serves the hub, and that the user's server is the same and reachable."""
     assert requests.get(f"{site.url}/hub/health", timeout=10).headers["Server"] == "nginx"
-    ((address, port),) = ports(site)
-    assert (address, port in range(28000, 29000)) == ("127.0.0.1", True)
-    assert sorted(name for name in site.names() if "-jupyter-" not in name) == ["", "-front", "-proxy"]
+    assert ports(site) == []
+    assert sorted(name for name in site.names() if "-jupyter-" not in name) == ["", "-proxy"]
     assert alice.ask() == ""
     assert site.client.containers.get(f"{NAME}-jupyter-alice").id == server
     assert [result["changed"] for result in provision(site)] == [False, False]
 
 
-def server_of(site: FrontedSite) -> str:
+def server_of(site: ModuleSite) -> str:
     return str(site.client.containers.get(f"{NAME}-jupyter-alice").id)
 
 
-def test_the_port_moves_to_the_front(published: FrontedSite, alice: Notebook) -> None:
+def test_the_port_moves_to_the_front(published: ModuleSite, alice: Notebook) -> None:
     server = server_of(published)
     front, proxy = provision(published)
 
@@ -104,16 +121,16 @@ def test_the_port_moves_to_the_front(published: FrontedSite, alice: Notebook) ->
     require_fronted(published, alice, server)
 
 
-def test_check_mode_says_what_moves_and_changes_nothing(published: FrontedSite) -> None:
+def test_check_mode_says_what_moves_and_changes_nothing(published: ModuleSite) -> None:
     before = published.observe("proxy"), published.names()
-    result = published.run_front(**PLAIN, check=True)
+    result = published.run_front(check=True)
     assert result["changed"]
     assert f"port {published.port} moves from {NAME}-proxy to the front" in " ".join(result["messages"])
     assert (published.observe("proxy"), published.names()) == before
 
 
 def test_the_old_proxy_serves_again_if_the_front_cannot(
-    published: FrontedSite, alice: Notebook, monkeypatch: pytest.MonkeyPatch
+    published: ModuleSite, alice: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, serve = server_of(published), handover.serve
 
@@ -121,28 +138,27 @@ def test_the_old_proxy_serves_again_if_the_front_cannot(
         with socket.create_server(("127.0.0.1", published.port)):  # free, because the old proxy has stopped
             serve(*arguments)
 
-    published.run_front(**PLAIN)
+    published.run_front()
     with monkeypatch.context() as patch:
         patch.setattr(handover, "serve", serve_when_taken)
         with pytest.raises(ModuleError, match=f"port {published.port} is taken by .*; stop it"):
             published.run_proxy()
     assert ports(published) == [("127.0.0.1", published.port)]
-    assert published.names() == ["", "-front", "-jupyter-alice", "-proxy"]
+    assert published.names() == ["", "-jupyter-alice", "-proxy"]
     assert wait_until(lambda: alice.ask() == "", 30)
     provision(published)
     require_fronted(published, alice, server)
 
 
 def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
-    published: FrontedSite, alice: Notebook, tmp_path: Path, times: Callable[[int, int], int]
+    published: ModuleSite, alice: Notebook, tmp_path: Path, times: Callable[[int, int], int]
 ) -> None:
     server = server_of(published)
     # The new proxy runs; the old one has stopped; nginx has read its new configuration; the names change.
     important = ["start:2", "stop:1", "exec_start:5", "rename:1", "rename:2"]
     for step in [*important, *map(str, range(1, times(0, 100)))]:
-        published.run_front(state="absent")
         publish(published)
-        published.run_front(**PLAIN)
+        published.run_front()
         if not killed_run("jupyterhub_proxy", step, published.proxy_arguments(), tmp_path):
             assert step not in important
             break

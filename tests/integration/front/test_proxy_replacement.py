@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +17,8 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 import jupyterhub_proxy
 from hosts.run import name as run_name
 from support.asking import Asking
-from support.fronted_site import FrontedSite
 from support.hub_http import HubSession
-from support.module_site import killed_run
+from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
 from support.poller import Notebook, Poll
 
@@ -76,13 +75,12 @@ def site(
     notebook_image: Callable[[str], str],
     front_image: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[FrontedSite]:
+) -> Iterator[ModuleSite]:
     directory = str(tmp_path_factory.mktemp("etc"))
-    made = FrontedSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
+    made = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
     made.destroy()
     made.prepare()
     try:
-        made.run_front()
         assert requests.get(made.url, timeout=10).status_code == 503  # there is no proxy yet
         first = made.run_proxy()
         assert (first["action"], first["routes"]) == ("create", "later: there is no hub yet")
@@ -95,12 +93,12 @@ def site(
 
 
 @pytest.fixture(scope="module")
-def alice(site: FrontedSite) -> Notebook:
+def alice(site: ModuleSite) -> Notebook:
     """A user with a kernel and its open web socket."""
     return notebook(site, "alice")
 
 
-def notebook(site: FrontedSite, name: str) -> Notebook:
+def notebook(site: ModuleSite, name: str) -> Notebook:
     session = HubSession(site.url)
     password = secrets.token_hex(8)
     session.sign_up(name, password)
@@ -108,12 +106,12 @@ def notebook(site: FrontedSite, name: str) -> Notebook:
     return Notebook(session, name)
 
 
-def images(site: FrontedSite) -> list[str]:
+def images(site: ModuleSite) -> list[str]:
     """Return the names of the images that the tests here made."""
     return [tag for one in site.client.images.list(name=f"{NAME}/proxy") for tag in one.tags]
 
 
-def another_image(site: FrontedSite, number: int, instruction: str = "") -> str:
+def another_image(site: ModuleSite, number: int, instruction: str = "") -> str:
     """Return another image of the proxy, which has to replace it."""
     name = f"{NAME}/proxy:{number}"
     context = Path(site.config_dir, "context")
@@ -124,7 +122,7 @@ def another_image(site: FrontedSite, number: int, instruction: str = "") -> str:
 
 
 @pytest.fixture
-def replaced(site: FrontedSite) -> Replace:
+def replaced(site: ModuleSite) -> Replace:
     """Replace the proxy by one with another image; return the module's result."""
     numbers = itertools.count(secrets.randbelow(10**6))
 
@@ -135,20 +133,18 @@ def replaced(site: FrontedSite) -> Replace:
     return replace
 
 
-def draining(site: FrontedSite) -> list[str]:
+def draining(site: ModuleSite) -> list[str]:
     """Return the names of old proxies that run."""
     found = site.client.containers.list(filters={"name": f"{NAME}-proxy-draining"})
     return sorted(str(one.name) for one in found)
 
 
-def test_only_the_front_reaches_the_proxy(site: FrontedSite) -> None:
-    bindings = site.client.api.inspect_container(f"{NAME}-proxy")["HostConfig"]["PortBindings"]["8000/tcp"]
-    assert [one["HostIp"] for one in bindings] == ["127.0.0.1"]
-    assert 28000 <= int(bindings[0]["HostPort"]) < 29000
+def test_only_the_front_reaches_the_proxy(site: ModuleSite) -> None:
+    assert not site.client.containers.get(f"{NAME}-proxy").attrs["HostConfig"]["PortBindings"]
     assert requests.get(f"{site.url}/hub/login", timeout=10).status_code == 200
 
 
-def test_a_second_run_changes_nothing(site: FrontedSite) -> None:
+def test_a_second_run_changes_nothing(site: ModuleSite) -> None:
     for check in (True, False):
         result = site.run_proxy(check=check)
         assert (result["changed"], result["action"], result["messages"]) == (False, "none", [])
@@ -156,7 +152,7 @@ def test_a_second_run_changes_nothing(site: FrontedSite) -> None:
 
 
 def test_nobody_is_interrupted(
-    site: FrontedSite, alice: Notebook, replaced: Replace, times: Callable[[int, int], int]
+    site: ModuleSite, alice: Notebook, replaced: Replace, times: Callable[[int, int], int]
 ) -> None:
     megabytes, rounds = times(20, 200), times(2, 10)
     with Asking(f"{NAME}-jupyter-alice") as asking, Upload(alice, megabytes) as upload, Poll(alice) as poll:
@@ -180,7 +176,7 @@ def test_nobody_is_interrupted(
     assert len([name for name in site.names() if "draining" in name]) == 1  # those that have ended are removed
 
 
-def test_the_hub_uses_the_new_proxy(site: FrontedSite, alice: Notebook, replaced: Replace) -> None:
+def test_the_hub_uses_the_new_proxy(site: ModuleSite, alice: Notebook, replaced: Replace) -> None:
     replaced()
     bob = notebook(site, "bob")
     site.client.containers.get(NAME).restart()  # it finds the API by the name that the old proxy has, too
@@ -193,7 +189,7 @@ def test_the_hub_uses_the_new_proxy(site: FrontedSite, alice: Notebook, replaced
     bob.session.stop("bob")
 
 
-def test_routes_survive_while_the_hub_is_away(site: FrontedSite, alice: Notebook, replaced: Replace) -> None:
+def test_routes_survive_while_the_hub_is_away(site: ModuleSite, alice: Notebook, replaced: Replace) -> None:
     hub = site.client.containers.get(NAME)
     hub.stop()
     try:
@@ -205,7 +201,7 @@ def test_routes_survive_while_the_hub_is_away(site: FrontedSite, alice: Notebook
     assert wait_until(lambda: requests.get(f"{site.url}/hub/health", timeout=10).status_code == 200, 60)
 
 
-def test_check_mode_reports_and_changes_nothing(site: FrontedSite, replaced: Replace) -> None:
+def test_check_mode_reports_and_changes_nothing(site: ModuleSite, replaced: Replace) -> None:
     before, names = site.observe("proxy"), site.names()
     result = replaced(check=True)
     assert (result["changed"], result["action"]) == (True, "replace")
@@ -214,7 +210,7 @@ def test_check_mode_reports_and_changes_nothing(site: FrontedSite, replaced: Rep
 
 
 @pytest.mark.parametrize("instruction", ['CMD ["false"]', "RUN mv /opt/proxy/drain.js /tmp/"])
-def test_a_proxy_that_does_not_start_changes_nothing(instruction: str, site: FrontedSite, replaced: Replace) -> None:
+def test_a_proxy_that_does_not_start_changes_nothing(instruction: str, site: ModuleSite, replaced: Replace) -> None:
     image, before, old = site.proxy_image, site.observe("proxy"), draining(site)
     with pytest.raises(ModuleError, match="the new proxy does not work, so the old one was left as it was"):
         replaced(instruction)
@@ -225,7 +221,7 @@ def test_a_proxy_that_does_not_start_changes_nothing(instruction: str, site: Fro
 
 
 def test_a_front_that_refuses_its_configuration_keeps_the_old_proxy(
-    site: FrontedSite, alice: Notebook, replaced: Replace
+    site: ModuleSite, alice: Notebook, replaced: Replace
 ) -> None:
     image, before, old = site.proxy_image, site.observe("proxy"), draining(site)
     targets = site.directory / "targets"
@@ -248,7 +244,7 @@ def test_a_front_that_refuses_its_configuration_keeps_the_old_proxy(
     notebook(site, "carol").session.stop("carol")  # the hub uses the API of the old one again
 
 
-def test_a_broken_proxy_is_replaced(site: FrontedSite, alice: Notebook, replaced: Replace) -> None:
+def test_a_broken_proxy_is_replaced(site: ModuleSite, alice: Notebook, replaced: Replace) -> None:
     network = site.client.networks.get(f"{NAME}-control")
     network.disconnect(f"{NAME}-proxy")  # so that neither its routes can be read nor the hub reaches it
     result = replaced()
@@ -256,18 +252,23 @@ def test_a_broken_proxy_is_replaced(site: FrontedSite, alice: Notebook, replaced
     assert alice.ask() == ""
 
 
-def test_a_stopped_proxy_gets_another_port_if_its_own_is_taken(site: FrontedSite, alice: Notebook) -> None:
-    container = site.client.containers.get(f"{NAME}-proxy")
-    ((binding,),) = container.attrs["HostConfig"]["PortBindings"].values()
+def test_a_stopped_proxy_gets_another_address_if_its_own_is_taken(site: ModuleSite, alice: Notebook) -> None:
+    container, network = site.client.containers.get(f"{NAME}-proxy"), f"{NAME}-front"
+    address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
     container.stop()
-    with socket.create_server(("127.0.0.1", int(binding["HostPort"]))):
+    other = site.client.containers.create(site.original, name=f"{NAME}-other", entrypoint=["sleep", "600"])
+    try:
+        site.client.networks.get(network).connect(other, ipv4_address=address)
+        other.start()
         assert site.run_proxy()["action"] == "replace"
         assert alice.ask() == ""
+    finally:
+        other.remove(force=True)
     assert site.run_proxy()["changed"] is False
 
 
 @pytest.mark.parametrize("text", ["", "upstream {"])
-def test_a_damaged_target_is_repaired(text: str, site: FrontedSite, alice: Notebook) -> None:
+def test_a_damaged_target_is_repaired(text: str, site: ModuleSite, alice: Notebook) -> None:
     (site.directory / f"targets/{NAME}.conf").write_text(text)
     site.run_front()
     site.run_proxy()
@@ -275,11 +276,11 @@ def test_a_damaged_target_is_repaired(text: str, site: FrontedSite, alice: Noteb
     assert site.client.containers.get(f"{NAME}-front").exec_run(["nginx", "-t", "-c", "/etc/front/nginx.conf"])[0] == 0
 
 
-def test_a_target_that_nginx_has_perhaps_not_read_is_released_again(site: FrontedSite, alice: Notebook) -> None:
+def test_a_target_that_nginx_has_perhaps_not_read_is_released_again(site: ModuleSite, alice: Notebook) -> None:
     """As after a kill between the write and the reload."""
     path = site.directory / f"targets/{NAME}.conf"
     good = path.read_text()
-    path.write_text(good.replace("127.0.0.1:28", "127.0.0.1:27"))
+    path.write_text(re.sub(r"server [0-9.]+", "server 127.0.0.9", good))
     front = site.client.containers.get(f"{NAME}-front")
     assert front.exec_run(["nginx", "-s", "reload", "-c", "/etc/front/nginx.conf"])[0] == 0
     assert wait_until(lambda: alice.ask() != "", 30)
@@ -290,7 +291,7 @@ def test_a_target_that_nginx_has_perhaps_not_read_is_released_again(site: Fronte
     assert not path.with_suffix(".pending").exists()
 
 
-def test_a_proxy_of_an_earlier_version_ends_at_once(site: FrontedSite, replaced: Replace) -> None:
+def test_a_proxy_of_an_earlier_version_ends_at_once(site: ModuleSite, replaced: Replace) -> None:
     without = 'LABEL org.jupyterhub.deploy.drains=""'
     assert replaced(without)["downtime"] > 0  # it cannot start beside another one
     old = site.client.containers.get(f"{NAME}-proxy")
@@ -302,7 +303,7 @@ def test_a_proxy_of_an_earlier_version_ends_at_once(site: FrontedSite, replaced:
 
 
 def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
-    site: FrontedSite,
+    site: ModuleSite,
     alice: Notebook,
     replaced: Replace,
     tmp_path: Path,
@@ -323,7 +324,7 @@ def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
             second = site.run_proxy()
         assert second["changed"] is False, f"after a kill at step {step}: {second}"
         kept = [name for name in site.names() if "draining" not in name]
-        assert kept == ["", "-front", "-jupyter-alice", "-proxy"], f"after a kill at step {step}"
+        assert kept == ["", "-jupyter-alice", "-proxy"], f"after a kill at step {step}"
         assert site.client.containers.get(f"{NAME}-proxy").attrs["Config"]["Image"] == site.proxy_image
         assert not poll.report.failed, f"after a kill at step {step}: {poll.report}"
         assert not poll.report.hub_down, f"after a kill at step {step}: {poll.report}"
@@ -331,7 +332,7 @@ def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
 
 
 def test_a_recovery_that_fails_does_not_forget_that_nginx_uses_the_old_proxy(
-    site: FrontedSite, alice: Notebook, replaced: Replace, tmp_path: Path
+    site: ModuleSite, alice: Notebook, replaced: Replace, tmp_path: Path
 ) -> None:
     site.proxy_image = another_image(site, 2 * 10**7)
     assert killed_run("jupyterhub_proxy", "exec_start:1", site.proxy_arguments(), tmp_path)  # before the reload
@@ -349,13 +350,28 @@ def test_a_recovery_that_fails_does_not_forget_that_nginx_uses_the_old_proxy(
     assert alice.ask() == ""
 
 
-def test_a_published_proxy_gets_behind_the_front(site: FrontedSite, alice: Notebook) -> None:
-    """As when a hub gets HTTPS."""
-    arguments = {**site.proxy_arguments(), "behind_front": False, "bind_address": "127.0.0.2"}
-    run(jupyterhub_proxy, **arguments)
-    site.run_front(state="absent")
-    site.run_front()
-    assert alice.ask() == ""  # at the address where it is published
+def test_a_stopped_proxy_is_started_and_has_its_routes(site: ModuleSite, alice: Notebook) -> None:
+    site.client.containers.get(f"{NAME}-proxy").stop()
     result = site.run_proxy()
-    assert (result["action"], result["downtime"]) == ("replace", 0)
+    assert (result["action"], result["reasons"]) == ("start", ["the proxy container is stopped"])
     assert alice.ask() == ""
+
+
+def test_a_missing_image_is_an_error_before_anything_is_changed(site: ModuleSite) -> None:
+    before = site.observe("proxy")
+    with pytest.raises(ModuleError, match="image nowhere/proxy:1 is not on this host"):
+        run(jupyterhub_proxy, **{**site.proxy_arguments(), "image": "nowhere/proxy:1"})
+    assert site.observe("proxy") == before
+
+
+def test_proxies_in_the_settings_of_dockers_client_do_not_reach_hub_and_proxy(
+    site: ModuleSite, replaced: Replace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"proxies": {"default": {"httpProxy": "http://127.0.0.1:9"}}}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    site.extra_config = "# behind a proxy"
+    assert replaced()["action"] == "replace"
+    assert site.run_hub()["action"] == "replace"
+    for container in ("proxy", ""):
+        environment = site.client.containers.get(f"{NAME}-{container}".rstrip("-")).attrs["Config"]["Env"]
+        assert not [entry for entry in environment if entry.lower().startswith("http_proxy=")]

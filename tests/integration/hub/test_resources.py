@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import multiprocessing
 import subprocess
 import time
@@ -86,3 +87,27 @@ def test_a_network_has_the_mtu_of_docker(client: docker.APIClient, tmp_path: Pat
         run(jupyterhub_resources, **arguments)
         assert "warnings" not in run(jupyterhub_resources, **arguments)
     assert client.inspect_network(NAME)["Options"] == {resources.MTU: "1450"}
+
+
+def test_containers_can_have_fixed_addresses(client: docker.APIClient, tmp_path: Path, proxy_image: str) -> None:
+    arguments: dict[str, Any] = {
+        "name": NAME,
+        "fixed_networks": [NAME],
+        "secrets_dir": str(tmp_path / "hub" / "secrets"),
+    }
+    client.create_network(f"{NAME}-subnet", labels={LABEL_HUB: NAME})  # as a run that was killed leaves it
+    result = run(jupyterhub_resources, **arguments)
+
+    assert [one["Name"] for one in client.networks(names=[NAME])] == [NAME]
+    (part,) = client.inspect_network(NAME)["IPAM"]["Config"]
+    subnet = ipaddress.ip_network(part["Subnet"])
+    assert result["gateways"] == [str(subnet[1])]
+    address = str(subnet[9])
+    made = client.create_container(proxy_image, name=f"{NAME}-fixed", entrypoint=["sleep", "60"])
+    client.connect_container_to_network(made, NAME, ipv4_address=address)
+    try:
+        client.start(made)
+        assert client.inspect_container(made)["NetworkSettings"]["Networks"][NAME]["IPAddress"] == address
+    finally:
+        client.remove_container(made, force=True)
+    assert not run(jupyterhub_resources, **arguments)["changed"]

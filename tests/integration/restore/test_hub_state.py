@@ -106,11 +106,12 @@ def backed_up(
     hub_image: Callable[[str], str],
     proxy_image: str,
     notebook_image: Callable[[str], str],
+    front_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Hub]:
     """A hub that was backed up while alice's server ran."""
     directory = str(tmp_path_factory.mktemp("etc"))
-    site = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), directory)
+    site = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
     site.destroy()
     try:
         site.prepare()

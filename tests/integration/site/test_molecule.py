@@ -44,6 +44,7 @@ def filled_registry(bare_site: BareSite, registry: Registry) -> Registry:
     images = {
         "hub": inspect(host, "jupyterhub")["Config"]["Image"],
         "proxy": inspect(host, "jupyterhub-proxy")["Config"]["Image"],
+        "front": inspect(host, "jupyterhub-front")["Config"]["Image"],
         "notebook": environment_of(host, "jupyterhub")["DOCKER_NOTEBOOK_IMAGE"],
     }
     for purpose, image in images.items():

@@ -72,6 +72,7 @@ def test_upgrade_of_a_server_with_a_schedule(server: Host, previous: Path, tmp_p
 
     output = play(ROOT, "upgrade.yml", "-e", f"acknowledge={VERSION}")
     assert f"deployment version {VERSION}" in output
+    assert "port 8000 moved from the old proxy to the front" in output
     assert started("jupyter-alice") == before
     assert (hub.me() or {})["name"] == "alice"  # still signed in
     assert not {name for name in programs() if name.startswith(("backup_", "restore_"))}

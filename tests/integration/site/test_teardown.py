@@ -37,14 +37,16 @@ def test_a_hub_is_removed_and_comes_back(site: LocalSite) -> None:
     session.contents("PUT", "alice", "answer.txt", json={"type": "file", "format": "text", "content": "42"})
     bystander = f"{NAME}-proxy-of-another-project"
     site.client.containers.create(site.container("proxy")["Config"]["Image"], name=bystander)
-    all_of_it = [NAME, f"{NAME}-jupyter-alice", f"{NAME}-proxy", bystander]
+    all_of_it = [NAME, f"{NAME}-front", f"{NAME}-jupyter-alice", f"{NAME}-proxy", bystander]
 
     checked = site.run(playbook=TEARDOWN, check=True)
     assert f"would be removed: container {NAME}, container {NAME}-jupyter-alice" in checked.output
     assert site.containers() == all_of_it
 
     removed = site.run(playbook=TEARDOWN)
-    assert f"container {NAME}-proxy, network {NAME}-control, network {NAME}-network" in removed.output
+    assert f"the front does not serve {site.url}/ any more" in removed.output
+    networks = [f"network {NAME}-{part}" for part in ("control", "front", "network")]
+    assert ", ".join([f"container {NAME}-proxy", *networks]) in removed.output
     assert f"kept: volume {NAME}-data, volume {NAME}-user-alice" in removed.output
     assert site.containers() == [bystander]
     assert not [one.name for one in site.client.networks.list() if str(one.name).startswith(NAME)]

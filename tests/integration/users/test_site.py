@@ -130,7 +130,7 @@ def test_a_demoted_and_a_disabled_user_and_then_nothing_to_change(site: LocalSit
     assert {one.api("POST", f"/users/{name}/server").status_code for one in strangers for name in ("bob", "eve")} == {
         403
     }
-    assert site.containers() == [NAME, f"{NAME}-proxy"]
+    assert site.containers() == [NAME, f"{NAME}-front", f"{NAME}-proxy"]
     assert site.run("--tags", "hub").recap["changed"] == 0
 
 

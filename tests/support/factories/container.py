@@ -17,6 +17,7 @@ def inspected(
     """Return the description of a container made from `spec`, with more variables and labels than the spec has."""
     hardening = spec["hardening"]
     published = [entry.rsplit(":", 2) for entry in spec["ports"]]
+    fixed = {network: {"IPv4Address": address} for network, address in spec.get("addresses", {}).items()}
     return {
         "Image": spec["image_id"],
         "State": {"Running": running},
@@ -37,5 +38,5 @@ def inspected(
             "Tmpfs": tmpfs_options(hardening["tmpfs"]),
             "RestartPolicy": {"Name": spec["restart_policy"]},
         },
-        "NetworkSettings": {"Networks": {name: {} for name in spec["networks"]}},
+        "NetworkSettings": {"Networks": {name: {"IPAMConfig": fixed.get(name)} for name in spec["networks"]}},
     }

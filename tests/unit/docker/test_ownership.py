@@ -29,11 +29,11 @@ def container(name: str, labels: dict[str, str] | None = None, volume: str = "",
 
 def test_the_names_are_those_of_the_role() -> None:
     names = yaml.safe_load((ROLE / "vars/main.yml").read_text(encoding="utf-8"))
-    variables = ("network", "control_network", "data_volume", "proxy")
+    variables = ("network", "control_network", "front_network", "data_volume", "proxy")
     written = [str(names[f"_jupyterhub_{key}"]).replace("{{ jupyterhub_name }}", "lab") for key in variables]
-    assert written[:2] == ownership.networks_of("lab")
-    assert written[2] == ownership.data_volume_of("lab")
-    assert {written[3], "lab"} < set(ownership.containers_of("lab"))
+    assert written[:3] == ownership.networks_of("lab")
+    assert written[3] == ownership.data_volume_of("lab")
+    assert {written[4], "lab"} < set(ownership.containers_of("lab"))
 
 
 @pytest.mark.parametrize("kind", [CONTAINER, NETWORK, VOLUME])

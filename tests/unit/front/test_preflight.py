@@ -34,13 +34,15 @@ def test_a_port_that_a_program_uses() -> None:
         port = listener.getsockname()[1]
         (problem,) = preflight.port_problems(replace(SETTINGS, https_port=port, http_port=1), "lab", [])
     program = Path("/proc/self/comm").read_text(encoding="utf-8").strip()
-    assert problem.startswith(f"port {port}, which jupyterhub_https needs, is taken by {program} (pid {os.getpid()});")
+    assert problem.startswith(
+        f"jupyterhub_https_port {port} is taken by {program} (pid {os.getpid()}); stop it, choose another"
+    )
     assert "docs/how-to/behind-a-proxy.md" in problem
 
 
 def test_a_port_that_a_container_publishes() -> None:
     (problem,) = preflight.port_problems(replace(SETTINGS, http_port=1), "lab", [container("shop", port=443)])
-    assert "port 443, which jupyterhub_https needs, is taken by container shop;" in problem
+    assert "jupyterhub_https_port 443 is taken by container shop;" in problem
 
 
 def test_the_front_uses_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,27 +56,65 @@ def test_the_front_uses_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     assert problem.endswith("of the front other-front; set jupyterhub_front_name: other-front, which all hubs share")
 
 
+def test_the_front_keeps_its_port_while_docker_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    in_container = [True]
+    monkeypatch.setattr(preflight, "_is_in_container", lambda pid, container_id: in_container[0])
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/lab.json").touch()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        settings = replace(SETTINGS, https="none", http_port=port, directory=str(tmp_path))
+        assert preflight.port_problems(settings, "lab", []) == []
+        assert len(preflight.port_problems(settings, "other", [])) == 1
+        in_container[0] = False
+        assert len(preflight.port_problems(settings, "lab", [])) == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [
         ({}, "blocks port 80,443, which the front needs, for other machines"),
         ({"https": "behind"}, "with ufw: ufw allow 80/tcp"),
-        ({"https": "none"}, ""),
+        ({"https": "none", "http_port": 8000}, "with ufw: ufw allow 8000/tcp"),
         ({"bind_address": "127.0.0.1"}, ""),
     ],
 )
 def test_a_firewall_that_blocks_the_fronts_ports(changes: dict[str, Any], warning: str) -> None:
-    found = preflight.firewall_warnings(replace(SETTINGS, **changes), "-P INPUT DROP\n")
-    assert len(found) == bool(warning)
+    settings = replace(SETTINGS, **changes)
+    faults, found = preflight.firewall_problems(settings, "lab", exists=False, rules="-P INPUT DROP\n")
+    assert (faults, len(found)) == ([], bool(warning))
     assert warning in "".join(found)
-    assert preflight.firewall_warnings(replace(SETTINGS, **changes), "-P INPUT ACCEPT\n") == []
+    assert preflight.firewall_problems(settings, "lab", exists=True, rules="-P INPUT ACCEPT\n") == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("https", "exists", "served", "is_fault"),
+    [
+        ("none", True, False, True),
+        ("none", True, True, False),
+        ("none", False, False, False),
+        ("own", True, False, False),
+    ],
+)
+def test_a_firewall_that_would_block_the_users_of_a_hub_that_gets_the_front(
+    https: str, exists: bool, served: bool, is_fault: bool, tmp_path: Path
+) -> None:
+    settings = replace(SETTINGS, https=https, directory=str(tmp_path))
+    if served:
+        write_site(str(tmp_path), "lab", site("lab"))
+    faults, warnings = preflight.firewall_problems(settings, "lab", exists=exists, rules="-P INPUT DROP\n")
+    assert (len(faults), len(warnings)) == (is_fault, not is_fault)
 
 
 def test_another_hub_with_the_same_domain_is_found_before_anything_is_changed(tmp_path: Path) -> None:
     settings = replace(SETTINGS, directory=str(tmp_path))
     write_site(str(tmp_path), "lab", site("lab", domain=settings.domain))
     assert preflight.conflicts(settings, "lab") == []
-    assert preflight.conflicts(replace(settings, https="none"), "jupyterhub") == []
+    assert preflight.conflicts(replace(settings, https="none", http_port=8000), "jupyterhub") == []
+    (problem,) = preflight.conflicts(replace(settings, https="none"), "jupyterhub")
+    assert problem.startswith(
+        "hub lab on this host has port 80 already; choose another port for jupyterhub: jupyterhub_"
+    )
     (problem,) = preflight.conflicts(settings, "jupyterhub")
     assert problem.startswith(f"hub lab on this host has the domain {settings.domain} already; choose another")
     write_site(str(tmp_path), "lab", site("lab"))
@@ -84,12 +124,25 @@ def test_another_hub_with_the_same_domain_is_found_before_anything_is_changed(tm
 def test_a_port_of_the_hubs_own_proxy() -> None:
     settings = replace(SETTINGS, http_port=1)
     (problem,) = preflight.port_problems(settings, "lab", [container("lab-proxy", port=443)])
-    assert problem.endswith("first run make site with jupyterhub_https: none and another jupyterhub_port")
+    assert problem.endswith(
+        "is taken by container lab-proxy, the hub's own proxy; first run make site with jupyterhub_https: none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "problems"),
+    [("lab-proxy", 0), ("lab-proxy-draining-1795815895583452900", 0), ("jupyterhub-proxy", 1), ("lab-proxyx", 1)],
+)
+def test_without_https_the_front_takes_the_port_from_the_hubs_own_proxies(name: str, problems: int) -> None:
+    settings = replace(SETTINGS, https="none", http_port=8000)
+    found = preflight.port_problems(settings, "lab", [container(name, port=8000)])
+    assert len(found) == problems
+    assert all(f"jupyterhub_port 8000 is taken by container {name}; stop it" in one for one in found)
 
 
 def test_only_the_ports_that_are_used_are_checked() -> None:
     containers = [container("shop", port=443)]
-    assert preflight.port_problems(replace(SETTINGS, https="none"), "lab", containers) == []
+    assert preflight.port_problems(replace(SETTINGS, https="none", http_port=1), "lab", containers) == []
     assert preflight.port_problems(replace(SETTINGS, https="behind", http_port=1), "lab", containers) == []
 
 

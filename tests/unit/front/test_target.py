@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import target
 
 
-def proxy(*addresses: tuple[str, int]) -> dict[str, Any]:
-    """Return Docker's description of a proxy that publishes its port."""
+def proxy(*addresses: tuple[str, int], fixed: str = "") -> dict[str, Any]:
+    """Return Docker's description of a proxy that publishes its port, or has a fixed address."""
     bindings = [{"HostIp": address, "HostPort": str(port)} for address, port in addresses]
-    return {"HostConfig": {"PortBindings": {"8000/tcp": bindings}}}
+    networks = {"lab-control": {"IPAMConfig": None}, "lab-front": {"IPAMConfig": {"IPv4Address": fixed}}}
+    return {"HostConfig": {"PortBindings": {"8000/tcp": bindings}}, "NetworkSettings": {"Networks": networks}}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:28000", "192.0.2.10:8000"])
@@ -41,59 +42,42 @@ def test_a_file_is_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "address", "port"),
+    ("found", "address"),
     [
-        (None, "", None),
-        ({"HostConfig": {"PortBindings": None}}, "", None),
-        (proxy(), "", None),
-        (proxy(("127.0.0.1", 28000)), "127.0.0.1:28000", 28000),
-        (proxy(("0.0.0.0", 8000)), "127.0.0.1:8000", None),
-        (proxy(("", 8000)), "127.0.0.1:8000", None),
-        (proxy(("192.0.2.10", 8000)), "192.0.2.10:8000", None),
-        (proxy(("127.0.0.1", 8000)), "127.0.0.1:8000", None),  # the hub's port, which the front may have to take
+        (None, ""),
+        ({"HostConfig": {"PortBindings": None}}, ""),
+        (proxy(), ""),
+        (proxy(("0.0.0.0", 8000)), "127.0.0.1:8000"),
+        (proxy(("", 8000)), "127.0.0.1:8000"),
+        (proxy(("192.0.2.10", 8000)), "192.0.2.10:8000"),
+        (proxy(fixed="198.18.4.2"), "198.18.4.2:8000"),
     ],
 )
-def test_a_proxy_is_reached_where_docker_publishes_it(
-    found: dict[str, Any] | None, address: str, port: int | None
-) -> None:
+def test_where_this_host_reaches_a_proxy(found: dict[str, Any] | None, address: str) -> None:
     assert target.published(found) == address
-    assert target.internal_port(found) == port
 
 
-def test_the_first_free_port_is_chosen() -> None:
-    first = target.choose_port("lab", lambda _: True)
-    assert first in target.PORTS
-    assert first == target.choose_port("lab", lambda _: True)
-    assert target.choose_port("lab", lambda port: port != first) != first
-    assert target.choose_port("lab", lambda port: port == first - 1) == first - 1
+class Docker:
+    """A network with containers."""
+
+    def __init__(self, subnet: str, *used: str) -> None:
+        gateway = str(ipaddress.ip_network(subnet)[1])
+        self.network = {
+            "IPAM": {"Config": [{"Subnet": subnet, "Gateway": gateway}]},
+            "Containers": {one: {"IPv4Address": f"{one}/24"} for one in used},
+        }
+
+    def inspect_network(self, name: str) -> dict[str, Any]:
+        return self.network
 
 
-def test_two_hubs_begin_at_other_ports() -> None:
-    assert target.choose_port("lab", lambda _: True) != target.choose_port("jupyterhub", lambda _: True)
+def test_an_address_that_no_container_has_is_chosen() -> None:
+    assert target.free_address(Docker("198.18.4.0/24"), "lab-front") == "198.18.4.2"
+    assert target.free_address(Docker("198.18.4.0/24", "198.18.4.2", "198.18.4.4"), "lab-front") == "198.18.4.3"
+    assert target.free_address(Docker("198.18.4.0/24"), "lab-front", "198.18.4.9") == "198.18.4.9"
+    assert target.free_address(Docker("198.18.4.0/24", "198.18.4.9"), "lab-front", "198.18.4.9") == "198.18.4.2"
 
 
-def test_without_a_free_port_the_range_is_named() -> None:
-    with pytest.raises(DeployError, match="none of the ports 28000 to 28999 of this host is free for the proxy of hub"):
-        target.choose_port("lab", lambda _: False)
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
-def test_a_port_on_which_something_listens_is_not_free(address: str) -> None:
-    with socket.create_server((address, 0)) as server:
-        port = server.getsockname()[1]
-        assert not target.is_free(port)
-
-
-def test_a_port_that_nothing_uses_is_free() -> None:
-    assert any(map(target.is_free, target.PORTS))
-
-
-def test_a_port_that_the_front_uses_for_another_hub_is_not_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(target, "is_free", lambda port: True)  # the other hub's proxy is stopped
-    first = target.free_port(str(tmp_path), "lab")
-    target.write(str(tmp_path), "lab", f"127.0.0.1:{first}")
-    assert target.free_port(str(tmp_path), "lab") == first
-    target.write(str(tmp_path), "course", f"127.0.0.1:{first}")
-    assert target.free_port(str(tmp_path), "lab") == first + 1
+def test_without_a_free_address_the_network_is_named() -> None:
+    with pytest.raises(DeployError, match="network lab-front has no address left for a new proxy"):
+        target.free_address(Docker("198.18.4.0/30", "198.18.4.2"), "lab-front")

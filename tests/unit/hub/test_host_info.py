@@ -106,17 +106,3 @@ def test_only_the_disk_of_the_hubs_own_data_counts(monkeypatch: pytest.MonkeyPat
     problem = jupyterhub_host_info.data_problem("lab", [*volumes, {"Name": "lab-data", "Mountpoint": str(tmp_path)}])
     assert problem
     assert problem.startswith(f"the disk of {tmp_path}, which has the database of hub lab, is full, so that")
-
-
-@pytest.mark.parametrize(
-    ("container", "holder"),
-    [
-        ("lab-proxy", None),
-        ("lab-proxy-draining-1795815895583452900", None),
-        ("jupyterhub-proxy", "container jupyterhub-proxy"),
-        ("lab-proxyx", "container lab-proxyx"),
-    ],
-)
-def test_the_hubs_own_proxies_may_use_the_port(container: str, holder: str | None) -> None:
-    containers = [{"Names": [f"/{container}"], "Ports": [{"PublicPort": 8000, "Type": "tcp"}]}]
-    assert jupyterhub_host_info.port_holder("lab", 8000, containers) == holder

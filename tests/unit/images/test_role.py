@@ -21,16 +21,13 @@ FRONT = "registry.example.com/front:1"
 @pytest.mark.parametrize(
     ("settings", "front", "needs_base"),
     [
-        (ELSEWHERE, None, False),
-        ({**ELSEWHERE, "jupyterhub_https": "own"}, "build", True),
-        ({**ELSEWHERE, "jupyterhub_https": "own", "jupyterhub_images_front_image": FRONT}, "pull", False),
-        ({"jupyterhub_https": "own", "jupyterhub_images_front_image": FRONT}, "pull", True),
+        (ELSEWHERE, "build", True),
+        ({**ELSEWHERE, "jupyterhub_images_front_image": FRONT}, "pull", False),
+        ({"jupyterhub_images_front_image": FRONT}, "pull", True),
     ],
-    ids=["without HTTPS", "built", "pulled", "others built"],
+    ids=["built", "pulled", "others built"],
 )
-def test_the_front_is_built_or_pulled(
-    settings: dict[str, Any], front: str | None, needs_base: bool, tmp_path: Path
-) -> None:
+def test_the_front_is_built_or_pulled(settings: dict[str, Any], front: str, needs_base: bool, tmp_path: Path) -> None:
     result = tmp_path / "wanted.json"
     wanted = "{{ {'images': _jupyterhub_images_wanted, 'base': _jupyterhub_images_need_base} | to_json }}"
     one = {
@@ -44,11 +41,10 @@ def test_the_front_is_built_or_pulled(
     code, output = play(inventory(tmp_path, "lab"), tmp_path / "play.yml", "-e", json.dumps(settings))
     assert code == 0, output
     found = json.loads(result.read_text(encoding="utf-8"))
-    asked = [image for image in found["images"] if image["purpose"] == "front"]
+    (asked,) = [image for image in found["images"] if image["purpose"] == "front"]
     assert found["base"] is needs_base
-    assert len(asked) == (front is not None)
     if front == "build":
-        assert asked[0]["build"]["context"] == str(ROLE / "files/front")
-        assert asked[0].get("reference", "") == ""
-    elif front == "pull":
-        assert asked == [{"purpose": "front", "reference": FRONT, "build": None}]
+        assert asked["build"]["context"] == str(ROLE / "files/front")
+        assert not asked["reference"]
+    else:
+        assert asked == {"purpose": "front", "reference": FRONT, "build": None}

@@ -235,7 +235,6 @@ def test_a_renamed_setting_is_refused_with_its_new_name():
 
 
 HOST: dict[str, object] = {
-    "port_holder": None,
     "setting_problems": [],
     "name_problems": [],
     "data_problem": None,
@@ -246,7 +245,7 @@ HOST: dict[str, object] = {
 
 def host_problems(distribution="Debian", version="12", **host):
     facts = {"distribution": distribution, "distribution_version": version}
-    return jupyterhub_settings.host_problems({**HOST, **host}, facts, port=8000, minimum_free_gib=5)
+    return jupyterhub_settings.host_problems({**HOST, **host}, facts, minimum_free_gib=5)
 
 
 @pytest.mark.parametrize(
@@ -262,11 +261,6 @@ def test_supported_systems_pass(distribution, version):
 def test_other_systems_are_refused_by_name(distribution, version):
     (problem,) = host_problems(distribution, version)
     assert problem.startswith(f"{distribution} {version} is not supported; use Debian 12 or newer")
-
-
-def test_a_taken_port_is_refused_with_its_holder():
-    (problem,) = host_problems(port_holder="nginx (pid 12)")
-    assert problem == "jupyterhub_port 8000 is taken by nginx (pid 12); stop it or choose another jupyterhub_port"
 
 
 def test_too_little_disk_is_refused_with_the_figures():
