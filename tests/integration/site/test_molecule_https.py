@@ -1,6 +1,7 @@
 """A hub with HTTPS over SSH on Debian 13: Molecule's scenario, and the recovery of the hub with its certificate.
 
-The images are those of this machine, in a private registry.
+The images are those of this machine, in a private registry. In `make test`, tests/e2e/test_https.py has the
+certificates by ACME, and test_molecule.py the hosts over SSH.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from support.mixins.site import PASSWORD, SECRETS_DIR, Site, secrets_of
 from support.molecule import environment, molecule, play, state
 from support.molecule_acme import DOMAIN, Known, known
 from support.names import resolve
+
+pytestmark = pytest.mark.long
 
 URL = f"https://{DOMAIN}"
 NOTE = {"type": "file", "format": "text", "content": "42"}
@@ -102,7 +105,6 @@ def test_whole_sequence(filled_registry: Registry, sequence: str) -> None:
         assert secret not in sequence, f"{file} is in Molecule's output"
 
 
-@pytest.mark.long
 def test_a_lost_hub_comes_back_with_its_certificate(
     server: Known, run: Callable[..., Callable[..., str]], make_host: MakeHost, monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
