@@ -260,6 +260,7 @@ def test_a_hub_that_does_not_start_gets_its_own_state_back(hub: Hub, tmp_path: P
     assert (hub.secrets(), hub.left()) == (secrets, left)
 
 
+@pytest.mark.long
 def test_killed_between_any_two_steps_the_next_run_ends_it(hub: Hub, tmp_path: Path) -> None:
     steps = 0
     while killed_run("jupyterhub_hub_state", f"{steps + 1}", hub.arguments(keep_old=False), tmp_path):
