@@ -176,7 +176,7 @@ def test_the_command_prints_one_line_and_changes_nothing(
     assert hub.run("ls", "-A", "/data").stdout == ""
 
 
-@pytest.mark.parametrize("base_url", ["/", "/lab/"])
+@pytest.mark.parametrize("base_url", ["/", pytest.param("/lab/", marks=pytest.mark.long)])
 def test_a_hub_is_healthy_once_it_answers(hub_image: Callable[[str], str], tmp_path: Path, base_url: str) -> None:
     write_config(tmp_path, f"{NO_PROXY}\nc.JupyterHub.base_url = {base_url!r}\n")
     hub = HubContainer(hub_image("5.5.4"), tmp_path)

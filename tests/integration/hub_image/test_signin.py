@@ -155,7 +155,7 @@ def test_nobody_can_sign_up_as_the_admin(open_hub: HubContainer, name: str) -> N
     assert open_hub.sql("SELECT id, username FROM users_info") == accounts
 
 
-@pytest.mark.parametrize("fixture", ["open_hub", "approval_hub", "closed_hub"])
+@pytest.mark.parametrize("fixture", ["open_hub", pytest.param("approval_hub", marks=pytest.mark.long), "closed_hub"])
 @pytest.mark.usefixtures("version")
 def test_nobody_can_sign_up_as_the_admin_before_the_account_exists(
     request: pytest.FixtureRequest, fixture: str

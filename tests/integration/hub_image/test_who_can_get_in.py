@@ -118,7 +118,14 @@ def cannot_sign_in(hub: HubContainer, way: str, there: str) -> None:
     assert hub.sql(f"SELECT count(*) FROM users WHERE name = '{here}'") == [[0]]
 
 
-@pytest.mark.parametrize("ways", [["github"], ["native", "github"], ["github", "gitlab"]], ids="+".join)
+@pytest.mark.parametrize(
+    "ways",
+    [
+        pytest.param(["github"], id="github"),
+        pytest.param(["native", "github"], id="native+github"),
+        pytest.param(["github", "gitlab"], id="github+gitlab", marks=pytest.mark.long),
+    ],
+)
 def test_an_admin_removed_from_admin_users_is_named_and_demoted_when_told(
     hub_image: Callable[[str], str], provider: OAuthProvider, tmp_path: Path, ways: list[str]
 ) -> None:
