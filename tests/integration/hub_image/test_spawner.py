@@ -343,7 +343,9 @@ def test_a_server_that_ends_is_noticed_at_once_and_its_log_is_shown(site: Spawne
     assert [name for name in names if name.startswith(site.prefix)] == []
 
 
-@pytest.mark.parametrize(("user", "seconds"), [("late", "3"), ("later", "[1-4]")])  # http_timeout, start_timeout
+@pytest.mark.parametrize(  # http_timeout, start_timeout
+    ("user", "seconds"), [("late", "3"), pytest.param("later", "[1-4]", marks=pytest.mark.long)]
+)
 def test_a_server_that_runs_and_does_not_answer_is_removed(site: SpawnerHub, user: str, seconds: str) -> None:
     assert site.request(user, image=site.image("no-directory")).status_code in (202, 500)
     progress = site.api("GET", f"users/{user}/server/progress").text

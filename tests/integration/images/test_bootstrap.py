@@ -87,6 +87,7 @@ def test_a_host_with_lists_of_mirrors_builds_a_base_image(
     assert os.listdir(directory) == []
 
 
+@pytest.mark.long
 def test_an_archive_that_was_built_before_is_imported(
     cloud: Path, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def hub(site: LocalSite) -> tuple[str, str]:
     return container["Id"], container["State"]["StartedAt"]
 
 
+@pytest.mark.long
 def test_a_tag_that_is_pushed_again(author: Author, site: LocalSite) -> None:
     first = author.push("one")
     site.run()

@@ -196,15 +196,15 @@ def test_servers_are_listed_with_image_age_and_last_activity(old: OldServers) ->
     assert old.module(notebook_images=[old.first_id])["old"] == []
 
 
-def test_status_yml_shows_it_and_changes_nothing(old: OldServers) -> None:
-    for check in (False, True):
-        done = old.play(playbook="status.yml", check=check)
-        assert done.recap["changed"] == 0
-        assert f"hub: {NAME} runs for " in done.output
-        assert f"proxy: {NAME}-proxy runs for " in done.output, done.output
-        assert "3 servers run, 2 on an old image\n" in done.output
-        rows = {line.split()[0]: line.split() for line in done.output.splitlines() if " ago" in line and IMAGE in line}
-        assert {name: row[4] for name, row in rows.items()} == {"alice": "old", "bob": "old", "carol": "current"}
+@pytest.mark.parametrize("check", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_status_yml_shows_it_and_changes_nothing(old: OldServers, check: bool) -> None:
+    done = old.play(playbook="status.yml", check=check)
+    assert done.recap["changed"] == 0
+    assert f"hub: {NAME} runs for " in done.output
+    assert f"proxy: {NAME}-proxy runs for " in done.output, done.output
+    assert "3 servers run, 2 on an old image\n" in done.output
+    rows = {line.split()[0]: line.split() for line in done.output.splitlines() if " ago" in line and IMAGE in line}
+    assert {name: row[4] for name, row in rows.items()} == {"alice": "old", "bob": "old", "carol": "current"}
 
 
 def test_check_mode_reports_what_would_be_stopped_and_stops_nothing(old: OldServers, bob_works: None) -> None:
@@ -302,6 +302,7 @@ def test_site_yml_stops_the_rest_and_keeps_a_server_that_the_hub_does_not_know(o
     )
 
 
+@pytest.mark.long
 def test_a_stopped_hub_is_reported_and_its_servers_are_listed(old: OldServers) -> None:
     hub = old.site.client.containers.get(NAME)
     hub.stop()
