@@ -285,9 +285,6 @@ def test_the_playbook_backs_up_and_shows_each_volume_and_the_totals(site: Site, 
     assert f", here already: 0, in {copies}/localhost" in first
     assert "fetched: 2" in first
     assert len(store.backups_in(f"{copies}/localhost", ALICE)) == 1
-    third = play()
-    assert "backed up: 0, unchanged: 2" in third
-    assert "changed=0 " in third
 
     failed = play("-e", json.dumps({"jupyterhub_backup_volumes": [ALICE, "no-such-volume"]}), fails=True)
     assert "  NOT BACKED UP: volume no-such-volume: does not exist on this host; `docker volume ls` " in failed
