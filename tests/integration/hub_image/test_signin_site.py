@@ -119,6 +119,7 @@ def test_a_secret_reaches_only_the_hub(site: LocalSite, tmp_path: Path) -> None:
     assert "Sign in with GitHub" not in requests.get(f"{site.url}/hub/login", timeout=10).text
 
 
+@pytest.mark.long
 def test_only_github_has_its_own_administrators_and_demotes_them(site: LocalSite) -> None:
     """After native accounts, whose administrator cannot sign in any more."""
     github: dict[str, Any] = {
