@@ -1,9 +1,13 @@
-"""Users deleted from a real hub, and new users of the same name."""
+"""Users deleted from a real hub, and new users of the same name; then all accounts of a flood of sign-ups at once.
+
+The tests share one hub, and each has users of its own.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -115,20 +119,15 @@ def test_a_volume_that_is_in_use_or_not_backed_up_is_not_removed(hub: Hub) -> No
     assert hub.has_volume(name)
 
 
-def test_check_mode_reports_what_would_be_deleted(hub: Hub) -> None:
-    name = fresh("bob")
-    session = hub.join(name)
-    session.spawn(name)
+def test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty(hub: Hub) -> None:
+    name, restored = fresh("bob"), fresh("robert")
+    session = hub.join_with_notebook(name)
     output = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml", check=True).output
 
     assert f"user {name} would be deleted, with volume {volume_of(name)}" in " ".join(output.split())
     assert session.me() is not None
     assert hub.has_volume(name)
 
-
-def test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty(hub: Hub) -> None:
-    name, restored = fresh("bob"), fresh("robert")
-    session = hub.join_with_notebook(name)
     output = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml").output
 
     assert f"user {name} was deleted, with volume {volume_of(name)}" in " ".join(output.split())
@@ -164,7 +163,14 @@ class Killed(BaseException):
     """Ends the code as a SIGKILL would."""
 
 
-@pytest.mark.parametrize("step", ["remove_volume", "archive_backups", "delete_at_hub"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "remove_volume",
+        pytest.param("archive_backups", marks=pytest.mark.long),
+        pytest.param("delete_at_hub", marks=pytest.mark.long),
+    ],
+)
 def test_the_next_run_finishes_one_that_was_killed(hub: Hub, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     name = fresh("bob")
     hub.join(name)
@@ -204,3 +210,98 @@ def test_a_user_who_signed_up_and_never_signed_in_is_deleted(hub: Hub) -> None:
 def test_the_admin_of_the_deployment_cannot_be_deleted(hub: Hub) -> None:
     with pytest.raises(ModuleError, match=f"admin is the administrator that hub {NAME} creates at each start"):
         hub.user("admin", "absent")
+
+
+@pytest.fixture
+def site(hub: Hub) -> LocalSite:
+    return hub.site
+
+
+def sign_up(site: LocalSite, name: str, sign_in: bool = True) -> HubSession:
+    session = HubSession(site.url)
+    session.sign_up(name, PASSWORD)
+    if sign_in:
+        assert session.sign_in(name, PASSWORD)
+        assert session.get(f"{site.url}/hub/home", timeout=30).ok
+    return session
+
+
+def discard(site: LocalSite, *arguments: str, minutes: int = 60, check: bool = False) -> tuple[int, str]:
+    """Run the playbook for the last minutes; return the number of changes and the output on one line."""
+    since = datetime.now(timezone.utc) - timedelta(minutes=minutes)
+    extra = ["-e", f"since={since:%Y-%m-%dT%H:%M}", *arguments]
+    done = site.run(*extra, playbook="playbooks/discard_accounts.yml", check=check)
+    return done.recap["changed"], " ".join(done.output.split())
+
+
+def can_sign_in(site: LocalSite, name: str) -> bool:
+    return HubSession(site.url).sign_in(name, PASSWORD)
+
+
+def approve(site: LocalSite, name: str) -> None:
+    """Authorize an account as the administrator does in the browser."""
+    admin = HubSession(site.url)
+    assert admin.sign_in("admin", site.admin_password)
+    token = admin.cookies.get("_xsrf", path="/hub/") or ""
+    fields = {"_xsrf": token, "authorized": "yes"}
+    admin.post(f"{site.url}/hub/authorize/{name}", data=fields, timeout=60).raise_for_status()
+
+
+def test_older_accounts_and_those_with_a_volume_are_kept(site: LocalSite) -> None:
+    old, with_volume = fresh("old"), fresh("bob")
+    sign_up(site, old)
+    sign_up(site, with_volume)
+    volume = site.client.volumes.create(f"{NAME}-user-{with_volume}")
+    try:
+        assert discard(site, "-e", "confirm=true", minutes=-1)[0] == 0
+        output = discard(site)[1]
+        assert f"{with_volume} is kept, because there is volume {volume.name}" in output
+        assert "would be discarded" in output
+        assert can_sign_in(site, old)
+    finally:
+        volume.remove()
+
+
+def test_accounts_that_nobody_used_are_discarded_together(site: LocalSite) -> None:
+    """Accounts that wait for approval among them, and not those that were approved."""
+    discard(site, "-e", "confirm=true")
+    flood = [fresh("u") for _ in range(4)]
+    worker, admin, declared = fresh("alice"), fresh("carol"), fresh("dave")
+    waiting, approved = fresh("u"), fresh("erin")
+    for number, name in enumerate(flood):
+        sign_up(site, name, sign_in=number < 2)  # the hub knows those that have signed in
+    session = sign_up(site, worker)
+    session.spawn(worker)
+    session.stop(worker)
+    sign_up(site, admin)
+    sign_up(site, declared)
+    site.run(jupyterhub_users=[{"name": admin, "admin": True}], jupyterhub_native_signup="approval")
+    for name in (waiting, approved):
+        sign_up(site, name, sign_in=False)
+    approve(site, approved)
+    site.settings["jupyterhub_users"] = [{"name": declared.upper()}]
+    listed = ", ".join([*flood, waiting])
+
+    for check, arguments in ((False, []), (True, ["-e", "confirm=true"])):
+        changed, output = discard(site, *arguments, check=check)
+        assert f"5 unused accounts that signed up since {datetime.now(timezone.utc):%Y-}" in output
+        assert f"UTC would be discarded: {listed}" in output
+        assert ("To discard them, add -e confirm=true" in output) == (not arguments)
+        assert changed == (1 if arguments else 0)
+        assert worker not in output
+    assert can_sign_in(site, flood[0])
+
+    changed, output = discard(site, "-e", "confirm=true")
+    assert changed == 1
+    assert f"UTC were discarded: {listed}" in output
+    assert not any(can_sign_in(site, name) for name in flood)
+    assert all(can_sign_in(site, name) for name in (worker, admin, declared, approved))
+
+    changed, output = discard(site, "-e", "confirm=true")
+    assert changed == 0
+    assert "nothing was discarded" in output
+
+    # The names are free again.
+    sign_up(site, flood[0], sign_in=False)
+    approve(site, flood[0])
+    assert can_sign_in(site, flood[0])
