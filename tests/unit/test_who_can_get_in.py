@@ -14,7 +14,6 @@ TESTS = {
         "hub_image/test_signin.py::test_sign_up_sign_in_and_out",
         "hub_image/test_signin.py::test_a_taken_name_is_taken",
         "users/test_sync.py::test_nobody_signs_up_under_a_declared_name",
-        "users/test_sync.py::test_a_disabled_name_without_a_user_cannot_be_taken",
         "hub_image/test_oauth.py::test_a_change_of_authenticators_gives_nobody_another_users_name",
     ],
     "`jupyterhub_native_signup: approval`": ["hub_image/test_signin.py::test_approval"],
