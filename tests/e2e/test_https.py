@@ -128,21 +128,16 @@ def test_a_browser_works_with_two_hubs_at_once(place: Place, context: BrowserCon
 
 
 def test_a_second_run_changes_nothing(place: Place) -> None:
-    for site in (place.hub, place.lab):
-        assert site.run().recap["changed"] == 0
+    # The lab came after the hub: if each changed what the other has at the front, this would.
+    assert place.hub.run().recap["changed"] == 0
 
 
-def test_the_status_shows_the_certificate(place: Place) -> None:
-    output = " ".join(place.hub.run(playbook="status.yml").output.split())
-    assert f"front: {FRONT} runs for" in output
-    assert f"certificate for {place.hub.domain} from Pebble Intermediate CA" in output
-
-
-def test_a_name_that_does_not_resolve_is_named_and_nothing_else_changes(place: Place) -> None:
+def test_a_name_that_does_not_resolve_is_named_and_the_status_is_as_before(place: Place) -> None:
     before = place.hub.container()["Id"], place.hub.container("proxy")["Id"]
     output = " ".join(place.hub.run(fails=True, jupyterhub_domain=f"nowhere.{ZONE}").output.split())
     assert f"no certificate for nowhere.{ZONE} (hub {place.hub.name})" in output
     assert (place.hub.container()["Id"], place.hub.container("proxy")["Id"]) == before
     output = " ".join(place.hub.run(playbook="status.yml").output.split())
-    assert f"certificate for {place.hub.domain} from Pebble" in output  # which is fetched
+    assert f"front: {FRONT} runs for" in output
+    assert f"certificate for {place.hub.domain} from Pebble Intermediate CA" in output  # which is fetched
     assert "NOT REACHABLE" not in output
