@@ -257,6 +257,7 @@ class TestBareMachine:
     def test_check_mode_reports_no_change(self, bare):
         assert bare.run("--check", "--diff").changed == 0
 
+    @pytest.mark.long
     def test_a_killed_dockerd_is_started_and_containers_keep_running(self, bare):
         life = bare.start_container()
         bare.host.run(
@@ -271,6 +272,7 @@ class TestBareMachine:
         assert bare.container_state() == life
         assert bare.run().changed == 0
 
+    @pytest.mark.long
     def test_an_interrupted_installation_is_completed(self, bare):
         """The packages were unpacked and not configured, and the socket of a killed dockerd is still there."""
         bare.host.run(
@@ -295,7 +297,11 @@ class TestBareMachine:
         assert bare.docker_pid() == before
         assert bare.container_state() == life
         assert bare.run(docker_registry_mirrors=["https://mirror.example.com"]).changed == 0
+        # An option that is not set any more is removed.
+        assert bare.run().changed == 1
+        assert "registry-mirrors" not in bare.options()
 
+    @pytest.mark.long
     def test_log_options_are_applied_by_a_restart_that_containers_outlive(self, bare):
         before, life = bare.docker_pid(), bare.start_container()
 
@@ -305,12 +311,7 @@ class TestBareMachine:
         assert bare.docker_pid() != before
         assert bare.container_state() == life
 
-    def test_an_option_that_is_no_longer_set_is_removed(self, bare):
-        bare.run(docker_registry_mirrors=["https://mirror.example.com"])
-
-        assert bare.run().changed == 1
-        assert "registry-mirrors" not in bare.options()
-
+    @pytest.mark.long
     def test_options_of_others_are_kept(self, bare):
         changed = {**bare.options(), "labels": ["rack=b"], "log-opts": {"max-size": "7m", "max-file": "3"}}
         bare.host.write("/etc/docker/daemon.json", json.dumps(changed))
@@ -324,6 +325,7 @@ class TestBareMachine:
         assert "log-opts.max-size in /etc/docker/daemon.json was set by somebody else" in run.output
         assert len(bare.host.run("ls /etc/docker/daemon.json.*~").stdout.split()) >= 2
 
+    @pytest.mark.long
     def test_a_misspelt_option_is_rolled_back_without_a_restart(self, bare):
         # Docker 20.10 cannot validate a file. It refuses it at a reload, while the containers keep running.
         before, file = bare.docker_pid(), bare.host.read("/etc/docker/daemon.json")
@@ -335,6 +337,7 @@ class TestBareMachine:
         assert bare.host.read("/etc/docker/daemon.json") == file
         assert bare.docker_pid() == before
 
+    @pytest.mark.long
     def test_an_option_that_prevents_the_start_is_rolled_back(self, bare):
         options, life = bare.options(), bare.start_container()
 
@@ -353,6 +356,7 @@ class TestBareMachine:
         assert foreign.docker_pid() == before
         assert foreign.host.run("test -e /etc/docker/daemon.json", check=False).returncode != 0
 
+    @pytest.mark.long
     def test_a_conflict_with_flags_is_reported(self, foreign):
         before = foreign.docker_pid()
         pools = [{"base": "198.18.0.0/16", "size": 24}]
@@ -363,12 +367,14 @@ class TestBareMachine:
         assert "--default-address-pool." in run.output
         assert foreign.docker_pid() == before
 
+    @pytest.mark.long
     def test_a_restart_for_the_operators_option_keeps_the_flags(self, foreign):
         foreign.run(docker_daemon_options={"log-level": "warn"})
 
         assert foreign.options() == {"log-level": "warn"}
         assert foreign.info("DefaultAddressPools")[0]["Base"] == "172.20.0.0/14"
 
+    @pytest.mark.long
     def test_an_unavailable_minimum_version_is_reported_with_the_next_step(self, bare):
         run = bare.run(docker_minimum_version="99", fails=True)
 
@@ -392,7 +398,10 @@ class TestServer:
     def test_a_second_run_changes_nothing(self, server):
         assert server.run().changed == 0
 
-    @pytest.mark.parametrize("playbook", [str(ROOT / "site.yml"), "role.yml"], ids=["site.yml", "role.yml"])
+    @pytest.mark.parametrize(
+        "playbook",
+        [pytest.param(str(ROOT / "site.yml"), id="site.yml"), pytest.param("role.yml", marks=pytest.mark.long)],
+    )
     def test_check_mode_without_root_fails_instead_of_reporting_a_bare_host(self, server, playbook):
         run = server.run("--check", playbook=playbook, fails=True, ansible_become=False)
 
@@ -422,7 +431,11 @@ class TestServer:
         assert server.options() == options
         assert server.container_state() == life
 
-    @pytest.mark.parametrize("wrong", [{"colour-of-the-whale": "blue"}, {"max-concurrent-downloads": "5"}])
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"colour-of-the-whale": "blue"}, pytest.param({"max-concurrent-downloads": "5"}, marks=pytest.mark.long)],
+        ids=lambda wrong: next(iter(wrong)),
+    )
     def test_an_option_that_docker_does_not_know_is_refused_without_a_restart(self, server, wrong):
         options, before = server.options(), server.docker_pid()
 
@@ -450,6 +463,7 @@ class TestServer:
         assert server.run().changed == 1
         assert server.host.run("systemctl is-active docker; systemctl is-enabled docker").stdout == "active\nenabled\n"
 
+    @pytest.mark.long
     def test_packages_come_from_dockers_repository_if_set(self, server):
         # download.docker.com is not reachable here: this repository has the same structure and empty packages. So
         # Docker keeps its version, which is reported.
