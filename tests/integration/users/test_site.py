@@ -114,7 +114,7 @@ def test_the_first_run_creates_them_and_shows_no_password(place: Place, site: Lo
     assert PASSWORD not in str(site.container()) + site.client.containers.get(NAME).logs().decode()
 
 
-def test_a_demoted_and_a_disabled_user_and_then_nothing_to_change(site: LocalSite) -> None:
+def test_a_demoted_and_a_disabled_user(site: LocalSite) -> None:
     alice, bob = signed_in(site, "alice"), signed_in(site, "bob")
     site.settings["jupyterhub_users"] = [
         {"name": "alice", "groups": ["teachers"], "password": PASSWORD},
@@ -131,7 +131,6 @@ def test_a_demoted_and_a_disabled_user_and_then_nothing_to_change(site: LocalSit
         403
     }
     assert site.containers() == [NAME, f"{NAME}-front", f"{NAME}-proxy"]
-    assert site.run("--tags", "hub").recap["changed"] == 0
 
 
 def test_user_yml_sets_a_generated_password(site: LocalSite) -> None:
@@ -184,9 +183,13 @@ def test_user_yml_sets_a_password_from_a_file(site: LocalSite, tmp_path: Path) -
     ("arguments", "message"),
     [
         (["-e", "user=alcie", "-e", "do=disable"], "the hub does not know alcie; check the name"),
-        (["-e", "user=alice", "-e", "do=remove"], "do is 'remove'; use one of authorize, disable, password"),
+        pytest.param(
+            ["-e", "user=alice", "-e", "do=remove"],
+            "do is 'remove'; use one of authorize, disable, password",
+            marks=pytest.mark.long,
+        ),
     ],
 )
-def test_user_yml_names_the_error(site: LocalSite, arguments: list[str], message: str) -> None:
-    output = site.run(*arguments, playbook="playbooks/user.yml", fails=True).output
+def test_user_yml_names_the_error(place: Place, arguments: list[str], message: str) -> None:
+    output = place.site.run(*arguments, playbook="playbooks/user.yml", fails=True).output
     assert message in " ".join(output.split())
