@@ -22,6 +22,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 ATTACKER = "mallory"
 MODES = ["plain", "subdomains", "subdomains-https"]
+#: Without HTTPS in long runs only.
+with_subdomains = pytest.mark.parametrize(
+    "site", [pytest.param("subdomains", marks=pytest.mark.long), "subdomains-https"], indirect=True
+)
 
 
 @pytest.fixture(scope="module", params=MODES)
@@ -103,7 +107,7 @@ def test_without_subdomains_a_page_of_a_user_takes_over_who_opens_it(
     assert result_of_attack(window, site, "", "page") == "admin"
 
 
-@pytest.mark.parametrize("site", MODES[1:], indirect=True)
+@with_subdomains
 def test_with_subdomains_the_same_page_has_no_power(
     site: OriginSite, mallory: HubSession, admin: HubSession, window: Page
 ) -> None:
@@ -115,7 +119,7 @@ def test_with_subdomains_the_same_page_has_no_power(
     assert site.stolen_tokens(admin, "admin") == []
 
 
-@pytest.mark.parametrize("site", MODES[1:], indirect=True)
+@with_subdomains
 def test_nobody_can_sign_in_on_a_users_origin(
     site: OriginSite, mallory: HubSession, admin: HubSession, window: Page
 ) -> None:
@@ -136,7 +140,7 @@ def test_nobody_can_sign_in_on_a_users_origin(
     assert (answer.status_code, answer.headers.get("Set-Cookie")) == (403, None)
 
 
-@pytest.mark.parametrize("site", MODES[1:], indirect=True)
+@with_subdomains
 def test_cookies_that_a_users_page_sets_do_not_reach_the_hub(
     site: OriginSite, mallory: HubSession, window: Page
 ) -> None:
@@ -151,7 +155,7 @@ def test_cookies_that_a_users_page_sets_do_not_reach_the_hub(
     assert bool(forged) == (not site.tls)
 
 
-@pytest.mark.parametrize("site", MODES[1:], indirect=True)
+@with_subdomains
 def test_the_hubs_pages_and_a_server_with_a_kernel(site: OriginSite, window: Page) -> None:
     hub, password = HubPages(window, site.origin()), secrets.token_hex(8)
     hub.sign_up("alice", password)
@@ -178,7 +182,7 @@ def test_the_hubs_pages_and_a_server_with_a_kernel(site: OriginSite, window: Pag
     assert hub.run_cell("print(2*3)") == "6"
 
 
-@pytest.mark.parametrize("site", MODES[1:], indirect=True)
+@with_subdomains
 def test_an_administrator_opens_a_users_server(site: OriginSite, mallory: HubSession, window: Page) -> None:
     hub = signed_in(window, site)
     window.goto(f"{site.origin()}/hub/admin", wait_until="networkidle")
@@ -188,7 +192,7 @@ def test_an_administrator_opens_a_users_server(site: OriginSite, mallory: HubSes
     assert window.url.startswith(f"{own(site)}/user/{ATTACKER}/lab")
 
 
-@pytest.mark.parametrize("site", MODES[1:], indirect=True)
+@with_subdomains
 def test_a_user_of_a_provider_has_a_label_that_dns_accepts(site: OriginSite, window: Page) -> None:
     hub = HubPages(window, site.origin())
     window.goto(f"{site.origin()}/hub/login?next=%2Fhub%2Fhome")
