@@ -171,13 +171,15 @@ def with_address(options: ProxyOptions, client: Any | None, current: dict[str, A
 
     :param client: ``None`` in check mode on a host without Docker.
     """
+    if client is None:
+        return options
     address = proxy_container.fixed_addresses(current).get(options.front_network, "")
     if address and current and current["State"]["Running"]:
         return dataclasses.replace(options, address=address)
     try:
         # Something else may have taken the address of a proxy that was stopped.
         return dataclasses.replace(options, address=target.free_address(client, options.front_network, address))
-    except (AttributeError, docker_errors.NotFound):  # in check mode, before there is a network
+    except docker_errors.NotFound:  # in check mode, before there is a network
         return options
 
 

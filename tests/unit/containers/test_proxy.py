@@ -12,6 +12,8 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from hypothesis import given
 from hypothesis import strategies as st
 
+import jupyterhub_proxy
+from support import modules
 from support.factories.container import inspected
 
 OPTIONS = ProxyOptions(
@@ -132,3 +134,11 @@ def test_a_proxy_of_an_earlier_version_without_routes_by_host_names_is_kept():
 def test_the_api_has_a_name_of_its_own_where_the_container_has_one(aliases, host):
     networks = {"hub-network": {"Aliases": ["hub-proxy"]}, "hub-control": {"Aliases": aliases}}
     assert proxy.api_url({"NetworkSettings": {"Networks": networks}}, "hub-proxy-api") == f"http://{host}:8001"
+
+
+def test_check_mode_works_on_a_host_without_docker(monkeypatch):
+    monkeypatch.setattr(jupyterhub_proxy, "connect_or_none", lambda: None)
+    monkeypatch.setattr(jupyterhub_proxy, "docker_errors", None)  # without Python's docker SDK
+    options = {name: value for name, value in dataclasses.asdict(OPTIONS).items() if name != "address"}
+    result = modules.run(jupyterhub_proxy, check=True, **options)
+    assert (result["action"], result["changed"]) == ("create", True)
