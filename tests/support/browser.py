@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-CHROMIUM = "/usr/bin/chromium"
+from pathlib import Path
+
+CHROMIUM = Path(__file__).with_name("chromium.py")
 
 # Without the last four, Chromium asks for things of its own on the internet, which a closed network refuses.
 CHROMIUM_FLAGS = [
