@@ -159,7 +159,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import (
     image_id,
     inspect_image,
 )
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, FAILURES, DeployError
 from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.front.proxy_replacement import ProxyReplacement
 from ansible.module_utils.jupyterhub_deploy.hub import lock, routes
@@ -276,7 +276,14 @@ def apply(
     if restored.startswith("later: ") and not restored.startswith(routes.WITHOUT_HUB):
         messages = [*messages, f"the hub does not know the routes of its proxy yet: {restored.partition(': ')[2]}"]
     address = target.published(proxy.observe())
-    replacement.use(address)
+    try:
+        replacement.use(address)
+    except FAILURES as error:
+        if replaced is not None or action != "replace":
+            raise
+        failure = proxy.restore_old(action, error)
+        routes.restore(proxy.client, options, proxy.name)
+        raise failure from error
     return Done(downtime, restored, f"http://{address}/", messages)
 
 

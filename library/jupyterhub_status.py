@@ -75,7 +75,7 @@ proxy:
   returned: success
   contains: *container
 front:
-  description: The front's container; none when the hub has no HTTPS, or when it does not exist.
+  description: The front's container; none when it does not exist.
   type: dict
   returned: success
   contains: *container

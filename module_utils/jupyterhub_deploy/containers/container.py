@@ -109,13 +109,8 @@ class DeployedContainer:
         :param command: replaces the image's own.
         """
         first, *others = spec["networks"]
-        ports = {}
-        for published in spec["ports"]:
-            host, outer, inner = published.rsplit(":", 2)
-            ports[int(inner)] = (host, int(outer))
         host_config = self.client.create_host_config(
             binds=spec["mounts"],
-            port_bindings=ports,
             restart_policy={"Name": spec["restart_policy"]},
             cap_drop=spec["hardening"]["cap_drop"],
             cap_add=spec["hardening"]["cap_add"],
@@ -134,7 +129,6 @@ class DeployedContainer:
             hostname=self.name,
             environment=spec["environment"],
             labels=labels,
-            ports=list(ports),
             host_config=host_config,
             networking_config=self.client.create_networking_config({first: endpoint}),
             # Through a proxy in ~/.docker/config.json, the hub would not reach its own API.

@@ -109,7 +109,7 @@ class ReplaceableContainer(DeployedContainer):
             self.wait_until(self.is_reachable, f"reachable by users at {self.public_probe}")
             down = time.monotonic() - began
         except FAILURES as error:
-            raise self._after_failure(action, error) from error
+            raise self.restore_old(action, error) from error
         return Times(down, start)
 
     def discard_replacement(self) -> None:
@@ -168,8 +168,11 @@ class ReplaceableContainer(DeployedContainer):
         if self.observe() and inspect_container(self.client, self.previous):
             self._remove(self.previous if self.is_healthy() else self.name)
 
-    def _after_failure(self, action: str, error: Exception) -> DeployError:
-        """Restore the old container after a failure; return the error for the operator."""
+    def restore_old(self, action: str, error: Exception) -> DeployError:
+        """Restore the old container after a failure; return the error for the operator.
+
+        :param action: what :meth:`apply` did.
+        """
         try:
             if not self._roll_back(action):
                 return DeployError(f"the {self.what} failed: {error}")

@@ -19,8 +19,7 @@ CONTAINER, NETWORK, VOLUME = "container", "network", "volume"
 _ADVICE = {
     CONTAINER: "rename it (docker rename) or remove it, or choose another jupyterhub_name",
     NETWORK: (
-        "remove it, or create it again with `docker network create --label {label} {name}`, or choose another "
-        "jupyterhub_name"
+        "remove it, or create it again with `docker network create {options} {name}`, or choose another jupyterhub_name"
     ),
     VOLUME: "give it the labels (docs/how-to/volume-owner.md), or choose another jupyterhub_name",
 }
@@ -51,7 +50,9 @@ def problem(kind: str, name: str, labels: dict[str, str] | None, hub: str) -> st
         return None
     label = f"{LABEL_HUB}={hub}"
     whose = f"belongs to hub {owner}, not to {hub}" if owner else f"was not created for hub {hub} (no label {label})"
-    return f"{kind} {name} {whose}; {_ADVICE[kind].format(label=label, name=name)}"
+    # Without a subnet of its own, a network has no fixed addresses.
+    options = f"--label {label}" + (" --subnet SUBNET" if name == f"{hub}-front" else "")
+    return f"{kind} {name} {whose}; {_ADVICE[kind].format(options=options, name=name)}"
 
 
 def in_use(containers: Iterable[dict[str, Any]], hub: str) -> set[str]:

@@ -135,11 +135,11 @@ class Front:
         return action, reasons, {"before": before, "after": wanted}
 
     def wait(self, site: Site, action: str, spec: container_spec.Spec) -> None:
-        """Make the container run, and let the site wait until the hub's proxy has another port: ``front.handover``.
+        """Make the container run, and let the site wait until the hub's proxy gives up the port: ``front.handover``.
 
         :raises DeployError: that fails; what was served before still is.
         """
-        self._require(spec)
+        self._require(spec, site)
         if action == "replace":
             self.container.replace(spec)
         elif action != "none":
@@ -152,7 +152,7 @@ class Front:
 
         :raises DeployError: that fails; what was served before still is.
         """
-        self._require(spec)
+        self._require(spec, site)
         if self.own:
             self.own.write(self.directory)
         if self.options.https == "acme":
@@ -176,14 +176,14 @@ class Front:
             self.acme.remove()
         return site
 
-    def _require(self, spec: container_spec.Spec) -> None:
+    def _require(self, spec: container_spec.Spec, site: Site) -> None:
         """Check that the image is there, and write the files that every configuration needs."""
         if not spec["image_id"]:
             name = spec["image"] or "of the front"
             raise DeployError(f"image {name} is not on this host; run make site without --tags, which installs it")
         os.makedirs(os.path.join(self.directory, CHALLENGES), mode=0o755, exist_ok=True)
-        for hub in (self.options.hub, *(other.hub for other in self.others)):
-            target.ensure(self.directory, hub, self.client)
+        for one in (site, *self.others):
+            target.ensure(self.directory, one.hub, self.client, one.listens)
 
     def served(self, site: Site) -> list[Site]:
         """Return what is served for the hub, with its old names if they are to be kept."""
@@ -249,9 +249,9 @@ class Front:
             messages.append(f"removed container {self.container.name}, which no hub needs any more")
         shutil.rmtree(os.path.join(self.directory, OWN, hub), ignore_errors=True)
         self.acme.remove()
+        target.remove(self.directory, hub)
+        write_waiting(self.directory, hub, None)
         if hub in self.sites:  # last, because the next run sees by it that something is left
-            target.remove(self.directory, hub)
-            write_waiting(self.directory, hub, None)
             write_site(self.directory, hub, None)
             messages.append(f"the front does not serve {self.sites[hub].url} any more")
         return messages

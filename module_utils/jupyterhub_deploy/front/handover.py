@@ -1,7 +1,7 @@
 """Give the front the port of a hub's proxy, which users reached directly before the hub had a front.
 
 While the proxy has the port, what the front is to serve waits in a file. ``front.proxy_replacement`` starts another
-proxy on another port, stops the old one, and makes the front serve, which cuts the connections of the old one, once.
+proxy without a port, stops the old one, and makes the front serve, which cuts the connections of the old one, once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FREE_TIMEOUT = 5.0  # seconds until Docker has closed the port of a container th
 def holders(containers: list[dict[str, Any]], wanted: Site) -> list[str]:
     """Return the proxies of a site's hub that publish its port: the proxy, and old ones. Pure.
 
-    None for a site with HTTPS: the proxy serves users until the certificate is there, so preflight wants other ports.
+    None for a site with HTTPS: the proxy serves users until the certificate is there, so preflight refuses its ports.
 
     :param containers: Docker's list of running containers.
     """
@@ -58,6 +58,11 @@ def serve(front: FrontContainer, directory: str, waiting: Site) -> None:
         raise DeployError(f"port {port} is taken by {host.listener(port)}; stop it and run make site again")
     others = [other for hub, other in site.read_sites(directory).items() if hub != waiting.hub]
     config = nginx.render([*others, waiting], os.path.exists(nginx.IPV6))
-    release.release(front, directory, config, waiting)
+    try:
+        release.release(front, directory, config, waiting)
+    except DeployError:
+        # nginx perhaps uses the port until it has read the old configuration again.
+        wait_until(lambda: not host.listener(port), FREE_TIMEOUT)
+        raise
     site.write_site(directory, waiting.hub, waiting)
     site.write_waiting(directory, waiting.hub, None)

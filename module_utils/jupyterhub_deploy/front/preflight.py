@@ -1,9 +1,10 @@
-"""What can be known about HTTPS before anything is changed: the ports, the certificate, and plain HTTP in public."""
+"""What can be known about the front before anything is changed: ports, certificates, and plain HTTP in public."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from ansible.module_utils.jupyterhub_deploy.front.acme_request import acme_setti
 from ansible.module_utils.jupyterhub_deploy.front.site import ALL_ADDRESSES, SITES, Site, own_directory, read_sites
 from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 
+# The programs that serve the ports which Docker publishes.
+PUBLISHERS = ("docker-proxy", "dockerd")
 SYSTEM_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # of the package ca-certificates
 
 
@@ -76,13 +79,15 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
     problems = []
     for port in settings.ports:
         publisher = host.publisher(containers, port)
-        holder = None if publisher else host.listener(port)
+        own = publisher == f"{hub}-proxy" or str(publisher).startswith(f"{hub}-proxy{DRAINING}")
+        moves = own and settings.https == "none"
+        publisher = None if moves else publisher
+        holder = None if publisher else host.listener(port, besides=PUBLISHERS if moves else ())
         if not (publisher or holder):
             continue
         # A front's nginx is a process of this host, because it uses the host's network.
         front = next((name_of(one) for one in fronts if holder and _is_in_container(holder.pid, one["Id"])), "")
-        own = publisher == f"{hub}-proxy" or str(publisher).startswith(f"{hub}-proxy{DRAINING}")
-        if front in (settings.name, f"{settings.name}-next") or (own and settings.https == "none"):
+        if front in (settings.name, f"{settings.name}-next"):
             continue
         # The containers go on while Docker does not run, and then nobody can say which this one is.
         if holder and not containers and is_served(settings, hub) and _is_in_container(holder.pid, "docker"):
@@ -91,7 +96,9 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
         used = f"{setting} {port} is taken by {f'container {publisher}' if publisher else holder}"
         if front:
             problems.append(f"{used} of the front {front}; set jupyterhub_front_name: {front}, which all hubs share")
-        elif own:
+        elif publisher and own and publisher != f"{hub}-proxy":
+            problems.append(f"{used}, an old proxy that ends with its last connection; end it: docker stop {publisher}")
+        elif publisher and own:
             problems.append(f"{used}, the hub's own proxy; first run make site with jupyterhub_https: none")
         else:
             problems.append(
@@ -138,21 +145,23 @@ def firewall_problems(settings: FrontSettings, hub: str, exists: bool, rules: st
         f"the firewall of this host blocks port {ports}, which the front needs, for other machines; open it, with ufw: "
         f"ufw allow {ports}/tcp"
     )
-    loses_users = exists and settings.https == "none" and not is_served(settings, hub)
-    return Findings([problem], []) if loses_users else Findings([], [problem])
+    if exists and settings.https == "none" and not is_served(settings, hub) and not reachability.own_chains(rules):
+        return Findings([f"{problem}; or set jupyterhub_bind_address: 127.0.0.1 if only this host uses it"], [])
+    return Findings([], [problem])
 
 
 def plain_problems(settings: FrontSettings) -> list[str]:
     """Return a message when strangers can sign up over plain HTTP at a public address."""
     if settings.https != "none" or not settings.plain_sign_up:
         return []
-    address = settings.bind_address if settings.bind_address != ALL_ADDRESSES else reachability.own_address()
-    if not address or not ipaddress.ip_address(address).is_global:
-        return []
+    everywhere = (reachability.own_address(), reachability.own_address(socket.AF_INET6))
+    addresses = everywhere if settings.bind_address == ALL_ADDRESSES else (settings.bind_address,)
+    public = [address for address in addresses if address and ipaddress.ip_address(address).is_global]
     return [
         f"everybody can sign up, this host has the public address {address}, and without HTTPS passwords travel "
         "unencrypted; set jupyterhub_https (docs/how-to/https.md), or jupyterhub_native_signup: closed, or accept it "
         "with jupyterhub_insecure: true"
+        for address in public[:1]
     ]
 
 

@@ -145,15 +145,15 @@ class ProxyReplacement:
             return []
         old = self.proxy.observe()
         holds = bool(old) and self.proxy.name in handover.holders(self.client.containers(), waiting)
-        if holds:
-            self.client.stop(self.proxy.name, timeout=STOP_TIMEOUT)
         try:
+            if holds:
+                self.client.stop(self.proxy.name, timeout=STOP_TIMEOUT)
             handover.serve(self.front, self.directory, waiting)
         except BaseException:
             if holds:
+                target.write(self.directory, self.options.hub, target.published(old))
                 self.client.start(self.proxy.name)
                 wait_until(self.proxy.is_healthy, self.options.health_timeout)
-                target.write(self.directory, self.options.hub, target.published(old))
             raise
         if not holds:
             return []

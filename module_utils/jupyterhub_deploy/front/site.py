@@ -65,6 +65,11 @@ class Site:
         return "127.0.0.1" if self.bind_address == ALL_ADDRESSES else self.bind_address
 
     @property
+    def listens(self) -> set[str]:
+        """Where the front serves it over HTTP, such as ``127.0.0.1:8000``."""
+        return {f"{address}:{self.http_port}" for address in ("127.0.0.1", self.bind_address)}
+
+    @property
     def url(self) -> str:
         """The URL in the users' browsers."""
         if self.has_own_port:
@@ -97,7 +102,7 @@ def write_site(directory: str, hub: str, site: Site | None) -> None:
 
 
 def read_waiting(directory: str, hub: str) -> Site | None:
-    """Return what the front is to serve when the hub's proxy has another port; ``None`` if it waits for nothing.
+    """Return what the front is to serve when the hub's proxy has given up the port; ``None`` if it waits for nothing.
 
     :raises DeployError: the file is damaged.
     """

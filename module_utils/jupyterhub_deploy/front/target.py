@@ -9,6 +9,7 @@ import ipaddress
 import itertools
 import os
 import re
+from collections.abc import Container
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import PUBLIC_PORT, fixed_addresses
@@ -56,10 +57,16 @@ def pending(directory: str, hub: str) -> str:
     return path(directory, hub).removesuffix(".conf") + ".pending"
 
 
-def ensure(directory: str, hub: str, client: Any) -> None:
-    """Write a hub's file if it does not exist or is damaged, with the address of the proxy that runs."""
-    if read_text(path(directory, hub)) != _text(hub, read(directory, hub)):
-        write(directory, hub, published(inspect_container(client, name(hub))))
+def ensure(directory: str, hub: str, client: Any, listens: Container[str] = ()) -> None:
+    """Write a hub's file with the address of the proxy that runs, if it does not exist, is damaged or is a loop.
+
+    :param listens: where the front itself serves the hub, as a proxy of an earlier version did.
+    """
+    address = read(directory, hub)
+    if address in listens or read_text(path(directory, hub)) != _text(hub, address):
+        proxy = inspect_container(client, name(hub))
+        found = published(proxy) if proxy and proxy["State"]["Running"] else ""
+        write(directory, hub, "" if found in listens else found)
 
 
 def _text(hub: str, address: str) -> str:
@@ -88,7 +95,10 @@ def free_address(client: Any, network: str, own: str = "") -> str:
     :raises DeployError: there is none.
     """
     found = client.inspect_network(network)
-    (part,) = found["IPAM"]["Config"]
+    parts = [one for one in found["IPAM"]["Config"] or [] if "." in (one.get("Subnet") or "")]
+    if not parts:
+        raise DeployError(f"network {network} has no IPv4 subnet; remove it and run make site, which creates it")
+    part = parts[0]
     used = {one.get("IPv4Address", "").partition("/")[0] for one in (found.get("Containers") or {}).values()}
     hosts = itertools.islice(ipaddress.ip_network(part["Subnet"]).hosts(), 1, MOST)  # the first is the gateway
     for address in [own, *map(str, hosts)]:

@@ -7,6 +7,7 @@ import os
 import secrets
 import shlex
 import socket
+from collections.abc import Container
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -49,8 +50,11 @@ class Listener(NamedTuple):
         return f"{self.name} (pid {self.pid})" if self.pid else self.name
 
 
-def listener(port: int) -> Listener | None:
-    """Return the process that listens on a TCP port of this host, or ``None``. Needs root."""
+def listener(port: int, besides: Container[str] = ()) -> Listener | None:
+    """Return the process that listens on a TCP port of this host, or ``None``. Needs root.
+
+    :param besides: names of programs that do not count.
+    """
     inodes: set[str] = set()
     for path in ("/proc/net/tcp", "/proc/net/tcp6"):
         if os.path.exists(path):
@@ -61,13 +65,17 @@ def listener(port: int) -> Listener | None:
     wanted = {f"socket:[{inode}]" for inode in inodes}
     for link in glob.iglob("/proc/[0-9]*/fd/*"):
         try:
-            if os.readlink(link) in wanted:
+            found = os.readlink(link)
+            if found in wanted:
                 pid = link.split("/")[2]
                 with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
-                    return Listener(file.read().strip(), int(pid))
+                    name = file.read().strip()
+                if name not in besides:
+                    return Listener(name, int(pid))
+                wanted.remove(found)
         except OSError:  # the process ended meanwhile
             continue
-    return Listener("another process", 0)
+    return Listener("another process", 0) if wanted else None
 
 
 def publisher(containers: list[dict[str, Any]], port: int) -> str | None:

@@ -18,6 +18,10 @@ PATIENCE = 4.0  # seconds: a hub that has just started gets a second chance
 # Where this host reaches a port that is published on all its addresses.
 ALL_ADDRESSES = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
 PROGRAM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
+# Rules of iptables that open every port, for example to a network, but for those of which NARROW finds a part.
+GENERAL = re.compile(r"-A (?:INPUT|ufw-(?:user|before|after)-input) .*-j ACCEPT")
+NARROW = re.compile(r"--[ds]ports? |--ctstate |--state |-i lo |-p (?!tcp )|-d 224\.|-d 239\.")
+KNOWN_CHAINS = re.compile(r"(ACCEPT|DROP|REJECT|LOG|NFLOG|RETURN|ufw-.*|f2b-.*|LIBVIRT_.*|DOCKER.*)$")
 
 
 class Port(NamedTuple):
@@ -47,14 +51,15 @@ def urls(ports: list[Port], own_address: str | None) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def own_address() -> str | None:
+def own_address(family: socket.AddressFamily = socket.AF_INET) -> str | None:
     """Return this host's address in its network, ``None`` when it has no route. Sends nothing."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            # Reserved for documentation (RFC 5737 and 3849).
+            probe.connect(("192.0.2.1" if family == socket.AF_INET else "2001:db8::1", 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
 
 
 def firewall_problem(rules: str, addresses: list[str]) -> str | None:
@@ -88,6 +93,8 @@ def blocked_ports(rules: str, ports: list[int]) -> list[int]:
     blocks = "-P INPUT DROP" in lines or any(re.fullmatch(r"-A INPUT -j (DROP|REJECT.*)", line) for line in lines)
     if not blocks or "-A INPUT -j ACCEPT" in lines:
         return []
+    if any(GENERAL.match(line) and not NARROW.search(line) for line in lines):
+        return []
     accepted: set[int] = set()
     opens = re.compile(r"-A (?:INPUT|ufw-\S+) .*(?<!! )--dports? (\S+) .*-j (?:ACCEPT|ufw-user-limit)")
     for found in filter(None, map(opens.match, lines)):
@@ -95,6 +102,15 @@ def blocked_ports(rules: str, ports: list[int]) -> list[int]:
             first, _, last = part.partition(":")
             accepted.update(range(int(first), int(last or first) + 1))
     return [port for port in ports if port not in accepted]
+
+
+def own_chains(rules: str) -> bool:
+    """Return whether the firewall has chains of the operator's, which may open what :func:`blocked_ports` says. Pure.
+
+    :param rules: the output of ``iptables -S``.
+    """
+    jumps = re.findall(r"^-A INPUT .*-j (\S+)", rules, re.MULTILINE)
+    return any(not KNOWN_CHAINS.match(chain) for chain in jumps)
 
 
 def read_rules() -> str:

@@ -11,7 +11,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.front import certificate, preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
 from ansible.module_utils.jupyterhub_deploy.front.site import own_directory, write_site
-from ansible.module_utils.jupyterhub_deploy.hub import reachability
+from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 
 from support.factories.certificates import Authority
 from support.factories.sites import site
@@ -54,6 +54,28 @@ def test_the_front_uses_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(preflight.port_problems(settings, "lab", [container("jupyterhub-front", "exited")])) == 1
         (problem,) = preflight.port_problems(settings, "lab", [container("other-front")])
     assert problem.endswith("of the front other-front; set jupyterhub_front_name: other-front, which all hubs share")
+
+
+def test_a_port_that_the_proxy_does_not_have_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        settings = replace(SETTINGS, https="none", http_port=port)
+        (problem,) = preflight.port_problems(settings, "lab", [container("lab-proxy", port=port)])
+        assert f"jupyterhub_port {port} is taken by " in problem
+        assert f"(pid {os.getpid()}); stop it" in problem
+    assert preflight.port_problems(settings, "lab", [container("lab-proxy", port=port)]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("lab-proxy", "the hub's own proxy; first run make site with jupyterhub_https: none"),
+        ("lab-proxy-draining-1", "an old proxy that ends with its last connection; end it: docker stop lab-proxy-dra"),
+    ],
+)
+def test_https_at_the_port_of_a_proxy(name: str, advice: str) -> None:
+    (problem,) = preflight.port_problems(replace(SETTINGS, http_port=1), "lab", [container(name, port=443)])
+    assert f"jupyterhub_https_port 443 is taken by container {name}, {advice}" in problem
 
 
 def test_the_front_keeps_its_port_while_docker_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -133,7 +155,10 @@ def test_a_port_of_the_hubs_own_proxy() -> None:
     ("name", "problems"),
     [("lab-proxy", 0), ("lab-proxy-draining-1795815895583452900", 0), ("jupyterhub-proxy", 1), ("lab-proxyx", 1)],
 )
-def test_without_https_the_front_takes_the_port_from_the_hubs_own_proxies(name: str, problems: int) -> None:
+def test_without_https_the_front_takes_the_port_from_the_hubs_own_proxies(
+    name: str, problems: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "listener", lambda port, besides=(): None)
     settings = replace(SETTINGS, https="none", http_port=8000)
     found = preflight.port_problems(settings, "lab", [container(name, port=8000)])
     assert len(found) == problems
@@ -149,21 +174,23 @@ def test_only_the_ports_that_are_used_are_checked() -> None:
 @pytest.mark.parametrize(
     ("address", "own", "refused"),
     [
-        ("0.0.0.0", "9.9.9.9", True),
-        ("9.9.9.9", "10.0.0.1", True),
-        ("0.0.0.0", "192.168.1.10", False),
-        ("0.0.0.0", None, False),
-        ("127.0.0.1", "9.9.9.9", False),
+        ("0.0.0.0", ["9.9.9.9", None], "9.9.9.9"),
+        ("9.9.9.9", ["10.0.0.1", None], "9.9.9.9"),
+        ("0.0.0.0", ["192.168.1.10", "fd00::1"], ""),
+        ("0.0.0.0", ["192.168.1.10", "2600::1"], "2600::1"),
+        ("192.168.1.10", ["192.168.1.10", "2600::1"], ""),
+        ("0.0.0.0", [None, None], ""),
+        ("127.0.0.1", ["9.9.9.9", None], ""),
     ],
 )
 def test_open_sign_up_without_https_at_a_public_address(
-    address: str, own: str | None, refused: bool, monkeypatch: pytest.MonkeyPatch
+    address: str, own: list[str | None], refused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reachability, "own_address", lambda: own)
+    monkeypatch.setattr(reachability, "own_address", lambda family=socket.AF_INET: own[family == socket.AF_INET6])
     settings = replace(SETTINGS, https="none", plain_sign_up=True, bind_address=address)
     problems = preflight.plain_problems(settings)
-    assert len(problems) == refused
-    assert all("public address 9.9.9.9" in one and "jupyterhub_insecure: true" in one for one in problems)
+    assert len(problems) == bool(refused)
+    assert all(f"public address {refused}," in one and "jupyterhub_insecure: true" in one for one in problems)
     assert preflight.plain_problems(replace(settings, plain_sign_up=False)) == []
     assert preflight.plain_problems(replace(settings, https="own")) == []
 

@@ -28,7 +28,9 @@ def test_only_listening_sockets_of_the_port_count():
 def test_a_real_listener_is_named_and_a_closed_port_is_free():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert host.listener(port) == (Path("/proc/self/comm").read_text().strip(), os.getpid())
+        own = Path("/proc/self/comm").read_text().strip()
+        assert host.listener(port) == (own, os.getpid())
+        assert host.listener(port, besides=[own]) is None
     # A child process that another test is just starting has a copy of the socket until it executes its program.
     deadline = time.monotonic() + 30
     while host.listener(port) and time.monotonic() < deadline:

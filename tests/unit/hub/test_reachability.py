@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +11,6 @@ from typing import Any
 import pytest
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
 from ansible.module_utils.jupyterhub_deploy.hub.reachability import Port
-
-from support.ports import free_port
 
 DOCKERS = """-P INPUT ACCEPT
 -P FORWARD DROP
@@ -74,8 +73,10 @@ def test_a_hub_behind_a_working_proxy_is_probed_too(hub: int, monkeypatch: pytes
 
 @pytest.mark.usefixtures("hub")
 def test_a_closed_port_and_a_missing_one() -> None:
-    port = free_port()
-    (problem,) = reachability.problems(proxy(port, "127.0.0.1"))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        (problem,) = reachability.problems(proxy(port, "127.0.0.1"))
     assert problem == f"NOT REACHABLE at http://127.0.0.1:{port}/hub/health: [Errno 111] Connection refused"
     published = reachability.problems(proxy(None))
     assert published == ["NOT REACHABLE: Docker publishes no port for lab-proxy; run make site"]
@@ -138,7 +139,18 @@ UFW = """-P INPUT DROP
         (UFW.format(rule="-A ufw-user-input -p tcp -m tcp --dport 443 -j DROP"), [80, 443]),
         ("-P INPUT ACCEPT\n-A INPUT -j REJECT --reject-with icmp-host-prohibited\n", [80, 443]),
         ("-P INPUT DROP\n-A INPUT -j ACCEPT\n", []),
+        (UFW.format(rule="-A ufw-user-input -s 10.0.0.0/8 -j ACCEPT"), []),
+        (UFW.format(rule="-A ufw-user-input -i eth1 -j ACCEPT"), []),
+        (UFW.format(rule="-A ufw-before-input -i lo -j ACCEPT"), [80, 443]),
+        (UFW.format(rule="-A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"), [80, 443]),
+        (UFW.format(rule="-A ufw-before-input -p icmp -m icmp --icmp-type 8 -j ACCEPT"), [80, 443]),
+        (UFW.format(rule="-A ufw-before-input -p udp -m udp --sport 67 --dport 68 -j ACCEPT"), [80, 443]),
     ],
 )
 def test_ports_of_programs_on_the_host_are_subject_to_the_firewall(rules: str, blocked: list[int]) -> None:
     assert reachability.blocked_ports(rules, [80, 443]) == blocked
+
+
+def test_chains_of_the_operator_are_known() -> None:
+    assert not reachability.own_chains(UFW.format(rule="-A INPUT -p tcp -j f2b-sshd"))
+    assert reachability.own_chains(UFW.format(rule="-A INPUT -p tcp -j campus"))
