@@ -62,7 +62,7 @@ status: syntax ## show version, hub, proxy, servers and backups; changes nothing
 upgrade: syntax ## back up, provision, show the status: for a new version or image
 	ansible-playbook upgrade.yml$(if $(ARGS), $(ARGS))
 
-check: $(TEST) ## lint, types and unit tests; no Docker; about two minutes
+check: $(TEST) ## lint, types and unit tests; no Docker; about seven minutes
 	yamllint --strict .
 	ruff check .
 	ruff format --check .
@@ -76,12 +76,12 @@ docs: $(TEST) ## build the documentation as a site in .cache/site
 	mkdocs build --strict
 	@echo "Open .cache/site/index.html; for the search: python3 -m http.server --directory .cache/site"
 
-test: check ## all but the long tests, on test hosts in Docker; about 25 minutes
+test: check ## all but the long tests, on test hosts in Docker; about an hour
 	ansible-playbook tests/prepare.yml
 	$(PYTEST_ON_DOCKER) $(LONG) tests/integration tests/e2e $(ARGS)
 
 test-all: LONG := --long
-test-all: test ## everything, with all repetitions; about 45 minutes
+test-all: test ## everything, with all repetitions; about two hours
 
 again: $(TEST) ## run the files with failed tests again; LONG=--long after test-all
 	files=$$(python tests/failed_files.py) && $(PYTEST_ON_DOCKER) $(LONG) $$files $(ARGS)
