@@ -35,7 +35,7 @@ def path(directory: str, hub: str) -> str:
 
 
 def read(directory: str, hub: str) -> str:
-    """Return the address of a hub's proxy, such as ``172.19.0.2:8000``; empty while there is none."""
+    """Return the address of a hub's proxy, such as ``172.19.0.2:8000``, or an empty string."""
     found = re.search(r"server ([0-9.]+:\d+);", read_text(path(directory, hub)) or "")
     return found[1] if found else ""
 
