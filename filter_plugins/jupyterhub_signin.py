@@ -53,6 +53,12 @@ PAGES = {
     "health", "home", "login", "logo", "logout", "metrics", "native", "oauth_callback", "oauth_login", "security",
     "signup", "spawn", "spawn-pending", "static", "stop", "token", "user",
 }  # fmt: skip
+# Classes that have no administrators but those of their traits. The code of another class may decide who is one.
+KNOWN_CLASSES = re.compile(
+    r"(local-)?(auth0|azuread|bitbucket|cilogon|generic-oauth|github|gitlab|globus|google|mediawiki|openshift)"
+    r"|dummy|ldap|pam|(jupyterhub|oauthenticator|ldapauthenticator)\..+",
+    re.IGNORECASE,
+)
 REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
 
 
@@ -127,7 +133,7 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     found = [problem for way in ways for problem in _way(way, settings)]
     names = [str(way.get("name")) if isinstance(way, Mapping) else str(way) for way in ways]
     found += [f"authenticators has {name} twice; give each its own name" for name in _duplicates(names)]
-    complete = all(name in settings for name in ("authenticators", "users", *_names_of_settings(ways)))
+    complete = all(name in settings for name in ("authenticators", "users", "extra_config", *_names_of_settings(ways)))
     if not found and complete and len(ways) > 1:
         found += _prefixes(settings)
     if not found and complete:
@@ -251,14 +257,15 @@ def _prefixes(settings: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _no_administrator(settings: Mapping[str, Any]) -> Iterable[str]:
-    """Check that there is an administrator; a dictionary may name some in traits that are unknown here."""
+    """Check that there is an administrator, where the settings show it."""
     ways = settings["authenticators"]
-    if all(way in PROVIDERS for way in ways if not isinstance(way, Mapping)) and not any(
-        isinstance(way, Mapping) or settings[f"{way}_admin_users"] for way in ways
-    ):
+    # The operator's Python may name administrators in several ways.
+    if "admin" not in settings["extra_config"] and not any(_may_have_administrator(way, settings) for way in ways):
+        first = ways[0]
+        setting = f"admin_users in the traits of {first['name']}" if isinstance(first, Mapping) else ""
         yield (
             "authenticators lacks native, so jupyterhub_admin_user cannot sign in and there would not be an "
-            f"administrator; set jupyterhub_{ways[0]}_admin_users"
+            f"administrator; set {setting or f'jupyterhub_{first}_admin_users'}"
         )
     if NATIVE not in ways:
         for user in settings["users"]:
@@ -267,6 +274,14 @@ def _no_administrator(settings: Mapping[str, Any]) -> Iterable[str]:
                     f"users: {user['name']} has a password or is disabled, but authenticators lacks native; set "
                     "who can sign in by the provider's settings, such as jupyterhub_github_allowed_users"
                 )
+
+
+def _may_have_administrator(way: Any, settings: Mapping[str, Any]) -> bool:
+    if not isinstance(way, Mapping):
+        return way == NATIVE or bool(settings[f"{way}_admin_users"])
+    traits = {**(way.get("traits") or {}), **(way.get("secrets") or {})}  # admin_users, admin_groups and so on
+    named = any(value for trait, value in traits.items() if "admin" in str(trait))
+    return named or not KNOWN_CLASSES.fullmatch(way["class"])
 
 
 def _duplicates(values: list[str]) -> list[str]:

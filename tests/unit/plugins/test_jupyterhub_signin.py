@@ -13,6 +13,7 @@ EMPTY: dict[str, Any] = {
     "authenticators": ["native"],
     "public_url": "https://hub.example.com/",
     "users": [],
+    "extra_config": "",
     "hub_extra_requirements": [],
     "hub_image": "",
 }
@@ -44,6 +45,17 @@ OTHER = {
         BOTH,
         {**EMPTY, "authenticators": ["native", OTHER]},
         {**GITHUB, "users": [{"name": "alice", "groups": ["course"]}]},
+        {
+            **GITHUB,
+            "github_admin_users": [],
+            "authenticators": ["github", {**OTHER, "traits": {"admin_users": ["bob"]}}],
+        },
+        {
+            **EMPTY,
+            "authenticators": [{**OTHER, "class": "google", "traits": {"admin_google_groups": {"a.org": ["b"]}}}],
+        },
+        {**EMPTY, "authenticators": [{**OTHER, "class": "course_authenticator.Course"}]},
+        {**EMPTY, "authenticators": [OTHER], "extra_config": "c.LDAPAuthenticator.admin_users = {'alice'}"},
     ],
 )
 def test_good_settings_have_no_problem(settings):
@@ -87,6 +99,17 @@ def test_good_settings_have_no_problem(settings):
         (GITHUB, {"github_users": {"octocat": ""}}, "github_users has 'octocat': ''; write two names"),
         (GITHUB, {"authenticators": [{**OTHER, "users": {"a": None}}]}, "users of "),
         (GITHUB, {"github_admin_users": []}, "there would not be an administrator; set jupyterhub_github_admin_users"),
+        (EMPTY, {"authenticators": [OTHER]}, "would not be an administrator; set admin_users in the traits of lab"),
+        (
+            EMPTY,
+            {"authenticators": [{**OTHER, "class": "Generic-OAuth", "traits": {"admin_users": []}}]},
+            "would not be an administrator; set admin_users in the traits of lab",
+        ),
+        (
+            GITHUB,
+            {"github_admin_users": [], "authenticators": ["github", {**OTHER, "traits": None}]},
+            "would not be an administrator; set jupyterhub_github_admin_users",
+        ),
         (
             GITHUB,
             {"users": [{"name": "bob", "state": "disabled"}]},
