@@ -179,6 +179,10 @@ def test_nothing_is_added_where_nothing_was_assigned() -> None:
             "DockerSpawner", "extra_host_config", {"mounts": [{"Type": "volume", "Source": USERS, "Target": "/w"}]},
             "use c.DockerSpawner.volumes",
         ),
+        ("DockerSpawner", "volumes", {"/srv/{username!s}": "/w"}, "by {username!s} in /srv/{username!s}; write the"),
+        ("DockerSpawner", "volumes", {"w-{raw_username:s}": "/w"}, "by {raw_username:s} in w-{raw_username:s}; write"),
+        ("DockerSpawner", "read_only_volumes", {"/srv/{safe_username!r:>9}": "/w"}, "by {safe_username!r:>9} in"),
+        ("DockerSpawner", "extra_host_config", {"binds": ["/srv/{username:s}:/w:ro"]}, "in /srv/{username:s}; write"),
         ("JupyterHub", "services", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
         ("JupyterHub", "load_roles", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
     ],
@@ -243,6 +247,7 @@ def test_an_address_without_an_effect_is_accepted(trait: str, value: Any) -> Non
         ("DockerSpawner", "mounts", [{"source": next(iter(HOME)), "target": "/w", "subpath": "course"}]),
         ("DockerSpawner", "mounts", ["not a mount"]),
         ("DockerSpawner", "read_only_volumes", {"/srv/{username}": "/w"}),
+        ("DockerSpawner", "volumes", {"/srv/{username}/{servername!s:.9}": "/w", "/{": "/x", "{{username!s}}": "/y"}),
         ("DockerSpawner", "extra_host_config", {"binds": ["/srv/{username}:/w", "shared:/s"]}),
     ],
 )

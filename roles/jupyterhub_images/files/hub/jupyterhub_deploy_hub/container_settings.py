@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import copy
+import re
+import string
 from collections.abc import Iterator
 from typing import Any
+
+#: Placeholders of dockerspawner's templates for the user's name.
+_USER_FIELDS = ("username", "raw_username", "safe_username")
 
 
 def configured(c: Any, cls: Any, name: str, default: Any) -> Any:
@@ -30,7 +35,7 @@ def sources(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
     options = configured(c, cls, "extra_host_config", {})
     if isinstance(options, dict):  # otherwise a function of the operator
         binds = _items(options.get("binds"), (list, tuple, dict))
-        found = [str(bind).partition(":")[0] for bind in binds]
+        found = [re.split(r":(?![^{]*})", str(bind))[0] for bind in binds]  # not the colon of a placeholder
         yield from (("extra_host_config", source) for source in [*found, *_of_mounts(options.get("mounts"))])
 
 
@@ -54,15 +59,39 @@ def problems(c: Any, cls: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _volume_problems(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
-    """Yield volumes of single users that the spawner would not label, because they are not in ``volumes``."""
+    """Yield sources whose user is not recognised, and volumes of single users that the spawner would not label,
+    because they are not in ``volumes``."""
     found = list(dict.fromkeys(sources(c, cls)))
     for trait, source in found:
-        if "username}" in source and not source.startswith("/") and ("volumes", source) not in found:
+        formatted = _formatted_user(source)
+        if formatted:
+            yield (
+                trait,
+                f"backups and the deletion of users do not find the files of users by {formatted} in {source}; write "
+                "the placeholder without a conversion (!) and a format (:), such as {username}",
+            )
+        elif "username}" in source and not source.startswith("/") and ("volumes", source) not in found:
             yield (
                 trait,
                 f"the next user of a name would get the volume {source} of the earlier one; use "
                 "c.DockerSpawner.volumes, so that the volume is labeled, backed up and deleted with its user",
             )
+
+
+def _formatted_user(template: str) -> str:
+    """Return the first placeholder for the user's name with a conversion or a format, such as ``{username!s}``."""
+    try:
+        fields = list(string.Formatter().parse(template))
+    except ValueError:  # a single brace: dockerspawner does not replace anything
+        return ""
+    return next(
+        (
+            f"{{{field}{f'!{conversion}' if conversion else ''}{f':{spec}' if spec else ''}}}"
+            for _, field, spec, conversion in fields
+            if field in _USER_FIELDS and (conversion or spec)
+        ),
+        "",
+    )
 
 
 def _option_problems(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
