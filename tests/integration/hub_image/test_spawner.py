@@ -41,6 +41,8 @@ def hurry(spawner):
         spawner.http_timeout = 3
     if spawner.user.name == "later":
         spawner.start_timeout = 24
+    if spawner.user.name == "function":
+        spawner.extra_host_config = lambda spawner: {{"binds": [f"work-{{spawner.user.name}}:/work"]}}
     if spawner.user.name == "member":
         spawner.volumes = {{
             **spawner.volumes,
@@ -324,6 +326,12 @@ def test_a_missing_image_is_not_pulled_and_named(site: SpawnerHub) -> None:
     site.request("early")  # with the default image of HubContainer, example/notebook:1
     assert site.logged("The notebook image example/notebook:1 is not on this hub's host.")
     assert "pulling" not in site.hub.logs()
+
+
+def test_a_volume_of_the_user_from_a_function_of_the_operator_is_refused(site: SpawnerHub) -> None:
+    site.request("function", image=site.image("no-directory"))
+    assert site.logged("the next user of a name would get the volume work-function of the earlier one")
+    assert site.containers("function") == []
 
 
 @pytest.mark.parametrize("kind", ENDING)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jupyterhub_deploy_hub import own_settings
+from jupyterhub_deploy_hub import container_settings, own_settings
 
 USERS = "work-{username}"  # a volume of the operator's for each user
 HOME = {"hub-user-{username}": "/home/jovyan/work"}
@@ -272,3 +272,40 @@ def test_sections_of_a_derived_spawner_count() -> None:
 
     assert loaded(change).Mine.volumes == {**HOME, "course": "/srv/course"}
     assert [text.partition(":")[0] for text in found(change)] == ["c.Mine.prefix"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (None, "the function returned NoneType; return a dictionary"),
+        ({"binds": ["work-b-2eb:/w"]}, "the next user of a name would get the volume work-b-2eb of the earlier one"),
+        ({"binds": {"b.b_work": {"bind": "/w"}}}, "the volume b.b_work of the earlier one"),
+        ({"mounts": [{"Type": "volume", "Source": USERS, "Target": "/w"}]}, f"the volume {USERS} of the earlier one"),
+        ({"binds": ["/srv/{username!s}:/w"]}, "by {username!s} in /srv/{username!s}"),
+        ({"cap_drop": []}, "cap_drop: "),
+        ({"security_opt": ["no-new-privileges=false"]}, "security_opt: "),
+        ({"auto_remove": True}, "auto_remove: "),
+        ({"network_mode": "host"}, "network_mode: "),
+    ],
+)
+def test_what_a_function_returns_for_a_user_is_refused_as_a_value_would_be(returned: Any, text: str) -> None:
+    (problem,) = container_settings.returned_problems(returned, {}, {"b.b", "b-2eb"}, True, True)
+    assert text in problem
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        {},
+        {"shm_size": "1g", "binds": ["shared:/s", "lab-b-2ebc:/x", "/srv/b.b:/w"]},
+        {"mounts": [{"Type": "volume", "Source": source} for source in (*HOME, "hub-user-b-2eb")]},
+    ],
+)
+def test_a_function_may_add_shared_volumes_directories_and_the_users_own_volume(returned: dict[str, Any]) -> None:
+    own = {*HOME, "hub-user-b-2eb"}
+    assert container_settings.returned_problems(returned, own, {"b.b", "b-2eb"}, True, True) == []
+
+
+def test_a_function_may_return_what_a_named_setting_allows() -> None:
+    returned: dict[str, Any] = {"cap_drop": [], "security_opt": []}
+    assert container_settings.returned_problems(returned, {}, {"bob"}, False, False) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import string
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 #: Placeholders of dockerspawner's templates for the user's name.
@@ -34,9 +34,13 @@ def sources(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
     yield from (("mounts", source) for source in _of_mounts(configured(c, cls, "mounts", [])))
     options = configured(c, cls, "extra_host_config", {})
     if isinstance(options, dict):  # otherwise a function of the operator
-        binds = _items(options.get("binds"), (list, tuple, dict))
-        found = [re.split(r":(?![^{]*})", str(bind))[0] for bind in binds]  # not the colon of a placeholder
-        yield from (("extra_host_config", source) for source in [*found, *_of_mounts(options.get("mounts"))])
+        yield from (("extra_host_config", source) for source in _of_options(options))
+
+
+def _of_options(options: dict[str, Any]) -> Iterator[str]:
+    for bind in _items(options.get("binds"), (list, tuple, dict)):
+        yield re.split(r":(?![^{]*})", str(bind))[0]  # not the colon of a placeholder
+    yield from _of_mounts(options.get("mounts"))
 
 
 def _items(value: Any, types: Any) -> Any:
@@ -59,23 +63,34 @@ def problems(c: Any, cls: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _volume_problems(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
-    """Yield sources whose user is not recognised, and volumes of single users that the spawner would not label,
-    because they are not in ``volumes``."""
+    """Yield the sources of directories and volumes that backups and the deletion of users would not find."""
     found = list(dict.fromkeys(sources(c, cls)))
-    for trait, source in found:
-        formatted = _formatted_user(source)
-        if formatted:
-            yield (
-                trait,
-                f"backups and the deletion of users do not find the files of users by {formatted} in {source}; write "
-                "the placeholder without a conversion (!) and a format (:), such as {username}",
-            )
-        elif "username}" in source and not source.startswith("/") and ("volumes", source) not in found:
-            yield (
-                trait,
-                f"the next user of a name would get the volume {source} of the earlier one; use "
-                "c.DockerSpawner.volumes, so that the volume is labeled, backed up and deleted with its user",
-            )
+    own = [source for trait, source in found if trait == "volumes"]
+    yield from ((trait, text) for trait, source in found for text in _source_problems(source, own))
+
+
+def _source_problems(source: str, own: Collection[str], names: Collection[str] = ()) -> Iterator[str]:
+    """Yield why a source is refused: its user is not recognised, or it is a volume of a single user that the spawner
+    would not label.
+
+    :param own: the sources that the spawner labels.
+    :param names: the names by which a source without a placeholder is recognised as the user's.
+    """
+    formatted = _formatted_user(source)
+    if formatted:
+        yield (
+            f"backups and the deletion of users do not find the files of users by {formatted} in {source}; write "
+            "the placeholder without a conversion (!) and a format (:), such as {username}"
+        )
+    elif not source.startswith("/") and source not in own and _is_of_user(source, names):
+        yield (
+            f"the next user of a name would get the volume {source} of the earlier one; use "
+            "c.DockerSpawner.volumes, so that the volume is labeled, backed up and deleted with its user"
+        )
+
+
+def _is_of_user(source: str, names: Collection[str]) -> bool:
+    return "username}" in source or any(re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", source) for name in names)
 
 
 def _formatted_user(template: str) -> str:
@@ -97,17 +112,33 @@ def _formatted_user(template: str) -> str:
 def _option_problems(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
     """Yield options of users' containers that the spawner would overrule, and those that break the deployment."""
     options = configured(c, cls, "extra_host_config", {})
-    if not isinstance(options, dict):  # a function of the operator; the spawner hardens what it returns
-        return
-    texts = []
-    if "cap_drop" in options and not options["cap_drop"] and configured(c, cls, "drop_capabilities", True):
-        texts.append("cap_drop: add single capabilities by cap_add, or set c.HubSpawner.drop_capabilities = False")
+    if isinstance(options, dict):  # otherwise a function of the operator, whose result the spawner checks
+        hardening = [configured(c, cls, name, True) for name in ("drop_capabilities", "no_new_privileges")]
+        yield from (("extra_host_config", text) for text in _refused_options(options, *hardening))
+
+
+def _refused_options(options: dict[str, Any], drop_capabilities: bool, no_new_privileges: bool) -> Iterator[str]:
+    if "cap_drop" in options and not options["cap_drop"] and drop_capabilities:
+        yield "cap_drop: add single capabilities by cap_add, or set c.HubSpawner.drop_capabilities = False"
     security = options.get("security_opt", ["-"])
     weak = not security or any("no-new-privileges" in entry and "false" in entry for entry in security)
-    if weak and configured(c, cls, "no_new_privileges", True):
-        texts.append("security_opt: to allow sudo in servers, set c.HubSpawner.no_new_privileges = False")
+    if weak and no_new_privileges:
+        yield "security_opt: to allow sudo in servers, set c.HubSpawner.no_new_privileges = False"
     if options.get("auto_remove"):
-        texts.append("auto_remove: Docker would remove running servers when it restarts; the hub removes them; omit it")
+        yield "auto_remove: Docker would remove running servers when it restarts; the hub removes them; omit it"
     if "network_mode" in options:
-        texts.append("network_mode: the hub and the servers could not reach each other; omit it")
-    yield from (("extra_host_config", text) for text in texts)
+        yield "network_mode: the hub and the servers could not reach each other; omit it"
+
+
+def returned_problems(
+    options: Any, own: Collection[str], names: Collection[str], drop_capabilities: bool, no_new_privileges: bool
+) -> list[str]:
+    """Return why the deployment refuses what a function for ``extra_host_config`` has returned for a user.
+
+    :param own: templates and names of the volumes that the spawner labels as the user's.
+    :param names: the user's name, as it is and as in names of volumes; the function may have filled it in.
+    """
+    if not isinstance(options, dict):
+        return [f"the function returned {type(options).__name__}; return a dictionary"]
+    volumes = [text for source in _of_options(options) for text in _source_problems(source, own, names)]
+    return [*volumes, *_refused_options(options, drop_capabilities, no_new_privileges)]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import docker.errors
 from docker.utils import convert_volume_binds
 from traitlets import Bool, Unicode, default
 
-from . import sign_ups, volumes
+from . import container_settings, sign_ups, volumes
 from .container_files import ContainerFiles
 from .hardening import hardened
 from .names import docker_name
@@ -98,12 +99,44 @@ class HubSpawner(WatchedSpawner):
         if self._name_problem:
             raise SpawnRefusedError(f"{self._name_problem} Please contact an administrator.")
         own = self._named_volumes(shared=False)
-        await self._label_volumes(own)
-        container = await super().create_object()
+        given: Any = self.extra_host_config  # type: ignore[has-type]
+        if callable(given):
+            self.extra_host_config = await self._returned_options(given, own)
+        try:
+            await self._label_volumes(own)
+            container = await super().create_object()
+        finally:
+            self.extra_host_config = given  # the function is called again at the next start
         for volume in [*own, *self._named_volumes(shared=True)]:
             if volume.is_writable:
                 await self._own(container["Id"], volume)
         return container
+
+    async def _returned_options(self, function: Callable[[Any], Any], own: list[volumes.Mounted]) -> dict[str, Any]:
+        """Return what the operator's function for `extra_host_config` returns for this server.
+
+        Raises SpawnRefusedError for what the check of the configuration refuses, which cannot call the function.
+        """
+        options = function(self)
+        if inspect.isawaitable(options):
+            options = await options
+        problems = container_settings.returned_problems(
+            options,
+            {*self.volumes, *(volume.name for volume in own)},
+            {self.user.name, self.escaped_name},
+            self.drop_capabilities,
+            self.no_new_privileges,
+        )
+        if problems:
+            self.log.error(
+                "Server %s was not started because of the function c.DockerSpawner.extra_host_config: %s",
+                self.object_name, "; ".join(problems),
+            )  # fmt: skip
+            raise SpawnRefusedError(
+                "The configuration of this hub gives your server options or volumes that it does not allow. Please "
+                "contact an administrator, who finds the reason in the hub's log."
+            )
+        return dict(options)
 
     def _named_volumes(self, shared: bool) -> list[volumes.Mounted]:
         """Return the named volumes: the user's own, which have ``{username}`` in their template, or the others."""
