@@ -86,11 +86,8 @@ def require(seen: dict[str, Any], plan: daemon_plan.Plan, minimum_version: str) 
     if not seen["installed"] and not seen["running"]:
         raise DeployError("dockerd is not installed on this host; run the whole role docker, which installs it")
     newest = seen["installed_version"] or seen["version"]
-    if not daemon_plan.is_recent(newest, minimum_version):
-        raise DeployError(
-            f"Docker {newest} is the newest version in the host's packages, but docker_minimum_version is "
-            f"{minimum_version}; lower it, or install Docker from Docker's repository (docker_package_source: docker)"
-        )
+    for problem in daemon_plan.too_old(newest, minimum_version):
+        raise DeployError(problem)
     if not seen["sdk"]["importable"]:
         raise DeployError(
             f"python3-docker is installed, but {seen['sdk']['python']} does not find it; set "

@@ -97,6 +97,10 @@ options:
         description: Options of C(daemon.json) that the operator sets.
         type: dict
         default: {}
+      package_source:
+        description: V(distribution) if the distribution's packages are installed when the host has no Docker.
+        type: str
+        default: ""
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -173,7 +177,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
 from ansible.module_utils.jupyterhub_deploy.copy import rsync
 from ansible.module_utils.jupyterhub_deploy.docker import client as docker_client
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_api, daemon_control, daemon_info, ownership
+from ansible.module_utils.jupyterhub_deploy.docker import (
+    daemon_api,
+    daemon_control,
+    daemon_info,
+    daemon_plan,
+    ownership,
+)
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -244,6 +254,22 @@ def docker_ready(wanted: dict[str, Any]) -> bool:
     return not (plan.steps or plan.warnings)
 
 
+def package_problems(wanted: dict[str, Any], facts: dict[str, str]) -> list[str]:
+    """Return why the Docker that would be installed cannot work as wanted, where its version is known before."""
+    distribution = f"{facts['ansible_distribution']} {facts['ansible_distribution_major_version']}"
+    version = daemon_plan.PACKAGED.get(distribution)
+    if not version or wanted["package_source"] != "distribution":
+        return []
+    options = [name for name, value in wanted["options"].items() if value is not None]
+    return [
+        *daemon_plan.too_old(version, wanted["minimum_version"]),
+        *(
+            f"{problem}; or set docker_package_source: docker"
+            for problem in daemon_plan.too_new(options, version, distribution)
+        ),
+    ]
+
+
 def disk(info: dict[str, Any]) -> str:
     """Return the directory, or its nearest parent, in whose file system images need space.
 
@@ -272,6 +298,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     firewall = preflight.firewall_problems(front, name, hub_exists, reachability.read_rules())
     unresolved, dns_warnings = host.wildcard_problems(module.params["subdomains_of"], hub_exists)
     path = disk(info)
+    docker_installed = bool(info or daemon_info.find_dockerd())
+    facts = host.distribution()
     return {
         "setting_problems": setting_problems(module.params["settings"])
         + address_problems(module.params["bind_address"])
@@ -281,7 +309,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + preflight.ca_bundle_problems(front)
         + certificate.faults
         + firewall.faults
-        + unresolved,
+        + unresolved
+        + ([] if docker_installed else package_problems(module.params["docker"], facts)),
         "data_problem": data_problem(name, volumes),
         "name_problems": ownership.problems(containers, networks, volumes, name),
         "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else [])
@@ -291,11 +320,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),
-        "docker_installed": bool(info or daemon_info.find_dockerd()),
+        "docker_installed": docker_installed,
         "docker_ready": docker_ready(module.params["docker"]),
         "hub_exists": hub_exists,
         "deployment": deployment.read(name),
-        "ansible_facts": host.distribution(),
+        "ansible_facts": facts,
     }
 
 
@@ -317,7 +346,11 @@ FRONT = {
 
 def main() -> None:
     """Entry point."""
-    docker = {**daemon_control.OPTIONS, "minimum_version": {"type": "str", "required": True}}
+    docker = {
+        **daemon_control.OPTIONS,
+        "minimum_version": {"type": "str", "required": True},
+        "package_source": {"type": "str", "default": ""},
+    }
     run_module(
         {
             "name": {"type": "str", "required": True},

@@ -8,7 +8,7 @@ does not have yet.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,6 +21,9 @@ NEWER_OPTIONS = {
     "proxies": ("23.0", "Set the proxy in Docker's systemd unit: docs/how-to/docker.md#an-http-proxy"),
     "default-network-opts": ("24.0", "For a smaller MTU, set the option mtu"),
 }
+
+# Docker in the packages of distributions that keep its version and that have none of some option above.
+PACKAGED = {"Debian 12": "20.10.24"}
 
 # Bit number of CAP_SYS_RESOURCE in a capability set (linux/capability.h): needed to raise a hard limit.
 _CAP_SYS_RESOURCE = 24
@@ -144,8 +147,8 @@ def make_plan(
             f"data-root cannot change: Docker's images and volumes would stay behind in {root}; {stop}move the "
             f"directory to {merged.options.get('data-root', daemon_data.DATA_ROOT)}, and run make site again"
         )
-    if recent:
-        _refuse_too_new(set(merged.options) - set(current), seen["version"])
+    for problem in too_new(set(merged.options) - set(current), seen["version"], "this host") if recent else ():
+        raise DeployError(f"{problem}; nothing was changed")
     if merged.options != current or not seen["running"]:
         daemon_data.refuse(current, merged.options, seen)
     warnings.extend(
@@ -226,17 +229,25 @@ def _merge(
     return merged
 
 
-def _refuse_too_new(options: set[str], version: str) -> None:
-    """Refuse options with which a Docker of this version would not start.
+def too_new(options: Iterable[str], version: str, source: str) -> Iterator[str]:
+    """Yield a message for each option with which a Docker of this version would not start.
 
-    :raises DeployError: there are such options.
+    :param source: what has this version.
     """
-    for name, (first, instead) in NEWER_OPTIONS.items():
-        if name in options and not is_recent(version, first):
-            raise DeployError(
-                f"{name} in docker_daemon_options needs Docker {first} or newer, and this host has {version}; nothing "
-                f"was changed. {instead}"
-            )
+    for name in sorted(set(options) & set(NEWER_OPTIONS)):
+        first, instead = NEWER_OPTIONS[name]
+        if not is_recent(version, first):
+            needed = f"{name} in docker_daemon_options needs Docker {first} or newer"
+            yield f"{needed}, and {source} has {version}. {instead}"
+
+
+def too_old(version: str, minimum_version: str) -> Iterator[str]:
+    """Yield a message if the newest Docker in the packages of the host is older than the minimum."""
+    if not is_recent(version, minimum_version):
+        yield (
+            f"Docker {version} is the newest version in the host's packages, but docker_minimum_version is "
+            f"{minimum_version}; lower it, or install Docker from Docker's repository (docker_package_source: docker)"
+        )
 
 
 def _stronger(one: str, other: str) -> str:

@@ -106,3 +106,38 @@ def test_only_the_disk_of_the_hubs_own_data_counts(monkeypatch: pytest.MonkeyPat
     problem = jupyterhub_host_info.data_problem("lab", [*volumes, {"Name": "lab-data", "Mountpoint": str(tmp_path)}])
     assert problem
     assert problem.startswith(f"the disk of {tmp_path}, which has the database of hub lab, is full, so that")
+
+
+@pytest.mark.parametrize(
+    ("distribution", "wanted", "messages"),
+    [
+        (
+            "Debian 12",
+            {"options": {"proxies": {}}},
+            [
+                "proxies in docker_daemon_options needs Docker 23.0 or newer, and Debian 12 has 20.10.24. Set the "
+                "proxy in Docker's systemd unit: docs/how-to/docker.md#an-http-proxy; or set docker_package_source: "
+                "docker"
+            ],
+        ),
+        (
+            "Debian 12",
+            {"minimum_version": "24.0"},
+            [
+                "Docker 20.10.24 is the newest version in the host's packages, but docker_minimum_version is 24.0; "
+                "lower it, or install Docker from Docker's repository (docker_package_source: docker)"
+            ],
+        ),
+        ("Debian 12", {"options": {"proxies": None, "mtu": 1450}}, []),
+        ("Debian 12", {"options": {"proxies": {}}, "package_source": "docker"}, []),
+        ("Debian 13", {"options": {"proxies": {}}}, []),
+        ("Ubuntu 22", {"options": {"proxies": {}}, "minimum_version": "24.0"}, []),
+    ],
+)
+def test_a_docker_that_would_not_fit_is_named_before_it_is_installed(
+    distribution: str, wanted: dict[str, Any], messages: list[str]
+) -> None:
+    name, _, major = distribution.partition(" ")
+    docker = {"minimum_version": "20.10", "options": {}, "package_source": "distribution", **wanted}
+    facts = {"ansible_distribution": name, "ansible_distribution_major_version": major}
+    assert jupyterhub_host_info.package_problems(docker, facts) == messages
