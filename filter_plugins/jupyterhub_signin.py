@@ -139,9 +139,12 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     if not found and complete:
         found += _no_administrator(settings)
     requirements = settings.get("hub_extra_requirements", [])
-    for requirement in requirements:
-        if not REQUIREMENT.fullmatch(requirement):
-            found.append(f"hub_extra_requirements has {requirement!r}; pin each package, as in example-package==1.2.3")
+    for name in ("hub_extra_requirements", "images_hub_extra_requirements", "images_front_extra_requirements"):
+        for requirement in settings.get(name, []):
+            # The second one has the packages of the first, unless it is set.
+            inherited = name.startswith("images_hub") and requirement in requirements
+            if not inherited and not REQUIREMENT.fullmatch(requirement):
+                found.append(f"{name} has {requirement!r}; pin each package, as in example-package==1.2.3")
     if requirements and settings.get("hub_image"):
         found.append(
             "hub_extra_requirements has no effect on jupyterhub_hub_image, which is ready-made; build the packages "

@@ -190,7 +190,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import acme, preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host, reachability
-from ansible.module_utils.jupyterhub_deploy.images import reference
+from ansible.module_utils.jupyterhub_deploy.images import build, reference
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
@@ -206,6 +206,8 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "jupyterhub_images_proxy": reference.parse,
     "jupyterhub_images_front_image": reference.parse,
     "jupyterhub_images_base": reference.parse,
+    # The system's file is installed with Docker.
+    "jupyterhub_images_ca_bundle": lambda path: path == preflight.SYSTEM_CA_BUNDLE or build.read_certificates(path),
     "jupyterhub_backup_schedule": times.check,
     "jupyterhub_backup_recipients": encryption.recipients,
     "jupyterhub_backup_push_to": rsync.Target.of,

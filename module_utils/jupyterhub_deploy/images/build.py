@@ -98,7 +98,7 @@ def read_certificates(ca_bundle: str) -> bytes:
     except OSError as error:
         raise DeployError(
             f"the certificate bundle {ca_bundle} cannot be read on this host ({error.strerror}); "
-            "install ca-certificates, or name another file in jupyterhub_ca_bundle"
+            "install ca-certificates, or name another file in jupyterhub_ca_bundle (jupyterhub_images_ca_bundle)"
         ) from error
 
 

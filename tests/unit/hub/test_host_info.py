@@ -20,6 +20,7 @@ GOOD: dict[str, Any] = {
     "jupyterhub_images_proxy": "",
     "jupyterhub_images_front_image": "",
     "jupyterhub_images_base": "debian:bookworm",
+    "jupyterhub_images_ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
     "jupyterhub_backup_schedule": "30 2 * * *",
     "jupyterhub_backup_recipients": ["ssh-ed25519 AAAA alice"],
     "jupyterhub_backup_push_to": "backup@nas.example.com:/srv/backups",
@@ -43,6 +44,11 @@ def test_good_and_empty_settings_have_no_problem() -> None:
     [
         ("jupyterhub_notebook_image", "Lab", "jupyterhub_notebook_image: 'Lab' is not an image name: "),
         ("jupyterhub_notebook_images", ["lab", "x:"], "jupyterhub_notebook_images: 'x:' is not an image name: "),
+        (
+            "jupyterhub_images_ca_bundle",
+            "/nowhere/ca.pem",
+            "jupyterhub_images_ca_bundle: the certificate bundle /nowhere/ca.pem cannot be read on this host (No such",
+        ),
         ("jupyterhub_backup_schedule", "02:30", "jupyterhub_backup_schedule is '02:30', and this host has cron "),
         (
             "jupyterhub_backup_recipients",

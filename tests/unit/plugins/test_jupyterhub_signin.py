@@ -134,12 +134,28 @@ def test_good_settings_have_no_problem(settings):
         (EMPTY, {"authenticators": ["native", {**OTHER, "prefix": "x-"}]}, "the prefix 'x-' must end with a colon"),
         (EMPTY, {"hub_extra_requirements": ["a>=1"]}, "hub_extra_requirements has 'a>=1'; pin each package"),
         (EMPTY, {"hub_extra_requirements": ["a==1; rm"]}, "hub_extra_requirements has 'a==1; rm'; pin each package"),
+        (EMPTY, {"hub_extra_requirements": ["-r /srv/list.txt"]}, "has '-r /srv/list.txt'; pin each package"),
+        (
+            EMPTY,
+            {"images_hub_extra_requirements": ["a"], "hub_extra_requirements": ["b==1"]},
+            "images_hub_extra_requirements has 'a'; pin each package, as in example-package==1.2.3",
+        ),
+        (
+            EMPTY,
+            {"images_front_extra_requirements": ["--requirement=list.txt"]},
+            "images_front_extra_requirements has '--requirement=list.txt'; pin each package",
+        ),
         (EMPTY, {"hub_extra_requirements": ["a==1"], "hub_image": "x"}, "has no effect on jupyterhub_hub_image"),
     ],
 )
 def test_a_bad_setting_has_a_remedy(settings, changes, message):
     found = jupyterhub_signin.problems({**settings, **changes})
     assert any(message in problem for problem in found), found
+
+
+def test_a_package_that_one_setting_has_from_another_is_named_once():
+    same = {"hub_extra_requirements": ["a"], "images_hub_extra_requirements": ["a"]}
+    assert len(jupyterhub_signin.problems({**EMPTY, **same})) == 1
 
 
 def test_a_setting_that_is_missing_leads_to_no_other_problem():
