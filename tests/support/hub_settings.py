@@ -24,6 +24,8 @@ def hub_settings(hub: str, **native: Any) -> dict[str, Any]:
             "signups_per_address": 100,
             **native,
         },
+        "limits": {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G"},
+        "group_limits": {},
         "token_max_days": 90,
         "proxy_url": f"http://{hub}-proxy:8000",
         "proxy_api_url": f"http://{hub}-proxy-api:8001",
