@@ -11,6 +11,7 @@ SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)")
 
 # The smallest value of each limit, other than 0. A server that runs no kernel yet has 100 MiB and about 20 threads.
 MEMORY = 128 * 2**20
+TOTAL_MEMORY = 512 * 2**20
 CPU = 0.1
 PIDS = 100
 SHM_SIZE = 2**20
@@ -23,7 +24,7 @@ def problems(settings: Mapping[str, Any]) -> Iterable[str]:
         checked.
     """
     for name, check in SETTINGS.items():
-        if name in settings and (name, settings[name]) != ("memory_limit", "auto"):
+        if name in settings and not (name.endswith("memory_limit") and settings[name] == "auto"):
             yield from (f"{name} {problem}" for problem in check(settings[name]))
     for group, limits in settings.get("group_limits", {}).items():
         label = f"group_limits: {group}"
@@ -59,7 +60,10 @@ OF_GROUP: dict[str, Check] = {
     "pids": lambda value: _number(PIDS, value),
     "shm_size": lambda value: _size(SHM_SIZE, value),
 }
-SETTINGS = {name if name == "shm_size" else f"{name}_limit": check for name, check in OF_GROUP.items()}
+SETTINGS = {
+    "total_memory_limit": lambda value: _size(TOTAL_MEMORY, value),
+    **{name if name == "shm_size" else f"{name}_limit": check for name, check in OF_GROUP.items()},
+}
 
 
 class FilterModule:

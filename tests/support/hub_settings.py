@@ -25,6 +25,7 @@ def hub_settings(hub: str, **native: Any) -> dict[str, Any]:
             **native,
         },
         "limits": {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G"},
+        "cgroup_parent": "",
         "group_limits": {},
         "token_max_days": 90,
         "proxy_url": f"http://{hub}-proxy:8000",

@@ -49,6 +49,7 @@ def test_the_container_has_the_limits() -> None:
     assert limited({"Memory": GIB}, HUB) == {
         "Memory": GIB, "MemorySwap": GIB, "OomScoreAdj": 500, "PidsLimit": 4096, "ShmSize": GIB,
     }  # fmt: skip
+    assert limited({}, Limits(), "users.slice") == {"OomScoreAdj": 500, "CgroupParent": "users.slice"}
     assert limited({}, Limits()) == {"OomScoreAdj": 500}
 
 

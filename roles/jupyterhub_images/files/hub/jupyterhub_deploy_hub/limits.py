@@ -59,12 +59,15 @@ def largest(hub: Limits, groups: Iterable[Mapping[str, Any]]) -> Limits:
     return Limits(**found)
 
 
-def limited(host_config: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+def limited(host_config: Mapping[str, Any], limits: Limits, cgroup_parent: str = "") -> dict[str, Any]:
     """Return the host configuration of a container (of Docker's API) with the limits that it does not have yet.
 
-    dockerspawner itself sets memory and cores. ``extra_host_config`` has precedence.
+    `cgroup_parent` is the control group of all servers. dockerspawner itself sets memory and cores.
+    ``extra_host_config`` has precedence.
     """
     own: dict[str, Any] = {"OomScoreAdj": OOM_SCORE_ADJ}
+    if cgroup_parent:
+        own["CgroupParent"] = cgroup_parent
     if limits.pids:
         own["PidsLimit"] = limits.pids
     if limits.shm_size:

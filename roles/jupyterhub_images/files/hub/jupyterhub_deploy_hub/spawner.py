@@ -38,6 +38,7 @@ class HubSpawner(WatchedSpawner):
 
     pids_limit = Integer(0, config=True, help="Processes and threads that a server can have; 0 means no limit.")
     shm_size = ByteSpecification(0, config=True, help="Size of /dev/shm; 0 means Docker's default, 64 MiB.")
+    cgroup_parent = Unicode("", config=True, help="The control group of all servers, which limits their memory.")
     group_limits = Dict(
         config=True,
         help="Limits of groups: {group: {'memory': bytes, 'cpu': cores, 'pids': …, 'shm_size': bytes}}. The largest "
@@ -77,7 +78,7 @@ class HubSpawner(WatchedSpawner):
             given = given if isinstance(given, dict) else dict.fromkeys(given, "")
             kwargs["labels"] = {**given, **self.deploy_labels}
             kwargs["host_config"] = hardened(
-                limited(kwargs.get("host_config") or {}, self._limits()),
+                limited(kwargs.get("host_config") or {}, self._limits(), self.cgroup_parent),
                 convert_volume_binds(self.volume_binds),
                 self.drop_capabilities,
                 self.no_new_privileges,
