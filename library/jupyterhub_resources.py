@@ -42,6 +42,12 @@ options:
         C(admin_password.pending) has been removed, after the hub has the password.
     type: str
     default: ""
+  total_memory:
+    description:
+      - Memory of all servers of this hub together, such as V(48G); V(0) means no limit. V(auto) is the host's
+        memory without a tenth of it, or without 1 GiB if that is more, and at least half of it.
+    type: str
+    default: auto
 attributes:
   check_mode:
     description: Reports what would be created, also on a host without Docker.
@@ -74,6 +80,12 @@ gateways:
   elements: str
   returned: success
   sample: ["198.18.4.1", "198.18.8.1"]
+cgroup_parent:
+  description: The control group with the limit O(total_memory), as Docker calls it. Empty if the host cannot limit
+    memory.
+  type: str
+  returned: success
+  sample: jupyterhub-lab.slice
 password_pending:
   description: Whether an existing hub does not have the new admin password yet.
   type: bool
@@ -85,7 +97,9 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.text.formatters import human_to_bytes
 from ansible.module_utils.jupyterhub_deploy import files
+from ansible.module_utils.jupyterhub_deploy.docker import cgroup
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none
 from ansible.module_utils.jupyterhub_deploy.hub import resources, secrets
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -107,6 +121,8 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
     hub, directory = params["name"], params["secrets_dir"]
     wanted = resources.resources(params["networks"], params["volumes"], params["fixed_networks"])
     missing = resources.missing(client, hub, wanted) if client else wanted
+    total = total_memory(params["total_memory"])
+    parent, limited = cgroup.ensure(hub, client.info(), total, check) if client else ("", False)
     exists, changes = secrets.observe(directory, params["admin_password"])
     if not check:
         secrets.apply(directory, params["admin_password"], changes)
@@ -115,10 +131,11 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
     existing = [resource for resource in wanted if resource not in missing]
     before = {**{str(resource): resource not in missing for resource in wanted}, **exists}
     return {
-        "changed": bool(missing or changes.write or changes.modes),
+        "changed": bool(missing or limited or changes.write or changes.modes),
         "messages": [
             f"{'would be ' if check else ''}{verb}: {', '.join(map(str, things))}"
             for verb, things in (
+                ("set", [f"the memory limit of all servers together ({cgroup.shown(total)})"] if limited else []),
                 ("created", missing),
                 ("written to " + directory, changes.write),
                 ("made accessible only to root", changes.modes),
@@ -127,12 +144,18 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
         ],
         "warnings": resources.other_mtus(client, existing) if client else [],
         "gateways": resources.gateways(client, params["networks"] + params["fixed_networks"]) if client else [],
+        "cgroup_parent": parent,
         "password_pending": changes.new_password or os.path.exists(os.path.join(directory, secrets.PENDING)),
         "diff": {
             "before": {name: "exists" for name, there in before.items() if there},
             "after": {name: "written" if name in changes.write else "exists" for name in before},
         },
     }
+
+
+def total_memory(wanted: str) -> int:
+    """Return the limit of the option in bytes; 0 for none."""
+    return cgroup.automatic_limit(cgroup.host_memory()) if wanted == "auto" else int(human_to_bytes(wanted))
 
 
 def main() -> None:
@@ -145,6 +168,7 @@ def main() -> None:
             "volumes": {"type": "list", "elements": "str", "default": []},
             "secrets_dir": {"type": "path", "required": True, "no_log": False},
             "admin_password": {"type": "str", "default": "", "no_log": True},
+            "total_memory": {"type": "str", "default": "auto"},
         },
         run,
         doing="creating the hub's networks, volumes and secrets",

@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: jupyterhub_teardown
 short_description: Remove the containers and networks of a hub
 description:
-  - Removes what has the hub's label. Users' servers are stopped, too, and what users have not saved is lost.
+  - Removes what has the hub's label, and the memory limit of all its servers together. Users' servers are stopped, too,
+    and what users have not saved is lost.
   - Keeps volumes, secrets and backups, so that C(site.yml) brings the same hub back.
 options:
   name:
@@ -42,6 +43,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
+from ansible.module_utils.jupyterhub_deploy.docker import cgroup
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, docker_errors, name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.hub import lock
@@ -62,7 +64,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         volumes = sorted(one["Name"] for one in client.volumes(filters=label)["Volumes"] or [])
         if not check:
             remove(client, containers, networks)
+        group = cgroup.remove(name, client.info(), check)
     gone = [f"container {one}" for one in containers] + [f"network {one}" for one in networks]
+    gone += [f"memory limit {group}"] if group else []
     lines = [("would be removed" if check else "removed", gone), ("kept", [f"volume {one}" for one in volumes])]
     return {
         "changed": bool(gone),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from typing import Callable
+
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 
 def wait_until(condition: Callable[[], object], timeout: float, interval: float = 0.1) -> bool:
@@ -41,3 +44,16 @@ def process_of(pid_file: str, name: str) -> int | None:
         return None
     words = command_line(pid)
     return pid if words and os.path.basename(words[0]) == name else None
+
+
+def systemctl(*arguments: str, check: bool = True) -> bool:
+    """Run systemctl; return whether it succeeded.
+
+    :raises DeployError: it failed and ``check`` is set.
+    """
+    done = subprocess.run(
+        ["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if check and done.returncode:
+        raise DeployError(f"systemctl {' '.join(arguments)} failed: {done.stdout.strip()}")
+    return done.returncode == 0

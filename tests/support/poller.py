@@ -113,6 +113,23 @@ class KernelSocket:
         Raises:
             ConnectionError: the socket has ended, or the kernel did not answer in time.
         """
+        replies = self._replies_to(code, timeout, self._done)
+        for reply in replies:
+            if reply["msg_type"] == "error":
+                return f"{reply['content']['ename']}: {reply['content']['evalue']}"
+        results = [reply["content"]["data"]["text/plain"] for reply in replies if reply["msg_type"] == "execute_result"]
+        return str(results[-1]) if results else ""
+
+    def output(self, code: str, part: str, timeout: float = PATIENCE) -> str:
+        """Run code in the kernel and return what it has printed, as soon as that contains a part.
+
+        Raises:
+            ConnectionError: the socket has ended, or the part did not come in time.
+        """
+        replies = self._replies_to(code, timeout, lambda message: part in _printed(self._replies[message]))
+        return _printed(replies)
+
+    def _replies_to(self, code: str, timeout: float, done: Callable[[str], bool]) -> list[dict[str, Any]]:
         message = uuid.uuid4().hex
         header = {"msg_id": message, "msg_type": "execute_request", "username": "", "session": self._session,
                   "version": "5.3", "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}  # fmt: skip
@@ -127,17 +144,12 @@ class KernelSocket:
             raise ConnectionError(f"the web socket takes nothing: {error}") from error
         deadline = time.monotonic() + timeout
         with self._changed:
-            while not self._done(message):
+            while not done(message):
                 left = deadline - time.monotonic()
                 if self.ended or left <= 0:
                     raise ConnectionError(self.ended or f"no answer of the kernel in {timeout:.0f} s")
                 self._changed.wait(left)
-            replies = self._replies.pop(message)
-        for reply in replies:
-            if reply["msg_type"] == "error":
-                return f"{reply['content']['ename']}: {reply['content']['evalue']}"
-        results = [reply["content"]["data"]["text/plain"] for reply in replies if reply["msg_type"] == "execute_result"]
-        return str(results[-1]) if results else ""
+            return self._replies.pop(message)
 
     def close(self) -> None:
         """Close it, from our side."""
@@ -169,6 +181,10 @@ class KernelSocket:
         with self._changed:
             self.ended = why
             self._changed.notify_all()
+
+
+def _printed(replies: list[dict[str, Any]]) -> str:
+    return "".join(reply["content"]["text"] for reply in replies if reply["msg_type"] == "stream")
 
 
 class Notebook:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import host
-from ansible.module_utils.jupyterhub_deploy.processes import process_of
+from ansible.module_utils.jupyterhub_deploy.processes import process_of, systemctl
 from ansible.module_utils.jupyterhub_deploy.schedule import host_files, times
 from ansible.module_utils.jupyterhub_deploy.schedule.host_files import File
 from ansible.module_utils.jupyterhub_deploy.schedule.settings import Schedule
@@ -108,19 +106,6 @@ def remove(wanted: Schedule, systemd: bool, check_mode: bool) -> Result:
             systemctl("daemon-reload")
             systemctl("reset-failed", f"{unit}.service", check=False)
     return result
-
-
-def systemctl(*arguments: str, check: bool = True) -> bool:
-    """Run systemctl; return whether it succeeded.
-
-    :raises DeployError: it failed and ``check`` is set.
-    """
-    done = subprocess.run(
-        ["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if check and done.returncode:
-        raise DeployError(f"systemctl {' '.join(arguments)} failed: {done.stdout.strip()}")
-    return done.returncode == 0
 
 
 def needs_writing(path: str, wanted: File) -> bool:

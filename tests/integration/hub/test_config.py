@@ -17,9 +17,14 @@ EXTRAS = {
     "nothing": ("", ""),
     "comment": ("# nothing\n", ""),
     "good": (
-        "c.Spawner.mem_limit = '1G'\nc.Authenticator.admin_users.add('carol')\n"
+        "c.DockerSpawner.mem_limit = '1G'\nc.Authenticator.admin_users.add('carol')\n"
         "c.DockerSpawner.extra_host_config['runtime'] = 'nvidia'\nc.Spawner.environment = {'A': '{{ b }}'}\n",
         "",
+    ),
+    "no effect": (
+        "c.Spawner.mem_limit = '1G'\n",
+        "c.Spawner.mem_limit: has no effect, because the deployment sets c.DockerSpawner.mem_limit; write "
+        "c.DockerSpawner.mem_limit",
     ),
     "own class": (
         "from traitlets import Unicode\nfrom jupyterhub_deploy_hub.spawner import HubSpawner\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import secrets
 import time
@@ -28,11 +29,14 @@ WORK = "/home/jovyan/work"
 RUNS = ["sleep", "600"]
 EXTRA = f"""{NO_PROXY}
 c.JupyterHub.services = [{{"name": "test", "api_token": "{TOKEN}"}}]
-c.JupyterHub.load_roles = [{{"name": "test", "services": ["test"], "scopes": ["admin:users", "admin:servers"]}}]
+c.JupyterHub.load_roles = [
+    {{"name": "test", "services": ["test"], "scopes": ["admin:users", "admin:servers", "admin:groups"]}}
+]
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 c.DockerSpawner.allowed_images = "*"  # one hub for all images
 # An assignment, and a list that replaces the user's volume in the library.
 c.DockerSpawner.extra_host_config = {{"shm_size": "96m", "binds": ["/usr/share/doc:/srv/doc:ro"]}}
+c.HubSpawner.group_limits = {{"gpu": {{"memory": 1 << 40, "cpu": 1.5, "pids": 100}}}}
 c.JupyterHub.authenticator_class = "dummy"  # native accounts refuse names of other authenticators
 
 
@@ -243,6 +247,33 @@ def test_names_and_labels(site: SpawnerHub, user: str, part: str) -> None:
     assert state["HostConfig"]["ShmSize"] == 96 << 20
     assert "/usr/share/doc:/srv/doc:ro" in state["HostConfig"]["Binds"]
     site.stop(user)
+
+
+def limits_of(site: SpawnerHub, user: str) -> dict[str, Any]:
+    """Start the server of `user`; return what it can use, and its environment's memory limit."""
+    state = json.loads(docker("inspect", site.spawn(user)).stdout)[0]
+    site.stop(user)
+    site.api("DELETE", f"users/{user}/server")
+    names = ("Memory", "MemorySwap", "CpuQuota", "PidsLimit", "ShmSize", "OomScoreAdj")
+    told = [entry for entry in state["Config"]["Env"] if entry.startswith("MEM_LIMIT=")]
+    return {**{name: state["HostConfig"][name] for name in names}, "told": told}
+
+
+def test_limits_are_the_largest_of_the_hub_and_of_the_groups_at_each_start(site: SpawnerHub) -> None:
+    # Half of the memory of the host; the operator's own shm_size in extra_host_config.
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    hub = {
+        "Memory": half, "MemorySwap": half, "CpuQuota": 0, "PidsLimit": 4096, "ShmSize": 96 << 20, "OomScoreAdj": 500,
+        "told": [f"MEM_LIMIT={half}"],
+    }  # fmt: skip
+    assert limits_of(site, "gregor") == hub
+    site.api("POST", "groups/gpu")
+    site.api("POST", "groups/gpu/users", json={"users": ["gregor"]})
+    most = 1 << 40
+    of_group = {"Memory": most, "MemorySwap": most, "told": [f"MEM_LIMIT={most}"]}
+    assert limits_of(site, "gregor") == {**hub, **of_group}
+    site.api("DELETE", "groups/gpu/users", json={"users": ["gregor"]})
+    assert limits_of(site, "gregor") == hub
 
 
 def test_a_user_of_that_name_at_another_hub_is_left_alone(site: SpawnerHub) -> None:

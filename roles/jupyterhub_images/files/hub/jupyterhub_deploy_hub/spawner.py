@@ -8,11 +8,13 @@ from typing import Any, Callable
 
 import docker.errors
 from docker.utils import convert_volume_binds
-from traitlets import Bool, Unicode, default
+from jupyterhub.traitlets import ByteSpecification
+from traitlets import Bool, Dict, Integer, Unicode, default
 
 from . import container_settings, sign_ups, volumes
 from .container_files import ContainerFiles
 from .hardening import hardened
+from .limits import Limits, largest, limited
 from .names import docker_name
 from .watched_spawner import SpawnRefusedError, WatchedSpawner
 
@@ -35,8 +37,21 @@ class HubSpawner(WatchedSpawner):
         True, config=True, help="Run servers with no-new-privileges, so that sudo and setuid programs have no effect."
     )
 
+    pids_limit = Integer(0, config=True, help="Processes and threads that a server can have; 0 means no limit.")
+    shm_size = ByteSpecification(0, config=True, help="Size of /dev/shm; 0 means Docker's default, 64 MiB.")
+    cgroup_parent = Unicode("", config=True, help="The control group of all servers, which limits their memory.")
+    group_limits = Dict(
+        config=True,
+        help="Limits of groups: {group: {'memory': bytes, 'cpu': cores, 'pids': …, 'shm_size': bytes}}. The largest "
+        "limit of a user applies.",
+    )
+
     #: Why the container that has the name of the user's server is not the user's, or None.
     _name_problem: str | None = None
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._hub_limits = self._limits()
 
     @default("escape")
     def _escape_default(self) -> Any:
@@ -47,14 +62,24 @@ class HubSpawner(WatchedSpawner):
         """The labels by which the deployment finds this hub's containers and volumes of the user."""
         return {HUB_LABEL: self.hub_name, USER_LABEL: self.user.name}
 
+    def _limits(self) -> Limits:
+        return Limits(self.mem_limit or 0, self.cpu_limit or 0, self.pids_limit, self.shm_size)
+
+    async def apply_group_overrides(self) -> None:
+        """Set the limits of the user's groups, which may be others than at the last start."""
+        groups = {group.name for group in self.user.groups}
+        found = largest(self._hub_limits, [limits for name, limits in self.group_limits.items() if name in groups])
+        self.mem_limit, self.cpu_limit, self.pids_limit, self.shm_size = found
+        await super().apply_group_overrides()
+
     def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        """Label and harden the user's container here, where settings of the operator cannot remove it by the way."""
+        """Label, harden and limit the container here, where settings of the operator cannot remove it by the way."""
         if method == "create_container":
             given = kwargs.get("labels") or {}
             given = given if isinstance(given, dict) else dict.fromkeys(given, "")
             kwargs["labels"] = {**given, **self.deploy_labels}
             kwargs["host_config"] = hardened(
-                kwargs.get("host_config"),
+                limited(kwargs.get("host_config") or {}, self._limits(), self.cgroup_parent),
                 convert_volume_binds(self.volume_binds),
                 self.drop_capabilities,
                 self.no_new_privileges,

@@ -1,0 +1,76 @@
+"""Filter that checks the limits of users' servers. Pure Python, no I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT]?)")
+
+# The smallest value of each limit, other than 0. A server that runs no kernel yet has 100 MiB and about 20 threads.
+MEMORY = 128 * 2**20
+TOTAL_MEMORY = 512 * 2**20
+CPU = 0.1
+PIDS = 100
+SHM_SIZE = 2**20
+
+
+def problems(settings: Mapping[str, Any]) -> Iterable[str]:
+    """Yield a message for each invalid limit: which setting, why, and what to write instead.
+
+    :param settings: the settings of all roles, from the filter ``jupyterhub_typed_settings``. What is missing is not
+        checked.
+    """
+    for name, check in SETTINGS.items():
+        if name in settings and not (name.endswith("memory_limit") and settings[name] == "auto"):
+            yield from (f"{name} {problem}" for problem in check(settings[name]))
+    for group, limits in settings.get("group_limits", {}).items():
+        label = f"group_limits: {group}"
+        if not isinstance(limits, Mapping):
+            yield f"{label} is not a dictionary; use one such as {{memory: 8G, cpu: 4}}"
+            continue
+        for limit, value in limits.items():
+            if limit not in OF_GROUP:
+                yield f"{label} has {limit}, which is not known; use {', '.join(OF_GROUP)}"
+            else:
+                yield from (f"{label}: {limit} {problem}" for problem in OF_GROUP[limit](value))
+
+
+def _size(least: int, value: Any) -> Iterable[str]:
+    found = SIZE.fullmatch(str(value)) if isinstance(value, (str, int, float)) else None
+    size = float(found[1]) * UNITS[found[2]] if found and not isinstance(value, bool) else None
+    if size is None:
+        yield f"is {value!r}; use a size such as 512M or 2G, or 0 for no limit"
+    elif 0 < size < least:
+        yield f"is {value}; use at least {least >> 20}M, or 0 for no limit"
+
+
+def _number(least: float, value: Any) -> Iterable[str]:
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if number is None or not (number == 0 or number >= least):
+        yield f"is {value!r}; use a number of at least {least}, or 0 for no limit"
+
+
+Check = Callable[[Any], Iterable[str]]
+OF_GROUP: dict[str, Check] = {
+    "memory": lambda value: _size(MEMORY, value),
+    "cpu": lambda value: _number(CPU, value),
+    "pids": lambda value: _number(PIDS, value),
+    "shm_size": lambda value: _size(SHM_SIZE, value),
+}
+SETTINGS = {
+    "total_memory_limit": lambda value: _size(TOTAL_MEMORY, value),
+    **{name if name == "shm_size" else f"{name}_limit": check for name, check in OF_GROUP.items()},
+}
+
+
+class FilterModule:
+    """The filter, as Ansible loads it."""
+
+    def filters(self) -> dict[str, Callable[[Mapping[str, Any]], list[str]]]:
+        """Return the filter by its name in playbooks."""
+        return {
+            "jupyterhub_limit_problems": lambda settings: [f"jupyterhub_{problem}" for problem in problems(settings)]
+        }

@@ -1,0 +1,77 @@
+"""Limits of users' servers: those of the hub, and the larger ones of a user's groups."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from docker.utils import parse_bytes
+
+#: Servers are ended before the hub, Docker and SSH when the host has no memory left (from -1000 to 1000).
+OOM_SCORE_ADJ = 500
+_AUTO_LEAST = 2**30
+
+
+class Limits(NamedTuple):
+    """What one server can use. 0 means no limit.
+
+    Attributes:
+        memory: bytes.
+        cpu: cores.
+        pids: processes and threads.
+        shm_size: bytes of /dev/shm, which are part of the memory.
+    """
+
+    memory: int = 0
+    cpu: float = 0
+    pids: int = 0
+    shm_size: int = 0
+
+
+def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set the limits in the hub's configuration `c`.
+
+    `hub` and `groups` are those of settings.json: sizes in bytes, or as ``2G``; the memory also ``auto``.
+    """
+    limits = Limits(**parsed(hub, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    c.DockerSpawner.mem_limit, c.DockerSpawner.cpu_limit = limits.memory, limits.cpu
+    c.HubSpawner.pids_limit, c.HubSpawner.shm_size = limits.pids, limits.shm_size
+    c.HubSpawner.group_limits = {group: parsed(values) for group, values in groups.items()}
+
+
+def parsed(values: Mapping[str, Any], host_memory: int = 0) -> dict[str, Any]:
+    """Return limits with sizes in bytes; `host_memory` is for ``auto``."""
+    found = dict(values)
+    if found.get("memory") == "auto":
+        found["memory"] = max(host_memory // 2, _AUTO_LEAST)
+    for name in {"memory", "shm_size"} & set(found):
+        found[name] = int(parse_bytes(found[name]))
+    return found
+
+
+def largest(hub: Limits, groups: Iterable[Mapping[str, Any]]) -> Limits:
+    """Return the largest of each limit, of the hub's and those of a user's groups, which may lack some."""
+    found = hub._asdict()
+    for limits in groups:
+        for name, value in limits.items():
+            found[name] = max(found[name], value) if found[name] and value else 0
+    return Limits(**found)
+
+
+def limited(host_config: Mapping[str, Any], limits: Limits, cgroup_parent: str = "") -> dict[str, Any]:
+    """Return the host configuration of a container (of Docker's API) with the limits that it does not have yet.
+
+    `cgroup_parent` is the control group of all servers. dockerspawner itself sets memory and cores.
+    ``extra_host_config`` has precedence.
+    """
+    own: dict[str, Any] = {"OomScoreAdj": OOM_SCORE_ADJ}
+    if cgroup_parent:
+        own["CgroupParent"] = cgroup_parent
+    if limits.pids:
+        own["PidsLimit"] = limits.pids
+    if limits.shm_size:
+        own["ShmSize"] = limits.shm_size
+    if host_config.get("Memory"):
+        own["MemorySwap"] = host_config["Memory"]  # of memory and swap space together
+    return {**own, **host_config}

@@ -1,0 +1,1 @@
+"""What the notebook image adds to Jupyter Server."""

@@ -1,0 +1,61 @@
+"""Whether a kernel was ended because the memory limit of its container was reached, and what the user is told."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+#: The control group of the container, by the version of the kernel's interface: the file with the number of processes
+#: that the Linux kernel ended, and the one with the limit in bytes.
+CGROUPS = (
+    (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory.max")),
+    (Path("/sys/fs/cgroup/memory/memory.oom_control"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")),
+)
+#: Seconds in which all connections to a kernel are told of its end.
+SAME_END = 10.0
+
+
+def kills(cgroups: Any = CGROUPS) -> int:
+    """Return how many processes of the container the Linux kernel has ended for memory; 0 if that is not known."""
+    for events, _ in cgroups:
+        if events.exists():
+            found = dict(line.split(maxsplit=1) for line in events.read_text().splitlines() if " " in line)
+            return int(found.get("oom_kill", 0))
+    return 0
+
+
+def limit(cgroups: Any = CGROUPS) -> str:
+    """Return the memory limit of the container, such as ``2.0 GiB``; empty without one."""
+    for _, maximum in cgroups:
+        text = maximum.read_text().strip() if maximum.exists() else ""
+        if text.isdigit() and int(text) < 2**60:  # version 1 has a huge number in place of none
+            return f"{int(text) / 2**30:.1f} GiB"
+    return ""
+
+
+class Watch:
+    """Finds out whether a kernel that ended was ended for memory. One for the server and all its kernels."""
+
+    def __init__(self) -> None:
+        self._seen = kills()
+        self._ended: dict[str, float] = {}
+
+    def was_ended(self, kernel_id: str) -> bool:
+        """Return whether the kernel, which was killed, has used too much memory. Each connection asks once."""
+        now, found = time.monotonic(), kills()
+        if found > self._seen:
+            self._seen = found
+            self._ended[kernel_id] = now
+        return now - self._ended.get(kernel_id, -SAME_END) < SAME_END
+
+
+def explanation() -> str:
+    """Return what the user is told."""
+    size = limit()
+    limited = f"This server can use {size}" if size else "The memory of this server is limited"
+    return (
+        f"The kernel was ended because it needed too much memory. {limited}, for all its notebooks and terminals "
+        "together, and less while other users' servers need most of the host's memory. The variables are lost; saved "
+        "files are not. Shut down kernels that you do not need, or work on a part of the data."
+    )

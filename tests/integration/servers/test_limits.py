@@ -1,0 +1,96 @@
+"""Servers that use too much memory or too many processes, next to another user's, on real Docker."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+
+from hosts.run import name as run_name
+from support.hub_http import HubSession
+from support.module_site import ModuleSite
+from support.poller import Notebook, Poll
+
+NAME = run_name("limits")
+MEMORY = "512M"
+PIDS = 150
+#: Starts processes until no more can be started; its value is how many there were, and the error.
+MANY_PROCESSES = """
+import subprocess
+started, problem = [], ""
+while not problem:
+    try:
+        started.append(subprocess.Popen(["sleep", "600"]))
+    except OSError as error:
+        problem = error.strerror
+(len(started), problem)
+"""
+
+
+@pytest.fixture(scope="module")
+def site(
+    hub_image: Callable[[str], str],
+    proxy_image: str,
+    notebook_image: Callable[[str], str],
+    front_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[ModuleSite]:
+    directory = str(tmp_path_factory.mktemp("etc"))
+    made = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
+    made.settings = {"limits": {"memory": MEMORY, "cpu": 0, "pids": PIDS, "shm_size": "64M"}}
+    made.destroy()
+    made.prepare()
+    try:
+        made.run_proxy()
+        made.run_hub()
+        yield made
+    finally:
+        made.destroy()
+
+
+@pytest.fixture(scope="module")
+def users(site: ModuleSite) -> dict[str, Notebook]:
+    """Two users, each with a kernel and its open web socket."""
+    return {name: notebook(site, name) for name in ("alice", "bob")}
+
+
+def notebook(site: ModuleSite, name: str) -> Notebook:
+    session = HubSession(site.url)
+    password = secrets.token_hex(8)
+    session.sign_up(name, password)
+    assert session.sign_in(name, password)
+    return Notebook(session, name)
+
+
+def answers(user: Notebook) -> bool:
+    """Return whether the user's kernel answers. What it is asked while it restarts is lost."""
+    try:
+        return user.socket.execute("6 * 7", timeout=10) == "42"
+    except ConnectionError:
+        return False
+
+
+def test_a_kernel_that_needs_too_much_memory_ends_and_the_user_reads_why(users: dict[str, Notebook]) -> None:
+    with Poll(users["bob"]) as poll:
+        printed = users["alice"].socket.output("data = b'x' * 2**30", "needed too much memory")
+    assert "This server can use 0.5 GiB, for all its notebooks and terminals together, and less" in printed
+    assert poll.report.uninterrupted, poll.report
+    # The kernel starts again, and its end for another reason is not explained that way.
+    assert wait_until(lambda: answers(users["alice"]), 60)
+    code = "import os, signal\nprint('before', flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(ConnectionError, match="no answer of the kernel in 15 s"):
+        users["alice"].socket.output(code, "too much memory", timeout=15)
+
+
+def test_a_server_with_too_many_processes_does_not_affect_another(users: dict[str, Notebook]) -> None:
+    with Poll(users["bob"]) as poll:
+        value = users["alice"].socket.execute(MANY_PROCESSES)
+        assert users["bob"].socket.execute("import subprocess\nsubprocess.call('true')") == "0"
+        time.sleep(3)  # longer than the poll needs
+    number = int(value.strip("(").partition(",")[0])
+    assert 0 < number < PIDS, value
+    assert "Resource temporarily unavailable" in value
+    assert poll.report.uninterrupted, poll.report

@@ -1,0 +1,123 @@
+"""The control group of all users' servers, on hosts with and without systemd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.docker import cgroup
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+
+GIB = cgroup.GIB
+INFO = {"CgroupDriver": "cgroupfs", "CgroupVersion": "1", "MemoryLimit": True}
+
+
+@pytest.mark.parametrize(("memory", "limit"), [(64, 57.6), (10, 9), (4, 3), (2, 1), (1, 0.5)])
+def test_the_automatic_limit_leaves_a_tenth_or_a_gibibyte(memory: float, limit: float) -> None:
+    assert cgroup.automatic_limit(int(memory * GIB)) == pytest.approx(limit * GIB, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("driver", "systemd", "parent"),
+    [
+        ("systemd", True, "jupyterhub-lab_a.slice"),
+        ("cgroupfs", True, "/jupyterhub.slice/jupyterhub-lab_a.slice"),
+        ("cgroupfs", False, "/jupyterhub-lab_a"),
+    ],
+)
+def test_docker_needs_the_name_of_its_driver(driver: str, systemd: bool, parent: str) -> None:
+    assert cgroup.parent("lab-a", driver, systemd) == parent
+
+
+class Systemctl:
+    """Records what it is asked, and answers that the slice is active once it was started."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.active = False
+
+    def __call__(self, *arguments: str, check: bool = True) -> bool:
+        self.asked.append(" ".join(arguments))
+        self.active |= "--now" in arguments
+        return self.active
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemctl:
+    """A host with systemd."""
+    found = Systemctl()
+    monkeypatch.setattr(cgroup, "systemctl", found)
+    monkeypatch.setattr(cgroup, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(cgroup, "UNITS", str(tmp_path))
+    return found
+
+
+def test_a_slice_is_written_once(systemctl: Systemctl, tmp_path: Path) -> None:
+    info = {**INFO, "CgroupDriver": "systemd", "CgroupVersion": "2"}
+    assert cgroup.ensure("lab", info, 2 * GIB, check=True) == ("jupyterhub-lab.slice", True)
+    assert not list(tmp_path.iterdir())
+    assert cgroup.ensure("lab", info, 2 * GIB, check=False)[1]
+    assert "MemoryMax=2147483648\n" in (tmp_path / "jupyterhub-lab.slice").read_text()
+    assert systemctl.asked[-2:] == ["daemon-reload", "enable --now jupyterhub-lab.slice"]
+    assert not cgroup.ensure("lab", info, 2 * GIB, check=False)[1]
+    assert cgroup.ensure("lab", info, 0, check=False)[1]
+    assert "MemoryMax=infinity\n" in (tmp_path / "jupyterhub-lab.slice").read_text()
+    systemctl.active = False  # somebody has stopped it
+    assert cgroup.ensure("lab", info, 0, check=False)[1]
+
+
+def test_a_slice_is_removed_once(systemctl: Systemctl, tmp_path: Path) -> None:
+    assert cgroup.remove("lab", INFO, check=False) == ""
+    cgroup.ensure("lab", INFO, GIB, check=False)
+    assert cgroup.remove("lab", INFO, check=True) == "jupyterhub-lab.slice"
+    assert cgroup.remove("lab", INFO, check=False) == "jupyterhub-lab.slice"
+    assert systemctl.asked[-2:] == ["disable --now jupyterhub-lab.slice", "daemon-reload"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "written", "none"),
+    [
+        ("1", "memory/jupyterhub-lab/memory.limit_in_bytes", "3221225472", str(cgroup.UNLIMITED)),
+        ("2", "jupyterhub-lab/memory.max", "3221225472", "max"),
+    ],
+)
+def test_without_systemd_the_run_sets_the_limit(
+    version: str, path: str, written: str, none: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup, "ROOT", str(tmp_path))
+    monkeypatch.setattr(cgroup, "SYSTEMD", str(tmp_path / "none"))
+    info = {**INFO, "CgroupVersion": version}
+    assert cgroup.ensure("lab", info, 3 * GIB + 5, check=True) == ("/jupyterhub-lab", True)
+    assert not (tmp_path / path).exists()
+    assert cgroup.ensure("lab", info, 3 * GIB + 5, check=False)[1]
+    assert (tmp_path / path).read_text() == written
+    assert not cgroup.ensure("lab", info, 3 * GIB + 5, check=False)[1]
+    assert cgroup.ensure("lab", info, 0, check=False)[1]
+    assert (tmp_path / path).read_text() == none
+
+
+def test_a_host_that_cannot_limit_memory_has_no_control_group() -> None:
+    assert cgroup.ensure("lab", {**INFO, "MemoryLimit": False}, GIB, check=False) == ("", False)
+
+
+def test_an_error_of_systemd_is_reported(systemctl: Systemctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: str, check: bool = True) -> bool:
+        if check:
+            raise DeployError(f"systemctl {arguments[0]} failed")
+        return False
+
+    monkeypatch.setattr(cgroup, "systemctl", fails)
+    with pytest.raises(DeployError, match="systemctl daemon-reload failed"):
+        cgroup.ensure("lab", INFO, GIB, check=False)
+
+
+def test_the_memory_of_the_host_is_known() -> None:
+    meminfo = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    assert cgroup.host_memory() == int(meminfo["MemTotal"].split()[0]) * 1024
+
+
+def test_limits_in_messages() -> None:
+    shown: list[Any] = [cgroup.shown(limit) for limit in (0, 3 * GIB // 2)]
+    assert shown == ["none", "1.5 GiB"]

@@ -1,0 +1,66 @@
+"""Limits of users' servers, as Docker gets them."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jupyterhub_deploy_hub.limits import Limits, configure, largest, limited, parsed
+
+GIB = 2**30
+HUB = Limits(memory=2 * GIB, cpu=2, pids=4096, shm_size=GIB)
+
+
+@pytest.mark.parametrize(("host", "limit"), [(8 * GIB, 4 * GIB), (3 * GIB, 1.5 * GIB), (GIB, GIB)])
+def test_auto_is_half_of_the_memory_of_the_host(host: int, limit: float) -> None:
+    assert parsed({"memory": "auto"}, host) == {"memory": limit}
+
+
+def test_sizes_are_numbers_of_bytes() -> None:
+    assert parsed({"memory": "1.5G", "shm_size": "64M", "cpu": 1.5}) == {
+        "memory": 1.5 * GIB, "shm_size": 64 * 2**20, "cpu": 1.5,
+    }  # fmt: skip
+    assert parsed({"memory": 0, "shm_size": "0"}) == {"memory": 0, "shm_size": 0}
+
+
+@pytest.mark.parametrize(
+    ("groups", "changes"),
+    [
+        ([], {}),
+        ([{"memory": GIB, "cpu": 1}], {}),
+        ([{"memory": 4 * GIB}], {"memory": 4 * GIB}),
+        ([{"memory": 4 * GIB, "cpu": 1}, {"memory": 3 * GIB, "cpu": 8}], {"memory": 4 * GIB, "cpu": 8}),
+        ([{"memory": 0}, {"memory": 4 * GIB}], {"memory": 0}),  # without a limit
+        ([{"pids": 8192, "shm_size": 8 * GIB}], {"pids": 8192, "shm_size": 8 * GIB}),
+    ],
+)
+def test_the_largest_limit_applies(groups: list[dict[str, Any]], changes: dict[str, Any]) -> None:
+    assert largest(HUB, groups) == HUB._replace(**changes)
+
+
+def test_no_limit_of_the_hub_is_larger_than_that_of_a_group() -> None:
+    assert largest(HUB._replace(memory=0), [{"memory": GIB}]).memory == 0
+
+
+def test_the_container_has_the_limits() -> None:
+    assert limited({"Memory": GIB}, HUB) == {
+        "Memory": GIB, "MemorySwap": GIB, "OomScoreAdj": 500, "PidsLimit": 4096, "ShmSize": GIB,
+    }  # fmt: skip
+    assert limited({}, Limits(), "users.slice") == {"OomScoreAdj": 500, "CgroupParent": "users.slice"}
+    assert limited({}, Limits()) == {"OomScoreAdj": 500}
+
+
+def test_the_operators_own_options_have_precedence() -> None:
+    own = {"Memory": GIB, "MemorySwap": 2 * GIB, "OomScoreAdj": 0, "PidsLimit": 10, "ShmSize": 1}
+    assert limited(own, HUB) == own
+
+
+def test_the_configuration_has_the_settings() -> None:
+    c = SimpleNamespace(DockerSpawner=SimpleNamespace(), HubSpawner=SimpleNamespace())
+    configure(c, {"memory": "auto", "cpu": 1.5, "pids": 100, "shm_size": "1G"}, {"gpu": {"memory": "3G"}})
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    assert vars(c.DockerSpawner) == {"mem_limit": max(half, GIB), "cpu_limit": 1.5}
+    assert vars(c.HubSpawner) == {"pids_limit": 100, "shm_size": GIB, "group_limits": {"gpu": {"memory": 3 * GIB}}}

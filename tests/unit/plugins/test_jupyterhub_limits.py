@@ -1,0 +1,52 @@
+"""Limits of users' servers are checked before a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jupyterhub_limits import problems
+
+SIZE = "use a size such as 512M or 2G, or 0 for no limit"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"memory_limit": "auto", "cpu_limit": 0.0, "pids_limit": 4096, "shm_size": "1G", "group_limits": {}},
+        {"memory_limit": 0, "cpu_limit": 1.5, "pids_limit": 0, "shm_size": "0"},
+        {"memory_limit": 2 * 2**30, "shm_size": "1.5G"},
+        {"group_limits": {"gpu": {"memory": "32G", "cpu": 8, "pids": 8192, "shm_size": "8G"}, "staff": {}}},
+    ],
+)
+def test_valid_limits(settings: dict[str, Any]) -> None:
+    assert list(problems(settings)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("memory_limit", "2 GB", f"is '2 GB'; {SIZE}"),
+        ("memory_limit", "lots", f"is 'lots'; {SIZE}"),
+        ("memory_limit", -1, f"is -1; {SIZE}"),
+        ("memory_limit", None, f"is None; {SIZE}"),
+        ("memory_limit", True, f"is True; {SIZE}"),
+        ("memory_limit", ["2G"], f"is ['2G']; {SIZE}"),
+        ("memory_limit", 2, "is 2; use at least 128M, or 0 for no limit"),
+        ("memory_limit", "64M", "is 64M; use at least 128M, or 0 for no limit"),
+        ("shm_size", "auto", f"is 'auto'; {SIZE}"),
+        ("shm_size", "1K", "is 1K; use at least 1M, or 0 for no limit"),
+        ("cpu_limit", -2.0, "is -2.0; use a number of at least 0.1, or 0 for no limit"),
+        ("cpu_limit", 0.01, "is 0.01; use a number of at least 0.1, or 0 for no limit"),
+        ("pids_limit", 5, "is 5; use a number of at least 100, or 0 for no limit"),
+        ("group_limits", {"gpu": "32G"}, ": gpu is not a dictionary; use one such as {memory: 8G, cpu: 4}"),
+        ("group_limits", {"gpu": {"ram": "32G"}}, ": gpu has ram, which is not known; use memory, cpu, pids, shm_size"),
+        ("group_limits", {"gpu": {"memory": "auto"}}, f": gpu: memory is 'auto'; {SIZE}"),
+        ("group_limits", {"gpu": {"cpu": "8"}}, ": gpu: cpu is '8'; use a number of at least 0.1, or 0 for no limit"),
+    ],
+)
+def test_an_invalid_limit_is_one_problem(name: str, value: Any, problem: str) -> None:
+    space = "" if problem.startswith(":") else " "
+    assert list(problems({name: value})) == [f"{name}{space}{problem}"]
