@@ -195,7 +195,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connec
 from ansible.module_utils.jupyterhub_deploy.front import acme, release
 from ansible.module_utils.jupyterhub_deploy.front.front import Front, FrontOptions
 from ansible.module_utils.jupyterhub_deploy.front.plan import differences
-from ansible.module_utils.jupyterhub_deploy.front.site import Site
+from ansible.module_utils.jupyterhub_deploy.front.site import Site, read_waiting
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 
 MOVES = "port {port} moves from {names} to the front, which interrupts the connections that are open there, this once"
@@ -255,11 +255,12 @@ def serve(front: Front, site: Site, check: bool) -> dict[str, Any]:
 
 def stop_serving(front: Front, check: bool) -> dict[str, Any]:
     """Remove the hub's site, unless in check mode; return the module's result."""
-    serves = front.options.hub in front.sites
+    hub = front.options.hub
+    site = front.sites.get(hub) or read_waiting(front.directory, hub)
     unused = bool(front.client) and not front.others and bool(front.container.observe())
-    messages = [f"would stop serving {front.sites[front.options.hub].url}"] if check and serves else []
+    messages = [f"would stop serving {site.url}"] if check and site else []
     messages += [] if check else front.remove()
-    changed = serves or unused
+    changed = bool(site) or unused
     action = "remove" if changed else "none"
     return result(action, messages, changed=changed)
 

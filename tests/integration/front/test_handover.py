@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -61,6 +62,16 @@ def published(site: ModuleSite, alice: Notebook) -> ModuleSite:
     publish(site)
     assert ports(site) == [("127.0.0.1", site.port)]
     return site
+
+
+@pytest.fixture(scope="module")
+def earlier_image(site: ModuleSite) -> Iterator[str]:
+    """An image of the proxy that cannot start beside another one."""
+    name = f"{NAME}/proxy:earlier"
+    dockerfile = f'FROM {site.original}\nLABEL org.jupyterhub.deploy.drains=""\n'
+    site.client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=name, rm=True)
+    yield name
+    site.client.images.remove(name, force=True)
 
 
 def publish(site: ModuleSite) -> None:
@@ -129,9 +140,11 @@ def test_check_mode_says_what_moves_and_changes_nothing(published: ModuleSite) -
     assert (published.observe("proxy"), published.names()) == before
 
 
+@pytest.mark.parametrize("beside", [True, False], ids=["beside", "in-place"])
 def test_the_old_proxy_serves_again_if_the_front_cannot(
-    published: ModuleSite, alice: Notebook, monkeypatch: pytest.MonkeyPatch
+    beside: bool, published: ModuleSite, alice: Notebook, earlier_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whether the new proxy starts beside the old one, or the old one is stopped first."""
     server, serve = server_of(published), handover.serve
 
     def serve_when_taken(*arguments: Any) -> None:
@@ -141,13 +154,24 @@ def test_the_old_proxy_serves_again_if_the_front_cannot(
     published.run_front()
     with monkeypatch.context() as patch:
         patch.setattr(handover, "serve", serve_when_taken)
+        patch.setattr(published, "proxy_image", published.original if beside else earlier_image)
         with pytest.raises(ModuleError, match=f"port {published.port} is taken by .*; stop it"):
             published.run_proxy()
     assert ports(published) == [("127.0.0.1", published.port)]
     assert published.names() == ["", "-jupyter-alice", "-proxy"]
+    assert published.client.containers.get(f"{NAME}-proxy").attrs["State"]["Running"]
     assert wait_until(lambda: alice.ask() == "", 30)
     provision(published)
     require_fronted(published, alice, server)
+
+
+def test_a_hub_that_waits_for_its_port_can_be_removed(published: ModuleSite) -> None:
+    published.run_front()
+    results = [published.run_front(state="absent", check=True), published.run_front(state="absent")]
+    assert [result["changed"] for result in results] == [True, True]
+    assert not [path for path in published.directory.rglob("*") if path.name.startswith(NAME)]
+    assert published.run_front(state="absent")["changed"] is False
+    assert ports(published) == [("127.0.0.1", published.port)]  # its proxy still serves
 
 
 def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
