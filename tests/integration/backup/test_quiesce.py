@@ -174,7 +174,7 @@ def killed(site: QuiescedSite, moment: Callable[[], object]) -> None:
     os.waitpid(child, 0)
 
 
-def until(condition: Callable[[], object], seconds: float = 15) -> None:
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
