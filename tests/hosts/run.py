@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from .images import DockerError, docker
@@ -75,6 +76,19 @@ def remove_files(hub: str) -> None:
         IMAGES_RECORD.write_text(json.dumps(record), encoding="utf-8")
 
 
+def remove_memory_limits(unwanted: Callable[[str], bool]) -> None:
+    """Remove the memory limits of hubs on this machine, which has no systemd.
+
+    Args:
+        unwanted: whether those of the hub of this name are removed.
+    """
+    for place in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")):
+        for path in place.glob(f"jupyterhub-{PREFIX.replace('-', '_')}*"):
+            if unwanted(path.name.removeprefix("jupyterhub-").replace("_", "-")):
+                with contextlib.suppress(OSError):  # another run removes the same
+                    path.rmdir()
+
+
 def remove_stale() -> None:
     """Remove what runs whose process is gone have left: containers, networks, volumes, images and files."""
     for listing, removal in (
@@ -89,3 +103,4 @@ def remove_stale() -> None:
     places = (Path("/etc"), Path("/var/backups"), Path("/etc/jupyterhub-deploy"))
     for path in (path for place in places if place.is_dir() for path in place.iterdir() if is_stale(path.name)):
         remove_files(path.name.removeprefix("version-").removesuffix(".json"))
+    remove_memory_limits(is_stale)

@@ -7,6 +7,7 @@ from typing import Any
 
 import docker
 
+from hosts import run
 from support.ports import free_port
 
 
@@ -40,6 +41,7 @@ class NamedHub:
         for network in filter(self._owns, self.client.networks.list()):
             network.remove()
         Path(f"/run/jupyterhub-deploy-hub-{self.name}.lock").unlink(missing_ok=True)
+        run.remove_memory_limits(self.name.__eq__)
 
     def _containers(self) -> list[Any]:
         # Others use this Docker too: containers that they remove during the listing are not ours.

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+import requests
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
+import jupyterhub_resources
 from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.module_site import ModuleSite
+from support.modules import run
 from support.poller import Notebook, Poll
 
 NAME = run_name("limits")
 MEMORY = "512M"
 PIDS = 150
+#: Less than twice what one server can use.
+TOTAL = "700M"
 #: Starts processes until no more can be started; its value is how many there were, and the error.
 MANY_PROCESSES = """
 import subprocess
@@ -40,15 +48,23 @@ def site(
 ) -> Iterator[ModuleSite]:
     directory = str(tmp_path_factory.mktemp("etc"))
     made = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
-    made.settings = {"limits": {"memory": MEMORY, "cpu": 0, "pids": PIDS, "shm_size": "64M"}}
     made.destroy()
     made.prepare()
+    made.settings = {
+        "limits": {"memory": MEMORY, "cpu": 0, "pids": PIDS, "shm_size": "64M"},
+        "cgroup_parent": limit_all(made, TOTAL)["cgroup_parent"],
+    }
     try:
         made.run_proxy()
         made.run_hub()
         yield made
     finally:
         made.destroy()
+
+
+def limit_all(site: ModuleSite, total: str, check: bool = False) -> dict[str, Any]:
+    """Set the memory limit of all servers together, as the role does; return the module's result."""
+    return run(jupyterhub_resources, check=check, **site.resource_arguments(), total_memory=total)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +110,34 @@ def test_a_server_with_too_many_processes_does_not_affect_another(users: dict[st
     assert 0 < number < PIDS, value
     assert "Resource temporarily unavailable" in value
     assert poll.report.uninterrupted, poll.report
+
+
+def test_all_servers_together_cannot_take_the_memory_of_the_hub(site: ModuleSite, users: dict[str, Notebook]) -> None:
+    """Both need less than their own limit, and together more than all servers can use."""
+    keep = "data = b'x' * (250 << 20)\nprint('kept', flush=True)\nimport time\ntime.sleep(20)"
+    printed: dict[str, str] = {}
+
+    def use(name: str) -> None:
+        with contextlib.suppress(ConnectionError):  # the one that is not ended
+            printed[name] = users[name].socket.output(keep, "needed too much memory", timeout=30)
+
+    before = site.observe()
+    statuses = set()
+    with ThreadPoolExecutor() as pool:
+        uses = [pool.submit(use, name) for name in users]
+        while not all(one.done() for one in uses):
+            statuses.add(requests.get(f"{site.url}/hub/health", timeout=10).status_code)
+            time.sleep(0.1)
+    assert printed
+    assert (site.observe(), statuses) == (before, {200})
+    assert wait_until(lambda: all(answers(user) for user in users.values()), 60)
+
+
+def test_the_memory_limit_of_all_servers_is_changed_once(site: ModuleSite, users: dict[str, Notebook]) -> None:
+    assert limit_all(site, TOTAL)["changed"] is False
+    assert limit_all(site, "2G", check=True)["messages"] == [
+        "would be set: the memory limit of all servers together (2.0 GiB)"
+    ]
+    assert limit_all(site, "2G")["messages"] == ["set: the memory limit of all servers together (2.0 GiB)"]
+    code = "data = b'x' * (250 << 20)"
+    assert [user.socket.execute(code) for user in users.values()] == ["", ""]

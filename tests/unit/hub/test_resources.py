@@ -22,6 +22,9 @@ class Docker:
         self.error: Exception | None = None
         self.running: list[dict[str, Any]] = []
 
+    def info(self) -> dict[str, Any]:
+        return {"MemoryLimit": False}  # unit/docker/test_cgroup.py has the others
+
     def inspect(self, name: str) -> dict[str, Any]:
         if self.error:
             raise self.error

@@ -37,17 +37,14 @@ def test_without_control_groups_nothing_is_known(tmp_path: Path) -> None:
 
 
 def test_only_the_kernel_that_was_ended_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    count, now = 5, 100.0
+    count = 5
     monkeypatch.setattr(memory, "kills", lambda: count)
-    monkeypatch.setattr("time.monotonic", lambda: now)
     watch = memory.Watch()
-    assert not watch.was_ended("a")
+    assert not watch.was_ended(100)
     count = 6
-    assert watch.was_ended("a")
-    assert watch.was_ended("a"), "each of its connections asks"
-    assert not watch.was_ended("b"), "another kernel that ended otherwise"
-    now += memory.SAME_END + 1
-    assert not watch.was_ended("a"), "the same kernel, ended otherwise later"
+    assert watch.was_ended(101)
+    assert watch.was_ended(101), "each connection to the kernel asks"
+    assert not watch.was_ended(102), "its next process was killed otherwise"
 
 
 def test_the_explanation_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,11 @@ Without it, JupyterLab only says that the kernel has died. ``jupyter_server_conf
 
 from __future__ import annotations
 
+import json
 import signal
 from typing import Any
 
+from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
 from .memory import Watch, explanation
@@ -18,19 +20,41 @@ _WATCH = Watch()
 class ExplainingConnection(ZMQChannelsWebsocketConnection):
     """A connection between a browser and a kernel that explains the end of the kernel in the cell that ran."""
 
-    _running: dict[str, Any] | None = None
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        #: The headers of the browser's requests that are not answered yet, by their ids; the first one is executed.
+        #: What the kernel says of it is not enough: it may end before it says anything.
+        self._requests: dict[str, dict[str, Any]] = {}
 
-    def _limit_rate(self, channel: str, msg: dict[str, Any], msg_list: list[Any]) -> Any:
-        """Remember which request the kernel executes; the library calls this for each message to the browser."""
-        limited = super()._limit_rate(channel, msg, msg_list)
-        if channel == "iopub" and msg["header"] and msg["header"]["msg_type"] == "execute_input":
-            self._running = self.get_part("parent_header", msg["parent_header"], msg_list)
-        return limited
+    def handle_incoming_message(self, incoming_msg: Any) -> None:
+        """Remember the requests to execute code."""
+        super().handle_incoming_message(incoming_msg)
+        header = _header_of_execution(incoming_msg, self.subprotocol)
+        if header:
+            self._requests[header["msg_id"]] = header
+
+    def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:
+        """Forget a request when its answer comes."""
+        if (stream if isinstance(stream, str) else getattr(stream, "channel", "")) == "shell":
+            _, parts = self.session.feed_identities(outgoing_msg)  # signature, header, header of the request, …
+            self._requests.pop(self.session.unpack(parts[2]).get("msg_id", ""), None)
+        super().handle_outgoing_message(stream, outgoing_msg)
 
     def on_kernel_restarted(self) -> None:
         """Explain the end of the kernel before the browser learns of it, which closes the cell's output."""
         process = getattr(getattr(self.kernel_manager, "provisioner", None), "process", None)
-        killed = getattr(process, "returncode", None) == -signal.SIGKILL
-        if killed and self._running and _WATCH.was_ended(self.kernel_id):
-            self.write_stderr(explanation(), self._running)
+        request = next(iter(self._requests.values()), None)
+        if request and process and process.returncode == -signal.SIGKILL and _WATCH.was_ended(process.pid):
+            self.write_stderr(explanation(), request)
+        self._requests.clear()
         super().on_kernel_restarted()
+
+
+def _header_of_execution(message: Any, protocol: str | None) -> dict[str, Any] | None:
+    """Return the header of a browser's message if it asks to execute code."""
+    if protocol == "v1.kernel.websocket.jupyter.org":
+        channel, parts = deserialize_msg_from_ws_v1(message)
+        header = json.loads(parts[0]) if channel == "shell" else {}
+    else:
+        header = json.loads(message)["header"] if isinstance(message, str) and "execute_request" in message else {}
+    return header if header.get("msg_type") == "execute_request" else None

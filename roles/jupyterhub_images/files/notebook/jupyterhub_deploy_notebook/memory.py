@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ CGROUPS = (
     (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory.max")),
     (Path("/sys/fs/cgroup/memory/memory.oom_control"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")),
 )
-#: Seconds in which all connections to a kernel are told of its end.
-SAME_END = 10.0
 
 
 def kills(cgroups: Any = CGROUPS) -> int:
@@ -35,19 +32,19 @@ def limit(cgroups: Any = CGROUPS) -> str:
 
 
 class Watch:
-    """Finds out whether a kernel that ended was ended for memory. One for the server and all its kernels."""
+    """Finds out whether a kernel that was killed was ended for memory. One for the server and all its kernels."""
 
     def __init__(self) -> None:
         self._seen = kills()
-        self._ended: dict[str, float] = {}
+        self._ended: set[int] = set()
 
-    def was_ended(self, kernel_id: str) -> bool:
-        """Return whether the kernel, which was killed, has used too much memory. Each connection asks once."""
-        now, found = time.monotonic(), kills()
+    def was_ended(self, process: int) -> bool:
+        """Return whether a process, which was killed, was ended for memory. Each connection to its kernel asks."""
+        found = kills()
         if found > self._seen:
             self._seen = found
-            self._ended[kernel_id] = now
-        return now - self._ended.get(kernel_id, -SAME_END) < SAME_END
+            self._ended.add(process)
+        return process in self._ended
 
 
 def explanation() -> str:
