@@ -100,7 +100,7 @@ inventory:
 
 # Ansible does not say where a mistake in the syntax is.
 syntax: $(CONTROL) $(INVENTORY)
-	@python tools/inventory_syntax.py $(or $(ANSIBLE_INVENTORY),$(INVENTORY))
+	@python tools/inventory_syntax.py $(or $(ANSIBLE_INVENTORY),$(INVENTORY)) -- $(ARGS)
 
 $(CONTROL): requirements/control.txt $(VENV_PARTS)
 	@sh requirements/venv.sh control

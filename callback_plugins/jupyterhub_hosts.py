@@ -1,5 +1,6 @@
-"""Fail a run that can do nothing, for which Ansible reports success: without hosts, with two hosts that are one hub, or
-with a tag that no task has; and one that would skip its checks (``--skip-tags always``, ``--start-at-task``).
+"""Fail a run that can do nothing, for which Ansible reports success: without hosts, with two hosts that cannot both be
+on their machine, or with a tag that no task has; and one that would skip its checks (``--skip-tags always``,
+``--start-at-task``).
 
 Ansible loads this from beside the playbook, also where it ignores ansible.cfg.
 """
@@ -30,6 +31,10 @@ NO_HOSTS = (
 SAME_HUB = (
     "Nothing was done, because {0} and {1} in the inventory are the same hub, {2}, on the same machine, {3}. Each of "
     "them would undo the other one. Give each hub its own jupyterhub_name and jupyterhub_port."
+)
+SAME_VALUE = (
+    "Nothing was done, because {0} and {1} in the inventory both have {4} {2} on the same machine, {3}. Give each hub "
+    "its own, in host_vars/{0}.yml and host_vars/{1}.yml."
 )
 
 UNKNOWN_TAGS = "Nothing was done, because no task of {0} has the tag {1}. {2}"
@@ -91,21 +96,36 @@ def tags_of_all(playbook: Any, paths: Iterable[str]) -> set[str]:
     return {tag for play in plays for block in play.compile() for tag in tags_of(block)}
 
 
-def same_hub(hosts: Mapping[str, Mapping[str, Any]]) -> tuple[str, str, str, str] | None:
-    """Return two hosts that are the same hub of the same machine, with the hub's name and the machine's address.
+def conflict(hosts: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return a message about two hosts that cannot both be on their machine, ``None`` if there are none.
+
+    They are the same hub, or have the same domain or port. Each run of a host checks only what its machine has by then.
 
     :param hosts: the variables of each host of the group, by its name. Those that are templates are not resolved.
     """
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[tuple[str, str, str], str] = {}
     for host, variables in hosts.items():
         local = variables.get("ansible_connection") == "local"
         port = f" port {variables['ansible_port']}" if "ansible_port" in variables else ""
         address = "the one that runs Ansible" if local else f"{variables.get('ansible_host', host)}{port}"
-        key = (str(variables.get("jupyterhub_name", "jupyterhub")), address)
-        if key in seen:
-            return seen[key], host, *key
-        seen[key] = host
+        for setting, value in unique_settings(variables).items():
+            first = seen.setdefault((setting, value, address), host)
+            if first != host:
+                text = SAME_HUB if setting == "jupyterhub_name" else SAME_VALUE
+                return text.format(first, host, value, address, setting)
     return None
+
+
+def unique_settings(variables: Mapping[str, Any]) -> dict[str, str]:
+    """Return the settings that two hubs of a machine cannot share, with a host's values."""
+    found = {"jupyterhub_name": str(variables.get("jupyterhub_name", "jupyterhub"))}
+    if variables.get("jupyterhub_https", "none") == "none":
+        address = variables.get("jupyterhub_bind_address", "0.0.0.0")  # noqa: S104  (compared)
+        port = str(variables.get("jupyterhub_port", 8000))
+        found["jupyterhub_port"] = port if address == "0.0.0.0" else f"{port} at {address}"  # noqa: S104  (compared)
+    elif variables.get("jupyterhub_domain"):
+        found["jupyterhub_domain"] = str(variables["jupyterhub_domain"])
+    return {setting: value for setting, value in found.items() if "{{" not in value}
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc]
@@ -144,9 +164,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         manager = play.get_variable_manager()
         group = manager._inventory.groups.get("jupyterhub") if self.ours else None
         hosts = {host.name: manager.get_vars(host=host) for host in group.get_hosts()} if group else {}
-        same = same_hub(hosts)
-        if same:
-            self._display.error(SAME_HUB.format(*same))
+        problem = conflict(hosts)
+        if problem:
+            self._display.error(problem)
             sys.exit(1)
 
     def v2_playbook_on_no_hosts_matched(self) -> None:

@@ -1,10 +1,14 @@
-"""Check the YAML syntax of inventories, and name file, line and column: ``python tools/inventory_syntax.py inventory``.
+"""Check the YAML syntax of inventories, and name file, line and column::
 
-Ansible 2.19 names none of them when a file with variables cannot be read. ``make`` runs this before Ansible.
+    python tools/inventory_syntax.py inventory [-- arguments of ansible-playbook]
+
+The inventories of ``-i`` in the arguments replace those before. Ansible 2.19 does not name the place of a mistake in a
+file with variables. ``make`` runs this before Ansible.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,8 +63,17 @@ def problem(path: Path) -> str | None:
     return None
 
 
-def main(inventories: Sequence[str]) -> int:
+def chosen(arguments: Sequence[str]) -> list[str]:
+    """Return the inventories that a run with these arguments uses."""
+    separator = arguments.index("--") if "--" in arguments else len(arguments)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-i", "--inventory", "--inventory-file", action="append")
+    return parser.parse_known_args(arguments[separator + 1 :])[0].inventory or list(arguments[:separator])
+
+
+def main(arguments: Sequence[str]) -> int:
     """Print a line for each file that is not YAML; return the exit code."""
+    inventories = chosen(arguments)
     problems = [found for name in inventories for path in files_of(Path(name)) if (found := problem(path))]
     if problems:
         print("Nothing was changed. These files are not valid YAML:", *(f"- {one}" for one in problems), sep="\n")

@@ -296,31 +296,11 @@ def test_a_run_without_hosts_fails(
     assert done.stdout.count("PLAY [") == 1
 
 
-HERE: dict[str, Any] = {"ansible_connection": "local"}
-THERE: dict[str, Any] = {"ansible_host": "hub.example.com"}
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "where"),
-    [
-        (HERE, {**HERE, "jupyterhub_port": 8003}, "the same hub, jupyterhub, on the same machine, the one that runs"),
-        (
-            {**THERE, "jupyterhub_name": "lab"},
-            {**THERE, "jupyterhub_name": "lab"},
-            "lab, on the same machine, hub.example",
-        ),
-        (HERE, {**HERE, "jupyterhub_name": "lab"}, None),
-        (THERE, {**THERE, "ansible_port": 2222}, None),
-        (THERE, {"ansible_host": "other.example.com"}, None),
-    ],
-    ids=["local", "remote", "other name", "other port", "other machine"],
-)
-def test_two_hosts_that_are_one_hub_are_refused(
-    first: dict[str, Any], second: dict[str, Any], where: str | None, tmp_path: Path
-) -> None:
+def test_two_hosts_that_are_one_hub_are_refused(tmp_path: Path) -> None:
     """Also when --limit selects one of them, which would move the hub of the other."""
+    hosts = {name: {"ansible_connection": "local"} for name in ("first", "second")}
     inventory = tmp_path / "hosts.json"
-    inventory.write_text(json.dumps({"jupyterhub": {"hosts": {"first": first, "second": second}}}), encoding="utf-8")
+    inventory.write_text(json.dumps({"jupyterhub": {"hosts": hosts}}), encoding="utf-8")
     done = subprocess.run(
         [
             Path(sys.executable).with_name("ansible-playbook"), ROOT / "site.yml", "-i", inventory,
@@ -330,10 +310,9 @@ def test_two_hosts_that_are_one_hub_are_refused(
     )  # fmt: skip
 
     refused = " ".join(done.stderr.split())
-    assert ("Nothing was done, because first and second in the inventory are " in refused) == bool(where), done.stderr
-    assert (where or "") in refused
-    assert not where or done.returncode == 1, done.stdout
-    assert ("TASK [" in done.stdout) == (not where)
+    assert "first and second in the inventory are the same hub, jupyterhub, on the same machine" in refused
+    assert done.returncode == 1, done.stdout
+    assert "TASK [" not in done.stdout
 
 
 TAGS = "Use one of backup, docker, docker_install, docker_run, hub, images."

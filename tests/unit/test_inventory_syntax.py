@@ -55,6 +55,19 @@ def test_the_place_of_a_mistake_is_named(
     assert text.splitlines()[-1].strip() in output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "inventories"),
+    [
+        (["a"], ["a"]),
+        (["a", "--"], ["a"]),
+        (["a", "--", "-e", "user=alice", "--limit", "lab"], ["a"]),
+        (["a", "--", "--check", "-i", "b", "-e", "x=1", "--inventory=c"], ["b", "c"]),
+    ],
+)
+def test_the_inventories_of_the_run_are_checked(arguments: list[str], inventories: list[str]) -> None:
+    assert inventory_syntax.chosen(arguments) == inventories
+
+
 def test_a_file_that_is_not_text(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (inventory / "hosts.yml").write_bytes(b"\xff\xfe")
     assert inventory_syntax.main([str(inventory)]) == 1

@@ -110,7 +110,7 @@ AWAY = (
     "moment. This page tries again every five seconds.</p>"
 )
 TOO_LARGE = (
-    "<!doctype html><title>JupyterHub</title><p>This request has more than 2 MB, the limit of the pages of JupyterHub "
+    "<!doctype html><title>JupyterHub</title><p>This request has more than 2 MiB, the limit of the pages of JupyterHub "
     "itself. Upload files in your server, where there is no such limit."
 )
 TOO_MANY = (
@@ -185,15 +185,14 @@ def _server(lines: Iterable[str]) -> str:
 
 
 def _others(socket: Socket, sites: list[Site], ipv6: bool) -> str:
-    """Return the server for requests with a name that no hub has."""
-    urls = " ".join(site.url for site in sites)
+    """Return the server for requests with a name that no hub has. It does not tell the names of the hubs."""
     return _server(
         [
             _listen(socket, ipv6, DEFAULT),
             *(_certificate(sites[0]) if socket.tls else []),
             VERSION,
             "default_type text/plain;",
-            f'location / {{ return 404 "No JupyterHub has this name. This server has: {urls}\\n"; }}',
+            f'location / {{ return 404 "No JupyterHub has this name.\\n"; }}',
         ]
     )
 

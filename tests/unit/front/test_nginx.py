@@ -31,7 +31,7 @@ def test_each_port_has_a_server_for_other_names_and_one_for_the_hub() -> None:
         "listen 0.0.0.0:80",
         "listen 0.0.0.0:443 ssl http2",
     ]
-    assert "This server has: https://jupyterhub.example.com/" in blocks[0]
+    assert "No JupyterHub has this name." in blocks[0]
 
 
 def test_http_redirects_to_https() -> None:
