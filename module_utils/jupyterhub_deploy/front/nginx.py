@@ -192,7 +192,7 @@ def _others(socket: Socket, sites: list[Site], ipv6: bool) -> str:
             *(_certificate(sites[0]) if socket.tls else []),
             VERSION,
             "default_type text/plain;",
-            f'location / {{ return 404 "No JupyterHub has this name.\\n"; }}',
+            'location / { return 404 "No JupyterHub has this name.\\n"; }',
         ]
     )
 

@@ -62,7 +62,7 @@ def test_two_hubs_share_the_ports() -> None:
     blocks = servers(site("lab"), site())
     assert len(blocks) == 6
     assert sum("default_server" in block for block in blocks) == 2
-    assert "https://jupyterhub.example.com/ https://lab.example.com/" in blocks[0]
+    assert ".example.com" not in blocks[0]
     assert "proxy_pass http://lab-proxy;" in named(blocks, "lab.example.com;")[1]
 
 
