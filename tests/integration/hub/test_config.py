@@ -23,8 +23,8 @@ EXTRAS = {
     ),
     "no effect": (
         "c.Spawner.mem_limit = '1G'\n",
-        "c.Spawner.mem_limit: has no effect, because the deployment sets c.DockerSpawner.mem_limit; write "
-        "c.DockerSpawner.mem_limit",
+        "jupyterhub_extra_config line 1: c.Spawner.mem_limit: has no effect, because the deployment sets "
+        "c.DockerSpawner.mem_limit; write c.DockerSpawner.mem_limit",
     ),
     "own class": (
         "from traitlets import Unicode\nfrom jupyterhub_deploy_hub.spawner import HubSpawner\n"
