@@ -12,7 +12,10 @@ from pathlib import Path
 def inventory(directory: Path, *hubs: str) -> Path:
     """Return an inventory, in a directory, with hubs of this machine that do not exist."""
     host = {"ansible_connection": "local", "ansible_become": False, "ansible_python_interpreter": sys.executable}
-    hosts = {name: {**host, "jupyterhub_name": name, "jupyterhub_backup_dir": str(directory)} for name in hubs}
+    hosts = {
+        name: {**host, "jupyterhub_name": name, "jupyterhub_port": port, "jupyterhub_backup_dir": str(directory)}
+        for port, name in enumerate(hubs, start=8000)
+    }
     path = directory / "hosts.json"
     path.write_text(json.dumps({"jupyterhub": {"hosts": hosts}}), encoding="utf-8")
     return path

@@ -139,5 +139,5 @@ def test_the_memory_limit_of_all_servers_is_changed_once(site: ModuleSite, users
         "would be set: the memory limit of all servers together (2.0 GiB)"
     ]
     assert limit_all(site, "2G")["messages"] == ["set: the memory limit of all servers together (2.0 GiB)"]
-    code = "data = b'x' * (250 << 20)"
+    code = "data = None\ndata = b'x' * (250 << 20)"
     assert [user.socket.execute(code) for user in users.values()] == ["", ""]
