@@ -103,10 +103,12 @@ def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tup
             client.load_verify_locations(ca_bundle)
         fault, _ = _checked(server, client, names[0].replace("*", "example"))
         if fault:
-            own = "set jupyterhub_ca_bundle if the authority is your own"
             lacks = chain.count("BEGIN CERTIFICATE") == 1 and not fault.startswith("self")
-            after = f"its file has one certificate: append the intermediate ones, or {own}" if lacks else own
-            warnings.append(f"is not trusted by this host ({fault}); {after}")
+            append = "its file has one certificate: append the intermediate ones, or " if lacks else ""
+            warnings.append(
+                f"is not trusted by this host ({fault}); browsers may show a warning; {append}see docs/how-to/https.md "
+                "for an authority of your own"
+            )
         return [], warnings
 
 
