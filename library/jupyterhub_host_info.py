@@ -124,6 +124,12 @@ setting_problems:
   type: list
   elements: str
   returned: always
+certificate_warnings:
+  description: What browsers may complain about in the operator's own certificate, which does not stop a run. These are
+    also among the warnings of the module.
+  type: list
+  elements: str
+  returned: always
 disk_path:
   description: Docker's directory of images and volumes, or the nearest existing parent. With containerd's image store,
     containerd's directory if less is free there.
@@ -319,6 +325,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + certificate.warnings
         + firewall.warnings
         + dns_warnings,
+        "certificate_warnings": certificate.warnings if front.https == "own" else [],
         "disk_path": path,
         "disk_free_bytes": host.free_bytes(path),
         "backup_schedule": os.path.exists(host.backup_settings(name)),

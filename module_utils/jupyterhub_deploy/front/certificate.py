@@ -21,6 +21,10 @@ PEM = "-----BEGIN "
 DAY = 24 * 3600
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL
 SOON = 14  # days before the end of a certificate from which on a run warns
+NO_ALTERNATIVE_NAME = (
+    "it has no host name as subjectAltName, and browsers ignore its common name; request a certificate with {names} "
+    "as subjectAltName"
+)
 
 
 class Certificate(NamedTuple):
@@ -63,12 +67,7 @@ def describe(chain: str, key: str) -> Certificate:
     """
     with tempfile.TemporaryDirectory() as folder:
         paths = _written(folder, chain, key)
-        server = _server(paths, chain, key)
-        client = _client(paths[0], partial=True)
-        client.check_hostname = False
-        # Otherwise the handshake of an expired certificate fails.
-        client.verify_flags |= _NO_CHECK_TIME
-        fault, found = _checked(server, client, "", None)
+        fault, found = _checked(_server(paths, chain, key), _client(paths[0], partial=True, check_time=False))
     if found is None:
         raise DeployError(f"a certificate cannot be read ({fault})")
     return found
@@ -89,22 +88,27 @@ def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tup
             server = _server(paths, chain, key)
         except DeployError as error:
             return [str(error)], []
-        faults, found = [], None
-        for name in names:
-            fault, found = _checked(server, _client(paths[0], partial=True), name.replace("*", "example"), found)
-            faults += [fault] if fault else []
-        if faults or not found:
-            return sorted(set(faults)), []
+        fault, found = _checked(server, _client(paths[0], partial=True, check_time=False))
+        if not found:
+            return [fault], []
+        if not found.names:
+            return [NO_ALTERNATIVE_NAME.format(names=" and ".join(names))], []
+        clients = ((_client(paths[0], partial=True), name.replace("*", "example")) for name in names)
+        faults = {_checked(server, client, name)[0] for client, name in clients} - {""}
+        if faults:
+            return sorted(faults), []
         warnings = [f"ends in {found.days} days"] if found.days < SOON else []
         client = _client("")
         if ca_bundle:
             client.load_verify_locations(ca_bundle)
-        fault, _ = _checked(server, client, names[0].replace("*", "example"), None)
+        fault, _ = _checked(server, client, names[0].replace("*", "example"))
         if fault:
-            own = "set jupyterhub_ca_bundle if the authority is your own"
             lacks = chain.count("BEGIN CERTIFICATE") == 1 and not fault.startswith("self")
-            after = f"its file has one certificate: append the intermediate ones, or {own}" if lacks else own
-            warnings.append(f"is not trusted by this host ({fault}); {after}")
+            append = "its file has one certificate: append the intermediate ones, or " if lacks else ""
+            warnings.append(
+                f"is not trusted by this host ({fault}); browsers may show a warning; {append}see docs/how-to/https.md "
+                "for an authority of your own"
+            )
         return [], warnings
 
 
@@ -156,22 +160,24 @@ def _server(paths: tuple[str, str], chain: str, key: str) -> ssl.SSLContext:
     return server
 
 
-def _client(trusted: str, partial: bool = False) -> ssl.SSLContext:
+def _client(trusted: str, partial: bool = False, check_time: bool = True) -> ssl.SSLContext:
     """Return the context of a client that trusts the certificates in a file, or the host's authorities."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.hostname_checks_common_name = False  # browsers ignore it
     if trusted:
         client.load_verify_locations(trusted)
     else:
         client.load_default_certs()
     if partial:
         client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if not check_time:
+        client.verify_flags |= _NO_CHECK_TIME
     return client
 
 
-def _checked(
-    server: ssl.SSLContext, client: ssl.SSLContext, name: str, found: Certificate | None
-) -> tuple[str, Certificate | None]:
-    """Do a handshake in memory; return what is wrong, and the certificate."""
+def _checked(server: ssl.SSLContext, client: ssl.SSLContext, name: str = "") -> tuple[str, Certificate | None]:
+    """Do a handshake in memory, for any name or a certain one; return what is wrong, or the certificate."""
+    client.check_hostname = bool(name)
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [
         client.wrap_bio(to_client, to_server, server_hostname=name or None),
@@ -186,9 +192,9 @@ def _checked(
             except ssl.SSLWantReadError:
                 continue
             except ssl.SSLCertVerificationError as error:
-                return error.verify_message.rstrip("."), found
+                return error.verify_message.rstrip("."), None
             except ssl.SSLError as error:
-                return str(error.reason or error), found
+                return str(error.reason or error), None
     return "", _described(ends[0].getpeercert() or {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from cryptography import x509
@@ -43,10 +44,16 @@ class Authority:
         return Issued(_pem(made) + (self.intermediate if intermediate else ""), key_pem(key))
 
 
-def self_signed(name: str) -> Issued:
-    """Return a certificate that no authority has signed."""
-    key = _key()
-    return Issued(_pem(_certificate(_name(name), _name(name), key, key, [name])), key_pem(key))
+def self_signed(common_name: str, names: list[str], days: float = 90) -> Issued:
+    """Return a certificate that no authority has signed.
+
+    Args:
+        common_name: of the subject.
+        names: host names and IPv4 addresses that it has as subjectAltName.
+        days: from now until it ends; negative when it has ended.
+    """
+    key, subject = _key(), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    return Issued(_pem(_certificate(subject, subject, key, key, names, days, min(-1, days - 1))), key_pem(key))
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey, passphrase: bytes = b"") -> str:
@@ -94,6 +101,8 @@ def _certificate(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signed_by.public_key()), critical=False)
     )
     if names:
-        alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        alternative = x509.SubjectAlternativeName(
+            [x509.IPAddress(IPv4Address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names]
+        )
         builder = builder.add_extension(alternative, critical=False)
     return builder.sign(signed_by, hashes.SHA256())

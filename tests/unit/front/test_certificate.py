@@ -57,6 +57,20 @@ def test_a_certificate_without_the_wildcard(authority: Authority) -> None:
     assert faults == ["Hostname mismatch, certificate is not valid for 'example.hub.example.com'"]
 
 
+def test_a_certificate_with_a_common_name_only() -> None:
+    faults, _ = certificate.problems(*self_signed(NAME, []), [NAME, f"*.{NAME}"])
+    assert faults == [
+        "it has no host name as subjectAltName, and browsers ignore its common name; request a certificate with "
+        "hub.example.com and *.hub.example.com as subjectAltName"
+    ]
+
+
+def test_the_common_name_does_not_count_beside_an_address() -> None:
+    faults, _ = certificate.problems(*self_signed(NAME, ["192.0.2.10"]), [NAME])
+    assert len(faults) == 1
+    assert faults[0].startswith("Hostname mismatch")
+
+
 def test_the_key_of_another_certificate(authority: Authority) -> None:
     chain, key = authority.issue(NAME).chain, authority.issue(NAME).key
     assert certificate.problems(chain, key, [NAME]) == (["the key does not belong to the certificate"], [])
@@ -83,8 +97,8 @@ def test_a_chain_without_its_intermediate_authority(authority: Authority, bundle
     faults, warnings = certificate.problems(*authority.issue(NAME, intermediate=False), [NAME], bundle)
     assert faults == []
     assert warnings == [
-        "is not trusted by this host (unable to get local issuer certificate); its file has one certificate: append "
-        "the intermediate ones, or set jupyterhub_ca_bundle if the authority is your own"
+        "is not trusted by this host (unable to get local issuer certificate); browsers may show a warning; its file "
+        "has one certificate: append the intermediate ones, or see docs/how-to/https.md for an authority of your own"
     ]
 
 
@@ -92,13 +106,15 @@ def test_an_authority_that_the_host_does_not_know(authority: Authority) -> None:
     faults, warnings = certificate.problems(*authority.issue(NAME), [NAME])
     assert faults == []
     assert warnings[0].startswith("is not trusted by this host (")
-    assert warnings[0].endswith("); set jupyterhub_ca_bundle if the authority is your own")
+    assert warnings[0].endswith("); browsers may show a warning; see docs/how-to/https.md for an authority of your own")
 
 
 def test_a_certificate_without_an_authority_lacks_no_intermediate_one() -> None:
-    faults, warnings = certificate.problems(*self_signed(NAME), [NAME])
+    faults, warnings = certificate.problems(*self_signed(NAME, [NAME]), [NAME])
     assert faults == []
-    assert re.fullmatch(r"is not trusted by this host \(self.signed cert.*\); set jupyterhub_ca_bundle .*", warnings[0])
+    assert re.fullmatch(
+        r"is not trusted by this host \(self.signed cert.*\); browsers may show a warning; see docs/.*", warnings[0]
+    )
 
 
 def test_a_certificate_that_ends_soon(authority: Authority, bundle: str) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.hub import host
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_api
+from ansible.module_utils.jupyterhub_deploy.front import preflight
+from ansible.module_utils.jupyterhub_deploy.front.preflight import Findings
+from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
 import jupyterhub_host_info
@@ -147,3 +151,21 @@ def test_a_docker_that_would_not_fit_is_named_before_it_is_installed(
     docker = {"minimum_version": "20.10", "options": {}, "package_source": "distribution", **wanted}
     facts = {"ansible_distribution": name, "ansible_distribution_major_version": major}
     assert jupyterhub_host_info.package_problems(docker, facts) == messages
+
+
+@pytest.mark.parametrize(("https", "repeated"), [("own", ["is not trusted"]), ("acme", [])])
+def test_warnings_about_an_own_certificate_are_returned_for_the_end_of_the_run(
+    https: str, repeated: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon_api, "get", lambda path: None)
+    monkeypatch.setattr(reachability, "read_rules", str)
+    monkeypatch.setattr(jupyterhub_host_info, "docker_ready", lambda wanted: True)
+    monkeypatch.setattr(jupyterhub_host_info, "package_problems", lambda wanted, facts: [])
+    monkeypatch.setattr(preflight, "certificate_problems", lambda front, hub: Findings([], ["is not trusted"]))
+    front = dict.fromkeys(jupyterhub_host_info.FRONT, "") | {"https": https, "http_port": 1, "https_port": 2}
+    params = {
+        "name": "lab", "bind_address": "127.0.0.1", "subdomains_of": "", "settings": {}, "front": front, "docker": {},
+    }  # fmt: skip
+    result = jupyterhub_host_info.run(SimpleNamespace(params=params))
+    assert result["certificate_warnings"] == repeated
+    assert "is not trusted" in result["warnings"]
