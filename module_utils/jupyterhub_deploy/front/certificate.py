@@ -21,10 +21,28 @@ PEM = "-----BEGIN "
 DAY = 24 * 3600
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME of OpenSSL
 SOON = 14  # days before the end of a certificate from which on a run warns
-NO_ALTERNATIVE_NAME = (
-    "it has no host name as subjectAltName, and browsers ignore its common name; request a certificate with {names} "
-    "as subjectAltName"
-)
+NO_CERTIFICATE = "the file of the certificate has none in PEM format"
+NO_KEY = "the file of the key has none in PEM format"
+ENCRYPTED_KEY = "the key has a passphrase"
+OTHER_KEY = "the key does not belong to the certificate"
+NO_ALTERNATIVE_NAME = "it has no host name as subjectAltName, and browsers ignore its common name"
+# The next ones as OpenSSL says them.
+OTHER_NAME = "Hostname mismatch, certificate is not valid for"
+EXPIRED = "certificate has expired"
+# What the operator does next.
+_NEXT = {
+    NO_CERTIFICATE: "set jupyterhub_tls_certificate to the certificate in PEM format",
+    NO_KEY: "set jupyterhub_tls_key to the private key in PEM format",
+    ENCRYPTED_KEY: "remove it from jupyterhub_tls_key with `openssl pkey`",
+    OTHER_KEY: (
+        "set jupyterhub_tls_key to the key with which the certificate was requested, or jupyterhub_tls_certificate to "
+        "the certificate of this key"
+    ),
+    NO_ALTERNATIVE_NAME: "request a certificate with {names} as subjectAltName",
+    OTHER_NAME: "request a certificate for {names}, or correct jupyterhub_domain",
+    EXPIRED: "renew it",
+    "certificate is not yet valid": "wait, or correct the clock of this host",
+}
 
 
 class Certificate(NamedTuple):
@@ -87,21 +105,16 @@ def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tup
         try:
             server = _server(paths, chain, key)
         except DeployError as error:
-            return [str(error)], []
-        fault, found = _checked(server, _client(paths[0], partial=True, check_time=False))
-        if not found:
-            return [fault], []
-        if not found.names:
-            return [NO_ALTERNATIVE_NAME.format(names=" and ".join(names))], []
-        clients = ((_client(paths[0], partial=True), name.replace("*", "example")) for name in names)
-        faults = {_checked(server, client, name)[0] for client, name in clients} - {""}
-        if faults:
-            return sorted(faults), []
+            faults = [str(error), *_faults_without_key(paths[0], names)]
+            return [_with_next(fault, names) for fault in faults], []
+        faults, found = _faults(server, paths[0], names)
+        if faults or not found:
+            return [_with_next(fault, names) for fault in faults], []
         warnings = [f"ends in {found.days} days"] if found.days < SOON else []
         client = _client("")
         if ca_bundle:
             client.load_verify_locations(ca_bundle)
-        fault, _ = _checked(server, client, names[0].replace("*", "example"))
+        fault, _ = _checked(server, client, _example(names[0]))
         if fault:
             lacks = chain.count("BEGIN CERTIFICATE") == 1 and not fault.startswith("self")
             append = "its file has one certificate: append the intermediate ones, or " if lacks else ""
@@ -205,14 +218,57 @@ def _described(peer: dict[str, Any]) -> Certificate:
     return Certificate(names, issued_by, ssl.cert_time_to_seconds(peer["notAfter"]))
 
 
+def _faults(server: ssl.SSLContext, path: str, names: list[str]) -> tuple[list[str], Certificate | None]:
+    """Return all that is wrong with a certificate, and what it says. OpenSSL stops at the first fault.
+
+    :param path: file of the certificate.
+    """
+    fault, found = _checked(server, _client(path, partial=True, check_time=False))
+    if not found:
+        return [fault], None
+    clients = [(_client(path, partial=True), "")]
+    if found.names:
+        clients += [(_client(path, partial=True, check_time=False), _example(name)) for name in names]
+    faults = {_checked(server, client, name)[0] for client, name in clients} - {""}
+    return ([] if found.names else [NO_ALTERNATIVE_NAME]) + sorted(faults), found
+
+
+def _faults_without_key(path: str, names: list[str]) -> list[str]:
+    """Return what is wrong with the names and the end of a certificate whose key does not allow a handshake."""
+    try:
+        # The only reader of certificates in the standard library; not documented, so it may be missing.
+        found = _described(ssl._ssl._test_decode_cert(path))  # type: ignore[attr-defined]
+    except (AttributeError, ssl.SSLError):
+        return []
+    has = {name.lower() for name in found.names}
+    wanted = map(_example, names if has else [])
+    others = [name for name in wanted if not has & {name, f"*.{name.partition('.')[2]}"}]
+    return [
+        *([] if has else [NO_ALTERNATIVE_NAME]),
+        *(f"{OTHER_NAME} '{name}'" for name in others),
+        *([EXPIRED] if found.expires < time.time() else []),
+    ]
+
+
+def _example(name: str) -> str:
+    """Return a host name for which a certificate for a name is valid."""
+    return name.replace("*", "example").lower()
+
+
+def _with_next(fault: str, names: list[str]) -> str:
+    """Return a fault, with what the operator does next where that is known."""
+    step = next((step for beginning, step in _NEXT.items() if fault.startswith(beginning)), "")
+    return f"{fault}; {step.format(names=' and '.join(names))}" if step else fault
+
+
 def _unusable(error: ssl.SSLError, chain: str, key: str) -> str:
     """Return why OpenSSL does not load a certificate; for most reasons it only says "PEM lib"."""
     if "BEGIN CERTIFICATE" not in chain:
-        return "the file of the certificate has none in PEM format"
+        return NO_CERTIFICATE
     if "PRIVATE KEY" not in key:
-        return "the file of the key has none in PEM format"
+        return NO_KEY
     if "ENCRYPTED" in key:
-        return "the key has a passphrase; remove it with `openssl pkey`"
+        return ENCRYPTED_KEY
     if error.reason == "KEY_VALUES_MISMATCH":
-        return "the key does not belong to the certificate"
+        return OTHER_KEY
     return f"OpenSSL cannot load it ({error.reason or error})"

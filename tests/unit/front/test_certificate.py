@@ -16,6 +16,14 @@ from ansible.module_utils.jupyterhub_deploy.front import certificate
 from support.factories.certificates import Authority, Issued, key_pem, new_key, self_signed
 
 NAME = "hub.example.com"
+MISMATCH = f"Hostname mismatch, certificate is not valid for '{NAME}'; request a certificate for {NAME}, or correct "
+MISMATCH += "jupyterhub_domain"
+EXPIRED = "certificate has expired; renew it"
+NO_ALTERNATIVE = "it has no host name as subjectAltName, and browsers ignore its common name; request a certificate "
+OTHER_KEY = (
+    "the key does not belong to the certificate; set jupyterhub_tls_key to the key with which the certificate was "
+    "requested, or jupyterhub_tls_certificate to the certificate of this key"
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,58 +46,76 @@ def test_a_good_certificate(authority: Authority, bundle: str) -> None:
 @pytest.mark.parametrize(
     ("names", "days", "expected"),
     [
-        (["other.example.com"], 90, "Hostname mismatch, certificate is not valid for 'hub.example.com'"),
-        (["*.example.org", "HUB.example.net"], 90, "Hostname mismatch, certificate is not valid for 'hub.example.com'"),
-        ([NAME], -1, "certificate has expired"),
+        (["other.example.com"], 90, [MISMATCH]),
+        (["*.example.org", "HUB.example.net"], 90, [MISMATCH]),
+        ([NAME], -1, [EXPIRED]),
+        (["other.example.com"], -1, [MISMATCH, EXPIRED]),
     ],
 )
-def test_names_and_dates(authority: Authority, names: list[str], days: float, expected: str) -> None:
-    assert certificate.problems(*authority.issue(*names, days=days), [NAME]) == ([expected], [])
+def test_names_and_dates(authority: Authority, names: list[str], days: float, expected: list[str]) -> None:
+    issued = authority.issue(*names, days=days)
+    assert certificate.problems(*issued, [NAME]) == (expected, [])
+    # Without its key, all that is known beside that.
+    assert certificate.problems(issued.chain, key_pem(new_key()), [NAME]) == ([OTHER_KEY, *expected], [])
 
 
 def test_a_certificate_that_is_not_valid_yet(authority: Authority) -> None:
     issued = authority.issue(NAME, days=90, since=2)
-    assert certificate.problems(*issued, [NAME]) == (["certificate is not yet valid"], [])
+    assert certificate.problems(*issued, [NAME]) == (
+        ["certificate is not yet valid; wait, or correct the clock of this host"],
+        [],
+    )
 
 
 def test_a_certificate_without_the_wildcard(authority: Authority) -> None:
-    faults, _ = certificate.problems(*authority.issue(NAME), [NAME, f"*.{NAME}"])
-    assert faults == ["Hostname mismatch, certificate is not valid for 'example.hub.example.com'"]
+    issued, names = authority.issue(NAME), [NAME, f"*.{NAME}"]
+    expected = [
+        "Hostname mismatch, certificate is not valid for 'example.hub.example.com'; request a certificate for "
+        "hub.example.com and *.hub.example.com, or correct jupyterhub_domain"
+    ]
+    assert certificate.problems(*issued, names) == (expected, [])
+    assert certificate.problems(issued.chain, key_pem(new_key()), names) == ([OTHER_KEY, *expected], [])
 
 
 def test_a_certificate_with_a_common_name_only() -> None:
-    faults, _ = certificate.problems(*self_signed(NAME, []), [NAME, f"*.{NAME}"])
-    assert faults == [
-        "it has no host name as subjectAltName, and browsers ignore its common name; request a certificate with "
-        "hub.example.com and *.hub.example.com as subjectAltName"
-    ]
+    expected = [f"{NO_ALTERNATIVE}with hub.example.com and *.hub.example.com as subjectAltName", EXPIRED]
+    issued, names = self_signed(NAME, [], days=-1), [NAME, f"*.{NAME}"]
+    assert certificate.problems(*issued, names) == (expected, [])
+    assert certificate.problems(issued.chain, key_pem(new_key()), names) == ([OTHER_KEY, *expected], [])
 
 
 def test_the_common_name_does_not_count_beside_an_address() -> None:
-    faults, _ = certificate.problems(*self_signed(NAME, ["192.0.2.10"]), [NAME])
-    assert len(faults) == 1
-    assert faults[0].startswith("Hostname mismatch")
+    assert certificate.problems(*self_signed(NAME, ["192.0.2.10"]), [NAME]) == ([MISMATCH], [])
 
 
 def test_the_key_of_another_certificate(authority: Authority) -> None:
-    chain, key = authority.issue(NAME).chain, authority.issue(NAME).key
-    assert certificate.problems(chain, key, [NAME]) == (["the key does not belong to the certificate"], [])
+    chain, key = authority.issue(NAME, f"*.{NAME}").chain, authority.issue(NAME).key
+    assert certificate.problems(chain, key, [NAME, f"*.{NAME}"]) == ([OTHER_KEY], [])
+
+
+def test_the_fault_of_the_key_is_found_where_python_does_not_read_certificates(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("ssl._ssl._test_decode_cert")
+    issued = authority.issue("other.example.com")
+    assert certificate.problems(issued.chain, key_pem(new_key()), [NAME]) == ([OTHER_KEY], [])
 
 
 def test_a_key_with_a_passphrase_does_not_ask_for_it(authority: Authority) -> None:
     chain, key = authority.issue(NAME).chain, key_pem(new_key(), b"secret")
-    assert certificate.problems(chain, key, [NAME]) == (["the key has a passphrase; remove it with `openssl pkey`"], [])
+    expected = "the key has a passphrase; remove it from jupyterhub_tls_key with `openssl pkey`"
+    assert certificate.problems(chain, key, [NAME]) == ([expected], [])
 
 
 def test_a_file_without_a_certificate(authority: Authority) -> None:
     issued = authority.issue(NAME)
-    expected = "the file of the certificate has none in PEM format"
-    assert certificate.problems(issued.key, issued.key, [NAME]) == ([expected], [])
+    expected = "the file of the certificate has none in PEM format; set jupyterhub_tls_certificate to the certificate "
+    assert certificate.problems(issued.key, issued.key, [NAME]) == ([f"{expected}in PEM format"], [])
 
 
 def test_a_file_without_a_key(authority: Authority) -> None:
     issued = authority.issue(NAME)
-    expected = "the file of the key has none in PEM format"
+    expected = "the file of the key has none in PEM format; set jupyterhub_tls_key to the private key in PEM format"
     assert certificate.problems(issued.chain, issued.chain, [NAME]) == ([expected], [])
 
 

@@ -201,7 +201,7 @@ def test_the_certificate_is_named_with_its_fault(tmp_path: Path) -> None:
     ((fault,), warnings) = preflight.certificate_problems(settings, "lab")
     assert fault == (
         "the certificate for hub.example.com (jupyterhub_tls_certificate): Hostname mismatch, certificate is not valid "
-        "for 'hub.example.com'"
+        "for 'hub.example.com'; request a certificate for hub.example.com, or correct jupyterhub_domain"
     )
     assert warnings == []
     assert preflight.certificate_problems(replace(settings, https="behind"), "lab") == ([], [])
@@ -215,7 +215,7 @@ def test_a_certificate_in_use_that_has_expired_stops_no_run(tmp_path: Path) -> N
     (tmp_path / own_directory("lab", chain, key)).mkdir(parents=True)
     (faults, (warning,)) = preflight.certificate_problems(settings, "lab")
     assert faults == []
-    assert warning.endswith("certificate has expired")
+    assert warning.endswith("certificate has expired; renew it")
 
 
 def test_a_missing_file_is_a_fault() -> None:
