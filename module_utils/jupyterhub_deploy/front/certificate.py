@@ -105,8 +105,7 @@ def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tup
         try:
             server = _server(paths, chain, key)
         except DeployError as error:
-            faults = [str(error), *_faults_without_key(paths[0], names)]
-            return [_with_next(fault, names) for fault in faults], []
+            return [_with_next(str(error), names)], []
         faults, found = _faults(server, paths[0], names)
         if faults or not found:
             return [_with_next(fault, names) for fault in faults], []
@@ -231,23 +230,6 @@ def _faults(server: ssl.SSLContext, path: str, names: list[str]) -> tuple[list[s
         clients += [(_client(path, partial=True, check_time=False), _example(name)) for name in names]
     faults = {_checked(server, client, name)[0] for client, name in clients} - {""}
     return ([] if found.names else [NO_ALTERNATIVE_NAME]) + sorted(faults), found
-
-
-def _faults_without_key(path: str, names: list[str]) -> list[str]:
-    """Return what is wrong with the names and the end of a certificate whose key does not allow a handshake."""
-    try:
-        # The only reader of certificates in the standard library; not documented, so it may be missing.
-        found = _described(ssl._ssl._test_decode_cert(path))  # type: ignore[attr-defined]
-    except (AttributeError, ssl.SSLError):
-        return []
-    has = {name.lower() for name in found.names}
-    wanted = map(_example, names if has else [])
-    others = [name for name in wanted if not has & {name, f"*.{name.partition('.')[2]}"}]
-    return [
-        *([] if has else [NO_ALTERNATIVE_NAME]),
-        *(f"{OTHER_NAME} '{name}'" for name in others),
-        *([EXPIRED] if found.expires < time.time() else []),
-    ]
 
 
 def _example(name: str) -> str:

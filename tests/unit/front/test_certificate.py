@@ -55,8 +55,6 @@ def test_a_good_certificate(authority: Authority, bundle: str) -> None:
 def test_names_and_dates(authority: Authority, names: list[str], days: float, expected: list[str]) -> None:
     issued = authority.issue(*names, days=days)
     assert certificate.problems(*issued, [NAME]) == (expected, [])
-    # Without its key, all that is known beside that.
-    assert certificate.problems(issued.chain, key_pem(new_key()), [NAME]) == ([OTHER_KEY, *expected], [])
 
 
 def test_a_certificate_that_is_not_valid_yet(authority: Authority) -> None:
@@ -74,14 +72,12 @@ def test_a_certificate_without_the_wildcard(authority: Authority) -> None:
         "hub.example.com and *.hub.example.com, or correct jupyterhub_domain"
     ]
     assert certificate.problems(*issued, names) == (expected, [])
-    assert certificate.problems(issued.chain, key_pem(new_key()), names) == ([OTHER_KEY, *expected], [])
 
 
 def test_a_certificate_with_a_common_name_only() -> None:
     expected = [f"{NO_ALTERNATIVE}with hub.example.com and *.hub.example.com as subjectAltName", EXPIRED]
     issued, names = self_signed(NAME, [], days=-1), [NAME, f"*.{NAME}"]
     assert certificate.problems(*issued, names) == (expected, [])
-    assert certificate.problems(issued.chain, key_pem(new_key()), names) == ([OTHER_KEY, *expected], [])
 
 
 def test_the_common_name_does_not_count_beside_an_address() -> None:
@@ -91,14 +87,6 @@ def test_the_common_name_does_not_count_beside_an_address() -> None:
 def test_the_key_of_another_certificate(authority: Authority) -> None:
     chain, key = authority.issue(NAME, f"*.{NAME}").chain, authority.issue(NAME).key
     assert certificate.problems(chain, key, [NAME, f"*.{NAME}"]) == ([OTHER_KEY], [])
-
-
-def test_the_fault_of_the_key_is_found_where_python_does_not_read_certificates(
-    authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr("ssl._ssl._test_decode_cert")
-    issued = authority.issue("other.example.com")
-    assert certificate.problems(issued.chain, key_pem(new_key()), [NAME]) == ([OTHER_KEY], [])
 
 
 def test_a_key_with_a_passphrase_does_not_ask_for_it(authority: Authority) -> None:
