@@ -101,13 +101,15 @@ def conflict(hosts: Mapping[str, Mapping[str, Any]]) -> str | None:
 
     They are the same hub, or have the same domain or port. Each run of a host checks only what its machine has by then.
 
-    :param hosts: the variables of each host of the group, by its name. Those that are templates are not resolved.
+    :param hosts: the variables of each host of the group, by its name. Those that are templates are not compared.
     """
     seen: dict[tuple[str, str, str], str] = {}
     for host, variables in hosts.items():
         local = variables.get("ansible_connection") == "local"
         port = f" port {variables['ansible_port']}" if "ansible_port" in variables else ""
         address = "the one that runs Ansible" if local else f"{variables.get('ansible_host', host)}{port}"
+        if "{{" in address:
+            continue
         for setting, value in unique_settings(variables).items():
             first = seen.setdefault((setting, value, address), host)
             if first != host:
@@ -163,7 +165,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self.ours = play.hosts == ["jupyterhub"]
         manager = play.get_variable_manager()
         group = manager._inventory.groups.get("jupyterhub") if self.ours else None
-        hosts = {host.name: manager.get_vars(host=host) for host in group.get_hosts()} if group else {}
+        # What the command line sets is for the hosts that --limit selects, and these are not known here.
+        given = {*manager.extra_vars} - {"jupyterhub_name"}
+        hosts = {
+            host.name: {name: value for name, value in manager.get_vars(host=host).items() if name not in given}
+            for host in (group.get_hosts() if group else ())
+        }
         problem = conflict(hosts)
         if problem:
             self._display.error(problem)

@@ -47,17 +47,17 @@ def _size(least: int, value: Any) -> Iterable[str]:
         yield f"is {value}; use at least {least >> 20}M, or 0 for no limit"
 
 
-def _number(least: float, value: Any) -> Iterable[str]:
-    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-    if number is None or not (number == 0 or number >= least):
-        yield f"is {value!r}; use a number of at least {least}, or 0 for no limit"
+def _number(least: float, types: Any, value: Any) -> Iterable[str]:
+    if not isinstance(value, types) or isinstance(value, bool) or not (value == 0 or value >= least):
+        kind = "whole number" if types is int else "number"
+        yield f"is {value!r}; use a {kind} of at least {least}, or 0 for no limit"
 
 
 Check = Callable[[Any], Iterable[str]]
 OF_GROUP: dict[str, Check] = {
     "memory": lambda value: _size(MEMORY, value),
-    "cpu": lambda value: _number(CPU, value),
-    "pids": lambda value: _number(PIDS, value),
+    "cpu": lambda value: _number(CPU, (int, float), value),
+    "pids": lambda value: _number(PIDS, int, value),
     "shm_size": lambda value: _size(SHM_SIZE, value),
 }
 SETTINGS = {

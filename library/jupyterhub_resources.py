@@ -122,7 +122,7 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
     wanted = resources.resources(params["networks"], params["volumes"], params["fixed_networks"])
     missing = resources.missing(client, hub, wanted) if client else wanted
     total = total_memory(params["total_memory"])
-    parent, limited = cgroup.ensure(hub, client.info(), total, check) if client else ("", False)
+    parent, limited = cgroup.ensure(hub, client.info(), total, check) if client else ("", True)
     exists, changes = secrets.observe(directory, params["admin_password"])
     if not check:
         secrets.apply(directory, params["admin_password"], changes)
@@ -135,10 +135,10 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
         "messages": [
             f"{'would be ' if check else ''}{verb}: {', '.join(map(str, things))}"
             for verb, things in (
-                ("set", [f"the memory limit of all servers together ({cgroup.shown(total)})"] if limited else []),
                 ("created", missing),
                 ("written to " + directory, changes.write),
                 ("made accessible only to root", changes.modes),
+                ("set", [f"the memory limit of all servers together ({cgroup.shown(total)})"] if limited else []),
             )
             if things
         ],

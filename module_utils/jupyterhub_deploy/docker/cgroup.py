@@ -1,26 +1,26 @@
 """The control group of all servers of a hub, which limits the memory of all of them together.
 
-Whatever the servers do, the hub, the proxy, Docker and SSH keep the rest. A slice of systemd keeps the limit across
-reboots; on a host without systemd, each run sets it.
+Whatever the servers do, the hub, the proxy, Docker and SSH keep the rest. If Docker's driver of control groups is
+systemd, a slice keeps the limit across reboots; otherwise each run sets it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
-from ansible.module_utils.jupyterhub_deploy.processes import systemctl
+from ansible.module_utils.jupyterhub_deploy.processes import systemctl, wait_until
 
 ROOT = "/sys/fs/cgroup"
 UNITS = "/etc/systemd/system"
-# Exists while systemd is process 1 (sd_booted(3)).
-SYSTEMD = "/run/systemd/system"
 
 GIB = 2**30
-PAGE = 4096
-UNLIMITED = 2**63 - PAGE  # what version 1 shows for no limit
+PAGE = os.sysconf("SC_PAGE_SIZE")
+UNLIMITED = (2**63 - 1) // PAGE * PAGE  # what version 1 shows for no limit
+REMOVAL_SECONDS = 5  # Docker removes the control groups of containers a moment after their end
 
 
 def automatic_limit(memory: int) -> int:
@@ -30,7 +30,7 @@ def automatic_limit(memory: int) -> int:
 
 def host_memory() -> int:
     """Return the memory of this host in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return PAGE * os.sysconf("SC_PHYS_PAGES")
 
 
 def shown(limit: int) -> str:
@@ -43,15 +43,15 @@ def slice_name(hub: str) -> str:
     return f"jupyterhub-{hub.replace('-', '_')}.slice"
 
 
-def parent(hub: str, driver: str, systemd: bool) -> str:
-    """Return what Docker calls the control group: its option ``--cgroup-parent``.
+def parent(hub: str, info: dict[str, Any]) -> str:
+    """Return what Docker calls the control group of a hub: its option ``--cgroup-parent``.
 
-    :param driver: Docker's driver of control groups, ``systemd`` or ``cgroupfs``.
-    :param systemd: whether the host has systemd.
+    With the other driver, Docker would put containers into a slice without systemd's knowledge.
+
+    :param info: what Docker says of itself (``docker info``).
     """
-    if driver == "systemd":
-        return slice_name(hub)
-    return f"/jupyterhub.slice/{slice_name(hub)}" if systemd else f"/{slice_name(hub).removesuffix('.slice')}"
+    name = slice_name(hub)
+    return name if info["CgroupDriver"] == "systemd" else f"/{name.removesuffix('.slice')}"
 
 
 def unit(hub: str, limit: int) -> str:
@@ -63,72 +63,79 @@ def unit(hub: str, limit: int) -> str:
         "# Written by site.yml of jupyterhub-deploy-ansible, which overwrites changes made here.\n"
         f"[Unit]\nDescription=Servers of the users of hub {hub}\n\n"
         f"[Slice]\nMemoryMax={limit or 'infinity'}\n\n"
-        "[Install]\nWantedBy=multi-user.target\n"  # with the driver cgroupfs, Docker does not start it
+        "[Install]\nWantedBy=multi-user.target\n"
     )
 
 
 def ensure(hub: str, info: dict[str, Any], limit: int, check: bool) -> tuple[str, bool]:
     """Create the control group of a hub with its limit, unless in check mode.
 
-    :param info: what Docker says of itself (``docker info``).
+    :param info: what Docker says of itself.
     :param limit: bytes; 0 for none.
     :returns: :func:`parent`, empty if the Linux kernel cannot limit memory; and whether something had to be changed.
     :raises DeployError: systemd refuses the slice.
     """
     if not info.get("MemoryLimit"):
         return "", False
-    systemd = os.path.isdir(SYSTEMD)
-    found = parent(hub, info["CgroupDriver"], systemd)
-    if systemd:
-        return found, _ensure_slice(hub, limit, check)
-    return found, _ensure_directory(_folder(found, info), info, limit, check)
+    found = parent(hub, info)
+    ensure_limit = _ensure_slice if found.endswith(".slice") else _ensure_directory
+    return found, ensure_limit(hub, info, limit, check)
 
 
 def remove(hub: str, info: dict[str, Any], check: bool) -> str:
-    """Remove the control group of a hub, unless in check mode or while something runs in it.
+    """Remove the control group of a hub, in which nothing runs any more, unless in check mode.
 
-    :returns: its name, empty if there is none.
+    :returns: its name; empty if there is none, or if it remains, because something else runs in it.
     """
-    name, path = slice_name(hub), os.path.join(UNITS, slice_name(hub))
-    if os.path.isdir(SYSTEMD):
-        if not os.path.exists(path):
-            return ""
-        if not check:
-            systemctl("disable", "--now", name)
-            os.unlink(path)
-            systemctl("daemon-reload")
-        return name
-    folder = _folder(parent(hub, "cgroupfs", systemd=False), info)
-    if not os.path.isdir(folder):
+    name = parent(hub, info).lstrip("/")
+    path = os.path.join(UNITS, name) if name.endswith(".slice") else _folder(hub, info)
+    if not os.path.exists(path):
         return ""
-    if not check:
-        with contextlib.suppress(OSError):  # Docker removes those of containers a moment after their end
-            os.rmdir(folder)
-    return os.path.basename(folder)
+    if check:
+        return name
+    if name.endswith(".slice"):
+        systemctl("disable", "--now", name)
+        os.unlink(path)
+        systemctl("daemon-reload")
+        return name
+    return name if wait_until(lambda: _removed(path), REMOVAL_SECONDS) else ""
+
+
+def _removed(folder: str) -> bool:
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+    return not os.path.exists(folder)
 
 
 def _is_version_2(info: dict[str, Any]) -> bool:
     return str(info.get("CgroupVersion", "1")) == "2"
 
 
-def _folder(found: str, info: dict[str, Any]) -> str:
-    return f"{ROOT}{found}" if _is_version_2(info) else f"{ROOT}/memory{found}"
+def _folder(hub: str, info: dict[str, Any]) -> str:
+    return f"{ROOT}{'' if _is_version_2(info) else '/memory'}{parent(hub, info)}"
 
 
-def _ensure_slice(hub: str, limit: int, check: bool) -> bool:
+def _is_active(name: str) -> bool:
+    """Return whether a slice is active, with the limit of its file."""
+    command = ["systemctl", "show", "--property=ActiveState,NeedDaemonReload", name]
+    shown = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    return {*shown.split()} == {"ActiveState=active", "NeedDaemonReload=no"}
+
+
+def _ensure_slice(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
     name, text = slice_name(hub), unit(hub, limit)
     path = os.path.join(UNITS, name)
-    if read_text(path) == text and systemctl("is-active", name, check=False):
+    if read_text(path) == text and _is_active(name):
         return False
     if not check:
-        write_atomically(path, text)
-        systemctl("daemon-reload")  # also changes the limit of a slice that exists
+        write_atomically(path, text, 0o644)
+        systemctl("daemon-reload")  # also changes the limit of a slice that is active
         systemctl("enable", "--now", name)
     return True
 
 
-def _ensure_directory(folder: str, info: dict[str, Any], limit: int, check: bool) -> bool:
-    new = _is_version_2(info)
+def _ensure_directory(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
+    folder, new = _folder(hub, info), _is_version_2(info)
     path = os.path.join(folder, "memory.max" if new else "memory.limit_in_bytes")
     unlimited = "max" if new else str(UNLIMITED)
     wanted = str(limit // PAGE * PAGE) if limit else unlimited  # the Linux kernel has whole pages

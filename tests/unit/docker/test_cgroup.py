@@ -11,6 +11,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
 GIB = cgroup.GIB
 INFO = {"CgroupDriver": "cgroupfs", "CgroupVersion": "1", "MemoryLimit": True}
+SYSTEMD = {"CgroupDriver": "systemd", "CgroupVersion": "2", "MemoryLimit": True}
 
 
 @pytest.mark.parametrize(("memory", "limit"), [(64, 57.6), (10, 9), (4, 3), (2, 1), (1, 0.5)])
@@ -19,15 +20,10 @@ def test_the_automatic_limit_leaves_a_tenth_or_a_gibibyte(memory: float, limit: 
 
 
 @pytest.mark.parametrize(
-    ("driver", "systemd", "parent"),
-    [
-        ("systemd", True, "jupyterhub-lab_a.slice"),
-        ("cgroupfs", True, "/jupyterhub.slice/jupyterhub-lab_a.slice"),
-        ("cgroupfs", False, "/jupyterhub-lab_a"),
-    ],
+    ("driver", "parent"), [("systemd", "jupyterhub-lab_a.slice"), ("cgroupfs", "/jupyterhub-lab_a")]
 )
-def test_docker_needs_the_name_of_its_driver(driver: str, systemd: bool, parent: str) -> None:
-    assert cgroup.parent("lab-a", driver, systemd) == parent
+def test_docker_needs_the_name_of_its_driver(driver: str, parent: str) -> None:
+    assert cgroup.parent("lab-a", {"CgroupDriver": driver}) == parent
 
 
 class Systemctl:
@@ -48,13 +44,13 @@ def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemctl:
     """A host with systemd."""
     found = Systemctl()
     monkeypatch.setattr(cgroup, "systemctl", found)
-    monkeypatch.setattr(cgroup, "SYSTEMD", str(tmp_path))
+    monkeypatch.setattr(cgroup, "_is_active", lambda _: found.active)
     monkeypatch.setattr(cgroup, "UNITS", str(tmp_path))
     return found
 
 
 def test_a_slice_is_written_once(systemctl: Systemctl, tmp_path: Path) -> None:
-    info = {**INFO, "CgroupDriver": "systemd", "CgroupVersion": "2"}
+    info = SYSTEMD
     assert cgroup.ensure("lab", info, 2 * GIB, check=True) == ("jupyterhub-lab.slice", True)
     assert not list(tmp_path.iterdir())
     assert cgroup.ensure("lab", info, 2 * GIB, check=False)[1]
@@ -68,10 +64,10 @@ def test_a_slice_is_written_once(systemctl: Systemctl, tmp_path: Path) -> None:
 
 
 def test_a_slice_is_removed_once(systemctl: Systemctl, tmp_path: Path) -> None:
-    assert cgroup.remove("lab", INFO, check=False) == ""
-    cgroup.ensure("lab", INFO, GIB, check=False)
-    assert cgroup.remove("lab", INFO, check=True) == "jupyterhub-lab.slice"
-    assert cgroup.remove("lab", INFO, check=False) == "jupyterhub-lab.slice"
+    assert cgroup.remove("lab", SYSTEMD, check=False) == ""
+    cgroup.ensure("lab", SYSTEMD, GIB, check=False)
+    assert cgroup.remove("lab", SYSTEMD, check=True) == "jupyterhub-lab.slice"
+    assert cgroup.remove("lab", SYSTEMD, check=False) == "jupyterhub-lab.slice"
     assert systemctl.asked[-2:] == ["disable --now jupyterhub-lab.slice", "daemon-reload"]
     assert not list(tmp_path.iterdir())
 
@@ -87,7 +83,6 @@ def test_without_systemd_the_run_sets_the_limit(
     version: str, path: str, written: str, none: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroup, "ROOT", str(tmp_path))
-    monkeypatch.setattr(cgroup, "SYSTEMD", str(tmp_path / "none"))
     info = {**INFO, "CgroupVersion": version}
     assert cgroup.ensure("lab", info, 3 * GIB + 5, check=True) == ("/jupyterhub-lab", True)
     assert not (tmp_path / path).exists()
@@ -96,6 +91,12 @@ def test_without_systemd_the_run_sets_the_limit(
     assert not cgroup.ensure("lab", info, 3 * GIB + 5, check=False)[1]
     assert cgroup.ensure("lab", info, 0, check=False)[1]
     assert (tmp_path / path).read_text() == none
+    assert cgroup.remove("lab", info, check=True) == "jupyterhub-lab"
+    monkeypatch.setattr(cgroup, "REMOVAL_SECONDS", 0)
+    assert cgroup.remove("lab", info, check=False) == "", "something runs in it"
+    (tmp_path / path).unlink()
+    assert cgroup.remove("lab", info, check=False) == "jupyterhub-lab"
+    assert cgroup.remove("lab", info, check=False) == ""
 
 
 def test_a_host_that_cannot_limit_memory_has_no_control_group() -> None:
@@ -110,7 +111,7 @@ def test_an_error_of_systemd_is_reported(systemctl: Systemctl, monkeypatch: pyte
 
     monkeypatch.setattr(cgroup, "systemctl", fails)
     with pytest.raises(DeployError, match="systemctl daemon-reload failed"):
-        cgroup.ensure("lab", INFO, GIB, check=False)
+        cgroup.ensure("lab", SYSTEMD, GIB, check=False)
 
 
 def test_the_memory_of_the_host_is_known() -> None:

@@ -58,9 +58,19 @@ def test_the_operators_own_options_have_precedence() -> None:
     assert limited(own, HUB) == own
 
 
+def test_a_reservation_is_not_more_than_the_limit() -> None:
+    assert limited({"Memory": GIB, "MemoryReservation": 2 * GIB}, HUB)["MemoryReservation"] == GIB
+    assert limited({"MemoryReservation": 2 * GIB}, HUB)["MemoryReservation"] == 2 * GIB
+
+
+def test_an_unknown_limit_is_refused() -> None:
+    with pytest.raises(ValueError, match="ram is not known; use memory, cpu, pids, shm_size"):
+        parsed({"ram": "2G"})
+
+
 def test_the_configuration_has_the_settings() -> None:
     c = SimpleNamespace(DockerSpawner=SimpleNamespace(), HubSpawner=SimpleNamespace())
     configure(c, {"memory": "auto", "cpu": 1.5, "pids": 100, "shm_size": "1G"}, {"gpu": {"memory": "3G"}})
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     assert vars(c.DockerSpawner) == {"mem_limit": max(half, GIB), "cpu_limit": 1.5}
-    assert vars(c.HubSpawner) == {"pids_limit": 100, "shm_size": GIB, "group_limits": {"gpu": {"memory": 3 * GIB}}}
+    assert vars(c.HubSpawner) == {"pids_limit": 100, "shm_size": GIB, "group_limits": {"gpu": {"memory": "3G"}}}

@@ -45,6 +45,10 @@ def test_only_the_kernel_that_was_ended_is_explained(monkeypatch: pytest.MonkeyP
     assert watch.was_ended(101)
     assert watch.was_ended(101), "each connection to the kernel asks"
     assert not watch.was_ended(102), "its next process was killed otherwise"
+    count = 8
+    assert watch.was_ended(103), "two at once"
+    assert watch.was_ended(104), "two at once"
+    assert not watch.was_ended(105)
 
 
 def test_the_explanation_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

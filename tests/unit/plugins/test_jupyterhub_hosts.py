@@ -45,6 +45,10 @@ def test_two_hosts_that_conflict_are_named(first: dict[str, Any], second: dict[s
         (HERE, {**HERE, **LAB}),
         (THERE, {**THERE, "ansible_port": 2222}),
         (THERE, {"ansible_host": "other.example.com"}),
+        (
+            {"ansible_host": "{{ inventory_hostname }}"},
+            {"ansible_host": "{{ inventory_hostname }}"},
+        ),
         ({**HERE, **HTTPS}, {**HERE, "jupyterhub_name": "lab"}),
         ({**HERE, **HTTPS}, {**HERE, **HTTPS, **LAB, "jupyterhub_domain": "lab.example.com"}),
         ({**HERE, **HTTPS}, {**HERE, **HTTPS, **LAB, "jupyterhub_domain": "{{ domain }}"}),
@@ -53,7 +57,16 @@ def test_two_hosts_that_conflict_are_named(first: dict[str, Any], second: dict[s
             {**HERE, "jupyterhub_name": "lab", "jupyterhub_bind_address": "192.0.2.2"},
         ),
     ],
-    ids=["name and port", "SSH port", "machine", "HTTPS", "domains", "template", "addresses"],
+    ids=[
+        "name and port",
+        "SSH port",
+        "machine",
+        "templates",
+        "HTTPS",
+        "domains",
+        "template",
+        "addresses",
+    ],
 )
 def test_other_hosts_are_not_refused(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert conflict({"first": first, "second": second}) is None

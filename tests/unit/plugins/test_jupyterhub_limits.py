@@ -40,7 +40,12 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
         ("shm_size", "1K", "is 1K; use at least 1M, or 0 for no limit"),
         ("cpu_limit", -2.0, "is -2.0; use a number of at least 0.1, or 0 for no limit"),
         ("cpu_limit", 0.01, "is 0.01; use a number of at least 0.1, or 0 for no limit"),
-        ("pids_limit", 5, "is 5; use a number of at least 100, or 0 for no limit"),
+        ("pids_limit", 5, "is 5; use a whole number of at least 100, or 0 for no limit"),
+        (
+            "group_limits",
+            {"a": {"pids": 800.0}},
+            ": a: pids is 800.0; use a whole number of at least 100, or 0 for no limit",
+        ),
         ("group_limits", {"gpu": "32G"}, ": gpu is not a dictionary; use one such as {memory: 8G, cpu: 4}"),
         ("group_limits", {"gpu": {"ram": "32G"}}, ": gpu has ram, which is not known; use memory, cpu, pids, shm_size"),
         ("group_limits", {"gpu": {"memory": "auto"}}, f": gpu: memory is 'auto'; {SIZE}"),

@@ -35,14 +35,20 @@ def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, 
     `hub` and `groups` are those of settings.json: sizes in bytes, or as ``2G``; the memory also ``auto``.
     """
     limits = Limits(**parsed(hub, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
-    c.DockerSpawner.mem_limit, c.DockerSpawner.cpu_limit = limits.memory, limits.cpu
+    c.DockerSpawner.mem_limit, c.DockerSpawner.cpu_limit = limits.memory, limits.cpu or None
     c.HubSpawner.pids_limit, c.HubSpawner.shm_size = limits.pids, limits.shm_size
-    c.HubSpawner.group_limits = {group: parsed(values) for group, values in groups.items()}
+    c.HubSpawner.group_limits = dict(groups)
 
 
 def parsed(values: Mapping[str, Any], host_memory: int = 0) -> dict[str, Any]:
-    """Return limits with sizes in bytes; `host_memory` is for ``auto``."""
+    """Return limits with sizes in bytes; `host_memory` is for ``auto``.
+
+    Raises ValueError for an unknown name.
+    """
     found = dict(values)
+    unknown = [*(set(found) - set(Limits._fields))]
+    if unknown:
+        raise ValueError(f"{unknown[0]} is not known; use {', '.join(Limits._fields)}")
     if found.get("memory") == "auto":
         found["memory"] = max(host_memory // 2, _AUTO_LEAST)
     for name in {"memory", "shm_size"} & set(found):
@@ -72,6 +78,8 @@ def limited(host_config: Mapping[str, Any], limits: Limits, cgroup_parent: str =
         own["PidsLimit"] = limits.pids
     if limits.shm_size:
         own["ShmSize"] = limits.shm_size
-    if host_config.get("Memory"):
-        own["MemorySwap"] = host_config["Memory"]  # of memory and swap space together
-    return {**own, **host_config}
+    memory = host_config.get("Memory")
+    found = {**own, **({"MemorySwap": memory} if memory else {}), **host_config}  # of memory and swap space together
+    if memory and found.get("MemoryReservation", 0) > memory:  # Docker would refuse it
+        found["MemoryReservation"] = memory
+    return found

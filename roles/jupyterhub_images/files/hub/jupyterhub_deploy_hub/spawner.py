@@ -9,12 +9,12 @@ from typing import Any, Callable
 import docker.errors
 from docker.utils import convert_volume_binds
 from jupyterhub.traitlets import ByteSpecification
-from traitlets import Bool, Dict, Integer, Unicode, default
+from traitlets import Bool, Dict, Integer, TraitError, Unicode, default, validate
 
 from . import container_settings, sign_ups, volumes
 from .container_files import ContainerFiles
 from .hardening import hardened
-from .limits import Limits, largest, limited
+from .limits import Limits, largest, limited, parsed
 from .names import docker_name
 from .watched_spawner import SpawnRefusedError, WatchedSpawner
 
@@ -51,7 +51,7 @@ class HubSpawner(WatchedSpawner):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._hub_limits = self._limits()
+        self._base = self._applied = self._limits()
 
     @default("escape")
     def _escape_default(self) -> Any:
@@ -65,11 +65,24 @@ class HubSpawner(WatchedSpawner):
     def _limits(self) -> Limits:
         return Limits(self.mem_limit or 0, self.cpu_limit or 0, self.pids_limit, self.shm_size)
 
+    @validate("group_limits")
+    def _validate_group_limits(self, proposal: Any) -> dict[str, dict[str, Any]]:
+        try:
+            return {group: parsed(limits) for group, limits in proposal.value.items()}
+        except (AttributeError, TypeError, ValueError, docker.errors.DockerException) as error:
+            raise TraitError(f"group_limits: {error}") from error
+
     async def apply_group_overrides(self) -> None:
         """Set the limits of the user's groups, which may be others than at the last start."""
+        now = self._limits()
+        # A hook of the operator's may have set some since the last start.
+        self._base = Limits._make(
+            old if new == applied else new for old, applied, new in zip(self._base, self._applied, now)
+        )
         groups = {group.name for group in self.user.groups}
-        found = largest(self._hub_limits, [limits for name, limits in self.group_limits.items() if name in groups])
-        self.mem_limit, self.cpu_limit, self.pids_limit, self.shm_size = found
+        self._applied = largest(self._base, [found for name, found in self.group_limits.items() if name in groups])
+        self.mem_limit, cpu_limit, self.pids_limit, self.shm_size = self._applied
+        self.cpu_limit = cpu_limit or None  # with 0, dockerspawner sets a period, which excludes nano_cpus
         await super().apply_group_overrides()
 
     def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:

@@ -1,6 +1,6 @@
 """Kernels as the browser sees them, with a reason when one ends for memory.
 
-Without it, JupyterLab only says that the kernel has died. ``jupyter_server_config.json`` names the class.
+Without it, JupyterLab only says that the kernel has died. ``jupyter_server_config.py`` names the class.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class ExplainingConnection(ZMQChannelsWebsocketConnection):
     def handle_incoming_message(self, incoming_msg: Any) -> None:
         """Remember the requests to execute code."""
         super().handle_incoming_message(incoming_msg)
-        header = _header_of_execution(incoming_msg, self.subprotocol)
-        if header:
+        header = _header(incoming_msg, self.subprotocol)
+        if header.get("msg_type") == "execute_request":
             self._requests[header["msg_id"]] = header
 
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:
@@ -50,11 +50,9 @@ class ExplainingConnection(ZMQChannelsWebsocketConnection):
         super().on_kernel_restarted()
 
 
-def _header_of_execution(message: Any, protocol: str | None) -> dict[str, Any] | None:
-    """Return the header of a browser's message if it asks to execute code."""
+def _header(message: Any, protocol: str | None) -> dict[str, Any]:
+    """Return the header of a browser's message if it may ask to execute code."""
     if protocol == "v1.kernel.websocket.jupyter.org":
         channel, parts = deserialize_msg_from_ws_v1(message)
-        header = json.loads(parts[0]) if channel == "shell" else {}
-    else:
-        header = json.loads(message)["header"] if isinstance(message, str) and "execute_request" in message else {}
-    return header if header.get("msg_type") == "execute_request" else None
+        return dict(json.loads(parts[0])) if channel == "shell" else {}
+    return dict(json.loads(message)["header"]) if isinstance(message, str) and "execute_request" in message else {}

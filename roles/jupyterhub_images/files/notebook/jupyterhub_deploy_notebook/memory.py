@@ -40,9 +40,8 @@ class Watch:
 
     def was_ended(self, process: int) -> bool:
         """Return whether a process, which was killed, was ended for memory. Each connection to its kernel asks."""
-        found = kills()
-        if found > self._seen:
-            self._seen = found
+        if process not in self._ended and kills() > self._seen:
+            self._seen += 1  # several kernels may have ended at once
             self._ended.add(process)
         return process in self._ended
 
