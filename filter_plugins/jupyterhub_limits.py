@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -48,7 +49,7 @@ def _size(least: int, value: Any) -> Iterable[str]:
 
 
 def _number(least: float, types: Any, value: Any) -> Iterable[str]:
-    if not isinstance(value, types) or isinstance(value, bool) or not (value == 0 or value >= least):
+    if not isinstance(value, types) or isinstance(value, bool) or not (value == 0 or least <= value < math.inf):
         kind = "whole number" if types is int else "number"
         yield f"is {value!r}; use a {kind} of at least {least}, or 0 for no limit"
 

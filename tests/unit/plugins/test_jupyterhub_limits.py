@@ -46,6 +46,11 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
             {"a": {"pids": 800.0}},
             ": a: pids is 800.0; use a whole number of at least 100, or 0 for no limit",
         ),
+        (
+            "group_limits",
+            {"gpu": {"cpu": float("inf")}},
+            ": gpu: cpu is inf; use a number of at least 0.1, or 0 for no limit",
+        ),
         ("group_limits", {"gpu": "32G"}, ": gpu is not a dictionary; use one such as {memory: 8G, cpu: 4}"),
         ("group_limits", {"gpu": {"ram": "32G"}}, ": gpu has ram, which is not known; use memory, cpu, pids, shm_size"),
         ("group_limits", {"gpu": {"memory": "auto"}}, f": gpu: memory is 'auto'; {SIZE}"),
