@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 #: Protocol of the echo connection, in the place of a web socket's.
 ECHO = "echo"
 #: Path of a download, and its size: more than all buffers on the way.
-LARGE, LARGE_BYTES = "/large", 64 << 20
+LARGE, LARGE_BYTES = "/user/alice/large", 64 << 20
 
 
 class OriginServer:

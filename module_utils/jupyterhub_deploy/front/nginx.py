@@ -28,7 +28,7 @@ IPV6 = "/proc/net/if_inet6"  # exists where the kernel has IPv6
 VERSION_PATH = "/.well-known/jupyterhub-front"
 VERSION = f"location = {VERSION_PATH} {{ default_type text/plain; return 200 @version@; }}"
 
-# Limits of the hub's pages, most of them for one address, which a whole class may share. Users' servers have none.
+# Limits of the hub's pages, most of them for one address, which a whole class may share.
 HUB_BODY = "2m"  # bytes: the hub's pages send small forms
 HUB_CONNECTIONS = 1000  # each start of a server holds a connection for its progress
 # The pages for signing in and signing up take the hub longest. Of these requests, so many a second reach it; so many
@@ -37,6 +37,8 @@ SIGN_IN_RATE = 10
 SIGN_IN_AT_ONCE = 20
 SIGN_IN_WAITING = 280
 RETRY_SECONDS = (SIGN_IN_AT_ONCE + SIGN_IN_WAITING) // SIGN_IN_RATE
+# Of one address, so that nobody takes all connections of the front: a class of 200 with 20 each.
+SERVER_CONNECTIONS = 4000
 # How long an upload to a user's server, or a download, may pause. A slow browser reads the next part only then.
 SERVER_PAUSE = "1h"
 
@@ -81,9 +83,12 @@ send_timeout 60s;
 client_max_body_size 0;
 server_names_hash_bucket_size 512;  # for the longest domains
 limit_conn_zone $binary_remote_addr zone=hub_pages:2m;
+limit_conn_zone $binary_remote_addr zone=servers:2m;
 limit_conn_status 429;
 limit_req_zone $binary_remote_addr zone=sign_in:2m rate=@rate@r/s;
 limit_req_status 429;
+# A form on another site, or on a user's server, must not sign its reader in as somebody else. Browsers tell over HTTPS.
+map $request_method:$http_sec_fetch_site $foreign_form { default 0; POST:same-site 1; POST:cross-site 1; }
 
 # Each request has a connection of its own, so that a proxy which is replaced leaves no idle one behind.
 map $http_upgrade $connection_header { default upgrade; '' close; }
@@ -247,7 +252,16 @@ def _pass(site: Site, protocol: str) -> list[str]:
         f"limit_conn hub_pages {HUB_CONNECTIONS};",
         pass_on,
     ]
-    sign_in = f"limit_req zone=sign_in burst={SIGN_IN_AT_ONCE + SIGN_IN_WAITING} delay={SIGN_IN_AT_ONCE};"
+    sign_in = [
+        "if ($foreign_form) { return 403; }",
+        f"limit_req zone=sign_in burst={SIGN_IN_AT_ONCE + SIGN_IN_WAITING} delay={SIGN_IN_AT_ONCE};",
+    ]
+    server = [
+        f"send_timeout {SERVER_PAUSE};",
+        f"client_body_timeout {SERVER_PAUSE};",
+        f"limit_conn servers {SERVER_CONNECTIONS};",
+        pass_on,
+    ]
     retry = [f"add_header Retry-After {RETRY_SECONDS} always;", *_hsts(site)]
     return [
         f"set $protocol {protocol};",
@@ -257,9 +271,11 @@ def _pass(site: Site, protocol: str) -> list[str]:
         *_location("@away", ["default_type text/html;", f"return 503 '{AWAY}';"]),
         *_location("@too_large", ["default_type text/html;", f"return 413 '{TOO_LARGE}';"]),
         *_location("@too_many", ["default_type text/html;", *retry, f"return 429 '{TOO_MANY}';"]),
-        *_location("/hub/", hub),
-        *_location("~ ^/hub/(login|signup)", [sign_in, *hub]),
-        *_location("/", [f"send_timeout {SERVER_PAUSE};", f"client_body_timeout {SERVER_PAUSE};", pass_on]),
+        *_location("/user/", server),
+        *_location("/services/", server),
+        # A request for a token may have a password as well.
+        *_location("~ ^/hub/(login|signup|api/users/[^/]+/tokens)", [*sign_in, *hub]),
+        *_location("/", hub),
     ]
 
 

@@ -181,13 +181,24 @@ def test_large_bodies_are_for_servers_only(front: HostFront) -> None:
 
 
 @pytest.mark.parametrize(
+    ("site", "status"), [("same-site", 403), ("cross-site", 403), ("same-origin", 200), ("none", 200), ("", 200)]
+)
+def test_a_form_of_another_site_signs_nobody_in(front: HostFront, site: str, status: int) -> None:
+    headers = {"Sec-Fetch-Site": site} if site else {}
+    for method, expected in (("POST", status), ("GET", 200)):
+        answer = front.client.https(DOMAIN, "/hub/login", method=method, headers=headers)
+        assert answer.status == expected
+
+
+@pytest.mark.parametrize(
     ("path", "begin", "reaches"),
     [
         ("/hub/login", "Content-Length: 100\r\n\r\nx", False),
+        ("/nothing", "Content-Length: 100\r\n\r\nx", False),
         ("/hub/login", f"Transfer-Encoding: chunked\r\n\r\n{3 << 20:x}\r\n{'x' * (3 << 20)}", False),
         ("/user/alice/api/contents", "Content-Length: 100\r\n\r\nx", True),
     ],
-    ids=["slow", "long", "to a server"],
+    ids=["slow", "slow to no page", "long", "to a server"],
 )
 def test_a_body_reaches_the_hub_when_it_is_complete(front: HostFront, path: str, begin: str, reaches: bool) -> None:
     posted = front.servers[DOMAIN].posted

@@ -144,6 +144,12 @@ def test_only_the_front_reaches_the_proxy(site: ModuleSite) -> None:
     assert requests.get(f"{site.url}/hub/login", timeout=10).status_code == 200
 
 
+def test_the_proxy_ends_no_long_request(site: ModuleSite) -> None:
+    code = "const s = require('http').createServer().listen(0, () => {console.log(s.requestTimeout); process.exit()})"
+    command = ["--require", "./drain.js", "-e", code]
+    assert site.client.containers.run(site.original, command, entrypoint=["node"], remove=True) == b"0\n"
+
+
 def test_a_second_run_changes_nothing(site: ModuleSite) -> None:
     for check in (True, False):
         result = site.run_proxy(check=check)

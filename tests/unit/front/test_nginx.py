@@ -41,7 +41,9 @@ def test_http_redirects_to_https() -> None:
     assert "ssl_certificate /etc/front/own/jupyterhub/1/fullchain.pem;" in https
     assert "ssl_certificate_key /etc/front/own/jupyterhub/1/privkey.pem;" in https
     assert "set $protocol https;" in https
-    assert "location / { send_timeout 1h; client_body_timeout 1h; proxy_pass http://jupyterhub-proxy; }" in https
+    server = "send_timeout 1h; client_body_timeout 1h; limit_conn servers 4000; proxy_pass http://jupyterhub-proxy;"
+    assert all(f"location {path} {{ {server} }}" in https for path in ("/user/", "/services/"))
+    assert "location / { client_max_body_size 2m; proxy_request_buffering on; limit_conn hub_pages 1000;" in https
 
 
 def test_another_port_is_part_of_the_redirect() -> None:
@@ -104,11 +106,12 @@ def test_hsts(seconds: int, expected: bool) -> None:
 def test_the_pages_for_signing_in_have_a_rate_for_each_address() -> None:
     text = nginx.render([site()], ipv6=False)
     assert "limit_req_zone $binary_remote_addr zone=sign_in:2m rate=10r/s;" in text
-    found = re.search(r"location ~ (\S+) \{\s+limit_req zone=sign_in burst=300 delay=20;", text)
+    foreign = r"if \(\$foreign_form\) \{ return 403; \}"
+    found = re.search(rf"location ~ (\S+) \{{\s+{foreign}\s+limit_req zone=sign_in burst=300 delay=20;", text)
     assert found
     limited = re.compile(found[1])
-    assert all(limited.search(path) for path in ("/hub/login", "/hub/signup", "/hub/login/"))
-    assert not any(limited.search(path) for path in ("/hub/health", "/hub/api/user", "/user/a/hub/login"))
+    assert all(limited.search(path) for path in ("/hub/login", "/hub/signup", "/hub/api/users/me/tokens"))
+    assert not any(limited.search(path) for path in ("/hub/health", "/hub/api/users/me", "/user/a/hub/login"))
 
 
 def test_an_answer_of_the_front_itself_has_the_header_of_hsts_too() -> None:

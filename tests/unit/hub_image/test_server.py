@@ -103,6 +103,17 @@ def test_a_request_with_a_long_body_is_refused_by_its_header(client):
     assert asyncio.run(scenario()).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_body_that_does_not_arrive_ends_its_connection(client, monkeypatch):
+    monkeypatch.setattr(hub_server, "BODY_SECONDS", 0.2)
+
+    async def scenario():
+        server = listening()
+        held = client(server, b"POST /slow HTTP/1.1\r\nHost: hub\r\nContent-Length: 100\r\n\r\nx")
+        return await asyncio.to_thread(held.recv, 65536)
+
+    assert asyncio.run(scenario()) == b""
+
+
 def test_connections_in_the_queue_are_answered(client):
     async def scenario():
         server = listening()

@@ -1,4 +1,5 @@
-// Loaded before the proxy (node --require). On SIGUSR2, the proxy accepts no more connections, and ends with its last
+// Loaded before the proxy (node --require). Requests may take any time: the front limits their pauses, and Node would end
+// uploads after five minutes. On SIGUSR2, the proxy accepts no more connections, and ends with its last
 // one, such as a web socket of a kernel. The deployment sends the signal when another proxy has taken over.
 'use strict';
 
@@ -16,6 +17,7 @@ const unused = new Set(); // connections without an open request
 const listen = net.Server.prototype.listen;
 net.Server.prototype.listen = function (...options) {
   servers.add(this);
+  this.requestTimeout = 0;
   this.on('connection', (socket) => {
     unused.add(socket);
     socket.on('close', () => unused.delete(socket));

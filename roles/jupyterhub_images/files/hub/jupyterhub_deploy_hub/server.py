@@ -32,6 +32,8 @@ OPEN_REQUESTS_SECONDS = 5.0
 
 #: Bytes of the longest request. Forms and lists of the API have a few kB; the hub would stand still to read more.
 MAX_BODY_BYTES = 2 << 20
+#: Seconds in which a body has to arrive. The front sends complete ones; the hub keeps it in memory until then.
+BODY_SECONDS = 20
 
 # A program for the kernel's packet filter, as (code, true, false, operand): drop a segment with SYN and without ACK.
 _DROP_SYN = [(0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)]
@@ -43,7 +45,7 @@ class FinishingServer(HTTPServer):
 
     def initialize(self, application: Any, **options: Any) -> None:
         """Follow the requests of a Tornado application."""
-        super().initialize(application, **{"max_body_size": MAX_BODY_BYTES, **options})
+        super().initialize(application, **{"max_body_size": MAX_BODY_BYTES, "body_timeout": BODY_SECONDS, **options})
         #: The connections with an open request that is not a stream of events.
         self.busy: set[object] = set()
         # When each connection began that has not sent its first request, else 0.
