@@ -17,9 +17,6 @@ MAXIMUM_PASSWORD_BYTES = 72
 # The least similarity of a misspelt name with another prefix: `jupyter_hub_port` has 0.97, `jupyter_port` 0.89.
 MISSPELT = 0.93
 
-# Valid for containers, volumes, networks and host names.
-NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-
 # A host name with a dot, not an address: the last part has a letter (RFC 1123, section 2.1).
 DOMAIN = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -52,7 +49,6 @@ LIMITS: dict[str, tuple[int, float]] = {
     "backup_late_hours": (0, math.inf),
     "backup_push_port": (1, 65535),
 }
-PATHS = ("notebook_dir", "config_dir", "backup_dir", "backup_config_dir", "backup_metrics_dir")
 # Servers report the activity of their kernels every five minutes, plus or minus 10% (JUPYTERHUB_ACTIVITY_INTERVAL).
 MINIMUM_IDLE_SECONDS = 600
 
@@ -87,7 +83,6 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
     """
     tested = list(tested_versions)
     checks: list[tuple[Callable[..., Iterable[str]], tuple[str, ...]]] = [
-        (_name, ("name",)),
         (_bind_address, ("bind_address",)),
         (_public_url, ("public_url",)),
         (_domain, ("https", "domain")),
@@ -104,14 +99,9 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_admin_password, ("admin_password", "native_minimum_password_length")),
         (_users, ("users", "native_minimum_password_length")),
         (_extra_config, ("extra_config",)),
-        (_ca_bundle, ("ca_bundle",)),
         (_backup_keep, ("backup_keep",)),
-        (_fetch_to, ("backup_fetch_to",)),
     ]
-    found = [
-        *(problem for name in LIMITS if name in settings for problem in _limits(name, settings[name])),
-        *(problem for name in PATHS if name in settings for problem in _path(name, settings[name])),
-    ]
+    found = [problem for name in LIMITS if name in settings for problem in _limits(name, settings[name])]
     for check, names in checks:
         if all(name in settings for name in names):
             found += check(*(settings[name] for name in names))
@@ -143,27 +133,11 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], minimum_free_gib:
     return problems
 
 
-def _name(value: str) -> Iterable[str]:
-    if not NAME.fullmatch(value):
-        yield f"name is {value!r}; use at most 40 lower-case letters, digits and dashes, a letter first"
-        return
-    # The hub `jupyter-alice` would have the name of alice's server at the hub `jupyterhub`, and the data of the hub
-    # `lab-user` that of the volume of the user `data` at the hub `lab` (see roles/jupyterhub/vars/main.yml).
-    first, *others = value.split("-")
-    if "jupyter" in (first, *others) or "user" in others:
-        yield f"name is {value!r}, which servers or volumes of another hub's users may have; leave out jupyter and user"
-
-
 def _limits(name: str, value: float) -> Iterable[str]:
     least, most = LIMITS[name]
     if not least <= value <= most:
         wanted = f"a number from {least} to {most}" if most < math.inf else f"a number of at least {least}"
         yield f"{name} is {value}; use {wanted}"
-
-
-def _path(name: str, value: str) -> Iterable[str]:
-    if not value.startswith("/"):
-        yield f"{name} is {value!r}; use an absolute path"
 
 
 def _bind_address(value: str) -> Iterable[str]:
@@ -325,20 +299,10 @@ def _extra_config(text: str) -> Iterable[str]:
         )
 
 
-def _ca_bundle(value: str) -> Iterable[str]:
-    if value:
-        yield from _path("ca_bundle", value)
-
-
 def _backup_keep(values: dict[str, int]) -> Iterable[str]:
     for rule, number in values.items():
         if number < 0:
             yield f"backup_keep: {rule} is {number}; use the number of backups to keep, or 0"
-
-
-def _fetch_to(value: str) -> Iterable[str]:
-    if value and not value.startswith(("/", "~")):
-        yield f"backup_fetch_to is {value!r}; use an absolute path on the machine that runs Ansible"
 
 
 class FilterModule:
