@@ -33,8 +33,12 @@ def problems(settings: Mapping[str, Any]) -> Iterable[str]:
     :param settings: the settings of all roles, from the filter ``jupyterhub_typed_settings``. What is missing is not
         checked.
     """
-    if "name" in settings:
-        yield from _name("name", settings["name"])
+    for name in ("name", "front_name"):
+        if name in settings:
+            yield from _name(name, settings[name])
+    hub, front = settings.get("name"), settings.get("front_name")
+    if hub is not None and front in (hub, f"{hub}-proxy"):
+        yield f"front_name is {front!r}, the name of a container of the hub; use another one, such as jupyterhub-front"
     for name, check in PATHS.items():
         # By default the backups use the hub's directory, and one message is enough.
         if name in settings and not (name == "backup_config_dir" and settings[name] == settings.get("config_dir")):

@@ -11,6 +11,7 @@ from jupyterhub_names import FilterModule
 (FILTER,) = FilterModule().filters().values()
 GOOD = {
     "name": "jupyterhub",
+    "front_name": "jupyterhub-front",
     "notebook_dir": "/home/jovyan/work",
     "config_dir": "/etc/jupyterhub",
     "backup_dir": "/var/backups/jupyterhub",
@@ -86,13 +87,22 @@ def test_where_copies_go() -> None:
     assert problem == "jupyterhub_backup_fetch_to is 'copies'; use an absolute path on the machine that runs Ansible"
 
 
+@pytest.mark.parametrize("setting", ["name", "front_name"])
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
         ("Lab_1", "; use at most 40 lower-case letters, digits and dashes, a letter first"),
+        ("", "; use at most 40 lower-case letters, digits and dashes, a letter first"),
+        (".", "; use at most 40 lower-case letters, digits and dashes, a letter first"),
         ("jupyter-ann", ", which servers or volumes of another hub's users may have; leave out jupyter and user"),
         ("lab-user", ", which servers or volumes of another hub's users may have; leave out jupyter and user"),
     ],
 )
-def test_names_of_hubs(value: str, reason: str) -> None:
-    assert problems(name=value) == [f"jupyterhub_name is {value!r}{reason}"]
+def test_names_of_hubs_and_fronts(setting: str, value: str, reason: str) -> None:
+    assert problems(**{setting: value}) == [f"jupyterhub_{setting} is {value!r}{reason}"]
+
+
+@pytest.mark.parametrize("front", ["lab", "lab-proxy"])
+def test_a_front_with_a_name_of_the_hub(front: str) -> None:
+    (problem,) = problems(name="lab", front_name=front)
+    assert problem.startswith(f"jupyterhub_front_name is {front!r}, the name of a container of the hub; use another")
