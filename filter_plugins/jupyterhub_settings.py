@@ -177,13 +177,16 @@ def _domain(https: str, value: str) -> Iterable[str]:
 
 
 def _url_of_domain(https: str, domain: str, public_url: str) -> Iterable[str]:
-    """Check that the hub leads browsers to the name that the front serves."""
-    host = re.sub(r"^https?://([^/:]+).*$", r"\1", public_url)
-    if https in ("own", "acme") and DOMAIN.fullmatch(domain) and host != domain:
-        yield (
-            f"public_url is {public_url!r}, which is not at jupyterhub_domain ({domain}); leave it out, or use "
-            f"https://{domain}/"
-        )
+    """Check that the hub leads browsers to the name that the front serves, over HTTPS."""
+    url = re.match(r"(https?)://([^/:]+)", public_url)
+    if https == "none" or not DOMAIN.fullmatch(domain) or (public_url and not url):
+        return  # nothing to compare, or a problem of `_domain` or `_public_url`
+    wanted = f"leave it out, or use https://{domain}/"
+    if not url or url[2] != domain:
+        yield f"public_url is {public_url!r}, which is not at jupyterhub_domain ({domain}); {wanted}"
+    elif url[1] != "https":
+        # The hub marks its cookies as Secure by this URL.
+        yield f"public_url is {public_url!r}, but jupyterhub_https: {https} means https:// for users; {wanted}"
 
 
 def _front_ports(https: str, http_port: int, https_port: int) -> Iterable[str]:

@@ -118,11 +118,13 @@ OWN = {
 BEHIND = {
     "https": "behind",
     "domain": "hub.example.com",
+    "public_url": "https://hub.example.com/",
     "trusted_proxies": ["127.0.0.1", "192.0.2.0/28", "2001:db8::1"],
 }
+PLAIN = {"domain": "hub.example.com", "public_url": "http://lab:8000/"}
 
 
-@pytest.mark.parametrize("settings", [OWN, BEHIND])
+@pytest.mark.parametrize("settings", [OWN, BEHIND, OWN | {"public_url": "https://hub.example.com:8443"}, PLAIN])
 def test_good_settings_of_https(settings):
     assert problems(**settings) == []
 
@@ -131,6 +133,18 @@ def test_good_settings_of_https(settings):
     ("settings", "message"),
     [
         (OWN | {"public_url": "https://lab.example.com/"}, "which is not at jupyterhub_domain (hub.example.com)"),
+        (OWN | {"public_url": ""}, "which is not at jupyterhub_domain (hub.example.com)"),
+        (OWN | {"public_url": "hub.example.com"}, "use a complete URL such as https://hub.example.com/"),
+        (BEHIND | {"public_url": "https://lab.example.com/"}, "which is not at jupyterhub_domain (hub.example.com)"),
+        (OWN | {"public_url": "http://hub.example.com/"}, "but jupyterhub_https: own means https:// for users; leave"),
+        (
+            OWN | {"https": "acme", "public_url": "http://hub.example.com"},
+            "leave it out, or use https://hub.example.com/",
+        ),
+        (
+            BEHIND | {"public_url": "http://hub.example.com:8000/"},
+            "but jupyterhub_https: behind means https:// for users; leave",
+        ),
         (OWN | {"domain": ""}, "jupyterhub_domain is empty, but jupyterhub_https: own needs it: use the host name"),
         (OWN | {"domain": "192.0.2.10"}, "jupyterhub_domain is '192.0.2.10'; use the host name of the hub"),
         (OWN | {"domain": "hub"}, "jupyterhub_domain is 'hub'; use the host name of the hub"),
