@@ -210,9 +210,16 @@ def _trusted_proxies(https: str, values: list[str]) -> Iterable[str]:
         )
     for value in values:
         try:
-            ipaddress.ip_network("" if "%" in value else value)  # without the name of an interface
+            # Without the name of an interface, and without a netmask, which nginx does not accept.
+            network = ipaddress.ip_network(value if re.fullmatch(r"[^%/]+(/[0-9]+)?", value) else "")
         except ValueError:
             yield f"trusted_proxies has {value!r}; use addresses or networks, such as 192.0.2.10 or 192.0.2.0/28"
+            continue
+        if network.prefixlen == 0:
+            yield (
+                f"trusted_proxies has {value!r}, so that everybody could choose the address that the hub sees; list "
+                "only those of the other proxy, such as 192.0.2.10"
+            )
 
 
 def _subdomains(value: bool, public_url: str) -> Iterable[str]:

@@ -163,6 +163,11 @@ def test_good_settings_of_https(settings):
             "jupyterhub_trusted_proxies is empty, but jupyterhub_https: behind needs it",
         ),
         (BEHIND | {"trusted_proxies": ["proxy"]}, "jupyterhub_trusted_proxies has 'proxy'; use addresses or networks"),
+        (BEHIND | {"trusted_proxies": ["10.0.0.0/255.0.0.0"]}, "has '10.0.0.0/255.0.0.0'; use addresses or networks"),
+        (BEHIND | {"trusted_proxies": ["10.0.0.0/0.255.255.255"]}, "has '10.0.0.0/0.255.255.255'; use addresses"),
+        (BEHIND | {"trusted_proxies": ["fe80::1%eth0"]}, "has 'fe80::1%eth0'; use addresses or networks"),
+        (BEHIND | {"trusted_proxies": ["0.0.0.0/0"]}, "has '0.0.0.0/0', so that everybody could choose the address"),
+        ({"trusted_proxies": ["127.0.0.1", "::/0"]}, "has '::/0', so that everybody could choose the address"),
         (BEHIND | {"trusted_proxies": ["192.0.2.1/28"]}, "jupyterhub_trusted_proxies has '192.0.2.1/28'"),
     ],
 )
