@@ -41,7 +41,7 @@ LIMITS: dict[str, tuple[int, float]] = {
     "native_lockout_seconds": (0, math.inf),
     "native_failed_logins_per_address": (0, math.inf),
     "native_signups_per_address": (0, math.inf),
-    "token_max_days": (0, math.inf),
+    "token_max_days": (0, 36500),  # the hub adds it to the present date, and dates end with the year 9999
     "health_timeout": (1, math.inf),
     "minimum_free_gib": (0, math.inf),
     "backup_parallel": (1, math.inf),

@@ -32,6 +32,7 @@ GOOD = {
     "docker_start_timeout": 120,
     "backup_keep": {"last": 3},
     "backup_parallel": 2,
+    "token_max_days": 36500,
 }
 
 
@@ -98,6 +99,7 @@ def test_good_settings_have_no_problem():
             "jupyterhub_extra_config is not valid Python, line 2: expected ':', at: if True",
         ),
         ("docker_start_timeout", 0, "docker_start_timeout is 0; use a number of at least 1"),
+        ("token_max_days", 36501, "jupyterhub_token_max_days is 36501; use a number from 0 to 36500"),
         ("backup_parallel", 0, "jupyterhub_backup_parallel is 0; use a number of at least 1"),
         ("backup_keep", {"daily": -1}, "jupyterhub_backup_keep: daily is -1; use the number of backups to keep, or 0"),
     ],
