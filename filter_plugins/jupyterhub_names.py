@@ -25,6 +25,8 @@ SYSTEM_DIRECTORIES = {
                                         "tmp", "www")),
     *(f"var/lib/{name}" for name in ("apt", "containerd", "docker", "dpkg", "systemd")),
 }  # fmt: skip
+# Others use these on a host, but an image may have a user's files there.
+SHARED = {"media", "mnt", "root", "srv"}
 
 
 def problems(settings: Mapping[str, Any]) -> Iterable[str]:
@@ -72,10 +74,10 @@ def _own_directory(example: str) -> Callable[[str, str], Iterable[str]]:
         invalid = list(_path(name, value))
         yield from invalid
         parts = _parts(value)
-        if not invalid and (len(parts) < 2 or _is_of_system(parts)):
+        if not invalid and (not parts or _is_of_system(parts) or "/".join(parts) in SHARED):
             yield (
                 f"{name} is {value!r}, and only root could enter that directory afterwards; use a directory for this "
-                f"alone, not directly below /, such as {example}"
+                f"alone, such as {example}"
             )
 
     return check

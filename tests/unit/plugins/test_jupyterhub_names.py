@@ -34,7 +34,9 @@ def test_good_names_and_paths() -> None:
 
 
 @pytest.mark.parametrize("setting", OWN)
-@pytest.mark.parametrize("value", ["/srv/lab", "/etc/lab/", "//opt//lab", "/mnt/disk/../backups", "/tmp/a/b"])
+@pytest.mark.parametrize(
+    "value", ["/srv/lab", "/backups", "/etc/lab/", "//opt//lab", "/mnt/disk/../backups", "/tmp/a/b"]
+)
 def test_directories_of_their_own(setting: str, value: str) -> None:
     assert problems(**{setting: value}) == []
 
@@ -42,7 +44,7 @@ def test_directories_of_their_own(setting: str, value: str) -> None:
 @pytest.mark.parametrize("setting", OWN)
 @pytest.mark.parametrize(
     "value",
-    ["/", "//", "/etc", "/etc/", "//etc", "/etc/.", "/srv/lab/..", "/opt/../etc", "/backups", "/usr/lib/", "/proc/1/a"],
+    ["/", "//", "/etc", "/etc/", "//etc", "/etc/.", "/srv/lab/..", "/opt/../etc", "/srv", "/usr/lib/", "/proc/1/a"],
 )
 def test_directories_that_others_use(setting: str, value: str) -> None:
     (problem,) = problems(**{setting: value})
@@ -50,7 +52,7 @@ def test_directories_that_others_use(setting: str, value: str) -> None:
         f"jupyterhub_{setting} is {value!r}, and only root could enter that directory afterwards; use a directory for"
     )
     example = "/var/backups/jupyterhub" if setting == "backup_dir" else "/etc/jupyterhub"
-    assert problem.endswith(f"not directly below /, such as {example}")
+    assert problem.endswith(f"use a directory for this alone, such as {example}")
 
 
 def test_the_directory_of_the_hub_is_named_once() -> None:
