@@ -17,9 +17,6 @@ MAXIMUM_PASSWORD_BYTES = 72
 # The least similarity of a misspelt name with another prefix: `jupyter_hub_port` has 0.97, `jupyter_port` 0.89.
 MISSPELT = 0.93
 
-# Valid for containers, volumes, networks and host names.
-NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
-
 # A host name with a dot, not an address: the last part has a letter (RFC 1123, section 2.1).
 DOMAIN = re.compile(
     r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?=[a-z0-9-]*[a-z])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -44,7 +41,7 @@ LIMITS: dict[str, tuple[int, float]] = {
     "native_lockout_seconds": (0, math.inf),
     "native_failed_logins_per_address": (0, math.inf),
     "native_signups_per_address": (0, math.inf),
-    "token_max_days": (0, math.inf),
+    "token_max_days": (0, 36500),  # the hub adds it to the present date, and dates end with the year 9999
     "health_timeout": (1, math.inf),
     "minimum_free_gib": (0, math.inf),
     "backup_parallel": (1, math.inf),
@@ -52,7 +49,6 @@ LIMITS: dict[str, tuple[int, float]] = {
     "backup_late_hours": (0, math.inf),
     "backup_push_port": (1, 65535),
 }
-PATHS = ("notebook_dir", "config_dir", "backup_dir", "backup_config_dir", "backup_metrics_dir")
 # Servers report the activity of their kernels every five minutes, plus or minus 10% (JUPYTERHUB_ACTIVITY_INTERVAL).
 MINIMUM_IDLE_SECONDS = 600
 
@@ -87,7 +83,6 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
     """
     tested = list(tested_versions)
     checks: list[tuple[Callable[..., Iterable[str]], tuple[str, ...]]] = [
-        (_name, ("name",)),
         (_bind_address, ("bind_address",)),
         (_public_url, ("public_url",)),
         (_domain, ("https", "domain")),
@@ -104,14 +99,9 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_admin_password, ("admin_password", "native_minimum_password_length")),
         (_users, ("users", "native_minimum_password_length")),
         (_extra_config, ("extra_config",)),
-        (_ca_bundle, ("ca_bundle",)),
         (_backup_keep, ("backup_keep",)),
-        (_fetch_to, ("backup_fetch_to",)),
     ]
-    found = [
-        *(problem for name in LIMITS if name in settings for problem in _limits(name, settings[name])),
-        *(problem for name in PATHS if name in settings for problem in _path(name, settings[name])),
-    ]
+    found = [problem for name in LIMITS if name in settings for problem in _limits(name, settings[name])]
     for check, names in checks:
         if all(name in settings for name in names):
             found += check(*(settings[name] for name in names))
@@ -143,27 +133,11 @@ def host_problems(host: dict[str, Any], facts: dict[str, Any], minimum_free_gib:
     return problems
 
 
-def _name(value: str) -> Iterable[str]:
-    if not NAME.fullmatch(value):
-        yield f"name is {value!r}; use at most 40 lower-case letters, digits and dashes, a letter first"
-        return
-    # The hub `jupyter-alice` would have the name of alice's server at the hub `jupyterhub`, and the data of the hub
-    # `lab-user` that of the volume of the user `data` at the hub `lab` (see roles/jupyterhub/vars/main.yml).
-    first, *others = value.split("-")
-    if "jupyter" in (first, *others) or "user" in others:
-        yield f"name is {value!r}, which servers or volumes of another hub's users may have; leave out jupyter and user"
-
-
 def _limits(name: str, value: float) -> Iterable[str]:
     least, most = LIMITS[name]
     if not least <= value <= most:
         wanted = f"a number from {least} to {most}" if most < math.inf else f"a number of at least {least}"
         yield f"{name} is {value}; use {wanted}"
-
-
-def _path(name: str, value: str) -> Iterable[str]:
-    if not value.startswith("/"):
-        yield f"{name} is {value!r}; use an absolute path"
 
 
 def _bind_address(value: str) -> Iterable[str]:
@@ -203,13 +177,16 @@ def _domain(https: str, value: str) -> Iterable[str]:
 
 
 def _url_of_domain(https: str, domain: str, public_url: str) -> Iterable[str]:
-    """Check that the hub leads browsers to the name that the front serves."""
-    host = re.sub(r"^https?://([^/:]+).*$", r"\1", public_url)
-    if https in ("own", "acme") and DOMAIN.fullmatch(domain) and host != domain:
-        yield (
-            f"public_url is {public_url!r}, which is not at jupyterhub_domain ({domain}); leave it out, or use "
-            f"https://{domain}/"
-        )
+    """Check that the hub leads browsers to the name that the front serves, over HTTPS."""
+    url = re.match(r"(https?)://([^/:]+)", public_url)
+    if https == "none" or not DOMAIN.fullmatch(domain) or (public_url and not url):
+        return  # nothing to compare, or a problem of `_domain` or `_public_url`
+    wanted = f"leave it out, or use https://{domain}/"
+    if not url or url[2] != domain:
+        yield f"public_url is {public_url!r}, which is not at jupyterhub_domain ({domain}); {wanted}"
+    elif url[1] != "https":
+        # The hub marks its cookies as Secure by this URL.
+        yield f"public_url is {public_url!r}, but jupyterhub_https: {https} means https:// for users; {wanted}"
 
 
 def _front_ports(https: str, http_port: int, https_port: int) -> Iterable[str]:
@@ -233,9 +210,16 @@ def _trusted_proxies(https: str, values: list[str]) -> Iterable[str]:
         )
     for value in values:
         try:
-            ipaddress.ip_network("" if "%" in value else value)  # without the name of an interface
+            # Without the name of an interface, and without a netmask, which nginx does not accept.
+            network = ipaddress.ip_network(value if re.fullmatch(r"[^%/]+(/[0-9]+)?", value) else "")
         except ValueError:
             yield f"trusted_proxies has {value!r}; use addresses or networks, such as 192.0.2.10 or 192.0.2.0/28"
+            continue
+        if network.prefixlen == 0:
+            yield (
+                f"trusted_proxies has {value!r}, so that everybody could choose the address that the hub sees; list "
+                "only those of the other proxy, such as 192.0.2.10"
+            )
 
 
 def _subdomains(value: bool, public_url: str) -> Iterable[str]:
@@ -325,20 +309,10 @@ def _extra_config(text: str) -> Iterable[str]:
         )
 
 
-def _ca_bundle(value: str) -> Iterable[str]:
-    if value:
-        yield from _path("ca_bundle", value)
-
-
 def _backup_keep(values: dict[str, int]) -> Iterable[str]:
     for rule, number in values.items():
         if number < 0:
             yield f"backup_keep: {rule} is {number}; use the number of backups to keep, or 0"
-
-
-def _fetch_to(value: str) -> Iterable[str]:
-    if value and not value.startswith(("/", "~")):
-        yield f"backup_fetch_to is {value!r}; use an absolute path on the machine that runs Ansible"
 
 
 class FilterModule:

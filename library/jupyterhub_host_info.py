@@ -311,6 +311,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     return {
         "setting_problems": setting_problems(module.params["settings"])
         + address_problems(module.params["bind_address"])
+        + preflight.directory_problems(front)
         + preflight.port_problems(front, name, containers)
         + preflight.conflicts(front, name)
         + preflight.plain_problems(front)

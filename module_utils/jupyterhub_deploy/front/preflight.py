@@ -1,4 +1,4 @@
-"""What can be known about the front before anything is changed: ports, certificates, and plain HTTP in public."""
+"""What can be known about the front before anything is changed: its directory, ports, certificates, plain HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import acme, certificate, plan
 from ansible.module_utils.jupyterhub_deploy.front.acme_request import acme_settings
-from ansible.module_utils.jupyterhub_deploy.front.site import ALL_ADDRESSES, SITES, Site, own_directory, read_sites
+from ansible.module_utils.jupyterhub_deploy.front.site import (
+    ACME,
+    ALL_ADDRESSES,
+    CHALLENGES,
+    SITES,
+    Site,
+    own_directory,
+    read_sites,
+)
 from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 
 # The programs that serve the ports which Docker publishes.
@@ -67,6 +75,18 @@ class Findings(NamedTuple):
 def is_served(settings: FrontSettings, hub: str) -> bool:
     """Return whether the front of this host serves a hub."""
     return os.path.exists(os.path.join(settings.directory, SITES, f"{hub}.json"))
+
+
+def directory_problems(settings: FrontSettings) -> list[str]:
+    """Return a message when the front's directory has files of another program."""
+    found = os.listdir(settings.directory) if os.path.isdir(settings.directory) else []
+    # The first run creates CHALLENGES first, and a restore ACME.
+    if not found or not {ACME, CHALLENGES, SITES}.isdisjoint(found):
+        return []
+    return [
+        f"jupyterhub_front_name is {settings.name}, and {settings.directory} has files that are not of a front; choose "
+        "another name, such as jupyterhub-front"
+    ]
 
 
 def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, Any]]) -> list[str]:

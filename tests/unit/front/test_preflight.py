@@ -29,6 +29,23 @@ def container(name: str, state: str = "running", port: int = 0) -> dict[str, Any
     return {"Names": [f"/{name}"], "Id": "0123456789abcdef", "State": state, "Ports": ports, "Labels": labels}
 
 
+def test_a_directory_of_another_program(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, name="nginx", directory=str(tmp_path / "nginx"))
+    assert preflight.directory_problems(settings) == []
+    (tmp_path / "nginx").mkdir()
+    assert preflight.directory_problems(settings) == []
+    (tmp_path / "nginx/nginx.conf").touch()
+    (problem,) = preflight.directory_problems(settings)
+    assert problem.startswith(f"jupyterhub_front_name is nginx, and {tmp_path}/nginx has files that are not of a front")
+
+
+@pytest.mark.parametrize("name", ["acme", "challenges", "sites"])
+def test_a_directory_of_the_front(name: str, tmp_path: Path) -> None:
+    (tmp_path / "nginx.conf").touch()
+    (tmp_path / name).mkdir()
+    assert preflight.directory_problems(replace(SETTINGS, directory=str(tmp_path))) == []
+
+
 def test_a_port_that_a_program_uses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -8,7 +8,6 @@ import jupyterhub_settings
 
 TESTED = ["5.5.4", "6.1.1"]
 GOOD = {
-    "name": "jupyterhub",
     "port": 8000,
     "bind_address": "0.0.0.0",
     "public_url": "",
@@ -30,13 +29,10 @@ GOOD = {
     "native_minimum_password_length": 8,
     "users": [],
     "extra_config": "",
-    "notebook_dir": "/home/jovyan/work",
-    "config_dir": "/etc/jupyterhub",
-    "ca_bundle": "",
     "docker_start_timeout": 120,
     "backup_keep": {"last": 3},
-    "backup_fetch_to": "",
     "backup_parallel": 2,
+    "token_max_days": 36500,
 }
 
 
@@ -54,8 +50,6 @@ def test_good_settings_have_no_problem():
             admin_user="alice@example.com",
             admin_password="correct horse",
             extra_config="c.JupyterHub.allow_named_servers = True\n",
-            ca_bundle="/etc/ssl/own.pem",
-            backup_fetch_to="~/copies",
         )
         == []
     )
@@ -64,13 +58,6 @@ def test_good_settings_have_no_problem():
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
-        ("name", "Lab_1", "jupyterhub_name is 'Lab_1'; use at most 40 lower-case letters, digits and dashes"),
-        (
-            "name",
-            "jupyter-ann",
-            "jupyterhub_name is 'jupyter-ann', which servers or volumes of another hub's users may have",
-        ),
-        ("name", "lab-user", "jupyterhub_name is 'lab-user', which servers or volumes of another hub's users may have"),
         ("port", 0, "jupyterhub_port is 0; use a number from 1 to 65535"),
         ("bind_address", "localhost", "jupyterhub_bind_address is 'localhost'; use an IPv4 address of the host"),
         ("bind_address", "::", "jupyterhub_bind_address is '::'; use an IPv4 address of the host"),
@@ -111,16 +98,10 @@ def test_good_settings_have_no_problem():
             "x = 1\nif True\n",
             "jupyterhub_extra_config is not valid Python, line 2: expected ':', at: if True",
         ),
-        ("notebook_dir", "work", "jupyterhub_notebook_dir is 'work'; use an absolute path"),
-        ("ca_bundle", "own.pem", "jupyterhub_ca_bundle is 'own.pem'; use an absolute path"),
         ("docker_start_timeout", 0, "docker_start_timeout is 0; use a number of at least 1"),
+        ("token_max_days", 36501, "jupyterhub_token_max_days is 36501; use a number from 0 to 36500"),
         ("backup_parallel", 0, "jupyterhub_backup_parallel is 0; use a number of at least 1"),
         ("backup_keep", {"daily": -1}, "jupyterhub_backup_keep: daily is -1; use the number of backups to keep, or 0"),
-        (
-            "backup_fetch_to",
-            "copies",
-            "jupyterhub_backup_fetch_to is 'copies'; use an absolute path on the machine that",
-        ),
     ],
 )
 def test_each_bad_setting_is_named_with_its_remedy(setting, value, message):
@@ -139,11 +120,13 @@ OWN = {
 BEHIND = {
     "https": "behind",
     "domain": "hub.example.com",
+    "public_url": "https://hub.example.com/",
     "trusted_proxies": ["127.0.0.1", "192.0.2.0/28", "2001:db8::1"],
 }
+PLAIN = {"domain": "hub.example.com", "public_url": "http://lab:8000/"}
 
 
-@pytest.mark.parametrize("settings", [OWN, BEHIND])
+@pytest.mark.parametrize("settings", [OWN, BEHIND, OWN | {"public_url": "https://hub.example.com:8443"}, PLAIN])
 def test_good_settings_of_https(settings):
     assert problems(**settings) == []
 
@@ -152,6 +135,18 @@ def test_good_settings_of_https(settings):
     ("settings", "message"),
     [
         (OWN | {"public_url": "https://lab.example.com/"}, "which is not at jupyterhub_domain (hub.example.com)"),
+        (OWN | {"public_url": ""}, "which is not at jupyterhub_domain (hub.example.com)"),
+        (OWN | {"public_url": "hub.example.com"}, "use a complete URL such as https://hub.example.com/"),
+        (BEHIND | {"public_url": "https://lab.example.com/"}, "which is not at jupyterhub_domain (hub.example.com)"),
+        (OWN | {"public_url": "http://hub.example.com/"}, "but jupyterhub_https: own means https:// for users; leave"),
+        (
+            OWN | {"https": "acme", "public_url": "http://hub.example.com"},
+            "leave it out, or use https://hub.example.com/",
+        ),
+        (
+            BEHIND | {"public_url": "http://hub.example.com:8000/"},
+            "but jupyterhub_https: behind means https:// for users; leave",
+        ),
         (OWN | {"domain": ""}, "jupyterhub_domain is empty, but jupyterhub_https: own needs it: use the host name"),
         (OWN | {"domain": "192.0.2.10"}, "jupyterhub_domain is '192.0.2.10'; use the host name of the hub"),
         (OWN | {"domain": "hub"}, "jupyterhub_domain is 'hub'; use the host name of the hub"),
@@ -170,6 +165,11 @@ def test_good_settings_of_https(settings):
             "jupyterhub_trusted_proxies is empty, but jupyterhub_https: behind needs it",
         ),
         (BEHIND | {"trusted_proxies": ["proxy"]}, "jupyterhub_trusted_proxies has 'proxy'; use addresses or networks"),
+        (BEHIND | {"trusted_proxies": ["10.0.0.0/255.0.0.0"]}, "has '10.0.0.0/255.0.0.0'; use addresses or networks"),
+        (BEHIND | {"trusted_proxies": ["10.0.0.0/0.255.255.255"]}, "has '10.0.0.0/0.255.255.255'; use addresses"),
+        (BEHIND | {"trusted_proxies": ["fe80::1%eth0"]}, "has 'fe80::1%eth0'; use addresses or networks"),
+        (BEHIND | {"trusted_proxies": ["0.0.0.0/0"]}, "has '0.0.0.0/0', so that everybody could choose the address"),
+        ({"trusted_proxies": ["127.0.0.1", "::/0"]}, "has '::/0', so that everybody could choose the address"),
         (BEHIND | {"trusted_proxies": ["192.0.2.1/28"]}, "jupyterhub_trusted_proxies has '192.0.2.1/28'"),
     ],
 )
