@@ -146,7 +146,7 @@ def test_only_the_front_reaches_the_proxy(site: ModuleSite) -> None:
 
 def test_the_proxy_ends_no_long_request(site: ModuleSite) -> None:
     code = "const s = require('http').createServer().listen(0, () => {console.log(s.requestTimeout); process.exit()})"
-    command = ["--require", "./drain.js", "-e", code]
+    command = ["--require", "/opt/proxy/drain.js", "-e", code]
     assert site.client.containers.run(site.original, command, entrypoint=["node"], remove=True) == b"0\n"
 
 
