@@ -93,7 +93,8 @@ TESTS = {
     "get the session of somebody who signed in by a link with the user's address": [
         "../e2e/test_subdomains.py::test_nobody_can_sign_in_on_a_users_origin",
     ],
-    "replace the hub's login cookie, and so sign somebody in as another user (with native sign-in)": [
+    "sign somebody in as another user (with native sign-in), by a form or by the hub's login cookie": [
+        "front/test_front.py::test_a_form_of_another_site_signs_nobody_in",
         "../e2e/test_subdomains.py::test_cookies_that_a_users_page_sets_do_not_reach_the_hub",
     ],
 }
