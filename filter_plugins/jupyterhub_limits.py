@@ -39,13 +39,17 @@ def problems(settings: Mapping[str, Any]) -> Iterable[str]:
                 yield from (f"{label}: {limit} {problem}" for problem in OF_GROUP[limit](value))
 
 
-def _size(least: int, value: Any) -> Iterable[str]:
-    found = SIZE.fullmatch(str(value)) if isinstance(value, (str, int, float)) else None
-    size = float(found[1]) * UNITS[found[2]] if found and not isinstance(value, bool) else None
-    if size is None:
-        yield f"is {value!r}; use a size such as 512M or 2G, or 0 for no limit"
-    elif 0 < size < least:
-        yield f"is {value}; use at least {least >> 20}M, or 0 for no limit"
+def _size(least: int, value: Any, zero: str = ", or 0 for no limit") -> Iterable[str]:
+    """Yield a message about an invalid size.
+
+    :param zero: what 0 means, as the end of a message; empty if 0 is not valid.
+    """
+    found = SIZE.fullmatch(str(value)) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
+    size = float(found[1]) * UNITS[found[2]] if found else -1
+    if size < 0:
+        yield f"is {value!r}; use a size such as 512M or 2G{zero}"
+    elif size < least and (size or not zero):
+        yield f"is {value}; use at least {least >> 20}M{zero}"
 
 
 def _number(least: float, types: Any, value: Any) -> Iterable[str]:
@@ -59,7 +63,7 @@ OF_GROUP: dict[str, Check] = {
     "memory": lambda value: _size(MEMORY, value),
     "cpu": lambda value: _number(CPU, (int, float), value),
     "pids": lambda value: _number(PIDS, int, value),
-    "shm_size": lambda value: _size(SHM_SIZE, value),
+    "shm_size": lambda value: _size(SHM_SIZE, value, zero=""),  # Docker has 64 MiB without a size
 }
 SETTINGS = {
     "total_memory_limit": lambda value: _size(TOTAL_MEMORY, value),

@@ -85,7 +85,7 @@ def ensure(hub: str, info: dict[str, Any], limit: int, check: bool) -> tuple[str
 def remove(hub: str, info: dict[str, Any], check: bool) -> str:
     """Remove the control group of a hub, in which nothing runs any more, unless in check mode.
 
-    :returns: its name; empty if there is none, or if it remains, because something else runs in it.
+    :returns: its name; empty if it did not exist, or if it remains, because something else runs in it.
     """
     name = parent(hub, info).lstrip("/")
     path = os.path.join(UNITS, name) if name.endswith(".slice") else _folder(hub, info)
