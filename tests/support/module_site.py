@@ -4,6 +4,7 @@ site.yml, and with every result at hand."""
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import signal
 import subprocess
@@ -18,9 +19,11 @@ import jupyterhub_front
 import jupyterhub_hub
 import jupyterhub_proxy
 import jupyterhub_resources
+from support.hub_http import HubSession
 from support.hub_settings import hub_settings
 from support.modules import run
 from support.named_hub import NamedHub
+from support.poller import Notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -131,6 +134,14 @@ class ModuleSite(NamedHub):
     def run_hub(self, **options: Any) -> dict[str, Any]:
         """Run the hub's module; return its result."""
         return run(jupyterhub_hub, **{**self.hub_arguments(), **options})
+
+    def notebook(self, name: str) -> Notebook:
+        """Sign a user up, and start their server with a kernel and its open web socket."""
+        session = HubSession(self.url)
+        password = secrets.token_hex(8)
+        session.sign_up(name, password)
+        assert session.sign_in(name, password)
+        return Notebook(session, name)
 
     def observe(self, part: str = "") -> tuple[str, str, int]:
         """Return identity and start time of the hub (or ``proxy``), and what users get from the hub."""

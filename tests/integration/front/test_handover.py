@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import secrets
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +17,6 @@ from ansible.module_utils.jupyterhub_deploy.hub import routes
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 from hosts.run import name as run_name
-from support.hub_http import HubSession
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError
 from support.poller import Notebook
@@ -27,33 +25,17 @@ NAME = run_name("handover")
 
 
 @pytest.fixture(scope="module")
-def site(
-    hub_image: Callable[[str], str],
-    proxy_image: str,
-    notebook_image: Callable[[str], str],
-    front_image: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[ModuleSite]:
-    directory = str(tmp_path_factory.mktemp("etc"))
-    made = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
-    made.destroy()
-    made.prepare()
-    try:
-        made.run_proxy()
-        made.run_hub()
-        yield made
-    finally:
-        made.destroy()
+def site(make_site: Callable[[str], ModuleSite]) -> ModuleSite:
+    made = make_site(NAME)
+    made.run_proxy()
+    made.run_hub()
+    return made
 
 
 @pytest.fixture(scope="module")
 def alice(site: ModuleSite) -> Notebook:
     """A user with a running server."""
-    session = HubSession(site.url)
-    password = secrets.token_hex(8)
-    session.sign_up("alice", password)
-    assert session.sign_in("alice", password)
-    return Notebook(session, "alice")
+    return site.notebook("alice")
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 import jupyterhub_proxy
 from hosts.run import name as run_name
 from support.asking import Asking
-from support.hub_http import HubSession
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
 from support.poller import Notebook, Poll
@@ -69,17 +68,8 @@ class Upload:
 
 
 @pytest.fixture(scope="module")
-def site(
-    hub_image: Callable[[str], str],
-    proxy_image: str,
-    notebook_image: Callable[[str], str],
-    front_image: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[ModuleSite]:
-    directory = str(tmp_path_factory.mktemp("etc"))
-    made = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
-    made.destroy()
-    made.prepare()
+def site(make_site: Callable[[str], ModuleSite]) -> Iterator[ModuleSite]:
+    made = make_site(NAME)
     try:
         assert requests.get(made.url, timeout=10).status_code == 503  # there is no proxy yet
         first = made.run_proxy()
@@ -87,7 +77,7 @@ def site(
         made.run_hub()
         yield made
     finally:
-        made.destroy()
+        made.destroy()  # first, because it uses the images
         for name in images(made):
             made.client.images.remove(name, force=True)
 
@@ -95,15 +85,7 @@ def site(
 @pytest.fixture(scope="module")
 def alice(site: ModuleSite) -> Notebook:
     """A user with a kernel and its open web socket."""
-    return notebook(site, "alice")
-
-
-def notebook(site: ModuleSite, name: str) -> Notebook:
-    session = HubSession(site.url)
-    password = secrets.token_hex(8)
-    session.sign_up(name, password)
-    assert session.sign_in(name, password)
-    return Notebook(session, name)
+    return site.notebook("alice")
 
 
 def images(site: ModuleSite) -> list[str]:
@@ -184,7 +166,7 @@ def test_nobody_is_interrupted(
 
 def test_the_hub_uses_the_new_proxy(site: ModuleSite, alice: Notebook, replaced: Replace) -> None:
     replaced()
-    bob = notebook(site, "bob")
+    bob = site.notebook("bob")
     site.client.containers.get(NAME).restart()  # it finds the API by the name that the old proxy has, too
     assert wait_until(lambda: requests.get(f"{site.url}/hub/health", timeout=10).status_code == 200, 60)
     bob.session.stop("bob")
@@ -247,7 +229,7 @@ def test_a_front_that_refuses_its_configuration_keeps_the_old_proxy(
     site.proxy_image = image
     assert site.run_proxy()["changed"] is False
     assert alice.ask() == ""
-    notebook(site, "carol").session.stop("carol")  # the hub uses the API of the old one again
+    site.notebook("carol").session.stop("carol")  # the hub uses the API of the old one again
 
 
 def test_a_broken_proxy_is_replaced(site: ModuleSite, alice: Notebook, replaced: Replace) -> None:

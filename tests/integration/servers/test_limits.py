@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +14,6 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_resources
 from hosts.run import name as run_name
-from support.hub_http import HubSession
 from support.module_site import ModuleSite
 from support.modules import run
 from support.poller import Notebook, Poll
@@ -39,27 +37,15 @@ while not problem:
 
 
 @pytest.fixture(scope="module")
-def site(
-    hub_image: Callable[[str], str],
-    proxy_image: str,
-    notebook_image: Callable[[str], str],
-    front_image: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[ModuleSite]:
-    directory = str(tmp_path_factory.mktemp("etc"))
-    made = ModuleSite(NAME, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
-    made.destroy()
-    made.prepare()
+def site(make_site: Callable[[str], ModuleSite]) -> ModuleSite:
+    made = make_site(NAME)
     made.settings = {
         "limits": {"memory": MEMORY, "cpu": 0, "pids": PIDS, "shm_size": "64M"},
         "cgroup_parent": limit_all(made, TOTAL)["cgroup_parent"],
     }
-    try:
-        made.run_proxy()
-        made.run_hub()
-        yield made
-    finally:
-        made.destroy()
+    made.run_proxy()
+    made.run_hub()
+    return made
 
 
 def limit_all(site: ModuleSite, total: str, check: bool = False) -> dict[str, Any]:
@@ -70,15 +56,7 @@ def limit_all(site: ModuleSite, total: str, check: bool = False) -> dict[str, An
 @pytest.fixture(scope="module")
 def users(site: ModuleSite) -> dict[str, Notebook]:
     """Two users, each with a kernel and its open web socket."""
-    return {name: notebook(site, name) for name in ("alice", "bob")}
-
-
-def notebook(site: ModuleSite, name: str) -> Notebook:
-    session = HubSession(site.url)
-    password = secrets.token_hex(8)
-    session.sign_up(name, password)
-    assert session.sign_in(name, password)
-    return Notebook(session, name)
+    return {name: site.notebook(name) for name in ("alice", "bob")}
 
 
 def answers(user: Notebook) -> bool:
