@@ -21,8 +21,8 @@ export NO_MKDOCS_2_WARNING := 1
 
 CONTROL := .venv/.made-control
 TEST := .venv/.made-test
-# Two processes: half of the time is waiting (tests/conftest.py says how the tests are divided).
-PYTEST_ON_DOCKER := pytest --numprocesses 2 --no-loadscope-reorder --verbose
+# Three processes for two cores: half of the time is waiting (tests/conftest.py says how the tests are divided).
+PYTEST_ON_DOCKER := pytest --numprocesses 3 --no-loadscope-reorder --verbose
 VENV_PARTS := requirements/venv.sh requirements/uv.txt
 # `inventory/`, which is copied from the example if it is missing; empty if the operator names another inventory.
 INVENTORY := $(if $(ANSIBLE_INVENTORY)$(filter -i% --inventory%,$(ARGS)),,inventory)

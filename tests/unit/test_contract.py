@@ -184,9 +184,11 @@ def play(playbook: Path, directory: Path, *arguments: str | Path, **facts: Any) 
     return f"{done.stdout}\nexit code {done.returncode}"
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
-def test_playbook_finds_its_roles_and_modules_from_any_directory(playbook: Path, tmp_path: Path) -> None:
-    assert "\nexit code 0" in play(playbook, tmp_path, "--syntax-check")
+def test_playbooks_find_their_roles_and_modules_from_any_directory(tmp_path: Path) -> None:
+    output = play(PLAYBOOKS[0], tmp_path, *PLAYBOOKS[1:], "--syntax-check")
+
+    assert output.count("\nplaybook: ") == len(PLAYBOOKS), output
+    assert "\nexit code 0" in output
 
 
 def test_a_playbook_of_the_operator_can_import_all_of_ours(tmp_path: Path) -> None:
@@ -269,10 +271,19 @@ def test_a_run_without_a_group_jupyterhub_fails(limit: list[str], tmp_path: Path
     assert "Could not match supplied host pattern, ignoring: jupyterhub" in done.stderr
 
 
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
+def test_plays_are_for_the_hosts_that_the_callback_expects(playbook: Path) -> None:
+    """It knows our plays by them, and fails a run in which one has no hosts."""
+    plays = [play for play in load(playbook) if "ansible.builtin.import_playbook" not in play]
+
+    assert {play["hosts"] for play in plays} <= {"jupyterhub"}
+
+
 @pytest.mark.parametrize(
     ("playbook", "config", "hosts", "arguments"),
     [
-        *((playbook, False, {}, []) for playbook in PLAYBOOKS),
+        (ROOT / "status.yml", False, {}, []),
+        (ROOT / "playbooks/verify_backups.yml", False, {}, []),
         (ROOT / "site.yml", False, {"server": {}}, ["--limit", "www"]),
         (ROOT / "site.yml", True, {"server": {}}, ["--limit", "www"]),
     ],
