@@ -5,7 +5,7 @@
 # requirements.yml does the same.
 
 .DEFAULT_GOAL := help
-.PHONY: help site backup verify restore status upgrade check docs test test-all again syntax lock clean
+.PHONY: help site backup verify restore status upgrade check docs test test-all again syntax audit lock clean
 .DELETE_ON_ERROR:
 
 ARGS ?=
@@ -23,6 +23,8 @@ CONTROL := .venv/.made-control
 TEST := .venv/.made-test
 # Three processes for two cores: half of the time is waiting (tests/conftest.py says how the tests are divided).
 PYTEST_ON_DOCKER := pytest --numprocesses 3 --no-loadscope-reorder --verbose
+# Run in an environment of its own: its packages are not those of the tests.
+PIP_AUDIT := 2.10.1
 VENV_PARTS := requirements/venv.sh requirements/uv.txt
 # `inventory/`, which is copied from the example if it is missing; empty if the operator names another inventory.
 INVENTORY := $(if $(ANSIBLE_INVENTORY)$(filter -i% --inventory%,$(ARGS)),,inventory)
@@ -85,6 +87,12 @@ test-all: test ## everything, with all repetitions; about two hours
 
 again: $(TEST) ## run the files with failed tests again; LONG=--long after test-all
 	files=$$(python tests/failed_files.py) && $(PYTEST_ON_DOCKER) $(LONG) $$files $(ARGS)
+
+audit: $(TEST) ## compare the pinned packages of the images with known vulnerabilities; needs the internet
+	for file in roles/jupyterhub_images/files/*/requirements*.txt; do \
+	  echo "$$file" && uv tool run --from pip-audit==$(PIP_AUDIT) pip-audit --strict --disable-pip --require-hashes \
+	    --progress-spinner off --requirement "$$file" $(ARGS) || exit 1; \
+	done
 
 lock: $(TEST) ## pin the newest allowed releases: make lock ARGS=--upgrade
 	sh requirements/lock.sh $(ARGS)

@@ -44,6 +44,7 @@ LIMITS: dict[str, tuple[int, float]] = {
     "token_max_days": (0, 36500),  # the hub adds it to the present date, and dates end with the year 9999
     "health_timeout": (1, math.inf),
     "minimum_free_gib": (0, math.inf),
+    "image_max_age_days": (0, 36500),
     "backup_parallel": (1, math.inf),
     "backup_health_timeout": (1, math.inf),
     "backup_late_hours": (0, math.inf),

@@ -132,6 +132,24 @@ options:
         only a message.
     type: bool
     default: true
+  update:
+    description:
+      - Whether to build images again when the distribution has updates for their packages, or when they are older than
+        O(max_age_days). Otherwise this is only a message. Both only with a base image that is built on the host.
+    type: bool
+    default: true
+  max_age_days:
+    description: Age in days from which an image is built again; 0 means any age.
+    type: int
+    default: 0
+  updates_file:
+    description: File that stores the packages of built images, and the updates for them.
+    type: path
+    default: /var/lib/jupyterhub-deploy/image-updates.json
+  refresh_updates:
+    description: Whether to refresh apt's package lists once a day, and to write O(updates_file), in check mode, too.
+    type: bool
+    default: true
   archive:
     description: Set by the action plugin; archive of the build contexts on the host.
     type: path
@@ -265,6 +283,10 @@ def main() -> None:
         "notebook_dir": {"type": "str", "default": "/home/jovyan/work"},
         "notebook_command": {"type": "list", "elements": "str", "default": []},
         "check_volume_owners": {"type": "bool", "default": True},
+        "update": {"type": "bool", "default": True},
+        "max_age_days": {"type": "int", "default": 0},
+        "updates_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-updates.json"},
+        "refresh_updates": {"type": "bool", "default": True},
         "archive": {"type": "path"},
         "progress_file": {"type": "path"},
     }

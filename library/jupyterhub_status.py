@@ -22,6 +22,10 @@ options:
     description: The secret C(api_token) of the hub, as M(jupyterhub_resources) creates it.
     type: path
     required: true
+  updates_file:
+    description: File with the updates for images, as M(jupyterhub_image) writes it.
+    type: path
+    default: /var/lib/jupyterhub-deploy/image-updates.json
   front:
     description: Name of the front's container, which is also the name of its directory below C(/etc).
     type: str
@@ -98,16 +102,23 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect_or_none, image_id, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.client import (
+    connect_or_none,
+    image_id,
+    inspect_container,
+    inspect_image,
+)
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import status as front_status
 from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
 from ansible.module_utils.jupyterhub_deploy.hub.reachability import Port
+from ansible.module_utils.jupyterhub_deploy.images import updates
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.servers import status as hub_status
 from ansible.module_utils.jupyterhub_deploy.servers import stop
+from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
 
 def connect_to_inspect() -> tuple[Any | None, str | None]:
@@ -153,6 +164,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         lines = reachability.problems(proxy, at if site else None) if hub else []
         if site:
             lines = [hub_status.container("front", status["front"]), *front_status.messages(directory, site), *lines]
+        used = {found["image_id"] for found in map(status.get, ("hub", "proxy", "front", "notebook_image")) if found}
+        built = {one: parse_time(found["Created"]) for one in used if one and (found := inspect_image(client, one))}
+        lines += hub_status.images(
+            updates.load(params["updates_file"]), {one: time for one, time in built.items() if time}, now
+        )
     return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}
 
 
@@ -162,6 +178,7 @@ def main() -> None:
         {
             "name": {"type": "str", "required": True},
             "notebook_images": {"type": "list", "elements": "str", "default": []},
+            "updates_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-updates.json"},
             "front": {"type": "str", "default": "jupyterhub-front"},
             "token_file": {"type": "path", "required": True, "no_log": False},
         },

@@ -55,6 +55,7 @@ class LocalSite(NamedHub):
             "jupyterhub_image_source": "build",
             "jupyterhub_front_name": self.front,
             "jupyterhub_images_repository": REPOSITORY,
+            "jupyterhub_update_images": False,  # an update that appears now must not change a run with nothing to do
             **settings,
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 
 from ansible.module_utils.jupyterhub_deploy import files
 
@@ -18,19 +19,30 @@ def archive_sources(targets: str, suite: str) -> list[str]:
     :param targets: what apt knows, from :func:`index_targets`.
     :param suite: the distribution's code name.
     """
-    wanted = (suite, f"{suite}-updates", f"{suite}-security")
     components: dict[tuple[str, str, str], list[str]] = {}
-    for line in targets.splitlines():
-        uri, release, codename, component, entry, origin = line.split(" ", 5)
-        # Ubuntu has the same code name for all of them.
-        its_suite = codename if origin == "Debian" and release not in wanted else release
-        if its_suite in wanted:
-            components.setdefault((_options(entry), _mirror(uri), its_suite), []).append(component)
+    for uri, _, its_suite, component, entry in _archives(targets, suite):
+        components.setdefault((_options(entry), _mirror(uri), its_suite), []).append(component)
     return [
         f"deb {options}{uri} {its_suite} {' '.join(dict.fromkeys(found))}"
         for (options, uri, its_suite), found in components.items()
         if "main" in found and uri.startswith(("http://", "https://"))
     ]
+
+
+def archives(targets: str, suite: str) -> list[tuple[str, str]]:
+    """Return address and suite, as ``apt-cache`` shows them, of the sources of :func:`archive_sources`."""
+    return [(uri, release) for uri, release, _, component, _ in _archives(targets, suite) if component == "main"]
+
+
+def _archives(targets: str, suite: str) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield address, suite in the sources, code name, component and entry of the distribution's sources."""
+    wanted = (suite, f"{suite}-updates", f"{suite}-security")
+    for line in targets.splitlines():
+        uri, release, codename, component, entry, origin = line.split(" ", 5)
+        # Ubuntu has the same code name for all of them.
+        its_suite = codename if origin == "Debian" and release not in wanted else release
+        if its_suite in wanted:
+            yield uri, release, its_suite, component, entry
 
 
 def index_targets() -> str:

@@ -21,6 +21,7 @@ from ansible.module_utils.jupyterhub_deploy.images import (
     record,
     registry,
     smoke_test,
+    updates,
 )
 from ansible.module_utils.jupyterhub_deploy.images import build as image_build
 from ansible.module_utils.jupyterhub_deploy.images.plan import (
@@ -41,6 +42,7 @@ from ansible.module_utils.jupyterhub_deploy.images.plan import (
 )
 from ansible.module_utils.jupyterhub_deploy.images.reference import login_for, parse
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
+from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
 
 class HubImages:
@@ -59,6 +61,22 @@ class HubImages:
             parse(image.name)
         self.before = {image.name: found for image in self.images if (found := self.inspect(image.name))}
         self.test_results = smoke_test.load(options.smoke_tests_file)
+        self.base = next((image for image in self.images if image.purpose == "base"), None)
+        suite = self.base.args.get("suite", "") if self.base else ""
+        self.updates = updates.Updates(options.updates_file, suite, options.refresh_updates)
+        self.outdated = self.find_outdated()
+
+    def find_outdated(self) -> str:
+        """Return why the images that are built on this host have to be built again, empty when they do not.
+
+        Only with a base image that is built here: another one would be the same.
+        """
+        if not self.client or not self.base or self.base.how != BOOTSTRAP:
+            return ""
+        found = [self.before[image.name] for image in self.images if image.how == BUILD and image.name in self.before]
+        state = self.updates.inspect(self.client, [image.id for image in found])
+        created = {image.id: built.timestamp() for image in found if (built := parse_time(image.created))}
+        return updates.reason(state, created, self.options.max_age_days)
 
     def inspect(self, name: str, client: Any = None) -> Present | None:
         """Return the image with a name, ``None`` when the host does not have it.
@@ -70,7 +88,7 @@ class HubImages:
         if not found:
             return None
         labels = (found.get("Config") or {}).get("Labels") or {}
-        return Present(found["Id"], labels.get(LABEL, ""), found.get("RepoDigests") or [])
+        return Present(found["Id"], labels.get(LABEL, ""), found.get("RepoDigests") or [], found["Created"])
 
     def upstream_digests(self) -> dict[str, str]:
         """Return, for the policy ``always``, the current digests in the registries of the images that the host has.
@@ -97,7 +115,7 @@ class HubImages:
         upstream = self.upstream_digests()
         steps = plan(
             self.images, self.before, self.test_results, options.notebook_dir, options.pull_policy, upstream,
-            options.notebook_command,
+            options.notebook_command, self.outdated if options.update else "",
         )  # fmt: skip
         if self.choice.new:
             steps.append(Step(SAVE_CHOICE, "choice", options.choice_file, self.choice.reason))
@@ -111,6 +129,9 @@ class HubImages:
         if self.choice.new:
             Reporter(self.options.progress_file).say(choice.message(self.choice))
         parallel.run(steps, self.run_step)
+        names = {step.name for step in steps if step.action == BUILD}
+        if names and self.base and self.base.how == BOOTSTRAP:
+            self.updates.inspect(self.client, [found.id for name in names if (found := self.inspect(name))], built=True)
 
     def run_step(self, step: Step, stop: threading.Event) -> None:
         """Run one step.
@@ -199,6 +220,10 @@ class HubImages:
         messages = []
         if self.choice.new:
             messages.append(f"{choice.message(self.choice)}; to choose again, remove {options.choice_file}")
+        if self.outdated and not options.update:
+            messages.append(
+                f"images are not built again although {self.outdated}, because jupyterhub_update_images is false"
+            )
         for image in self.images:
             key = smoke_test.key(ids[image.name] or "", options.notebook_dir, options.notebook_command)
             tested = self.test_results.get(key)

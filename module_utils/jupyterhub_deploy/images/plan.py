@@ -40,6 +40,10 @@ class ImageOptions:
     notebook_dir: str
     notebook_command: list[str]
     check_volume_owners: bool
+    update: bool
+    max_age_days: int
+    updates_file: str
+    refresh_updates: bool
     archive: str | None
     progress_file: str | None
 
@@ -59,11 +63,12 @@ class Image(NamedTuple):
 
 
 class Present(NamedTuple):
-    """An image that the host has: its id, the digest in our label, and the digests it was pulled by."""
+    """An image that the host has: its id, the digest in our label, the digests it was pulled by, and its time."""
 
     id: str
     digest: str
     repo_digests: list[str]
+    created: str = ""
 
 
 class Step(NamedTuple):
@@ -130,6 +135,7 @@ def plan(
     policy: str = "missing",
     upstream: dict[str, str] | None = None,
     command: Sequence[str] = (),
+    outdated: str = "",
 ) -> list[Step]:
     """Return the steps in order: those that fail quickly first, those that take minutes last.
 
@@ -138,6 +144,7 @@ def plan(
     :param policy: ``missing``, ``always`` or ``never``: when to pull.
     :param upstream: for ``always``: the digests that the registry has now, by name.
     :param command: of users' servers, when it is not the image's own.
+    :param outdated: why all images that are built here have to be built again, with a new base image.
     :raises DeployError: an image is missing and must not be pulled.
     """
     pulls = [
@@ -150,14 +157,14 @@ def plan(
         Step(BUILD, image.purpose, image.name, reason)
         for image in images
         if image.how == BUILD
-        for reason in _stale(image, present)
+        for reason in _stale(image, present, outdated)
     ]
     if builds:
         for base in (image for image in images if image.purpose == "base"):
             if base.how == PULL:
                 pulls += _pull(base, present, policy, upstream or {})
             else:
-                builds = [Step(BOOTSTRAP, "base", base.name, reason) for reason in _stale(base, present)] + builds
+                builds[:0] = [Step(BOOTSTRAP, "base", base.name, reason) for reason in _stale(base, present, outdated)]
     made = {step.name for step in builds}
     fresh = {step.name for step in pulls} | made
     tests = []
@@ -192,14 +199,14 @@ def _pull(image: Image, present: dict[str, Present], policy: str, upstream: dict
     return [Step(PULL, image.purpose, image.name, "the registry has a different image with this name")]
 
 
-def _stale(image: Image, present: dict[str, Present]) -> list[str]:
+def _stale(image: Image, present: dict[str, Present], outdated: str) -> list[str]:
     """Return why an image has to be built, or an empty list."""
     found = present.get(image.name)
     if not found:
         return ["is not on this host"]
     if found.digest != image.digest:
         return ["what it is built from has changed"]
-    return []
+    return [outdated] if outdated else []
 
 
 def outcome(source: str, images: list[Image], ids: dict[str, str | None]) -> dict[str, Any]:

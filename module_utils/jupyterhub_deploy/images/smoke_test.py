@@ -17,6 +17,10 @@ TIMEOUT = 120
 LOG_LINES = 10
 LOG_DELAY = 3  # seconds that Docker takes at most to write the log of a container that ended
 
+# Versions with the fixes of serious faults: CVE-2026-86049 and CVE-2026-44727 in the server, CVE-2026-102831 in
+# JupyterLab. Raise them with the next ones.
+MINIMUM_VERSIONS = {"jupyter_server": (2, 21, 0), "jupyterlab": (4, 6, 4)}
+
 SERVER_PORT = 8888  # DockerSpawner's default
 # A server asks for its hub before it opens its port. A server of any version logs this when there is none.
 ASKS_FOR_HUB = "Failed to connect to my Hub"
@@ -51,6 +55,9 @@ case $python in */python*) ;; *) python=$(command -v python3) ;; esac
 echo "program=$program"
 echo "python=$python"
 echo "version=$([ -n "$program" ] && $python -c 'from importlib.metadata import version; print(version("jupyterhub"))')"
+for package in jupyter_server jupyterlab; do
+  echo "$package=$($python -c "from importlib.metadata import version; print(version('$package'))" 2> /dev/null)"
+done
 echo "uid=$(id -u)"
 echo "gid=$(id -g)"
 [ -d "$1" ] && echo exists=yes
@@ -60,7 +67,10 @@ exit 0
 
 
 def parse_output(output: str) -> dict[str, Any]:
-    """Return the result in the output of :data:`SCRIPT`: program, python, version, uid, gid, exists, writable."""
+    """Return the result in the output of :data:`SCRIPT`.
+
+    Its keys are program, python, version, uid, gid, exists, writable and versions (of Jupyter's packages).
+    """
     values = dict(line.partition("=")[::2] for line in output.splitlines() if "=" in line)
     return {
         "program": values.get("program", ""),
@@ -70,6 +80,7 @@ def parse_output(output: str) -> dict[str, Any]:
         "gid": int(values["gid"]) if values.get("gid", "").isdigit() else None,
         "exists": values.get("exists") == "yes",
         "writable": values.get("writable") == "yes",
+        "versions": {package: values.get(package, "").strip() for package in MINIMUM_VERSIONS},
     }
 
 
@@ -99,6 +110,12 @@ def check_result(name: str, result: dict[str, Any], hub_version: str, notebook_d
             f"image {name} has JupyterHub {result['version']}, the hub has {hub_version}: another major version; "
             "servers may not start or not be reachable; use an image of the hub's major version"
         )
+    warnings += [
+        f"image {name} has {package} {version}, which has known security faults; use an image with "
+        f"{'.'.join(map(str, MINIMUM_VERSIONS[package]))} or newer (docs/how-to/security-updates.md)"
+        for package, version in result["versions"].items()
+        if version and _release(version) < MINIMUM_VERSIONS[package]
+    ]
     if result["uid"] == 0:
         warnings.append(f"image {name} runs as root; set a USER in it")
     if not result["exists"]:
@@ -112,6 +129,12 @@ def check_result(name: str, result: dict[str, Any], hub_version: str, notebook_d
             "change the folder's owner in the image, or set jupyterhub_notebook_dir"
         )
     return warnings
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers at the start of a version, without what follows, such as ``rc1``."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(number) for number in found[0].split(".")) if found else ()
 
 
 def run(client: Any, name: str, image_id: str, notebook_dir: str, command: list[str]) -> dict[str, Any]:
@@ -222,7 +245,8 @@ def load(path: str) -> dict[str, Any]:
         found = json.loads(files.read_text(path) or "{}")
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    # A result of an earlier version of this project has no versions; its image is tested again.
+    return {key: result for key, result in found.items() if "versions" in result} if isinstance(found, dict) else {}
 
 
 def save(path: str, results: dict[str, Any]) -> None:

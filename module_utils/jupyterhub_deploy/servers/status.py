@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+from ansible.module_utils.jupyterhub_deploy.images import updates
 from ansible.module_utils.jupyterhub_deploy.servers import policy
 from ansible.module_utils.jupyterhub_deploy.servers.policy import Server, span
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
@@ -64,6 +66,20 @@ def container(title: str, found: dict[str, Any] | None) -> str:
     health = f", {found['health']}" if found["health"] else ""
     since = f"for {span(found['age_seconds'])}{health}"
     return f"{title}: {found['container']} runs {since}, from {policy.image(found)}"
+
+
+def images(state: updates.State, built: Mapping[str, datetime], now: datetime) -> list[str]:
+    """Return a line about the age of the images that were built on the host, and about updates for their packages.
+
+    :param state: of :mod:`images.updates`.
+    :param built: when each image in use was built, by its id. Images that were pulled are left out.
+    """
+    known = {one: time for one, time in built.items() if one in state["images"]}
+    if not known:
+        return []
+    found = {name for one in known for name in updates.pending(state["images"][one])}
+    advice = f"updates are pending for {updates.describe(found)}: run make site" if found else "no updates are pending"
+    return [f"images: the oldest was built {span((now - min(known.values())).total_seconds())} ago; {advice}"]
 
 
 def _row(server: Server) -> list[str]:

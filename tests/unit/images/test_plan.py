@@ -177,3 +177,16 @@ def test_outcome_names_the_front_where_one_is_wanted():
 def test_a_base_that_nothing_is_built_on_is_not_in_use():
     images = resolve([BASE, {"purpose": "hub", "reference": "hub:1"}], "pull")
     assert [image["purpose"] for image in outcome("pull", images, {})["images"]] == ["hub"]
+
+
+def test_all_built_images_are_built_again_on_a_new_base_when_they_are_outdated():
+    reason = "the distribution has updates for openssl"
+    images = resolve(WANTED, "build")
+    steps = plan(images, present(images), stored_results("notebook-id"), FOLDER, outdated=reason)
+    assert actions(steps) == [
+        ("bootstrap", "base:x"), ("build", "hub:1"), ("build", "n:built"), ("smoke_test", "n:built"),
+    ]  # fmt: skip
+    assert {step.reason for step in steps[:3]} == {reason}
+    pulled = resolve(WANTED, "pull")
+    steps = plan(pulled, present(pulled), stored_results("notebook-id"), FOLDER, outdated=reason)
+    assert actions(steps) == [("bootstrap", "base:x"), ("build", "hub:1")]

@@ -9,7 +9,7 @@ from ansible.module_utils.jupyterhub_deploy.images import smoke_test
 FOLDER = "/home/jovyan/work"
 GOOD = (
     "program=/opt/bin/jupyterhub-singleuser\npython=/opt/python\nversion=5.5.0\nuid=1000\ngid=100\n"
-    "exists=yes\nwritable=yes\n"
+    "exists=yes\nwritable=yes\njupyter_server=2.21.1\njupyterlab=4.10.0\n"
 )
 
 
@@ -22,6 +22,7 @@ def test_a_good_image():
     assert smoke_test.parse_output(GOOD) == {
         "program": "/opt/bin/jupyterhub-singleuser", "python": "/opt/python", "version": "5.5.0",
         "uid": 1000, "gid": 100, "exists": True, "writable": True,
+        "versions": {"jupyter_server": "2.21.1", "jupyterlab": "4.10.0"},
     }  # fmt: skip
     assert warnings(GOOD) == []
 
@@ -65,6 +66,16 @@ def test_a_folder_that_users_cannot_write_to_is_a_warning():
     assert f"has no folder {FOLDER}" in text
 
 
+@pytest.mark.parametrize("version", ["4.6.3", "4.6", "3.6.8"])
+def test_versions_with_known_faults_are_a_warning(version):
+    (text,) = warnings(GOOD.replace("4.10.0", version))
+    assert f"has jupyterlab {version}, which has known security faults; use an image with 4.6.4 or newer" in text
+
+
+def test_an_image_without_jupyterlab_is_not_compared():
+    assert warnings(GOOD.replace("4.10.0", "")) == []
+
+
 def test_root_is_a_warning():
     assert any("runs as root" in text for text in warnings(GOOD.replace("uid=1000", "uid=0")))
 
@@ -72,7 +83,8 @@ def test_root_is_a_warning():
 def test_results_are_stored_and_a_broken_file_counts_as_empty(tmp_path):
     path = str(tmp_path / "state" / "tests.json")
     assert smoke_test.load(path) == {}
-    smoke_test.save(path, {"sha256:1 /home": {"uid": 1}})
-    assert smoke_test.load(path) == {"sha256:1 /home": {"uid": 1}}
+    stored = {"sha256:1 /home": {"uid": 1, "versions": {}}}
+    smoke_test.save(path, {**stored, "sha256:2 /home": {"uid": 1}})
+    assert smoke_test.load(path) == stored  # the other is a result of an earlier version of this project
     (tmp_path / "state" / "tests.json").write_text("{half")
     assert smoke_test.load(path) == {}

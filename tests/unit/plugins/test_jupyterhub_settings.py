@@ -22,6 +22,7 @@ GOOD = {
     "subdomains": False,
     "http_proxy": "http://proxy.example.com:3128",
     "keep_images": 2,
+    "image_max_age_days": 30,
     "old_servers_idle_seconds": 3600,
     "version": "5.5.4",
     "admin_user": "admin",

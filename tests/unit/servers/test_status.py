@@ -88,3 +88,15 @@ def test_problems_are_shown() -> None:
     left = shown(servers=[server("alice", True)], problem="there is no hub container lab")
     assert left[0] == "hub: the container does not exist; run make site to create it"
     assert "1 server runs" in left
+
+
+def test_the_age_of_images_and_updates_for_them() -> None:
+    image = {"packages": {"openssl": "1"}, "updates": {"openssl": "2"}, "missing": {}}
+    times = {"old": datetime(2026, 2, 28, 12, tzinfo=timezone.utc), "pulled": datetime(2020, 1, 1, tzinfo=timezone.utc)}
+    assert hub_status.images({"images": {"old": image}}, times, NOW) == [
+        "images: the oldest was built 2 d ago; updates are pending for openssl: run make site"
+    ]
+    assert hub_status.images({"images": {"old": {**image, "updates": {}}}}, times, NOW) == [
+        "images: the oldest was built 2 d ago; no updates are pending"
+    ]
+    assert hub_status.images({"images": {}}, times, NOW) == []

@@ -1,0 +1,168 @@
+"""Which updates the distribution has for the packages in images."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.jupyterhub_deploy.images import apt_sources, updates
+
+DAY = 24 * 3600
+MADISON = """\
+   openssl | 3.0.22-1~deb12u2 | http://deb.example.com/security bookworm-security/main amd64 Packages
+   openssl | 3.0.20-1~deb12u2 | http://deb.example.com/debian bookworm/main amd64 Packages
+   openssl | 9.9 | http://third.example.com/apt bookworm/main amd64 Packages
+   openssl | 9.8 | http://deb.example.com/debian bookworm-backports/main amd64 Packages
+      tini | 0.19.0-1+b3 | http://deb.example.com/debian bookworm/main amd64 Packages
+"""
+SOURCES = [("http://deb.example.com/security/", "bookworm-security"), ("http://deb.example.com/debian/", "bookworm")]
+PACKAGES = {"openssl": "3.0.17-1~deb12u2", "tini": "0.19.0-1+b3", "python3-own": "1"}
+
+
+def test_only_versions_of_the_distribution_count():
+    assert updates.parse_madison(MADISON, SOURCES) == {
+        "openssl": ["3.0.22-1~deb12u2", "3.0.20-1~deb12u2"], "tini": ["0.19.0-1+b3"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [
+        ("3.0.17-1~deb12u2", {"openssl": "3.0.22-1~deb12u2"}),
+        ("3.0.22-1~deb12u2", {}),
+        ("3.0.22-1", {}),  # newer than what the lists of this host have
+    ],
+)
+def test_the_newest_version_is_an_update_if_it_is_newer(installed, expected):
+    available = updates.parse_madison(MADISON, SOURCES)
+    assert updates.newer({**PACKAGES, "openssl": installed}, available, updates._is_newer) == expected
+
+
+def test_names_are_shortened():
+    assert updates.describe(["b", "a"]) == "a, b"
+    assert updates.describe("dcba") == "a, b, c and 1 more package"
+    assert updates.describe("edcba") == "a, b, c and 2 more packages"
+
+
+def entry(**changes: Any) -> dict[str, Any]:
+    return {"packages": PACKAGES, "updates": {}, "missing": {}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("image", "max_age_days", "expected"),
+    [
+        (entry(), 0, ""),
+        (entry(updates={"openssl": "2", "tini": "3"}), 0, "the distribution has updates for openssl, tini"),
+        (entry(updates={"openssl": "2"}, missing={"openssl": "2"}), 0, ""),
+        (entry(updates={"openssl": "3"}, missing={"openssl": "2"}), 0, "the distribution has updates for openssl"),
+        (entry(), 9, "an image was built more than 9 days ago"),
+        (entry(), 10, ""),
+    ],
+)
+def test_the_reason_to_build_again(image, max_age_days, expected):
+    state = {"images": {"a": image, "of another hub": entry(updates={"zlib1g": "2"})}}
+    assert updates.reason(state, {"a": time.time() - 9.5 * DAY}, max_age_days) == expected
+
+
+@pytest.mark.parametrize("text", ["", "{half", "[]", '{"images": []}'])
+def test_a_damaged_file_counts_as_empty(text, tmp_path):
+    path = tmp_path / "updates.json"
+    path.write_text(text)
+    assert updates.load(str(path)) == {"images": {}}
+
+
+class Docker:
+    """Images with packages; counts how often they are read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.read: list[str] = []
+        self.present = ["a", "b"]
+        monkeypatch.setattr(updates, "_packages", self.packages)
+
+    def packages(self, _client: Any, image_id: str) -> dict[str, str]:
+        self.read.append(image_id)
+        return dict(PACKAGES)
+
+    def images(self, **_options: Any) -> list[dict[str, str]]:
+        return [{"Id": one} for one in self.present]
+
+
+@pytest.fixture
+def docker(monkeypatch: pytest.MonkeyPatch) -> Docker:
+    return Docker(monkeypatch)
+
+
+class Apt:
+    """Commands of apt: what they print, and which were run."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.commands: list[str] = []
+        self.madison = MADISON
+        self.lists = folder / "lists"
+        self.lists.mkdir()
+        self.real = subprocess.run
+        monkeypatch.setattr(updates, "LISTS", str(self.lists))
+        monkeypatch.setattr(updates.subprocess, "run", self.run)
+        monkeypatch.setattr(apt_sources, "index_targets", str)
+        monkeypatch.setattr(apt_sources, "archives", lambda _targets, _suite: SOURCES)
+
+    def run(self, command: list[str], **options: Any) -> Any:
+        if command[0] == "dpkg":
+            return self.real(command, **options)
+        self.commands.append(" ".join(command[:2]))
+        return subprocess.CompletedProcess(command, 0, self.madison, "")
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
+    return Apt(tmp_path, monkeypatch)
+
+
+def test_images_and_lists_are_read_once(docker, apt, tmp_path):
+    path = str(tmp_path / "updates.json")
+    for _ in range(2):
+        state = updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a", "b"])
+        assert updates.pending(state["images"]["a"]) == {"openssl": "3.0.22-1~deb12u2"}
+    assert docker.read == ["a", "b"]
+    assert apt.commands == ["apt-get update", "apt-cache madison"]
+
+
+def test_new_lists_and_new_images_are_read(docker, apt, tmp_path):
+    path = str(tmp_path / "updates.json")
+    updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"])
+    apt.madison = ""
+    (apt.lists / "new").touch()
+    state = updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"])
+    assert updates.pending(state["images"]["a"]) == {}
+    updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a", "b"])
+    assert docker.read == ["a", "b"]
+
+
+def test_what_a_build_did_not_get_is_not_tried_again(docker, apt, tmp_path):
+    path = str(tmp_path / "updates.json")
+    updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"], built=True)
+    state = updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"])
+    assert updates.pending(state["images"]["a"]) == {}
+    apt.madison = MADISON.replace("3.0.22", "3.0.23")
+    (apt.lists / "new").touch()
+    state = updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"])
+    assert updates.pending(state["images"]["a"]) == {"openssl": "3.0.23-1~deb12u2"}
+
+
+def test_a_removed_image_is_forgotten(docker, apt, tmp_path):
+    path = str(tmp_path / "updates.json")
+    updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"])
+    docker.present = ["b"]
+    updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["b"])
+    assert list(updates.load(path)["images"]) == ["b"]
+
+
+def test_check_mode_changes_nothing(docker, apt, tmp_path):
+    path = tmp_path / "updates.json"
+    state = updates.Updates(str(path), "bookworm", refresh=False).inspect(docker, ["a"])
+    assert updates.pending(state["images"]["a"])
+    assert not path.exists()
+    assert "apt-get update" not in apt.commands
