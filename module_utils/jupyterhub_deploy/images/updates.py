@@ -156,9 +156,7 @@ class Updates:
         names = sorted({name for entry in entries for name in entry["packages"]})
         if not names:
             return
-        madison = subprocess.run(
-            ["apt-cache", "madison", *names], capture_output=True, text=True, check=False, env=_ENVIRONMENT
-        )
+        madison = subprocess.run(["apt-cache", "madison", *names], capture_output=True, text=True, check=False)
         available = parse_madison(madison.stdout, apt_sources.archives(apt_sources.index_targets(), self.suite))
         for entry in entries:
             entry["updates"] = newer(entry["packages"], available, _is_newer)
@@ -170,9 +168,6 @@ class Updates:
             present = {image["Id"] for image in client.images(all=True)}
             self.state["images"] = {one: entry for one, entry in self.state["images"].items() if one in present}
         files.write_atomically(self.path, json.dumps(self.state, indent=1, sort_keys=True), 0o644, parents=True)
-
-
-_ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
 def _is_newer(version: str, other: str) -> bool:
