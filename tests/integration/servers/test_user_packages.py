@@ -1,0 +1,160 @@
+"""Packages that a user installs stay in their volume, and the server never imports them, on real Docker.
+
+The tests follow one another: a user installs packages, stops the server, and starts it again, twice.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hosts.run import name as run_name
+from support.module_site import ModuleSite
+from support.poller import Notebook
+from support.wheels import make_wheel
+
+NAME = run_name("packages")
+WORK = "/home/jovyan/work"
+MEMORY = 512 * 2**20
+INSTALL = f"%pip install --quiet --no-index --find-links {WORK}/wheels"
+#: For kernels, as operators do for libraries of a course; here, the user can write to it.
+EXTRA_CONFIG = f'c.DockerSpawner.environment = {{"PYTHONPATH": "{WORK}/lib"}}\n'
+#: docs/how-to/notebook-image.md
+SUDO = """
+c.HubSpawner.no_new_privileges = False
+c.DockerSpawner.extra_host_config = {"cap_add": ["SETUID", "SETGID", "AUDIT_WRITE"]}
+"""
+#: Stops a server that imports it, and records every other program that does.
+TRAP = f"""
+import sys
+with open("{WORK}/imported", "a") as file:
+    file.write(" ".join(sys.orig_argv) + "\\n")
+if any("singleuser" in argument for argument in sys.orig_argv):
+    raise SystemExit("the server has imported the user's package")
+"""
+
+
+@pytest.fixture(scope="module")
+def site(make_site: Callable[[str], ModuleSite]) -> ModuleSite:
+    made = make_site(NAME)
+    made.settings = {"limits": {"memory": MEMORY, "cpu": 0, "pids": 500, "shm_size": "96M", "tmp_size": 0}}
+    made.extra_config = EXTRA_CONFIG
+    made.run_proxy()
+    made.run_hub()
+    return made
+
+
+@pytest.fixture(scope="module")
+def alice(site: ModuleSite) -> Notebook:
+    return site.notebook("alice")
+
+
+@pytest.fixture(scope="module")
+def volume(site: ModuleSite, alice: Notebook) -> Path:
+    """The files of alice's volume, with wheels for pip."""
+    path = Path(site.client.volumes.get(f"{NAME}-user-alice").attrs["Mountpoint"])
+    wheels = path / "wheels"
+    make_wheel(wheels, "greeting", "1.0", {"greeting.py": "def greet():\n    print('hello')\n"}, "greet=greeting:greet")
+    make_wheel(wheels, "idna", "99.0", {"idna/__init__.py": "__version__ = '99.0'\n"})
+
+    make_wheel(wheels, "jupyter-server", "99.0", {"jupyter_server/__init__.py": TRAP})
+    (path / "lib").mkdir()
+    for name in ("jupyterhub", "sitecustomize"):
+        (path / "lib" / f"{name}.py").write_text(TRAP)
+    return path
+
+
+def terminal(notebook: Notebook, command: str) -> str:
+    """Return what a command prints in a terminal of JupyterLab, which is a login shell of the server."""
+    code = f"import subprocess\nsubprocess.run(['env', '-i', 'bash', '-lc', {command!r}], capture_output=True).stdout"
+    return bytes(ast.literal_eval(notebook.socket.execute(code))).decode().strip()
+
+
+def again(notebook: Notebook) -> Notebook:
+    """Stop the user's server, and start it again."""
+    notebook.session.stop(notebook.name)
+    return Notebook(notebook.session, notebook.name)
+
+
+def test_users_install_packages_and_versions_of_their_own(alice: Notebook, volume: Path) -> None:
+    run = alice.socket.execute
+    assert run(f"{INSTALL} greeting idna==99.0 jupyter-server==99.0") == ""
+    assert run("import greeting, idna\n(greeting.__file__.split('/')[-3], idna.__version__)").endswith("'99.0')")
+    (module,) = volume.glob(".python-packages/*/lib/python3*/site-packages/greeting.py")
+    assert module.parents[3].name in run("import sys\nsys.version")
+    assert terminal(alice, "greet") == "hello"
+    assert terminal(alice, "python -c 'import idna; print(idna.__version__)'") == "99.0"
+    assert "greeting" in terminal(alice, "pip list")
+    assert terminal(alice, "pip install --no-index --find-links ~/work/wheels --upgrade greeting; echo $?")[-1] == "0"
+
+
+def test_the_environment_of_the_server_belongs_to_root(alice: Notebook) -> None:
+    run = alice.socket.execute
+    assert "PermissionError" in run("open('/opt/jupyter/bin/jupyter', 'a')")
+    code = (
+        "import os\n"
+        "[path for path, _, files in os.walk('/opt/jupyter') for name in ['.', *files]"
+        " if not os.path.islink(f'{path}/{name}') and os.access(f'{path}/{name}', os.W_OK)]"
+    )
+    assert run(code) == "[]"
+
+
+def test_users_see_the_memory_that_their_server_can_use(alice: Notebook) -> None:
+    def ask(path: str) -> dict[str, object]:
+        answer = alice.session.get(f"{alice.session.url}{alice.base}api/{path}", timeout=30)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+    before = ask("status")["last_activity"]
+    shown = ask("metrics/v1")
+    assert shown["limits"] == {"memory": {"rss": MEMORY, "pss": MEMORY, "warn": False}}
+    assert 0 < shown["rss"] < MEMORY  # type: ignore[operator]
+    assert ask("status")["last_activity"] == before, "an open page keeps the server in use"
+    assert alice.socket.execute("import os\nstat = os.statvfs('/dev/shm')\nstat.f_blocks * stat.f_bsize >> 20") == "96"
+
+
+def test_packages_remain_and_the_server_does_not_import_them(alice: Notebook, volume: Path) -> None:
+    old = volume / ".python-packages/3.9/lib/python3.9/site-packages"
+    (old / "oldmodule").mkdir(parents=True)
+    info = old / "oldmodule-1.5.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: oldmodule\nVersion: 1.5\n")
+    (info / "REQUESTED").touch()
+
+    started = again(alice)
+    run = started.socket.execute
+    # The kernel has imported what would have stopped the server.
+    assert "ipykernel_launcher" in (volume / "imported").read_text()
+    assert "singleuser" not in (volume / "imported").read_text()
+    assert run("import greeting, idna\nidna.__version__") == "'99.0'"
+    explained = started.socket.output("import oldmodule", "%pip install -r")
+    assert "oldmodule was installed for Python 3.9, and this server has Python 3." in explained
+    assert f"%pip install -r {WORK}/.python-packages/requirements-3.9.txt" in explained
+    assert (volume / ".python-packages/requirements-3.9.txt").read_text() == "oldmodule  # was 1.5\n"
+    run("%pip uninstall --quiet --yes greeting idna")
+    assert terminal(started, "python -c 'import greeting' 2>&1").endswith("No module named 'greeting'")
+    assert terminal(started, "python -c 'import idna; print(idna.__version__ < \"99\")'") == "True"
+
+
+def test_with_session_packages_are_lost_and_with_the_recipe_programs_become_root(
+    site: ModuleSite, alice: Notebook, volume: Path
+) -> None:
+    site.settings["user_packages"] = "session"
+    site.settings["limits"]["tmp_size"] = "64M"
+    site.extra_config = SUDO
+    site.run_hub()
+    before = sorted(volume.rglob("*"))
+    started = again(alice)
+    run = started.socket.execute
+    assert run(f"{INSTALL} greeting") == ""
+    assert run("import greeting\ngreeting.__file__").startswith("'/opt/user/packages/")
+    assert sorted(volume.rglob("*")) == before
+    # /tmp is limited, and runs programs, as builds of packages need.
+    assert terminal(started, "cp /bin/true /tmp && /tmp/true && df --output=size /tmp | tail -1") == "65536"
+    assert "No space left on device" in terminal(started, "head -c 65M /dev/zero 2>&1 > /tmp/big; rm /tmp/big")
+    # It reads a file of root, by its setuid bit.
+    assert terminal(started, "passwd --status").startswith("jovyan ")
+    assert "ModuleNotFoundError" in again(started).socket.execute("import greeting")
