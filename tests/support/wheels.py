@@ -11,13 +11,14 @@ def make_wheel(directory: Path, name: str, version: str, files: dict[str, str], 
 
     Args:
         directory: where to.
-        files: the text of each module, by its path.
+        files: the text of each module, by its path; ``.data/…`` is installed elsewhere, as the format of wheels says.
         command: a script to install, as ``name=module:function``.
     """
     distribution = name.replace("-", "_")
     info = f"{distribution}-{version}.dist-info"
+    data = f"{distribution}-{version}"
     content = {
-        **files,
+        **{f"{data}{path}" if path.startswith(".data/") else path: text for path, text in files.items()},
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": f"[console_scripts]\n{command}\n",

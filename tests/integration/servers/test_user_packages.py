@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,7 @@ SUDO = """
 c.HubSpawner.no_new_privileges = False
 c.DockerSpawner.extra_host_config = {"cap_add": ["SETUID", "SETGID", "AUDIT_WRITE"]}
 """
+KERNEL = '{"argv": ["greet"], "display_name": "Greeting", "language": "text"}'
 #: Stops a server that imports it, and records every other program that does.
 TRAP = f"""
 import sys
@@ -57,7 +59,10 @@ def volume(site: ModuleSite, alice: Notebook) -> Path:
     """The files of alice's volume, with wheels for pip."""
     path = Path(site.client.volumes.get(f"{NAME}-user-alice").attrs["Mountpoint"])
     wheels = path / "wheels"
-    make_wheel(wheels, "greeting", "1.0", {"greeting.py": "def greet():\n    print('hello')\n"}, "greet=greeting:greet")
+    greeting = {"greeting.py": "def greet():\n    print('hello')\n"}
+    for name in ("greeting", "python3"):
+        greeting[f".data/data/share/jupyter/kernels/{name}/kernel.json"] = KERNEL
+    make_wheel(wheels, "greeting", "1.0", greeting, "greet=greeting:greet")
     make_wheel(wheels, "idna", "99.0", {"idna/__init__.py": "__version__ = '99.0'\n"})
 
     make_wheel(wheels, "jupyter-server", "99.0", {"jupyter_server/__init__.py": TRAP})
@@ -73,6 +78,13 @@ def terminal(notebook: Notebook, command: str) -> str:
     return bytes(ast.literal_eval(notebook.socket.execute(code))).decode().strip()
 
 
+def ask(notebook: Notebook, path: str) -> dict[str, Any]:
+    """Return the answer of the server's API."""
+    answer = notebook.session.get(f"{notebook.session.url}{notebook.base}api/{path}", timeout=30)
+    answer.raise_for_status()
+    return dict(answer.json())
+
+
 def again(notebook: Notebook) -> Notebook:
     """Stop the user's server, and start it again."""
     notebook.session.stop(notebook.name)
@@ -85,6 +97,10 @@ def test_users_install_packages_and_versions_of_their_own(alice: Notebook, volum
     assert run("import greeting, idna\n(greeting.__file__.split('/')[-3], idna.__version__)").endswith("'99.0')")
     (module,) = volume.glob(".python-packages/*/lib/python3*/site-packages/greeting.py")
     assert module.parents[3].name in run("import sys\nsys.version")
+    templates = run("from nbconvert.exporters import HTMLExporter\nHTMLExporter().template_paths")
+    assert "/opt/jupyter/share/jupyter/nbconvert/templates/lab" in templates
+    kernels = ask(alice, "kernelspecs")["kernelspecs"]
+    assert {name: found["spec"]["argv"][0] for name, found in kernels.items()} == {"greeting": "greet", "python3": "sh"}
     assert terminal(alice, "greet") == "hello"
     assert terminal(alice, "python -c 'import idna; print(idna.__version__)'") == "99.0"
     assert "greeting" in terminal(alice, "pip list")
@@ -96,23 +112,18 @@ def test_the_environment_of_the_server_belongs_to_root(alice: Notebook) -> None:
     assert "PermissionError" in run("open('/opt/jupyter/bin/jupyter', 'a')")
     code = (
         "import os\n"
-        "[path for path, _, files in os.walk('/opt/jupyter') for name in ['.', *files]"
+        "[f'{path}/{name}' for path, _, files in os.walk('/opt/jupyter') for name in ['.', *files]"
         " if not os.path.islink(f'{path}/{name}') and os.access(f'{path}/{name}', os.W_OK)]"
     )
     assert run(code) == "[]"
 
 
 def test_users_see_the_memory_that_their_server_can_use(alice: Notebook) -> None:
-    def ask(path: str) -> dict[str, object]:
-        answer = alice.session.get(f"{alice.session.url}{alice.base}api/{path}", timeout=30)
-        answer.raise_for_status()
-        return dict(answer.json())
-
-    before = ask("status")["last_activity"]
-    shown = ask("metrics/v1")
+    before = ask(alice, "status")["last_activity"]
+    shown = ask(alice, "metrics/v1")
     assert shown["limits"] == {"memory": {"rss": MEMORY, "pss": MEMORY, "warn": False}}
-    assert 0 < shown["rss"] < MEMORY  # type: ignore[operator]
-    assert ask("status")["last_activity"] == before, "an open page keeps the server in use"
+    assert 0 < shown["rss"] < MEMORY
+    assert ask(alice, "status")["last_activity"] == before, "an open page keeps the server in use"
     assert alice.socket.execute("import os\nstat = os.statvfs('/dev/shm')\nstat.f_blocks * stat.f_bsize >> 20") == "96"
 
 

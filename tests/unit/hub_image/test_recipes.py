@@ -10,6 +10,7 @@ from typing import Any
 
 import docker
 import yaml
+
 from jupyterhub_deploy_hub.container_settings import returned_problems
 from jupyterhub_deploy_hub.hardening import hardened
 from jupyterhub_deploy_hub.limits import Limits, limited
@@ -23,7 +24,7 @@ def section(title: str) -> SimpleNamespace:
     blocks = re.findall(r"^( *)```yaml\n(.*?)^\1```", text, re.DOTALL | re.MULTILINE)
     settings = yaml.safe_load(textwrap.dedent(blocks[-1][1]))
     c = SimpleNamespace(DockerSpawner=SimpleNamespace(), HubSpawner=SimpleNamespace(no_new_privileges=True))
-    exec(settings["jupyterhub_extra_config"], {"c": c})  # noqa: S102
+    exec(settings["jupyterhub_extra_config"], {"c": c})
     return c
 
 

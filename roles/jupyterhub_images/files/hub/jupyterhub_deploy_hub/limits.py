@@ -81,11 +81,11 @@ def limited(host_config: Mapping[str, Any], limits: Limits, cgroup_parent: str =
         own["PidsLimit"] = limits.pids
     if limits.shm_size:
         own["ShmSize"] = limits.shm_size
-    tmp = {"/tmp": f"size={limits.tmp_size},mode=1777,exec"} if limits.tmp_size else {}  # pip builds packages in it
     memory = host_config.get("Memory")
     found = {**own, **({"MemorySwap": memory} if memory else {}), **host_config}  # of memory and swap space together
     if memory and found.get("MemoryReservation", 0) > memory:  # Docker would refuse it
         found["MemoryReservation"] = memory
-    if tmp:
-        found["Tmpfs"] = {**tmp, **(found.get("Tmpfs") or {})}
+    if limits.tmp_size:
+        tmp = f"size={limits.tmp_size},mode=1777,exec"  # exec: pip builds packages in it
+        found["Tmpfs"] = {"/tmp": tmp, **(found.get("Tmpfs") or {})}  # noqa: S108
     return found

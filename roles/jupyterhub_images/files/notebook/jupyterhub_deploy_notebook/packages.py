@@ -121,8 +121,8 @@ def hint(module: str, base: Path) -> str:
     for version, site in _old(base) if base.name == HIDDEN else ():
         if name and ((site / name).is_dir() or any(site.glob(f"{name}.*"))):
             return (
-                f"{name} was installed for Python {version}, and this server has Python {VERSION}. Install your packages "
-                f"again:\n\n    %pip install -r {_requirements(base, version)}\n"
+                f"{name} was installed for Python {version}, and this server has Python {VERSION}. "
+                f"Install your packages again:\n\n    %pip install -r {_requirements(base, version)}\n"
             )
     return ""
 
