@@ -154,7 +154,7 @@ def test_with_session_packages_are_in_the_container_and_with_the_recipe_programs
 ) -> None:
     site.settings["user_packages"] = "session"
     site.settings["limits"]["tmp_size"] = "64M"
-    site.extra_config = SUDO
+    site.extra_config = EXTRA_CONFIG + SUDO
     site.run_hub()
     before = sorted(volume.rglob("*"))
     started = again(alice)
