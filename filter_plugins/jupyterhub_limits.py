@@ -16,6 +16,7 @@ TOTAL_MEMORY = 512 * 2**20
 CPU = 0.1
 PIDS = 100
 SHM_SIZE = 2**20
+TMP_SIZE = 16 * 2**20
 
 
 def problems(settings: Mapping[str, Any]) -> Iterable[str]:
@@ -64,10 +65,11 @@ OF_GROUP: dict[str, Check] = {
     "cpu": lambda value: _number(CPU, (int, float), value),
     "pids": lambda value: _number(PIDS, int, value),
     "shm_size": lambda value: _size(SHM_SIZE, value, zero=""),  # Docker has 64 MiB without a size
+    "tmp_size": lambda value: _size(TMP_SIZE, value),
 }
 SETTINGS = {
     "total_memory_limit": lambda value: _size(TOTAL_MEMORY, value),
-    **{name if name == "shm_size" else f"{name}_limit": check for name, check in OF_GROUP.items()},
+    **{name if name.endswith("_size") else f"{name}_limit": check for name, check in OF_GROUP.items()},
 }
 
 

@@ -50,7 +50,7 @@ HTTPServer(("127.0.0.1", 8081), Hub).serve_forever()
 # Run by the image's sh as its default user. The version comes from the metadata of pip and conda, read with the
 # interpreter of jupyterhub-singleuser: 0.1 s, while running the program would take as long as a start of Jupyter.
 SCRIPT = r"""
-program=$(command -v jupyterhub-singleuser) && python=$(sed -n '1s/^#![ ]*//p' "$program")
+program=$(command -v jupyterhub-singleuser) && python=$(sed -n '1s/^#! *\([^ ]*\).*/\1/p' "$program")
 case $python in */python*) ;; *) python=$(command -v python3) ;; esac
 echo "program=$program"
 echo "python=$python"

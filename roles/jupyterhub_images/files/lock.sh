@@ -19,7 +19,7 @@ for version in 5.5.4 6.1.1; do
   # bcrypt 5 answers passwords of more than 72 bytes with an error that NativeAuthenticator 1.3.0 does not expect.
   compile "hub/requirements-$version.txt" "jupyterhub==$version" dockerspawner jupyterhub-nativeauthenticator \
     oauthenticator jupyterhub-multiauthenticator jupyterhub-idle-culler 'bcrypt<5'
-  compile "notebook/requirements-$version.txt" "jupyterhub==$version" jupyterlab ipykernel pip
+  compile "notebook/requirements-$version.txt" "jupyterhub==$version" jupyterlab ipykernel pip jupyter-resource-usage
 done
 compile hub/tools.txt uv
 for image in notebook front; do cp hub/tools.txt "$image/tools.txt"; done

@@ -12,6 +12,7 @@ from jupyterhub_deploy_hub.limits import Limits, configure, largest, limited, pa
 
 GIB = 2**30
 HUB = Limits(memory=2 * GIB, cpu=2, pids=4096, shm_size=GIB)
+WITH_TMP = HUB._replace(tmp_size=GIB)
 
 
 @pytest.mark.parametrize(("host", "limit"), [(8 * GIB, 4 * GIB), (3 * GIB, 1.5 * GIB), (GIB, GIB)])
@@ -64,13 +65,28 @@ def test_a_reservation_is_not_more_than_the_limit() -> None:
 
 
 def test_an_unknown_limit_is_refused() -> None:
-    with pytest.raises(ValueError, match="ram is not known; use memory, cpu, pids, shm_size"):
+    with pytest.raises(ValueError, match="ram is not known; use memory, cpu, pids, shm_size, tmp_size"):
         parsed({"ram": "2G"})
 
 
 def test_the_configuration_has_the_settings() -> None:
     c = SimpleNamespace(DockerSpawner=SimpleNamespace(), HubSpawner=SimpleNamespace())
-    configure(c, {"memory": "auto", "cpu": 1.5, "pids": 100, "shm_size": "1G"}, {"gpu": {"memory": "3G"}})
+    configure(
+        c, {"memory": "auto", "cpu": 1.5, "pids": 100, "shm_size": "1G", "tmp_size": "64M"}, {"gpu": {"memory": "3G"}}
+    )
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     assert vars(c.DockerSpawner) == {"mem_limit": max(half, GIB), "cpu_limit": 1.5}
-    assert vars(c.HubSpawner) == {"pids_limit": 100, "shm_size": GIB, "group_limits": {"gpu": {"memory": "3G"}}}
+    assert vars(c.HubSpawner) == {
+        "pids_limit": 100,
+        "shm_size": GIB,
+        "tmp_size": 64 * 2**20,
+        "group_limits": {"gpu": {"memory": "3G"}},
+    }
+
+
+def test_a_limited_tmp_runs_programs_and_leaves_other_directories_in_memory() -> None:
+    tmp = f"size={GIB},mode=1777,exec"
+    assert "Tmpfs" not in limited({}, HUB)
+    assert limited({}, WITH_TMP)["Tmpfs"] == {"/tmp": tmp}
+    assert limited({"Tmpfs": {"/run": ""}}, WITH_TMP)["Tmpfs"] == {"/tmp": tmp, "/run": ""}
+    assert limited({"Tmpfs": {"/tmp": ""}}, WITH_TMP)["Tmpfs"] == {"/tmp": ""}

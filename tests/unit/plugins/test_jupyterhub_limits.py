@@ -16,9 +16,14 @@ SIZE = "use a size such as 512M or 2G, or 0 for no limit"
     [
         {},
         {"memory_limit": "auto", "cpu_limit": 0.0, "pids_limit": 4096, "shm_size": "1G", "group_limits": {}},
-        {"memory_limit": 0, "cpu_limit": 1.5, "pids_limit": 0, "shm_size": "1M"},
+        {"memory_limit": 0, "cpu_limit": 1.5, "pids_limit": 0, "shm_size": "1M", "tmp_size": 0},
         {"memory_limit": 2 * 2**30, "shm_size": "1.5G"},
-        {"group_limits": {"gpu": {"memory": "32G", "cpu": 8, "pids": 8192, "shm_size": "8G"}, "staff": {}}},
+        {
+            "group_limits": {
+                "gpu": {"memory": "32G", "cpu": 8, "pids": 8192, "shm_size": "8G", "tmp_size": "4G"},
+                "staff": {},
+            }
+        },
     ],
 )
 def test_valid_limits(settings: dict[str, Any]) -> None:
@@ -39,6 +44,7 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
         ("shm_size", "auto", "is 'auto'; use a size such as 512M or 2G"),
         ("shm_size", 0, "is 0; use at least 1M"),
         ("shm_size", "1K", "is 1K; use at least 1M"),
+        ("tmp_size", "1K", "is 1K; use at least 16M, or 0 for no limit"),
         ("cpu_limit", -2.0, "is -2.0; use a number of at least 0.1, or 0 for no limit"),
         ("cpu_limit", 0.01, "is 0.01; use a number of at least 0.1, or 0 for no limit"),
         ("pids_limit", 5, "is 5; use a whole number of at least 100, or 0 for no limit"),
@@ -53,7 +59,11 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
             ": gpu: cpu is inf; use a number of at least 0.1, or 0 for no limit",
         ),
         ("group_limits", {"gpu": "32G"}, ": gpu is not a dictionary; use one such as {memory: 8G, cpu: 4}"),
-        ("group_limits", {"gpu": {"ram": "32G"}}, ": gpu has ram, which is not known; use memory, cpu, pids, shm_size"),
+        (
+            "group_limits",
+            {"gpu": {"ram": "32G"}},
+            ": gpu has ram, which is not known; use memory, cpu, pids, shm_size, tmp_size",
+        ),
         ("group_limits", {"gpu": {"memory": "auto"}}, f": gpu: memory is 'auto'; {SIZE}"),
         ("group_limits", {"gpu": {"cpu": "8"}}, ": gpu: cpu is '8'; use a number of at least 0.1, or 0 for no limit"),
     ],

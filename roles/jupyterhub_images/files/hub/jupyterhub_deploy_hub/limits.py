@@ -21,12 +21,14 @@ class Limits(NamedTuple):
         cpu: cores.
         pids: processes and threads.
         shm_size: bytes of /dev/shm, which are part of the memory.
+        tmp_size: bytes of /tmp, which are part of the memory; without a limit, /tmp is on Docker's disk.
     """
 
     memory: int = 0
     cpu: float = 0
     pids: int = 0
     shm_size: int = 0
+    tmp_size: int = 0
 
 
 def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> None:
@@ -37,6 +39,7 @@ def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, 
     limits = Limits(**parsed(hub, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
     c.DockerSpawner.mem_limit, c.DockerSpawner.cpu_limit = limits.memory, limits.cpu or None
     c.HubSpawner.pids_limit, c.HubSpawner.shm_size = limits.pids, limits.shm_size
+    c.HubSpawner.tmp_size = limits.tmp_size
     c.HubSpawner.group_limits = dict(groups)
 
 
@@ -51,7 +54,7 @@ def parsed(values: Mapping[str, Any], host_memory: int = 0) -> dict[str, Any]:
         raise ValueError(f"{unknown[0]} is not known; use {', '.join(Limits._fields)}")
     if found.get("memory") == "auto":
         found["memory"] = max(host_memory // 2, _AUTO_LEAST)
-    for name in {"memory", "shm_size"} & set(found):
+    for name in {"memory", "shm_size", "tmp_size"} & set(found):
         found[name] = int(parse_bytes(found[name]))
     return found
 
@@ -82,4 +85,7 @@ def limited(host_config: Mapping[str, Any], limits: Limits, cgroup_parent: str =
     found = {**own, **({"MemorySwap": memory} if memory else {}), **host_config}  # of memory and swap space together
     if memory and found.get("MemoryReservation", 0) > memory:  # Docker would refuse it
         found["MemoryReservation"] = memory
+    if limits.tmp_size:
+        tmp = f"size={limits.tmp_size},mode=1777,exec"  # exec: pip builds packages in it
+        found["Tmpfs"] = {"/tmp": tmp, **(found.get("Tmpfs") or {})}  # noqa: S108
     return found

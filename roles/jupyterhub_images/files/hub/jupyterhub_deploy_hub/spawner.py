@@ -39,11 +39,12 @@ class HubSpawner(WatchedSpawner):
 
     pids_limit = Integer(0, config=True, help="Processes and threads that a server can have; 0 means no limit.")
     shm_size = ByteSpecification(0, config=True, help="Size of /dev/shm; 0 means Docker's default, 64 MiB.")
+    tmp_size = ByteSpecification(0, config=True, help="Size of /tmp, in memory; 0 means on Docker's disk, no limit.")
     cgroup_parent = Unicode("", config=True, help="The control group of all servers, which limits their memory.")
     group_limits = Dict(
         config=True,
-        help="Limits of groups: {group: {'memory': bytes, 'cpu': cores, 'pids': …, 'shm_size': bytes}}. The largest "
-        "limit of a user applies.",
+        help="Limits of groups: {group: {'memory': bytes, 'cpu': cores, 'pids': …, 'shm_size': bytes, "
+        "'tmp_size': bytes}}. The largest limit of a user applies.",
     )
 
     #: Why the container that has the name of the user's server is not the user's, or None.
@@ -63,7 +64,7 @@ class HubSpawner(WatchedSpawner):
         return {HUB_LABEL: self.hub_name, USER_LABEL: self.user.name}
 
     def _limits(self) -> Limits:
-        return Limits(self.mem_limit or 0, self.cpu_limit or 0, self.pids_limit, self.shm_size)
+        return Limits(self.mem_limit or 0, self.cpu_limit or 0, self.pids_limit, self.shm_size, self.tmp_size)
 
     @validate("group_limits")
     def _validate_group_limits(self, proposal: Any) -> dict[str, dict[str, Any]]:
@@ -81,7 +82,7 @@ class HubSpawner(WatchedSpawner):
         )
         groups = {group.name for group in self.user.groups}
         self._applied = largest(self._base, [found for name, found in self.group_limits.items() if name in groups])
-        self.mem_limit, cpu_limit, self.pids_limit, self.shm_size = self._applied
+        self.mem_limit, cpu_limit, self.pids_limit, self.shm_size, self.tmp_size = self._applied
         self.cpu_limit = cpu_limit or None  # with 0, dockerspawner sets a period, which excludes nano_cpus
         await super().apply_group_overrides()
 
