@@ -1,4 +1,4 @@
-"""Filter that checks the limits of users' servers. Pure Python, no I/O."""
+"""Filter that checks the limits of users' servers, also those of their time. Pure Python, no I/O."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ TOTAL_MEMORY = 512 * 2**20
 CPU = 0.1
 PIDS = 100
 SHM_SIZE = 2**20
+# Seconds. A user needs some for a break, and some to save their work.
+IDLE = 120
+MAX_AGE = 600
 
 
 def problems(settings: Mapping[str, Any]) -> Iterable[str]:
@@ -67,6 +70,8 @@ OF_GROUP: dict[str, Check] = {
 }
 SETTINGS = {
     "total_memory_limit": lambda value: _size(TOTAL_MEMORY, value),
+    **dict.fromkeys(("cull_idle_seconds", "cull_kernels_seconds"), lambda value: _number(IDLE, int, value)),
+    "cull_max_age_seconds": lambda value: _number(MAX_AGE, int, value),
     **{name if name == "shm_size" else f"{name}_limit": check for name, check in OF_GROUP.items()},
 }
 
