@@ -1,4 +1,4 @@
-"""Filter that checks the limits of users' servers. Pure Python, no I/O."""
+"""Filter that checks the limits of users' servers, also those of their time. Pure Python, no I/O."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ CPU = 0.1
 PIDS = 100
 SHM_SIZE = 2**20
 TMP_SIZE = 16 * 2**20
+# Seconds. A user needs some for a break, and some to save their work.
+IDLE = 120
+MAX_AGE = 600
 
 
 def problems(settings: Mapping[str, Any]) -> Iterable[str]:
@@ -67,9 +70,11 @@ OF_GROUP: dict[str, Check] = {
     "shm_size": lambda value: _size(SHM_SIZE, value, zero=""),  # Docker has 64 MiB without a size
     "tmp_size": lambda value: _size(TMP_SIZE, value),
 }
-SETTINGS = {
+SETTINGS: dict[str, Check] = {
     "total_memory_limit": lambda value: _size(TOTAL_MEMORY, value),
     **{name if name.endswith("_size") else f"{name}_limit": check for name, check in OF_GROUP.items()},
+    **dict.fromkeys(("cull_idle_seconds", "cull_kernels_seconds"), lambda value: _number(IDLE, int, value)),
+    "cull_max_age_seconds": lambda value: _number(MAX_AGE, int, value),
 }
 
 

@@ -28,6 +28,7 @@ def hub_settings(hub: str, **native: Any) -> dict[str, Any]:
         "cgroup_parent": "",
         "group_limits": {},
         "user_packages": "keep",
+        "culling": {"idle": 3600, "max_age": 0, "kernels": 3600},
         "token_max_days": 90,
         "proxy_url": f"http://{hub}-proxy:8000",
         "proxy_api_url": f"http://{hub}-proxy-api:8001",

@@ -84,7 +84,7 @@ def words_of(text: str) -> list[str]:
 
 @functools.cache
 def code() -> list[tuple[list[str], frozenset[str]]]:
-    """Return the texts of the code, in words: programs, templates and tasks."""
+    """Return the texts of the code, in words: programs, templates, tasks and pages' scripts."""
     found: set[str] = set()
     for folder in ("library", "module_utils", "filter_plugins", "action_plugins", "callback_plugins", "roles", "tools"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -93,6 +93,9 @@ def code() -> list[tuple[list[str], frozenset[str]]]:
         for part in re.split(r"\n\n|<[^>]+>", path.read_text(encoding="utf-8")):
             found.add(re.sub(r"\{\{.*?\}\}", PLACEHOLDER, part, flags=re.DOTALL))
             found.update(re.findall(r'"([^"{}]+)"', part))
+    for path in ROOT.glob("roles/**/static/*.js"):
+        for text in re.findall(r'["`]([^"`\n]+)["`]', path.read_text(encoding="utf-8")):
+            found.add(re.sub(r"\$\{.*?\}", PLACEHOLDER, text))
     # A text may be a part of a longer one.
     return [([PLACEHOLDER, *words, PLACEHOLDER], frozenset(words)) for words in map(words_of, found)]
 

@@ -11,6 +11,7 @@ import pytest
 from jupyterhub_deploy_hub import container_settings, own_settings
 
 USERS = "work-{username}"  # a volume of the operator's for each user
+OWN = [{"name": "deploy"}, {"name": "deploy-culler"}]
 HOME = {"hub-user-{username}": "/home/jovyan/work"}
 
 
@@ -79,7 +80,7 @@ def own() -> Config:
 def loaded(change: Callable[[Config], None]) -> Config:
     """Return a configuration after the operator's text `change`."""
     c = own()
-    restore = own_settings.keep(c, ["native"], {"name": "deploy"}, {"name": "deploy"})
+    restore = own_settings.keep(c, ["native"], OWN, OWN)
     change(c)
     restore()
     return c
@@ -107,7 +108,7 @@ def assign(section: str, trait: str, value: Any) -> Callable[[Config], None]:
         ("DockerSpawner", "volumes", {"/x/{username}": "/home/jovyan/work/"}, {"/x/{username}": "/home/jovyan/work/"}),
         ("DockerSpawner", "volumes", {"x": {"bind": "/home/jovyan/work"}}, {"x": {"bind": "/home/jovyan/work"}}),
         ("JupyterHub", "template_paths", ["/theirs"], ["/theirs", "/ours"]),
-        ("JupyterHub", "services", [{"name": "culler"}], [{"name": "culler"}, {"name": "deploy"}]),
+        ("JupyterHub", "services", [{"name": "culler"}], [{"name": "culler"}, *OWN]),
         ("JupyterHub", "trusted_downstream_ips", ["10.0.0.1"], ["10.0.0.1", "172.18.0.1"]),
         ("JupyterHub", "trusted_downstream_ips", ["172.18.0.1"], ["172.18.0.1"]),
         (
@@ -185,6 +186,7 @@ def test_nothing_is_added_where_nothing_was_assigned() -> None:
         ("DockerSpawner", "extra_host_config", {"binds": ["/srv/{username:s}:/w:ro"]}, "in /srv/{username:s}; write"),
         ("JupyterHub", "services", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
         ("JupyterHub", "load_roles", [{"name": "deploy"}], "the name deploy is that of the deployment's own entry"),
+        ("JupyterHub", "services", [{"name": "deploy-culler"}], "the name deploy-culler is that of the"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_merged_is_named(section: str, trait: str, value: Any, text: str) -> None:

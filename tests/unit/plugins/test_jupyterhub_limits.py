@@ -17,6 +17,7 @@ SIZE = "use a size such as 512M or 2G, or 0 for no limit"
         {},
         {"memory_limit": "auto", "cpu_limit": 0.0, "pids_limit": 4096, "shm_size": "1G", "group_limits": {}},
         {"memory_limit": 0, "cpu_limit": 1.5, "pids_limit": 0, "shm_size": "1M", "tmp_size": 0},
+        {"cull_idle_seconds": 120, "cull_max_age_seconds": 0, "cull_kernels_seconds": 0},
         {"memory_limit": 2 * 2**30, "shm_size": "1.5G"},
         {
             "group_limits": {
@@ -47,6 +48,10 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
         ("tmp_size", "1K", "is 1K; use at least 16M, or 0 for no limit"),
         ("cpu_limit", -2.0, "is -2.0; use a number of at least 0.1, or 0 for no limit"),
         ("cpu_limit", 0.01, "is 0.01; use a number of at least 0.1, or 0 for no limit"),
+        ("cull_idle_seconds", 60, "is 60; use a whole number of at least 120, or 0 for no limit"),
+        ("cull_idle_seconds", -1, "is -1; use a whole number of at least 120, or 0 for no limit"),
+        ("cull_kernels_seconds", 1, "is 1; use a whole number of at least 120, or 0 for no limit"),
+        ("cull_max_age_seconds", 300, "is 300; use a whole number of at least 600, or 0 for no limit"),
         ("pids_limit", 5, "is 5; use a whole number of at least 100, or 0 for no limit"),
         (
             "group_limits",

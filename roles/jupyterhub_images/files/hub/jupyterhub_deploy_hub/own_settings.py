@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import container_settings, signin
+from . import container_settings, culling, signin
 
 #: c.<section>.<trait>, and why it cannot be changed there.
 Problem = tuple[str, str, str]
@@ -106,7 +106,7 @@ _CLASSES = {
 _LISTS = ("template_paths", "trusted_downstream_ips")
 
 
-def keep(c: Any, entries: list[Any], service: dict[str, Any], role: dict[str, Any]) -> Callable[[], None]:
+def keep(c: Any, entries: list[Any], services: list[dict[str, Any]], roles: list[dict[str, Any]]) -> Callable[[], None]:
     """Return a function that adds the deployment's own entries to `c` again, after the operator's text.
 
     `entries` are the authenticators in settings.json.
@@ -116,8 +116,8 @@ def keep(c: Any, entries: list[Any], service: dict[str, Any], role: dict[str, An
     def restore() -> None:
         signin.refuse_for_all(c, entries)
         merge(c, ours)
-        c.JupyterHub.services = [*c.JupyterHub.services, service]
-        c.JupyterHub.load_roles = [*c.JupyterHub.load_roles, role]
+        c.JupyterHub.services = [*c.JupyterHub.services, *services]
+        c.JupyterHub.load_roles = [*c.JupyterHub.load_roles, *roles]
 
     return restore
 
@@ -220,8 +220,9 @@ def problems(ours: Any, c: Any) -> Iterator[Problem]:
         yield from container_settings.problems(c, spawner)
     for trait in ("services", "load_roles"):
         names = [entry.get("name") for entry in c.get("JupyterHub", {}).get(trait, []) if isinstance(entry, dict)]
-        if names.count("deploy") > 1:
-            yield "JupyterHub", trait, "the name deploy is that of the deployment's own entry; choose another name"
+        for name in ("deploy", culling.SERVICE):
+            if names.count(name) > 1:
+                yield "JupyterHub", trait, f"the name {name} is that of the deployment's own entry; choose another name"
 
 
 def _is_subclass(found: Any, wanted: Any) -> bool:

@@ -13,10 +13,11 @@ from traitlets import Bool, Dict, Integer, TraitError, Unicode, default, validat
 
 from . import container_settings, sign_ups, volumes
 from .container_files import ContainerFiles
+from .culled_spawner import CulledSpawner
 from .hardening import hardened
 from .limits import Limits, largest, limited, parsed
 from .names import docker_name
-from .watched_spawner import SpawnRefusedError, WatchedSpawner
+from .watched_spawner import SpawnRefusedError
 
 HUB_LABEL = "org.jupyterhub.deploy.hub"
 USER_LABEL = "org.jupyterhub.deploy.user"
@@ -24,7 +25,7 @@ USER_LABEL = "org.jupyterhub.deploy.user"
 RESTORED_FILE = Path("/data/restored.json")
 
 
-class HubSpawner(WatchedSpawner):
+class HubSpawner(CulledSpawner):
     """One container and one volume for each user. Settings are the library's (``c.DockerSpawner.…``)."""
 
     hub_name = Unicode(

@@ -1,0 +1,134 @@
+"""Servers that nobody uses, in a real browser: they are stopped, and an open page warns before."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import docker
+import pytest
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from hosts.run import name as run_name
+from support.hub_http import HubSession
+from support.hub_pages import HubPages
+from support.module_site import ModuleSite
+
+#: Of alice, carol and dora.
+PASSWORD = secrets.token_hex(8)
+#: Seconds. The page warns in the last fifth.
+IDLE = 25
+MAX_AGE = 45
+#: How late the hub may notice it on a busy machine, in seconds.
+LATE = 30
+#: Computes without an output for longer than all tests.
+COMPUTE = "import time\nprint('begun', flush=True)\ntime.sleep(900)"
+#: Dora's server has other limits.
+EXTRA_CONFIG = f"""
+def limit(spawner):
+    if spawner.user.name == "dora":
+        spawner.cull_idle_seconds, spawner.cull_max_age_seconds = 0, {MAX_AGE}
+c.Spawner.pre_spawn_hook = limit
+"""
+
+
+class Servers(NamedTuple):
+    """The servers of the users of a hub. Bob's kernel computes all the time, and dora's server was started first."""
+
+    site: ModuleSite
+
+    def run(self, name: str) -> bool:
+        """Return whether the server of a user runs."""
+        return f"{self.site.name}-jupyter-{name}" in self.site.containers()
+
+    def end(self, name: str, seconds: float) -> bool:
+        """Return whether the server of a user ends in time."""
+        return wait_until(lambda: not self.run(name), seconds)
+
+
+@pytest.fixture(scope="module")
+def servers(
+    hub_image: Callable[[str], str],
+    proxy_image: str,
+    notebook_image: Callable[[str], str],
+    front_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Servers]:
+    site = ModuleSite(
+        run_name("culling"), hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image,
+        str(tmp_path_factory.mktemp("etc")),
+    )  # fmt: skip
+    site.settings = {"culling": {"idle": IDLE, "max_age": 0, "kernels": 3600}}
+    site.extra_config = EXTRA_CONFIG
+    site.destroy()
+    try:
+        site.prepare()
+        site.run_proxy()
+        site.run_hub()
+        bob = site.notebook("bob")
+        bob.socket.output(COMPUTE, "begun")
+        session_of(site, "dora").spawn("dora")
+        yield Servers(site)
+    finally:
+        site.destroy()
+
+
+def session_of(site: ModuleSite, name: str) -> HubSession:
+    """Return the session of a user, who is signed up if necessary."""
+    session = HubSession(site.url)
+    session.sign_up(name, PASSWORD)
+    assert session.sign_in(name, PASSWORD)
+    return session
+
+
+def open_lab(chromium: Browser, servers: Servers, name: str) -> Page:
+    """Sign a user up and open their server in a window, which then stays open."""
+    session_of(servers.site, name)
+    page = chromium.new_context().new_page()
+    pages = HubPages(page, servers.site.url)
+    pages.sign_in(name, PASSWORD)
+    pages.start_server()
+    return page
+
+
+def warning(page: Page) -> Locator:
+    """Return the warning on a page, as a screen reader finds it."""
+    return page.get_by_role("alert").filter(has_text="This server")
+
+
+def test_a_page_warns_before_an_unused_server_stops_and_one_click_keeps_it(servers: Servers, chromium: Browser) -> None:
+    page = open_lab(chromium, servers, "carol")
+
+    expect(warning(page)).to_contain_text("because nobody uses it. Your files are kept", timeout=1000 * (IDLE + LATE))
+    clicked = time.monotonic()
+    warning(page).get_by_role("button", name="Keep it running").click()
+    expect(warning(page)).to_be_hidden()
+
+    assert servers.end("carol", IDLE + LATE)
+    assert time.monotonic() - clicked > IDLE - 1
+    expect(warning(page)).to_contain_text("This server has stopped. Your files are kept.", timeout=1000 * LATE)
+
+
+def test_a_server_without_a_limit_for_unused_ones_ends_at_its_maximum_age(servers: Servers) -> None:
+    assert servers.end("dora", MAX_AGE + LATE)
+
+
+def test_a_server_that_computes_is_not_stopped(servers: Servers) -> None:
+    assert servers.run("bob")
+    log = docker.from_env().containers.get(f"{servers.site.name}-jupyter-bob").logs().decode()
+    assert "Culling kernels with idle durations > 3600 seconds" in log
+
+
+def test_a_hub_that_was_down_stops_no_server_at_once(servers: Servers) -> None:
+    session = session_of(servers.site, "alice")
+    session.spawn("alice")
+    hub = servers.site.client.containers.get(servers.site.name)
+    hub.stop()
+    time.sleep(IDLE + 2)
+    hub.start()
+    assert wait_until(lambda: session.get(f"{session.url}/hub/health", timeout=60).ok, 60)
+    time.sleep(IDLE / 2)
+    assert servers.run("alice")
