@@ -16,7 +16,8 @@ from .container_files import ContainerFiles
 from .hardening import hardened
 from .limits import Limits, largest, limited, parsed
 from .names import docker_name
-from .watched_spawner import SpawnRefusedError, WatchedSpawner
+from .queued_spawner import QueuedSpawner
+from .watched_spawner import SpawnRefusedError
 
 HUB_LABEL = "org.jupyterhub.deploy.hub"
 USER_LABEL = "org.jupyterhub.deploy.user"
@@ -24,7 +25,7 @@ USER_LABEL = "org.jupyterhub.deploy.user"
 RESTORED_FILE = Path("/data/restored.json")
 
 
-class HubSpawner(WatchedSpawner):
+class HubSpawner(QueuedSpawner):
     """One container and one volume for each user. Settings are the library's (``c.DockerSpawner.…``)."""
 
     hub_name = Unicode(
