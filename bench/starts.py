@@ -29,14 +29,20 @@ from support.poller import Answer, get
 VERSION = "5.5.4"
 RATE = 10  # of the hub's page, each second
 PATIENCE = 900.0  # seconds
+DEBUG = True
 
 
-def make_site(folder: str) -> ModuleSite:
-    """Build the images, and return a site with its networks, its front and its proxy."""
+def build(folder: str) -> dict[str, str]:
+    """Build the images on this machine; return their names."""
     built = Path(folder, "images.json")
     facts = f"version={VERSION} result={built} repository={REPOSITORY}"
     ansible("ansible-playbook", "-i", "localhost,", "tests/images.yml", "-e", facts)
-    images = json.loads(built.read_text(encoding="utf-8"))
+    return {part: str(name) for part, name in json.loads(built.read_text(encoding="utf-8")).items()}
+
+
+def make_site(folder: str) -> ModuleSite:
+    """Return a site with its networks, its front and its proxy."""
+    images = build(folder)
     site = ModuleSite(
         run_name("starts"), images["hub"], images["proxy"], images["notebook"], images["front"], f"{folder}/etc"
     )
@@ -118,7 +124,9 @@ def measure(site: ModuleSite, names: list[str], at_once: int | str) -> list[obje
         results = list(users.map(lambda name: start_one(admin, token, name, began), names))
     for container in [one for one in site.containers() if "-jupyter-" in one]:
         site.client.containers.get(container).remove(force=True, v=True)
+    Path("/tmp/w/q/hub.log").write_bytes(site.client.containers.get(site.name).logs())  # DEBUG
     site.client.containers.get(site.name).remove(force=True)  # the next one finds that no server runs
+    print(results) if DEBUG else None
     seconds = [result for result in results if isinstance(result, float)]
     failures = [result for result in results if isinstance(result, str)]
     problems = [answer.problem for answer in pages.answers if answer.problem]

@@ -26,19 +26,22 @@ class QueuedSpawner(WatchedSpawner):
 
     _has_turn = False
 
-    async def run_pre_spawn_hook(self) -> None:
+    def run_pre_spawn_hook(self) -> Any:
         """Wait for the turn of this server, then run the operator's hook.
 
-        JupyterHub calls it before `start`, whose time is limited by `start_timeout`; waiting does not count.
+        JupyterHub calls it before `start`, whose time is limited by `start_timeout`; waiting does not count. It is not
+        a coroutine, because JupyterHub would run that in another task than the start.
         """
+        start = asyncio.current_task()
+        assert start is not None
+        return self._wait_and_run_hook(start)
+
+    async def _wait_and_run_hook(self, start: asyncio.Task[Any]) -> None:
         if self.concurrent_starts:
             end_turn = await start_queue.of_hub(self.concurrent_starts).enter(self)
-            # The task of this start ends when the server answers and has its route, and when the start fails or is
-            # cancelled.
-            task = asyncio.current_task()
-            assert task is not None
-            task.add_done_callback(end_turn)
-            task.add_done_callback(lambda _: setattr(self, "_has_turn", False))
+            # The task of the start ends when the server answers and has its route, and when it fails or is cancelled.
+            start.add_done_callback(end_turn)
+            start.add_done_callback(lambda _: setattr(self, "_has_turn", False))
             asyncio.get_running_loop().call_later(LONGEST_TURN, end_turn)
             self._has_turn = True
             if self.user.orm_user not in self.db:
