@@ -18,6 +18,9 @@ SIZE = "use a size such as 512M or 2G, or 0 for no limit"
         {"memory_limit": "auto", "cpu_limit": 0.0, "pids_limit": 4096, "shm_size": "1G", "group_limits": {}},
         {"memory_limit": 0, "cpu_limit": 1.5, "pids_limit": 0, "shm_size": "1M"},
         {"memory_limit": 2 * 2**30, "shm_size": "1.5G"},
+        {"concurrent_starts": "auto", "server_limit": "auto"},
+        {"concurrent_starts": 0, "server_limit": 40},
+        {"concurrent_starts": "8", "server_limit": "0"},  # as -e passes them
         {"group_limits": {"gpu": {"memory": "32G", "cpu": 8, "pids": 8192, "shm_size": "8G"}, "staff": {}}},
     ],
 )
@@ -41,6 +44,11 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
         ("shm_size", "1K", "is 1K; use at least 1M"),
         ("cpu_limit", -2.0, "is -2.0; use a number of at least 0.1, or 0 for no limit"),
         ("cpu_limit", 0.01, "is 0.01; use a number of at least 0.1, or 0 for no limit"),
+        ("concurrent_starts", -1, "is -1; use auto, a whole number, or 0 to start all servers at once"),
+        ("concurrent_starts", "many", "is 'many'; use auto, a whole number, or 0 to start all servers at once"),
+        ("server_limit", 2.5, "is 2.5; use auto, a whole number, or 0 for no limit"),
+        ("server_limit", None, "is None; use auto, a whole number, or 0 for no limit"),
+        ("server_limit", True, "is True; use auto, a whole number, or 0 for no limit"),
         ("pids_limit", 5, "is 5; use a whole number of at least 100, or 0 for no limit"),
         (
             "group_limits",

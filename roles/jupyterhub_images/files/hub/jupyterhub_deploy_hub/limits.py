@@ -48,7 +48,7 @@ def configure_starts(c: Any, at_once: int | str) -> None:
     """Set in `c` how many servers start at the same time: a number, 0 for all of them, or ``auto``."""
     c.HubSpawner.concurrent_starts = STARTS_PER_CORE * (os.cpu_count() or 1) if at_once == "auto" else at_once
     if at_once:
-        c.JupyterHub.concurrent_spawn_limit = 0  # JupyterHub would refuse to start more than 100 servers; here they wait
+        c.JupyterHub.concurrent_spawn_limit = 0  # JupyterHub would refuse the 101st start; here it waits
 
 
 def configure_servers(c: Any, servers: int | str, total_memory: int) -> None:

@@ -9,7 +9,7 @@ from jupyterhub.utils import maybe_future
 from traitlets import Integer
 
 from . import start_queue
-from .watched_spawner import SpawnRefusedError, WatchedSpawner
+from .watched_spawner import WatchedSpawner
 
 #: Seconds after which a start no longer keeps others waiting, even if its server does not answer yet.
 LONGEST_TURN = 60
@@ -32,11 +32,9 @@ class QueuedSpawner(WatchedSpawner):
         JupyterHub calls it before `start`, whose time is limited by `start_timeout`; waiting does not count. It is not
         a coroutine, because JupyterHub would run that in another task than the start.
         """
-        start = asyncio.current_task()
-        assert start is not None
-        return self._wait_and_run_hook(start)
+        return self._wait_and_run_hook(asyncio.current_task())
 
-    async def _wait_and_run_hook(self, start: asyncio.Task[Any]) -> None:
+    async def _wait_and_run_hook(self, start: Any) -> None:
         if self.concurrent_starts:
             end_turn = await start_queue.of_hub(self.concurrent_starts).enter(self)
             # The task of the start ends when the server answers and has its route, and when it fails or is cancelled.
@@ -44,8 +42,6 @@ class QueuedSpawner(WatchedSpawner):
             start.add_done_callback(lambda _: setattr(self, "_has_turn", False))
             asyncio.get_running_loop().call_later(LONGEST_TURN, end_turn)
             self._has_turn = True
-            if self.user.orm_user not in self.db:
-                raise SpawnRefusedError("The account was removed while its server waited for its start.")
         await maybe_future(super().run_pre_spawn_hook())
 
     async def progress(self) -> Any:

@@ -1,4 +1,7 @@
-"""The order in which servers start, when more are requested than the host starts at the same time. Without JupyterHub."""
+"""The order in which servers start, if more are requested than the host starts at the same time.
+
+It does not need JupyterHub.
+"""
 
 from __future__ import annotations
 
