@@ -29,7 +29,6 @@ from support.poller import Answer, get
 VERSION = "5.5.4"
 RATE = 10  # of the hub's page, each second
 PATIENCE = 900.0  # seconds
-DEBUG = True
 
 
 def build(folder: str) -> dict[str, str]:
@@ -124,9 +123,7 @@ def measure(site: ModuleSite, names: list[str], at_once: int | str) -> list[obje
         results = list(users.map(lambda name: start_one(admin, token, name, began), names))
     for container in [one for one in site.containers() if "-jupyter-" in one]:
         site.client.containers.get(container).remove(force=True, v=True)
-    Path("/tmp/w/q/hub.log").write_bytes(site.client.containers.get(site.name).logs())  # DEBUG
     site.client.containers.get(site.name).remove(force=True)  # the next one finds that no server runs
-    print(results) if DEBUG else None
     seconds = [result for result in results if isinstance(result, float)]
     failures = [result for result in results if isinstance(result, str)]
     problems = [answer.problem for answer in pages.answers if answer.problem]

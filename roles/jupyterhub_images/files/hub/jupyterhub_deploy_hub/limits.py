@@ -11,9 +11,10 @@ from docker.utils import parse_bytes
 #: Servers are ended before the hub, Docker and SSH when the host has no memory left (from -1000 to 1000).
 OOM_SCORE_ADJ = 500
 _AUTO_LEAST = 2**30
-#: Servers that start at the same time for each processor core, with ``auto``; see bench/README.md.
+#: Servers that start at the same time for each processor core, with ``auto``: two keep a core busy while one waits.
 STARTS_PER_CORE = 2
-#: Bytes that an idle server without a kernel needs; with ``auto``, so many servers fit. See bench/README.md.
+#: Bytes for a server with ``auto``. An idle one of the built image without a kernel needs 82 MiB of its own (memory.stat,
+#: 2026-11-28); this is less, so that no hub refuses a server that fits, of whatever image.
 SERVER_MEMORY = 64 * 2**20
 
 
