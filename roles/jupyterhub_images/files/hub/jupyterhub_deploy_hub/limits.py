@@ -13,8 +13,8 @@ OOM_SCORE_ADJ = 500
 _AUTO_LEAST = 2**30
 #: Servers that start at the same time for each processor core, with ``auto``: two keep a core busy while one waits.
 STARTS_PER_CORE = 2
-#: Bytes for a server with ``auto``. An idle one of the built image without a kernel needs 82 MiB of its own (memory.stat,
-#: 2026-11-28); this is less, so that no hub refuses a server that fits, of whatever image.
+#: Bytes for a server with ``auto``. An idle one of the built image without a kernel has 82 MiB (RSS in memory.stat on
+#: 2026-11-28); this is less, so that no hub refuses a server that fits, also with another image.
 SERVER_MEMORY = 64 * 2**20
 
 
