@@ -3,5 +3,10 @@
 import sys
 from pathlib import Path
 
-# The machines that are measured are those of the tests.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+import ansible.module_utils
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The machines that are measured are those of the tests, which also run the modules.
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "library")]
+ansible.module_utils.__path__.append(str(ROOT / "module_utils"))

@@ -62,6 +62,16 @@ def _number(least: float, types: Any, value: Any) -> Iterable[str]:
         yield f"is {value!r}; use a {kind} of at least {least}, or 0 for no limit"
 
 
+def _count(zero: str, value: Any) -> Iterable[str]:
+    """Yield a message about an invalid number, which may also be ``auto``.
+
+    :param zero: what 0 does, as the end of a message.
+    """
+    is_number = isinstance(value, (int, str)) and not isinstance(value, bool) and str(value).isdecimal()
+    if value != "auto" and not is_number:
+        yield f"is {value!r}; use auto, a whole number, or 0 {zero}"
+
+
 Check = Callable[[Any], Iterable[str]]
 OF_GROUP: dict[str, Check] = {
     "memory": lambda value: _size(MEMORY, value),
@@ -75,6 +85,8 @@ SETTINGS: dict[str, Check] = {
     **{name if name.endswith("_size") else f"{name}_limit": check for name, check in OF_GROUP.items()},
     **dict.fromkeys(("cull_idle_seconds", "cull_kernels_seconds"), lambda value: _number(IDLE, int, value)),
     "cull_max_age_seconds": lambda value: _number(MAX_AGE, int, value),
+    "concurrent_starts": lambda value: _count("to start all servers at once", value),
+    "server_limit": lambda value: _count("for no limit", value),
 }
 
 

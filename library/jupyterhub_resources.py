@@ -86,6 +86,11 @@ cgroup_parent:
   type: str
   returned: success
   sample: jupyterhub-lab.slice
+total_memory:
+  description: The limit O(total_memory) in bytes; 0 for none.
+  type: int
+  returned: success
+  sample: 51539607552
 password_pending:
   description: Whether an existing hub does not have the new admin password yet.
   type: bool
@@ -145,6 +150,7 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
         "warnings": resources.other_mtus(client, existing) if client else [],
         "gateways": resources.gateways(client, params["networks"] + params["fixed_networks"]) if client else [],
         "cgroup_parent": parent,
+        "total_memory": total,
         "password_pending": changes.new_password or os.path.exists(os.path.join(directory, secrets.PENDING)),
         "diff": {
             "before": {name: "exists" for name, there in before.items() if there},

@@ -18,6 +18,7 @@ IMAGE = f"{PREFIX}:notebook"
 EXTRA = f"""
 c.JupyterHub.spawner_class = "jupyterhub_deploy_hub.spawner.HubSpawner"
 c.DockerSpawner.image = "{IMAGE}"
+c.HubSpawner.concurrent_starts = 0  # the servers never answer
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 0}}
 """
 

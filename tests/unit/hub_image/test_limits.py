@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jupyterhub_deploy_hub import limits
 from jupyterhub_deploy_hub.limits import Limits, configure, largest, limited, parsed
 
 GIB = 2**30
@@ -90,3 +91,36 @@ def test_a_limited_tmp_runs_programs_and_leaves_other_directories_in_memory() ->
     assert limited({}, WITH_TMP)["Tmpfs"] == {"/tmp": tmp}
     assert limited({"Tmpfs": {"/run": ""}}, WITH_TMP)["Tmpfs"] == {"/tmp": tmp, "/run": ""}
     assert limited({"Tmpfs": {"/tmp": ""}}, WITH_TMP)["Tmpfs"] == {"/tmp": ""}
+
+
+def config() -> SimpleNamespace:
+    return SimpleNamespace(HubSpawner=SimpleNamespace(), JupyterHub=SimpleNamespace())
+
+
+@pytest.mark.parametrize(("at_once", "found"), [("auto", 8), (3, 3)])
+def test_starts_wait_instead_of_being_refused(at_once: int | str, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    c = config()
+    limits.configure_starts(c, at_once)
+    assert c.HubSpawner.concurrent_starts == found
+    assert c.JupyterHub.concurrent_spawn_limit == 0
+
+
+def test_without_a_queue_starts_have_the_limit_of_jupyterhub() -> None:
+    c = config()
+    limits.configure_starts(c, 0)
+    assert (vars(c.HubSpawner), vars(c.JupyterHub)) == ({"concurrent_starts": 0}, {})
+
+
+@pytest.mark.parametrize(("servers", "total", "limit"), [("auto", 8 * GIB, 128), (40, GIB, 40), (0, GIB, 0)])
+def test_the_memory_of_all_servers_limits_their_number(servers: int | str, total: int, limit: int) -> None:
+    c = config()
+    limits.configure_servers(c, servers, total)
+    assert c.JupyterHub.active_server_limit == limit
+
+
+def test_without_a_limit_of_memory_servers_have_that_of_the_host() -> None:
+    c = config()
+    limits.configure_servers(c, "auto", 0)
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert c.JupyterHub.active_server_limit == host // limits.SERVER_MEMORY

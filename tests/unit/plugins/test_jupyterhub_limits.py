@@ -25,6 +25,9 @@ SIZE = "use a size such as 512M or 2G, or 0 for no limit"
                 "staff": {},
             }
         },
+        {"concurrent_starts": "auto", "server_limit": "auto"},
+        {"concurrent_starts": 0, "server_limit": 40},
+        {"concurrent_starts": "8", "server_limit": "0"},  # as -e passes them
     ],
 )
 def test_valid_limits(settings: dict[str, Any]) -> None:
@@ -52,6 +55,11 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
         ("cull_idle_seconds", -1, "is -1; use a whole number of at least 120, or 0 for no limit"),
         ("cull_kernels_seconds", 1, "is 1; use a whole number of at least 120, or 0 for no limit"),
         ("cull_max_age_seconds", 300, "is 300; use a whole number of at least 600, or 0 for no limit"),
+        ("concurrent_starts", -1, "is -1; use auto, a whole number, or 0 to start all servers at once"),
+        ("concurrent_starts", "many", "is 'many'; use auto, a whole number, or 0 to start all servers at once"),
+        ("server_limit", 2.5, "is 2.5; use auto, a whole number, or 0 for no limit"),
+        ("server_limit", None, "is None; use auto, a whole number, or 0 for no limit"),
+        ("server_limit", True, "is True; use auto, a whole number, or 0 for no limit"),
         ("pids_limit", 5, "is 5; use a whole number of at least 100, or 0 for no limit"),
         (
             "group_limits",

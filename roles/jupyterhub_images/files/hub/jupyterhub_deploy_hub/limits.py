@@ -11,6 +11,11 @@ from docker.utils import parse_bytes
 #: Servers are ended before the hub, Docker and SSH when the host has no memory left (from -1000 to 1000).
 OOM_SCORE_ADJ = 500
 _AUTO_LEAST = 2**30
+#: Servers that start at the same time for each processor core, with ``auto``: two keep a core busy while one waits.
+STARTS_PER_CORE = 2
+#: Bytes for a server with ``auto``. An idle one of the built image without a kernel has 82 MiB (RSS in memory.stat on
+#: 2026-11-28); this is less, so that no hub refuses a server that fits, also with another image.
+SERVER_MEMORY = 64 * 2**20
 
 
 class Limits(NamedTuple):
@@ -36,11 +41,31 @@ def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, 
 
     `hub` and `groups` are those of settings.json: sizes in bytes, or as ``2G``; the memory also ``auto``.
     """
-    limits = Limits(**parsed(hub, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    limits = Limits(**parsed(hub, _host_memory()))
     c.DockerSpawner.mem_limit, c.DockerSpawner.cpu_limit = limits.memory, limits.cpu or None
     c.HubSpawner.pids_limit, c.HubSpawner.shm_size = limits.pids, limits.shm_size
     c.HubSpawner.tmp_size = limits.tmp_size
     c.HubSpawner.group_limits = dict(groups)
+
+
+def configure_starts(c: Any, at_once: int | str) -> None:
+    """Set in `c` how many servers start at the same time: a number, 0 for all of them, or ``auto``."""
+    c.HubSpawner.concurrent_starts = STARTS_PER_CORE * (os.cpu_count() or 1) if at_once == "auto" else at_once
+    if at_once:
+        c.JupyterHub.concurrent_spawn_limit = 0  # JupyterHub would refuse the 101st start; here it waits
+
+
+def configure_servers(c: Any, servers: int | str, total_memory: int) -> None:
+    """Set in `c` how many servers can run: a number, 0 for no limit, or ``auto``.
+
+    `total_memory` is what all of them can use, in bytes; 0 means all memory of the host.
+    """
+    fitting = (total_memory or _host_memory()) // SERVER_MEMORY
+    c.JupyterHub.active_server_limit = fitting if servers == "auto" else servers
+
+
+def _host_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def parsed(values: Mapping[str, Any], host_memory: int = 0) -> dict[str, Any]:

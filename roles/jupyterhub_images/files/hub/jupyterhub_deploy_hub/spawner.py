@@ -17,6 +17,7 @@ from .culled_spawner import CulledSpawner
 from .hardening import hardened
 from .limits import Limits, largest, limited, parsed
 from .names import docker_name
+from .queued_spawner import QueuedSpawner
 from .watched_spawner import SpawnRefusedError
 
 HUB_LABEL = "org.jupyterhub.deploy.hub"
@@ -25,7 +26,7 @@ USER_LABEL = "org.jupyterhub.deploy.user"
 RESTORED_FILE = Path("/data/restored.json")
 
 
-class HubSpawner(CulledSpawner):
+class HubSpawner(QueuedSpawner, CulledSpawner):
     """One container and one volume for each user. Settings are the library's (``c.DockerSpawner.…``)."""
 
     hub_name = Unicode(
