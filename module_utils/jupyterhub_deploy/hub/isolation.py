@@ -63,9 +63,7 @@ def messages(name: str, isolation: str, healthy: bool, reached: dict[str, bool])
     closed, opened = ([one for one, reaches in reached.items() if reaches == wanted] for wanted in (False, True))
     lines = [f"isolation: {isolation}" + (f"; a new server does not reach {', '.join(closed)}" if closed else "")]
     if opened:
-        lines.append(
-            f"NOT ISOLATED: a new server reaches {', '.join(opened)}; run make site, and read `docker logs {name}`"
-        )
+        lines.append(f"NOT ISOLATED: a new server reaches {', '.join(opened)}; run make site, and `docker logs {name}`")
     if not healthy:
         lines.append(f"NOT GUARDED: {name} does not keep the rules of the isolation; run make site")
     return lines

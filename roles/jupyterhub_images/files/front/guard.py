@@ -95,10 +95,10 @@ def get(path: str, **filters: list[str]) -> Any:
 def watch(changed: threading.Event) -> None:
     """Set the event at each change of Docker's networks, for ever."""
     while True:
-        with contextlib.suppress(DockerError):
-            with answer(f"/events?filters={quote(json.dumps({'type': ['network']}))}", timeout=None) as events:
-                while events.readline():
-                    changed.set()
+        path = f"/events?filters={quote(json.dumps({'type': ['network']}))}"
+        with contextlib.suppress(DockerError), answer(path, timeout=None) as events:
+            while events.readline():
+                changed.set()
         time.sleep(1)
 
 
@@ -221,10 +221,9 @@ class Guard:
             changed.clear()
 
     def listing(self) -> str:
-        """Return the tables as the kernel has them, empty if one of them does not exist."""
-        tables = guard_rules.tables(self.hub)[: 2 if self.isolation == "full" else 1]
-        done = nft("; ".join(f"list table {table}" for table in tables))
-        return done.stdout if not done.returncode else ""
+        """Return the tables as the kernel has them; one that does not exist is empty."""
+        # One by one: nft 1.0.6 does not find tables of two families at once.
+        return "".join(nft(f"list table {table}").stdout for table in guard_rules.tables(self.hub))
 
 
 def nft(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,7 +1,7 @@
 """The rules that isolate a hub's notebooks, as text for ``nft -f``. Pure: no I/O.
 
-Two tables of nftables belong to one hub. Every ``drop`` in them is final, and ``accept`` is not: the rules of Docker and
-of the site still apply. So they weaken nothing, and it does not matter which firewall Docker uses.
+Two tables of nftables belong to one hub. Every ``drop`` in them is final, and ``accept`` is not: the rules of Docker
+and of the site still apply. So they weaken nothing, and it does not matter which firewall Docker uses.
 
 ``table bridge`` decides what containers in the users' network may send each other. It has no connection tracking, which
 many kernels do not have for bridges: the answers of a connection are TCP packets that are not its first one.
