@@ -109,7 +109,7 @@ def test_resolvers_of_this_machine(tmp_path: Path) -> None:
     assert "192.168.0.1" in guard.resolvers(tmp_path / "host", tmp_path / "own")
 
 
-class Stop(Exception):
+class StopError(Exception):
     """Ends the loop."""
 
 
@@ -128,7 +128,7 @@ def kernel(docker: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     class Event:
         def wait(self, timeout: float) -> None:
             if not state["rounds"]:
-                raise Stop
+                raise StopError
             state["rounds"].pop(0)()
 
         def clear(self) -> None:
@@ -148,7 +148,7 @@ def test_rules_are_loaded_when_they_change_or_are_missing(kernel: dict[str, Any]
         lambda: (seen.append(kernel["loads"]), kernel.update(rules="")),
         lambda: (seen.append(kernel["loads"]), fill(docker, lab="198.18.4.9")),
     ]
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         Guard(ENVIRONMENT).run()
     assert (seen, kernel["loads"]) == ([1, 1, 2], 3)
     assert "198.18.4.9" in kernel["rules"]
@@ -164,7 +164,7 @@ def test_without_rules_the_guard_is_not_healthy(
     else:
         docker["answers"].pop("/networks/lab-network")
     kernel["rounds"] = [lambda: None]
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         Guard(ENVIRONMENT).run()
     assert not guard.LOADED.exists()
     assert capfd.readouterr().err.count("the rules are not up to date") == 1  # once, not in every round
@@ -179,11 +179,11 @@ def test_names_are_resolved_again_and_keep_what_they_had(monkeypatch: pytest.Mon
         return [(0, 0, 0, "", (address, 0)) for address in ("10.0.0.2", "10.0.0.1", "10.0.0.2")]
 
     def sleep(seconds: float) -> None:
-        raise Stop
+        raise StopError
 
     monkeypatch.setattr(guard.socket, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr(time, "sleep", sleep)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         guard.resolve(["mirror.example.com:80", "gone.example.com:443"], found)
     assert found["mirror.example.com:80"] == (("10.0.0.1", 80), ("10.0.0.2", 80))
     assert found["gone.example.com:443"] == (("10.0.0.9", 443),)
