@@ -105,8 +105,8 @@ def wanted_spec(options: GuardOptions, image_id: str | None) -> Spec:
             "GUARD_ALLOWED": ",".join(options.allowed_networks),
             "GUARD_HOSTS": ",".join(hosts(options.allowed_urls)),
         },
-        # Not the socket, which Docker creates anew when it restarts, and not the file with the DNS servers, which is
-        # replaced, or a link.
+        # The directories, because a restart of Docker creates another socket, and the file with the DNS servers is
+        # replaced when they change, or is a link.
         "mounts": ["/etc:/host/etc:ro", f"{SOCKET_DIR}:{SOCKET_DIR}:ro"],
         "networks": ["host"],
         "ports": [],

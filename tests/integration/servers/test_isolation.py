@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import secrets
 import socket
 import subprocess
 import time
@@ -23,7 +24,7 @@ from support.poller import Notebook, Poll
 NAME = run_name("isolation")
 #: Of a network behind this machine; the listener there is reached by routing, as another machine would be.
 PRIVATE, METADATA, NEIGHBOUR = "192.168.77.9", "169.254.169.254", "192.168.77.1"
-NAMESPACE = "jhd-isolation"
+NAMESPACE = run_name("isolation-net")
 #: Runs in a kernel: a listener that others may connect to. Its value is the port.
 LISTEN = """
 import socket
@@ -65,23 +66,23 @@ def users(site: ModuleSite) -> dict[str, Notebook]:
     return {name: site.notebook(name) for name in ("alice", "bob")}
 
 
-def ip(*arguments: str, check: bool = True) -> None:
-    subprocess.run(["ip", *arguments], check=check, capture_output=True)
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")
 def routed() -> Iterator[int]:
     """Listen at two addresses in a network namespace, to which this machine has routes; return the port."""
-    ip("netns", "delete", NAMESPACE, check=False)
+    outer, inner = (f"iso{secrets.token_hex(4)}" for _ in range(2))
     with contextlib.ExitStack() as stack:
         ip("netns", "add", NAMESPACE)
         stack.callback(ip, "netns", "delete", NAMESPACE)
-        ip("link", "add", "jhd-iso0", "type", "veth", "peer", "name", "jhd-iso1", "netns", NAMESPACE)
-        ip("address", "add", f"{NEIGHBOUR}/24", "dev", "jhd-iso0")
-        ip("link", "set", "jhd-iso0", "up")
+        ip("link", "add", outer, "type", "veth", "peer", "name", inner, "netns", NAMESPACE)
+        ip("address", "add", f"{NEIGHBOUR}/24", "dev", outer)
+        ip("link", "set", outer, "up")
         for address in (f"{PRIVATE}/24", f"{METADATA}/32"):
-            ip("-n", NAMESPACE, "address", "add", address, "dev", "jhd-iso1")
-        ip("-n", NAMESPACE, "link", "set", "jhd-iso1", "up")
+            ip("-n", NAMESPACE, "address", "add", address, "dev", inner)
+        ip("-n", NAMESPACE, "link", "set", inner, "up")
         ip("route", "add", METADATA, "via", PRIVATE)
         program = "import socket; s = socket.create_server(('0.0.0.0', 80)); print(flush=True); input()"
         command = ["ip", "netns", "exec", NAMESPACE, "python3", "-c", program]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.containers import guard
@@ -39,7 +40,7 @@ def test_hosts_of_urls(urls: list[str], hosts: list[str]) -> None:
 
 
 def test_without_docker_check_mode_says_what_would_be() -> None:
-    arguments = {"name": "lab", "network": "lab-network", "image": "front:1"}
+    arguments: dict[str, Any] = {"name": "lab", "network": "lab-network", "image": "front:1"}
     result = run(jupyterhub_guard, check=True, **arguments)
     assert (result["changed"], result["action"]) == (True, "create")
     none = run(jupyterhub_guard, check=True, isolation="none", **arguments)

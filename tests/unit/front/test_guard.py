@@ -143,11 +143,16 @@ def kernel(docker: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_rules_are_loaded_when_they_change_or_are_missing(kernel: dict[str, Any], docker: dict[str, Any]) -> None:
     seen: list[int] = []
-    kernel["rounds"] = [
-        lambda: seen.append(kernel["loads"]),
-        lambda: (seen.append(kernel["loads"]), kernel.update(rules="")),
-        lambda: (seen.append(kernel["loads"]), fill(docker, lab="198.18.4.9")),
-    ]
+
+    def somebody_removes_them() -> None:
+        seen.append(kernel["loads"])
+        kernel["rules"] = ""
+
+    def the_hub_gets_another_address() -> None:
+        seen.append(kernel["loads"])
+        fill(docker, lab="198.18.4.9")
+
+    kernel["rounds"] = [lambda: seen.append(kernel["loads"]), somebody_removes_them, the_hub_gets_another_address]
     with pytest.raises(StopError):
         Guard(ENVIRONMENT).run()
     assert (seen, kernel["loads"]) == ([1, 1, 2], 3)
