@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.hub.reachability import own_address
@@ -140,9 +141,11 @@ class Reach:
         for user in self.users.values():
             assert user.socket.execute("6 * 7") == "42"
             assert user.socket.execute(ASK_HUB) == "200"
-        found = {user: {name for name, open_ in self.from_(user).items() if open_} for user in self.users}
-        assert found["alice"] == found["bob"]
-        return found["alice"]
+        with ThreadPoolExecutor() as threads:
+            both = threads.map(self.from_, self.users)
+        alice, bob = ({name for name, is_open in found.items() if is_open} for found in both)
+        assert alice == bob
+        return alice
 
 
 @pytest.fixture(scope="module")

@@ -181,7 +181,9 @@ def test_names_are_resolved_again_and_keep_what_they_had(monkeypatch: pytest.Mon
     def getaddrinfo(host: str, _: object) -> list[Any]:
         if host.startswith("gone"):
             raise OSError
-        return [(0, 0, 0, "", (address, 0)) for address in ("10.0.0.2", "10.0.0.1", "10.0.0.2")]
+        return [
+            (0, 0, 0, "", (address, 0)) for address in ("10.0.0.2", "10.0.0.1", "10.0.0.2", "127.0.0.1", "fe80::1%eth0")
+        ]
 
     def sleep(seconds: float) -> None:
         raise StopError

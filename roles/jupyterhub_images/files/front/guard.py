@@ -109,7 +109,7 @@ def resolve(names: list[str], found: dict[str, tuple[tuple[str, int], ...]]) -> 
             host, _, port = name.rpartition(":")
             with contextlib.suppress(OSError, UnicodeError):
                 addresses = {str(one[4][0]) for one in socket.getaddrinfo(host.strip("[]"), None)}
-                found[name] = tuple((address, int(port)) for address in sorted(addresses))
+                found[name] = tuple((address, int(port)) for address in sorted(filter(_is_remote, addresses)))
         time.sleep(RESOLVE_INTERVAL)
 
 
@@ -158,7 +158,7 @@ class Guard:
         networks = get("/networks")
         # After the network: what is in it has a label already.
         own = get("/containers/json?all=1", label=[f"{LABEL_HUB}={self.hub}"])
-        names = {one["Id"]: one["Names"][0].lstrip("/") for one in own if LABEL_USER not in one["Labels"]}
+        names = {one["Id"]: (one["Names"] or [""])[0].lstrip("/") for one in own if LABEL_USER not in one["Labels"]}
         endpoints = network["Containers"] or {}
         self._direct = {identity: asks for identity, asks in self._direct.items() if identity in endpoints}
         hubs, proxies, direct = [], [], []

@@ -151,7 +151,11 @@ def _table(name: str, chains: dict[str, list[str]]) -> str:
 
 def _families(subnets: Iterable[str]) -> list[tuple[str, str]]:
     """Return each subnet with its family in nftables."""
-    return [(_family(ipaddress.ip_network(subnet)), subnet) for subnet in subnets]
+    return [(_family(network), str(network)) for network in map(_network, subnets)]
+
+
+def _network(text: str) -> Network:
+    return ipaddress.ip_network(text, strict=False)  # Docker accepts a subnet with the bits of a host
 
 
 def _family(network: Network) -> str:
@@ -162,7 +166,7 @@ def _rules(verdict: str, family: str, *matches: tuple[str, Iterable[str]]) -> li
     """Return a rule that matches all of these fields, none if one of them has no address of the family."""
     shown = []
     for field, values in matches:
-        networks = [network for value in values if _family(network := ipaddress.ip_network(value)) == family]
+        networks = [network for network in map(_network, values) if _family(network) == family]
         if not networks:
             return []
         # nft refuses networks that overlap.
