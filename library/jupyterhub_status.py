@@ -156,9 +156,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         address, _, port = target.published(proxy).partition(":")
         at = [Port(address, int(port))] if port else []
         at = [Port(site.bind_address, site.http_port)] if site and site.has_own_port else at
-        lines = reachability.problems(proxy, at if site else None) if hub else []
         status["guard"] = hub_status.describe(inspect_container(client, f"{name}-guard"), now)
-        lines += isolation.status(client, name) if hub else []
+        if hub:
+            lines = isolation.status(client, name) + reachability.problems(proxy, at if site else None)
         if site:
             lines = [hub_status.container("front", status["front"]), *front_status.messages(directory, site), *lines]
     return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}

@@ -192,33 +192,18 @@ def test_only_old_servers_ask_the_hub_itself(site: ModuleSite, reach: Reach) -> 
     """Those that a hub of an earlier version started know only that address."""
     program = f"import socket, time; time.sleep(1); socket.create_connection(({reach.address('')!r}, 8081), 2)"
 
-    def asks(url: str) -> bool:
-        with contextlib.closing(docker_run(site, program, {"JUPYTERHUB_API_URL": url})) as ended:
-            return ended.wait()
+    def reaches_hub(url: str) -> bool:
+        container = site.client.containers.run(
+            site.front_image, ["python3", "-c", program], name=f"{NAME}-old", network=f"{NAME}-network",
+            environment={"JUPYTERHUB_API_URL": url}, detach=True,
+        )  # fmt: skip
+        try:
+            return bool(container.wait(timeout=60)["StatusCode"] == 0)
+        finally:
+            container.remove(force=True)
 
-    assert asks(f"http://{NAME}:8081/hub/api")
-    assert not asks(f"http://{NAME}-proxy:8000/hub/api")
-
-
-class docker_run:  # noqa: N801
-    """A container in the users' network that runs Python."""
-
-    def __init__(self, site: ModuleSite, program: str, environment: dict[str, str]) -> None:
-        self.container = site.client.containers.run(
-            site.front_image,
-            ["python3", "-c", program],
-            network=f"{NAME}-network",
-            environment=environment,
-            detach=True,
-        )
-
-    def wait(self) -> bool:
-        """Return whether the program succeeded."""
-        return bool(self.container.wait(timeout=30)["StatusCode"] == 0)
-
-    def close(self) -> None:
-        """Remove it."""
-        self.container.remove(force=True)
+    assert reaches_hub(f"http://{NAME}:8081/hub/api")
+    assert not reaches_hub(f"http://{NAME}-proxy:8000/hub/api")
 
 
 def test_an_allowed_network_is_open(site: ModuleSite, reach: Reach) -> None:
