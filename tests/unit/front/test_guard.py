@@ -50,7 +50,7 @@ def fill(docker: dict[str, Any], **addresses: str) -> None:
     names = {name.replace("_", "-"): address for name, address in addresses.items()}
     ends = {f"id-{name}": {"IPv4Address": f"{address}/22", "IPv6Address": ""} for name, address in names.items()}
     docker["answers"]["/networks/lab-network"] = {**NETWORK, "Containers": ends}
-    own = [container(name, "alice" if "jupyter" in name else None) for name in names if name != "stranger"]
+    own = [container(name, "alice" if "alice" in name else None) for name in names if name != "stranger"]
     docker["answers"]["/containers/json?all=1"] = own
 
 
@@ -58,6 +58,7 @@ def test_only_hub_and_proxy_are_no_notebooks(docker: dict[str, Any]) -> None:
     fill(
         docker, lab="198.18.4.2", lab_next="198.18.4.3", lab_proxy="198.18.4.4", lab_proxy_next="198.18.4.5",
         lab_jupyter_alice="198.18.4.6", stranger="198.18.4.7", lab_guard_probe="198.18.4.8",
+        lab_proxy_of_alice="198.18.4.9",
     )  # fmt: skip
     found = Guard(ENVIRONMENT).inputs()
     assert found.hubs == ("198.18.4.2", "198.18.4.3")
@@ -90,6 +91,9 @@ def test_servers_that_ask_the_hub_itself(docker: dict[str, Any], url: str, direc
     assert docker["asked"].count(path) == 1
     fill(docker, lab="198.18.4.2")
     assert keeper.inputs().direct == ()
+    fill(docker, lab="198.18.4.2", lab_jupyter_alice="198.18.4.6")
+    assert keeper.inputs().direct == direct
+    assert docker["asked"].count(path) == 2  # what has ended is forgotten
 
 
 def test_resolvers_of_this_machine(tmp_path: Path) -> None:
