@@ -39,7 +39,7 @@ def problems(settings: Mapping[str, Any]) -> Iterable[str]:
         if name in settings:
             yield from _name(name, settings[name])
     hub, front = settings.get("name"), settings.get("front_name")
-    if hub is not None and front in (hub, f"{hub}-proxy"):
+    if hub is not None and front in (hub, f"{hub}-proxy", f"{hub}-guard"):
         yield f"front_name is {front!r}, the name of a container of the hub; use another one, such as jupyterhub-front"
     for name, check in PATHS.items():
         # By default the backups use the hub's directory, and one message is enough.

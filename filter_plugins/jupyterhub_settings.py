@@ -91,6 +91,7 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_front_ports, ("https", "http_port", "https_port")),
         (_own_certificate, ("https", "tls_certificate", "tls_key")),
         (_trusted_proxies, ("https", "trusted_proxies")),
+        (_allowed_networks, ("allowed_networks",)),
         (_subdomains, ("subdomains", "public_url")),
         (_http_proxy, ("http_proxy",)),
         (_keep_images, ("keep_images",)),
@@ -221,6 +222,17 @@ def _trusted_proxies(https: str, values: list[str]) -> Iterable[str]:
                 f"trusted_proxies has {value!r}, so that everybody could choose the address that the hub sees; list "
                 "only those of the other proxy, such as 192.0.2.10"
             )
+
+
+def _allowed_networks(values: list[str]) -> Iterable[str]:
+    for value in values:
+        try:
+            network = ipaddress.ip_network(value if "%" not in value else "")
+        except ValueError:
+            yield f"allowed_networks has {value!r}; use addresses or networks, such as 192.168.5.9 or 10.20.0.0/16"
+            continue
+        if network.prefixlen == 0:
+            yield f"allowed_networks has {value!r}, which allows everything; use jupyterhub_isolation: peers for that"
 
 
 def _subdomains(value: bool, public_url: str) -> Iterable[str]:

@@ -8,6 +8,7 @@ module: jupyterhub_status
 short_description: Report the status of a hub, its proxy and its users' servers
 description:
   - Changes nothing. Also works on a host without a hub or without Docker.
+  - If notebooks are isolated, a container in their network probes for two seconds what it reaches.
 options:
   name:
     description: Name of the hub.
@@ -83,6 +84,11 @@ front:
   type: dict
   returned: success
   contains: *container
+guard:
+  description: The container that keeps the rules of the isolation; none when it does not exist.
+  type: dict
+  returned: success
+  contains: *container
 notebook_image:
   description: The image that the next servers get, and its id; the id is none when it is not on the host.
   type: dict
@@ -112,7 +118,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import status as front_status
 from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
-from ansible.module_utils.jupyterhub_deploy.hub import reachability
+from ansible.module_utils.jupyterhub_deploy.hub import isolation, reachability
 from ansible.module_utils.jupyterhub_deploy.hub.reachability import Port
 from ansible.module_utils.jupyterhub_deploy.images import updates
 from ansible.module_utils.jupyterhub_deploy.module import run_module
@@ -137,7 +143,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     params, now = module.params, datetime.now(timezone.utc)
     name = params["name"]
     client, unknown = connect_to_inspect()
-    status: dict[str, Any] = {"hub": None, "proxy": None, "front": None, "notebook_image": None, "servers": []}
+    status: dict[str, Any] = dict.fromkeys(("hub", "proxy", "front", "guard", "notebook_image")) | {"servers": []}
     problem, lines = None, []
     if client:
         hub = inspect_container(client, name)
@@ -161,7 +167,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         address, _, port = target.published(proxy).partition(":")
         at = [Port(address, int(port))] if port else []
         at = [Port(site.bind_address, site.http_port)] if site and site.has_own_port else at
-        lines = reachability.problems(proxy, at if site else None) if hub else []
+        status["guard"] = hub_status.describe(inspect_container(client, f"{name}-guard"), now)
+        if hub:
+            lines = isolation.status(client, name) + reachability.problems(proxy, at if site else None)
         if site:
             lines = [hub_status.container("front", status["front"]), *front_status.messages(directory, site), *lines]
         used = {found["image_id"] for found in map(status.get, ("hub", "proxy", "front", "notebook_image")) if found}

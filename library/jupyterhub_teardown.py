@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: jupyterhub_teardown
 short_description: Remove the containers and networks of a hub
 description:
-  - Removes what has the hub's label, and the memory limit of all its servers together. Users' servers are stopped, too,
-    and what users have not saved is lost.
+  - Removes what has the hub's label, the memory limit of all its servers together, and the rules that isolate its
+    notebooks. Users' servers are stopped, too, and what users have not saved is lost.
   - Keeps volumes, secrets and backups, so that C(site.yml) brings the same hub back.
 options:
   name:
@@ -42,6 +42,7 @@ messages:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.jupyterhub_deploy.containers.guard import GuardContainer
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
 from ansible.module_utils.jupyterhub_deploy.docker import cgroup
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, docker_errors, name_of
@@ -63,7 +64,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         networks = sorted(one["Name"] for one in client.networks(filters=label))
         volumes = sorted(one["Name"] for one in client.volumes(filters=label)["Volumes"] or [])
         if not check:
-            remove(client, containers, networks)
+            guard = GuardContainer(client, name, 0)
+            remove(client, [one for one in containers if one != guard.name], networks)
+            guard.remove()  # last: its rules apply until no server runs
         group = cgroup.remove(name, client.info(), check)
     gone = [f"container {one}" for one in containers] + [f"network {one}" for one in networks]
     gone += [f"memory limit {group}"] if group else []

@@ -89,8 +89,21 @@ def remove_memory_limits(unwanted: Callable[[str], bool]) -> None:
                     path.rmdir()
 
 
+def remove_guard(container: str) -> None:
+    """Remove the guard of a hub on this machine, with its rules in the kernel."""
+    image = docker("inspect", "--format", "{{.Image}}", container).strip()
+    docker("rm", "--force", container)
+    hub = f"GUARD_HUB={container.removesuffix('-guard')}"
+    command = ["python3", "/opt/front/guard.py", "--remove"]
+    docker("run", "--rm", "--network", "host", "--cap-add", "NET_ADMIN", "--env", hub, image, *command)
+
+
 def remove_stale() -> None:
     """Remove what runs whose process is gone have left: containers, networks, volumes, images and files."""
+    for found in filter(is_stale, docker("ps", "--all", "--format", "{{.Names}}").splitlines()):
+        if found.endswith("-guard"):
+            with contextlib.suppress(DockerError):
+                remove_guard(found)
     for listing, removal in (
         (["ps", "--all", "--format", "{{.Names}}"], ["rm", "--force", "--volumes"]),
         (["network", "ls", "--format", "{{.Name}}"], ["network", "rm"]),

@@ -16,6 +16,7 @@ import jinja2
 import requests
 
 import jupyterhub_front
+import jupyterhub_guard
 import jupyterhub_hub
 import jupyterhub_proxy
 import jupyterhub_resources
@@ -122,6 +123,20 @@ class ModuleSite(NamedHub):
             "public_probe": f"{self.url}/hub/health",
             "health_timeout": 60,
         }
+
+    def guard_arguments(self) -> dict[str, Any]:
+        """Return what the role passes to the module ``jupyterhub_guard``."""
+        return {
+            "name": self.name,
+            "image": self.front_image,
+            "network": f"{self.name}-network",
+            "ports": [self.port],
+            "health_timeout": 60,
+        }
+
+    def run_guard(self, **options: Any) -> dict[str, Any]:
+        """Run the guard's module; return its result."""
+        return run(jupyterhub_guard, **{**self.guard_arguments(), **options})
 
     def run_front(self, **options: Any) -> dict[str, Any]:
         """Run the front's module; return its result."""

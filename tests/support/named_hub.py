@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+from ansible.module_utils.jupyterhub_deploy.containers.guard import GuardContainer
 
 from hosts import run
 from support.ports import free_port
@@ -33,7 +34,8 @@ class NamedHub:
         return sorted(str(found.name) for found in self._containers())
 
     def destroy(self) -> None:
-        """Remove its containers, volumes, networks and lock."""
+        """Remove its containers, volumes, networks, rules and lock."""
+        GuardContainer(self.client.api, self.name, 60).remove()  # with its rules in the kernel
         for container in self._containers():
             container.remove(force=True, v=True)
         for volume in filter(self._owns, self.client.volumes.list()):

@@ -205,11 +205,15 @@ class Notebook:
         self.sign_in()
         self.kernel = self._post("api/kernels", {"name": "python3"})["id"]
         self.answer = secrets.token_hex(8)
+        self.connect()
+        self.socket.execute(f"answer = {self.answer!r}", timeout=60)
+        assert self.problem_with_variable() == ""
+
+    def connect(self) -> None:
+        """Open the web socket to the kernel, also again after the proxy was stopped."""
         scheme = "wss" if self.address.scheme == "https" else "ws"
         url = f"{scheme}://{self.address.netloc}{self.base}api/kernels/{self.kernel}/channels?_xsrf={self.xsrf()}"
         self.socket = KernelSocket(url, self.cookies())
-        self.socket.execute(f"answer = {self.answer!r}", timeout=60)
-        assert self.problem_with_variable() == ""
 
     def sign_in(self) -> None:
         """Get the notebook's own cookie by the hub's, as a browser does that opens the page.

@@ -118,6 +118,7 @@ class DeployedContainer:
             read_only=spec["hardening"]["read_only"],
             tmpfs=tmpfs_options(spec["hardening"]["tmpfs"]),
             network_mode=first,
+            mem_limit=spec.get("memory"),
         )
         addresses = spec.get("addresses", {})
         endpoint = self.client.create_endpoint_config(aliases=aliases.get(first, []), ipv4_address=addresses.get(first))
@@ -146,6 +147,25 @@ class DeployedContainer:
             self.client.connect_container_to_network(
                 name, network, aliases=aliases.get(network, []), ipv4_address=addresses.get(network)
             )
+
+    def run(self, command: list[str], name: str = "") -> tuple[int, str]:
+        """Run a command in the container; return its exit code and its output. 1 when the container does not run."""
+        try:
+            made = self.client.exec_create(name or self.name, command)
+            output = self.client.exec_start(made["Id"])
+            code = self.client.exec_inspect(made["Id"])["ExitCode"]
+            return 1 if code is None else code, output.decode(errors="replace").strip()
+        except docker_errors.APIError as error:
+            return 1, str(error.explanation or error)
+
+    def run_to_end(self, name: str, seconds: float) -> tuple[int, str]:
+        """Start a container that ends by itself, and remove it; return its exit code and its last lines."""
+        try:
+            self.client.start(name)
+            code = self.client.wait(name, timeout=seconds)["StatusCode"]
+            return code, self.client.logs(name, tail=LOG_LINES).decode(errors="replace").strip()
+        finally:
+            self._remove_if_exists(name)
 
     def wait_until(self, ready: Callable[[], bool], goal: str, name: str = "") -> None:
         """Wait until ``ready()`` is true.

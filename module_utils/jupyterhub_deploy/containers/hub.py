@@ -7,7 +7,6 @@ import json
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
-from ansible.module_utils.jupyterhub_deploy.containers.container import LOG_LINES
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import ReplaceableContainer
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container, name_of
@@ -147,12 +146,7 @@ class HubContainer(ReplaceableContainer):
                 tmpfs={"/tmp": "mode=1777"},  # noqa: S108  (in the container)
             ),
         )
-        try:
-            self.client.start(name)
-            code = self.client.wait(name, timeout=self.health_timeout)["StatusCode"]
-            return code, self.client.logs(name, tail=LOG_LINES).decode(errors="replace").strip()
-        finally:
-            self._remove_if_exists(name)
+        return self.run_to_end(name, self.health_timeout)
 
     def _containers(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.client.containers(all=True, filters={"label": f"{LABEL_HUB}={self.name}"})

@@ -27,7 +27,8 @@ _ADVICE = {
 
 def containers_of(hub: str) -> list[str]:
     """Return the names of a hub's own containers, also of those that exist only while one is replaced."""
-    return [f"{name}{suffix}" for name in (hub, f"{hub}-proxy") for suffix in ("", "-next", "-previous", "-check")]
+    names, suffixes = (hub, f"{hub}-proxy", f"{hub}-guard"), ("", "-next", "-previous", "-check")
+    return [f"{name}{suffix}" for name in names for suffix in suffixes]
 
 
 def networks_of(hub: str) -> list[str]:

@@ -104,16 +104,6 @@ class FrontContainer(DeployedContainer):
         """Return whether nginx in the container (of that name) listens on its ports."""
         return self.run(LISTENS, name)[0] == 0
 
-    def run(self, command: list[str], name: str = "") -> tuple[int, str]:
-        """Run a command in the container; return its exit code and its output. 1 when the container does not run."""
-        try:
-            made = self.client.exec_create(name or self.name, command)
-            output = self.client.exec_start(made["Id"])
-            code = self.client.exec_inspect(made["Id"])["ExitCode"]
-            return 1 if code is None else code, output.decode(errors="replace").strip()
-        except docker_errors.APIError as error:
-            return 1, str(error.explanation or error)
-
     def workers(self, name: str = "") -> set[str]:
         """Return the processes of nginx that accept connections, in the container (of that name).
 

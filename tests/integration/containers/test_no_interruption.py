@@ -128,6 +128,7 @@ class Workplace:
         assert [name for name in self.site.containers() if "-jupyter-" not in name] == [
             NAME,
             f"{NAME}-front",
+            f"{NAME}-guard",
             f"{NAME}-proxy",
         ]
         return Change(run, poll.report, output)

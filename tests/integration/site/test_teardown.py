@@ -37,10 +37,12 @@ def test_a_hub_is_removed_and_comes_back(site: LocalSite) -> None:
     session.contents("PUT", "alice", "answer.txt", json={"type": "file", "format": "text", "content": "42"})
     bystander = f"{NAME}-proxy-of-another-project"
     site.client.containers.create(site.container("proxy")["Config"]["Image"], name=bystander)
-    all_of_it = [NAME, f"{NAME}-front", f"{NAME}-jupyter-alice", f"{NAME}-proxy", bystander]
+    all_of_it = [NAME, f"{NAME}-front", f"{NAME}-guard", f"{NAME}-jupyter-alice", f"{NAME}-proxy", bystander]
 
     checked = site.run(playbook=TEARDOWN, check=True)
-    assert f"would be removed: container {NAME}, container {NAME}-jupyter-alice" in checked.output
+    assert (
+        f"would be removed: container {NAME}, container {NAME}-guard, container {NAME}-jupyter-alice" in checked.output
+    )
     assert site.containers() == all_of_it
 
     removed = site.run(playbook=TEARDOWN)

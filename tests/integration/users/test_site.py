@@ -130,7 +130,7 @@ def test_a_demoted_and_a_disabled_user(site: LocalSite) -> None:
     assert {one.api("POST", f"/users/{name}/server").status_code for one in strangers for name in ("bob", "eve")} == {
         403
     }
-    assert site.containers() == [NAME, f"{NAME}-front", f"{NAME}-proxy"]
+    assert site.containers() == [NAME, f"{NAME}-front", f"{NAME}-guard", f"{NAME}-proxy"]
 
 
 def test_user_yml_sets_a_generated_password(site: LocalSite) -> None:

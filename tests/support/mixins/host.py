@@ -59,7 +59,13 @@ class HostTests:
 
     def test_a_restart_of_docker_interrupts_nobody(self, working: Working) -> None:
         site, notebook = working.site, working.notebook
-        containers = ("jupyterhub", "jupyterhub-proxy", "jupyterhub-front", f"jupyter-{working.name}")
+        containers = (
+            "jupyterhub",
+            "jupyterhub-proxy",
+            "jupyterhub-front",
+            "jupyterhub-guard",
+            f"jupyter-{working.name}",
+        )
         before = started(site, *containers)
         with Poll(notebook) as poll:
             site.host.run("systemctl restart docker")

@@ -75,6 +75,10 @@ def test_good_settings_have_no_problem():
         ("public_url", "https://:8000", "is 'https://:8000', which has no host name; use a complete URL"),
         ("public_url", "http://[::1", "is 'http://[::1' (Invalid IPv6 URL); use a complete URL"),
         ("public_url", "https://hub:99999/", "is 'https://hub:99999/' (Port out of range 0-65535); use a complete"),
+        ("allowed_networks", ["10.20.0.0/16", "db"], "jupyterhub_allowed_networks has 'db'; use addresses or networks"),
+        ("allowed_networks", ["10.20.1.1/16"], "jupyterhub_allowed_networks has '10.20.1.1/16'; use addresses"),
+        ("allowed_networks", ["fe80::1%eth0"], "jupyterhub_allowed_networks has 'fe80::1%eth0'; use addresses"),
+        ("allowed_networks", ["::/0"], "has '::/0', which allows everything; use jupyterhub_isolation: peers"),
         ("keep_images", -2, "or -1 to keep all"),
         (
             "old_servers_idle_seconds",

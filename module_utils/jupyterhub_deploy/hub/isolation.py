@@ -1,0 +1,75 @@
+"""The isolation of a hub's notebooks, as lines for an operator: what the guard says, and what a new server reaches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.containers import guard as guard_container
+from ansible.module_utils.jupyterhub_deploy.containers.guard import GuardContainer
+from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
+from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.errors import FAILURES
+from ansible.module_utils.jupyterhub_deploy.hub import resources
+
+METADATA = "169.254.169.254"  # of most clouds
+# No service needs it: an open port of the host would be reached as well as a closed one.
+DISCARD_PORT = 9
+SERVER_PORT = 8888  # Jupyter's own default
+HUB, PEER = "the hub without its proxy", "another server"
+
+
+def status(client: Any, hub: str) -> list[str]:
+    """Return the lines about a hub's isolation. Runs a container in the users' network for two seconds.
+
+    :param client: a low-level Docker client.
+    """
+    guard = GuardContainer(client, hub, 0)
+    container = guard.observe()
+    if container is None:
+        return ["isolation: none; notebooks reach each other, the host and private networks"]
+    isolation, healthy = guard_container.isolation_of(container), guard.is_healthy()
+    try:
+        reached = guard.reached(f"{hub}-network", targets(client, hub, isolation))
+    except FAILURES as error:
+        return [*messages(guard.name, isolation, healthy, {}), f"whether a server is isolated is unknown: {error}"]
+    return messages(guard.name, isolation, healthy, reached)
+
+
+def targets(client: Any, hub: str, isolation: str) -> dict[str, tuple[str, int]]:
+    """Return what servers must not reach, as far as it exists: addresses and ports, by what they are called."""
+    name = f"{hub}-network"
+    found = {}
+    address = _address(inspect_container(client, hub) or {}, name)
+    if address:
+        found[HUB] = (address, HUB_PORT)
+    servers = client.containers(filters={"label": [f"{LABEL_HUB}={hub}", LABEL_USER]})
+    peers = [peer for one in servers if (peer := _address(one, name))]
+    if peers:
+        found[PEER] = (peers[0], SERVER_PORT)
+    if isolation == "full":
+        found["the host"] = (resources.gateways(client, [name])[0], DISCARD_PORT)
+        found["the metadata address"] = (METADATA, 80)
+    return found
+
+
+def messages(name: str, isolation: str, healthy: bool, reached: dict[str, bool]) -> list[str]:
+    """Return the lines. Pure.
+
+    :param name: of the guard.
+    :param healthy: whether it finds its rules in the kernel.
+    :param reached: whether a new container reached each of the targets.
+    """
+    closed, opened = ([one for one, reaches in reached.items() if reaches == wanted] for wanted in (False, True))
+    lines = [f"isolation: {isolation}" + (f"; a new server does not reach {', '.join(closed)}" if closed else "")]
+    if opened:
+        lines.append(f"NOT ISOLATED: a new server reaches {', '.join(opened)}; run make site, and `docker logs {name}`")
+    if not healthy:
+        lines.append(f"NOT GUARDED: {name} does not keep the rules of the isolation; run make site")
+    return lines
+
+
+def _address(container: dict[str, Any], network: str) -> str:
+    """Return the address of a container in a network, empty if it has none."""
+    networks = (container.get("NetworkSettings") or {}).get("Networks") or {}
+    return str((networks.get(network) or {}).get("IPAddress") or "")

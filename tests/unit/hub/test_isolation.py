@@ -1,0 +1,27 @@
+"""The isolation as an operator reads it."""
+
+from __future__ import annotations
+
+from ansible.module_utils.jupyterhub_deploy.hub import isolation
+
+
+def test_an_isolated_hub() -> None:
+    reached = {"the host": False, "another server": False}
+    assert isolation.messages("lab-guard", "full", True, reached) == [
+        "isolation: full; a new server does not reach the host, another server"
+    ]
+
+
+def test_what_is_reached_is_named() -> None:
+    reached = {"the host": True, "another server": False}
+    assert isolation.messages("lab-guard", "full", True, reached) == [
+        "isolation: full; a new server does not reach another server",
+        "NOT ISOLATED: a new server reaches the host; run make site, and `docker logs lab-guard`",
+    ]
+
+
+def test_a_guard_without_rules() -> None:
+    assert isolation.messages("lab-guard", "peers", False, {}) == [
+        "isolation: peers",
+        "NOT GUARDED: lab-guard does not keep the rules of the isolation; run make site",
+    ]
