@@ -23,6 +23,15 @@ options:
     description: The secret C(api_token) of the hub, as M(jupyterhub_resources) creates it.
     type: path
     required: true
+  isolation:
+    description: How the notebooks should be isolated; see the module M(jupyterhub_guard).
+    type: str
+    choices: [full, peers, none]
+    default: full
+  update_images:
+    description: Whether a run of C(site.yml) installs updates in images.
+    type: bool
+    default: true
   updates_file:
     description: File with the updates for images, as M(jupyterhub_image) writes it.
     type: path
@@ -169,14 +178,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         at = [Port(site.bind_address, site.http_port)] if site and site.has_own_port else at
         status["guard"] = hub_status.describe(inspect_container(client, f"{name}-guard"), now)
         if hub:
-            lines = isolation.status(client, name) + reachability.problems(proxy, at if site else None)
+            lines = isolation.status(client, name, params["isolation"]) + reachability.problems(
+                proxy, at if site else None
+            )
         if site:
             lines = [hub_status.container("front", status["front"]), *front_status.messages(directory, site), *lines]
         used = {found["image_id"] for found in map(status.get, ("hub", "proxy", "front", "notebook_image")) if found}
         built = {one: parse_time(found["Created"]) for one in used if one and (found := inspect_image(client, one))}
-        lines += hub_status.images(
-            updates.load(params["updates_file"]), {one: time for one, time in built.items() if time}, now
-        )
+        known = {one: time for one, time in built.items() if time}
+        lines += hub_status.images(updates.load(params["updates_file"]), known, now, params["update_images"])
     return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}
 
 
@@ -188,6 +198,8 @@ def main() -> None:
             "notebook_images": {"type": "list", "elements": "str", "default": []},
             "updates_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-updates.json"},
             "front": {"type": "str", "default": "jupyterhub-front"},
+            "isolation": {"type": "str", "choices": ["full", "peers", "none"], "default": "full"},
+            "update_images": {"type": "bool", "default": True},
             "token_file": {"type": "path", "required": True, "no_log": False},
         },
         run,

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,3 +118,5 @@ def remove_stale() -> None:
     for path in (path for place in places if place.is_dir() for path in place.iterdir() if is_stale(path.name)):
         remove_files(path.name.removeprefix("version-").removesuffix(".json"))
     remove_memory_limits(is_stale)
+    for namespace in filter(is_stale, (path.name for path in Path("/run/netns").glob(f"{PREFIX}*"))):
+        subprocess.run(["ip", "netns", "delete", namespace], check=False)

@@ -25,6 +25,7 @@ PROBE_TIMEOUT = 10.0
 PATIENCE = 30.0
 MAX_RESTARTS = 3  # restarts by Docker after which the container counts as crashed
 LOG_LINES = 30
+LOG_DELAY = 3  # seconds that Docker takes at most to write the log of a container that ended
 SECOND = 10**9  # nanoseconds, the unit of Docker's API
 
 
@@ -158,11 +159,16 @@ class DeployedContainer:
         except docker_errors.APIError as error:
             return 1, str(error.explanation or error)
 
-    def run_to_end(self, name: str, seconds: float) -> tuple[int, str]:
-        """Start a container that ends by itself, and remove it; return its exit code and its last lines."""
+    def run_to_end(self, name: str, seconds: float, prints: bool = False) -> tuple[int, str]:
+        """Start a container that ends by itself, and remove it; return its exit code and its last lines.
+
+        :param prints: whether it always prints something. Docker may write that to the log only later.
+        """
         try:
             self.client.start(name)
             code = self.client.wait(name, timeout=seconds)["StatusCode"]
+            if prints:
+                wait_until(lambda: self.client.logs(name, tail=1), LOG_DELAY)
             return code, self.client.logs(name, tail=LOG_LINES).decode(errors="replace").strip()
         finally:
             self._remove_if_exists(name)

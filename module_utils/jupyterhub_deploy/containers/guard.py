@@ -111,7 +111,6 @@ def wanted_spec(options: GuardOptions, image_id: str | None) -> Spec:
         "networks": ["host"],
         "ports": [],
         "hardening": container_spec.hardening(cap_add=["NET_ADMIN"]),
-        "memory": MEMORY,
         "restart_policy": "unless-stopped",
         "healthcheck": ["CMD", *LOADED],
     }
@@ -149,7 +148,7 @@ class GuardContainer(ReplaceableContainer):
                 f"cannot be loaded with image {spec['image']}: {output}. Use a kernel with nftables, also for bridges, "
                 f"or set jupyterhub_isolation: {others}"
             )
-        self.create(self.next, spec, {LABEL_HUB: self.hub}, {}, PROGRAM)
+        self.create(self.next, {**spec, "memory": MEMORY}, {LABEL_HUB: self.hub}, {}, PROGRAM)
 
     def remove(self) -> None:
         """Remove the guard, if there is one, and its rules.
@@ -181,14 +180,20 @@ class GuardContainer(ReplaceableContainer):
             "hardening": container_spec.hardening(cap_add=[]),
             "healthcheck": ["NONE"],
         }
-        code, output = self._run_once(f"{self.name}-probe", spec, ["python3", "-c", PROBE, json.dumps(targets)])
-        if code:
-            raise DeployError(f"a container in {network} cannot probe the isolation: {output}")
-        return dict(json.loads(output))
+        code, output = self._run_once(f"{self.name}-probe", spec, ["python3", "-c", PROBE, json.dumps(targets)], True)
+        try:
+            return dict(json.loads(output))
+        except ValueError as error:
+            raise DeployError(
+                f"a container in {network} cannot probe the isolation (exit code {code}): {output or 'no output'}"
+            ) from error
 
-    def _run_once(self, name: str, spec: Spec, command: list[str]) -> tuple[int, str]:
-        """Run a command in a container that is removed afterwards; return its exit code and its output."""
+    def _run_once(self, name: str, spec: Spec, command: list[str], prints: bool = False) -> tuple[int, str]:
+        """Run a command in a container that is removed afterwards; return its exit code and its output.
+
+        :param prints: see :meth:`run_to_end`.
+        """
         self._remove_if_exists(name)
         spec = {**spec, "image": spec["image_id"], "restart_policy": "no"}
         self.create(name, spec, {LABEL_HUB: self.hub}, {}, command)
-        return self.run_to_end(name, RUN_TIMEOUT)
+        return self.run_to_end(name, RUN_TIMEOUT, prints)

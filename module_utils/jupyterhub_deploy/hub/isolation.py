@@ -19,15 +19,18 @@ SERVER_PORT = 8888  # Jupyter's own default
 HUB, PEER = "the hub without its proxy", "another server"
 
 
-def status(client: Any, hub: str) -> list[str]:
+def status(client: Any, hub: str, wanted: str) -> list[str]:
     """Return the lines about a hub's isolation. Runs a container in the users' network for two seconds.
 
     :param client: a low-level Docker client.
+    :param wanted: what the settings ask for: ``full``, ``peers`` or ``none``.
     """
     guard = GuardContainer(client, hub, 0)
     container = guard.observe()
-    if container is None:
+    if container is None and wanted == "none":
         return ["isolation: none; notebooks reach each other, the host and private networks"]
+    if container is None:
+        return [f"NOT GUARDED: the container {guard.name} does not exist; run make site"]
     isolation, healthy = guard_container.isolation_of(container), guard.is_healthy()
     try:
         reached = guard.reached(f"{hub}-network", targets(client, hub, isolation))
@@ -48,7 +51,8 @@ def targets(client: Any, hub: str, isolation: str) -> dict[str, tuple[str, int]]
     if peers:
         found[PEER] = (peers[0], SERVER_PORT)
     if isolation == "full":
-        found["the host"] = (resources.gateways(client, [name])[0], DISCARD_PORT)
+        for gateway in resources.gateways(client, [name])[:1]:
+            found["the host"] = (gateway, DISCARD_PORT)
         found["the metadata address"] = (METADATA, 80)
     return found
 
@@ -63,7 +67,9 @@ def messages(name: str, isolation: str, healthy: bool, reached: dict[str, bool])
     closed, opened = ([one for one, reaches in reached.items() if reaches == wanted] for wanted in (False, True))
     lines = [f"isolation: {isolation}" + (f"; a new server does not reach {', '.join(closed)}" if closed else "")]
     if opened:
-        lines.append(f"NOT ISOLATED: a new server reaches {', '.join(opened)}; run make site, and `docker logs {name}`")
+        lines.append(
+            f"NOT ISOLATED: a new server reaches {', '.join(opened)}; run make site, then read `docker logs {name}`"
+        )
     if not healthy:
         lines.append(f"NOT GUARDED: {name} does not keep the rules of the isolation; run make site")
     return lines

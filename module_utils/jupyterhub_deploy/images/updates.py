@@ -3,15 +3,15 @@
 A file has the packages of each image, and the updates that apt knew when its lists were last read: a run with nothing
 to do reads only this file. ::
 
-    {"refreshed": 1795000000.0, "lists": 1795000000000000000,
+    {"refreshed": 1795000000.0, "problem": "", "lists": 1795000000000000000,
      "images": {"sha256:…": {"packages": {"openssl": "3.0.17-1"}, "updates": {"openssl": "3.0.18-1"}, "missing": {}}}}
 
-``missing`` are updates that a build of that image did not get, because its mirror did not have them yet.
+``problem`` says why apt's lists could not be refreshed. ``missing`` are updates that a build of that image did not get,
+because its mirror did not have them yet.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -20,7 +20,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from ansible.module_utils.jupyterhub_deploy import files
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import apt_sources
+from ansible.module_utils.jupyterhub_deploy.images.smoke_test import LOG_DELAY
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 from ansible.module_utils.jupyterhub_deploy.text import counted
 
 LISTS = "/var/lib/apt/lists"
@@ -128,8 +131,10 @@ class Updates:
         :param built: whether the images have just been built: what they lack now is not available for builds.
         """
         ids = list(dict.fromkeys(ids))
-        if self.refresh and not built:
-            self._refresh_lists()
+        if self.refresh and not built and time.time() - self.state.get("refreshed", 0) >= REFRESH_INTERVAL:
+            self.state["refreshed"] = time.time()  # also if it fails: a host without internet tries once a day
+            self.state["problem"] = _refresh_lists()
+            self._save(None)
         lists = os.stat(LISTS).st_mtime_ns if os.path.isdir(LISTS) else 0
         known = self.state["images"]
         new = [one for one in ids if one not in known]
@@ -142,14 +147,6 @@ class Updates:
             self.state["lists"] = lists
             self._save(client)
         return self.state
-
-    def _refresh_lists(self) -> None:
-        if time.time() - self.state.get("refreshed", 0) < REFRESH_INTERVAL:
-            return
-        self.state["refreshed"] = time.time()  # also if it fails: a host without internet tries once a day
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(["apt-get", "update", "-qq"], capture_output=True, check=False, timeout=REFRESH_TIMEOUT)
-        self._save(None)
 
     def _read_updates(self) -> None:
         entries = self.state["images"].values()
@@ -170,12 +167,25 @@ class Updates:
         files.write_atomically(self.path, json.dumps(self.state, indent=1, sort_keys=True), 0o644, parents=True)
 
 
+def _refresh_lists() -> str:
+    """Refresh apt's package lists; return why this failed, empty when it did not."""
+    command = ["apt-get", "update", "-qq", "--error-on=any"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=REFRESH_TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1] if done.returncode else ""
+
+
 def _is_newer(version: str, other: str) -> bool:
     return subprocess.run(["dpkg", "--compare-versions", version, "gt", other], check=False).returncode == 0
 
 
 def _packages(client: Any, image_id: str) -> dict[str, str]:
-    """Return the packages in an image, from a container without network."""
+    """Return the packages in an image, from a container without network.
+
+    :raises DeployError: they cannot be read.
+    """
     host_config = client.create_host_config(cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none")
     container = client.create_container(
         image_id, entrypoint=["dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n"], command=[], user="0",
@@ -185,6 +195,11 @@ def _packages(client: Any, image_id: str) -> dict[str, str]:
     try:
         client.start(container)
         client.wait(container, timeout=QUERY_TIMEOUT)
-        return parse_packages(client.logs(container, stdout=True, stderr=False).decode(errors="replace"))
+        wait_until(lambda: client.logs(container, tail=1), LOG_DELAY)
+        output = client.logs(container).decode(errors="replace")
+        found = parse_packages(output)
+        if not found:
+            raise DeployError(f"the packages in image {image_id} cannot be read: {output.strip() or 'no output'}")
+        return found
     finally:
         client.remove_container(container, force=True, v=True)

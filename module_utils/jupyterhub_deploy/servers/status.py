@@ -68,17 +68,23 @@ def container(title: str, found: dict[str, Any] | None) -> str:
     return f"{title}: {found['container']} runs {since}, from {policy.image(found)}"
 
 
-def images(state: updates.State, built: Mapping[str, datetime], now: datetime) -> list[str]:
+def images(state: updates.State, built: Mapping[str, datetime], now: datetime, update: bool) -> list[str]:
     """Return a line about the age of the images that were built on the host, and about updates for their packages.
 
     :param state: of :mod:`images.updates`.
     :param built: when each image in use was built, by its id. Images that were pulled are left out.
+    :param update: whether a run of ``site.yml`` installs updates.
     """
     known = {one: time for one, time in built.items() if one in state["images"]}
     if not known:
         return []
     found = {name for one in known for name in updates.pending(state["images"][one])}
-    advice = f"updates are pending for {updates.describe(found)}: run make site" if found else "no updates are pending"
+    advice = "no updates are pending"
+    if found:
+        how = "run make site" if update else "make site installs them with jupyterhub_update_images: true"
+        advice = f"updates are pending for {updates.describe(found)}: {how}"
+    elif state.get("problem"):
+        advice = f"whether updates are pending is unknown, because apt-get update failed: {state['problem']}"
     return [f"images: the oldest was built {span((now - min(known.values())).total_seconds())} ago; {advice}"]
 
 

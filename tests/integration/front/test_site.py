@@ -103,7 +103,7 @@ def test_a_new_certificate_and_a_new_hub_interrupt_nobody(site: HttpsSite) -> No
     served = client.served(DOMAIN)
     site.secure()
     with Poll(notebook) as poll:
-        output = site.run(jupyterhub_extra_config="c.JupyterHub.active_server_limit = 7").output
+        output = site.run(jupyterhub_extra_config="c.JupyterHub.allow_named_servers = False").output
     assert "the certificate changed" in output
     assert "configuration changed" in output
     assert client.served(DOMAIN) != served

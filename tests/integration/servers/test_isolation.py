@@ -24,7 +24,8 @@ from support.poller import Notebook, Poll
 
 NAME = run_name("isolation")
 #: Of a network behind this machine; the listener there is reached by routing, as another machine would be.
-PRIVATE, METADATA, NEIGHBOUR = "192.168.77.9", "169.254.169.254", "192.168.77.1"
+_SUBNET = f"192.168.{20 + secrets.randbelow(200)}"
+PRIVATE, METADATA, NEIGHBOUR = f"{_SUBNET}.9", "169.254.169.254", f"{_SUBNET}.1"
 NAMESPACE = run_name("isolation-net")
 #: Runs in a kernel: a listener that others may connect to. Its value is the port.
 LISTEN = """
@@ -190,28 +191,36 @@ def test_an_existing_hub_is_isolated_without_interruption(
 
 def test_only_old_servers_ask_the_hub_itself(site: ModuleSite, reach: Reach) -> None:
     """Those that a hub of an earlier version started know only that address."""
-    program = f"import socket, time; time.sleep(1); socket.create_connection(({reach.address('')!r}, 8081), 2)"
+    program = (
+        "import contextlib, socket, sys, time\n"
+        "end = time.monotonic() + float(sys.argv[1])\n"
+        "while time.monotonic() < end:\n"
+        "    with contextlib.suppress(OSError):\n"
+        f"        socket.create_connection(({reach.address('')!r}, 8081), 2)\n"
+        "        sys.exit(0)\n"
+        "sys.exit(1)"
+    )
 
-    def reaches_hub(url: str) -> bool:
+    def reaches_hub(url: str, seconds: int) -> bool:
         container = site.client.containers.run(
-            site.front_image, ["python3", "-c", program], name=f"{NAME}-old", network=f"{NAME}-network",
+            site.front_image, ["python3", "-c", program, str(seconds)], name=f"{NAME}-old", network=f"{NAME}-network",
             environment={"JUPYTERHUB_API_URL": url}, detach=True,
         )  # fmt: skip
         try:
-            return bool(container.wait(timeout=60)["StatusCode"] == 0)
+            return bool(container.wait(timeout=120)["StatusCode"] == 0)
         finally:
             container.remove(force=True)
 
-    assert reaches_hub(f"http://{NAME}:8081/hub/api")
-    assert not reaches_hub(f"http://{NAME}-proxy:8000/hub/api")
+    assert reaches_hub(f"http://{NAME}:8081/hub/api", 60)
+    assert not reaches_hub(f"http://{NAME}-proxy:8000/hub/api", 5)
 
 
 def test_an_allowed_network_is_open(site: ModuleSite, reach: Reach) -> None:
     before = site.containers()
-    site.run_guard(allowed_networks=["192.168.77.8/29"])
+    site.run_guard(allowed_networks=[f"{_SUBNET}.8/29"])
     assert reach.opened() == {"a private address"}
     site.run_guard(allowed_urls=[f"http://{METADATA}", f"http://{PRIVATE}:8080/simple"])
-    assert wait_until(lambda: reach.opened() == {"the metadata address"}, 10)
+    assert wait_until(lambda: reach.opened() == {"the metadata address"}, 60)
     site.run_guard()
     assert site.containers() == before
 
@@ -219,7 +228,7 @@ def test_an_allowed_network_is_open(site: ModuleSite, reach: Reach) -> None:
 def test_rules_that_somebody_removes_come_back(site: ModuleSite, reach: Reach) -> None:
     for table in (f"bridge jh-{NAME}", f"inet jh-{NAME}"):
         assert site.client.containers.get(f"{NAME}-guard").exec_run(["nft", f"delete table {table}"])[0] == 0
-        assert wait_until(lambda: len(tables(site)) == 2, 10)
+        assert wait_until(lambda: len(tables(site)) == 2, 60)
     assert reach.opened() == set()
 
 

@@ -1,4 +1,7 @@
-"""Servers that wait for their start, and those that a full hub refuses, on real Docker."""
+"""Servers that wait for their start, and those that a full hub refuses, on real Docker.
+
+Each test changes the servers of the one before it.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +22,13 @@ from support.module_site import ModuleSite
 
 NAME = run_name("queue")
 #: Seconds. Enough for a start on a busy machine, and less than the others wait.
-START_TIMEOUT = 30
+START_TIMEOUT = 60
 #: The turn of alice ends when the test says so.
 EXTRA = f"""
 import asyncio
-from jupyterhub_deploy_hub import watched_spawner
+from jupyterhub_deploy_hub import queued_spawner, watched_spawner
 
+queued_spawner.LONGEST_TURN = 600
 watched_spawner.BEFORE_START_TIMEOUT = 0
 c.Spawner.start_timeout = {START_TIMEOUT}
 c.JupyterHub.tornado_settings["slow_spawn_timeout"] = 0
@@ -78,11 +82,11 @@ class Progress:
 
     def shows(self, message: str) -> bool:
         """Wait until it shows a message; return whether it does."""
-        return bool(wait_until(lambda: any(message in one for one in self.messages), 20))
+        return bool(wait_until(lambda: any(message in one for one in self.messages), 60))
 
     def is_ready(self) -> bool:
         """Wait until the progress has ended; return whether the server is ready."""
-        wait_until(lambda: self.ended, 60)
+        wait_until(lambda: self.ended, 2 * START_TIMEOUT)
         return self.ready
 
     def _read(self) -> None:
@@ -118,12 +122,12 @@ def test_starts_wait_in_order_and_each_user_sees_the_position(hub: Hub) -> None:
     assert bob.shows(position(1, 3))
     assert carol.shows(position(2, 3))
     assert dora.shows(position(3, 3))
-    page = hub.session.get(f"{hub.site.url}/hub/spawn-pending/bob", timeout=10)
+    page = hub.session.get(f"{hub.site.url}/hub/spawn-pending/bob", timeout=60)
     assert "Your server is starting up" in page.text
 
     # A start that is cancelled leaves the queue.
     assert hub.session.api("DELETE", "/users/carol/server").ok
-    assert wait_until(lambda: carol.ended, 20)
+    assert wait_until(lambda: carol.ended, 60)
     assert dora.shows(position(2, 2))
 
     time.sleep(max(0.0, requested + START_TIMEOUT + 1 - time.monotonic()))
@@ -140,7 +144,7 @@ def test_starts_wait_in_order_and_each_user_sees_the_position(hub: Hub) -> None:
 def test_a_full_hub_says_how_many_servers_run(hub: Hub) -> None:
     hub.site.settings["server_limit"] = 2
     hub.site.run_hub()
-    assert wait_until(lambda: hub.session.get(f"{hub.site.url}/hub/home", timeout=30).ok, 30)
+    assert wait_until(lambda: hub.session.get(f"{hub.site.url}/hub/home", timeout=30).ok, 60)
     assert hub.containers() == ["alice", "bob", "dora"]  # none is stopped
     hub.session.stop("dora")
     page = hub.session.get(f"{hub.site.url}/hub/spawn/dora", timeout=30)

@@ -16,7 +16,7 @@ def test_what_is_reached_is_named() -> None:
     reached = {"the host": True, "another server": False}
     assert isolation.messages("lab-guard", "full", True, reached) == [
         "isolation: full; a new server does not reach another server",
-        "NOT ISOLATED: a new server reaches the host; run make site, and `docker logs lab-guard`",
+        "NOT ISOLATED: a new server reaches the host; run make site, then read `docker logs lab-guard`",
     ]
 
 

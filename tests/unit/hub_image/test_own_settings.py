@@ -146,6 +146,8 @@ def test_nothing_is_added_where_nothing_was_assigned() -> None:
         ("JupyterHub", "cleanup_servers", True, "would stop the servers of all users"),
         ("JupyterHub", "public_url", "https://hub.example.com/", "set jupyterhub_public_url instead"),
         ("JupyterHub", "subdomain_host", "https://hub.example.com", "set jupyterhub_subdomains instead"),
+        ("JupyterHub", "active_server_limit", 7, "set jupyterhub_server_limit instead"),
+        ("JupyterHub", "concurrent_spawn_limit", 7, "set jupyterhub_concurrent_starts instead"),
         ("JupyterHub", "spawner_class", DockerSpawner, "DockerSpawner is not a subclass of"),
         ("JupyterHub", "authenticator_class", Authenticator, "set that instead"),
         ("CryptKeeper", "keys", ["0" * 64], "secrets/crypt_key"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import apt_sources, updates
 
 DAY = 24 * 3600
@@ -166,3 +167,49 @@ def test_check_mode_changes_nothing(docker, apt, tmp_path):
     assert updates.pending(state["images"]["a"])
     assert not path.exists()
     assert "apt-get update" not in apt.commands
+
+
+def test_why_the_lists_are_not_refreshed_is_kept_and_not_tried_again_at_once(docker, apt, tmp_path, monkeypatch):
+    path = str(tmp_path / "updates.json")
+    failed = subprocess.CompletedProcess([], 100, "", "W: no\nE: no route to the mirror\n")
+    monkeypatch.setattr(apt, "run", lambda command, **_: apt.commands.append(command[0]) or failed)
+    monkeypatch.setattr(updates.subprocess, "run", apt.run)
+    for _ in range(2):
+        updates.Updates(path, "bookworm", refresh=True).inspect(docker, [])
+    assert updates.load(path)["problem"] == "E: no route to the mirror"
+    assert apt.commands == ["apt-get"]
+
+
+class Client:
+    """Docker with a container whose log is written a moment after its end, or never."""
+
+    def __init__(self, log: bytes) -> None:
+        self.log, self.asked, self.removed = log, 0, False
+
+    def create_host_config(self, **_options: Any) -> None: ...
+    def start(self, _container: str) -> None: ...
+    def wait(self, _container: str, **_options: Any) -> None: ...
+
+    def create_container(self, *_arguments: Any, **_options: Any) -> dict[str, str]:
+        return {"Id": "c"}
+
+    def logs(self, _container: str, **_options: Any) -> bytes:
+        self.asked += 1
+        return self.log if self.asked > 1 else b""
+
+    def remove_container(self, _container: str, **_options: Any) -> None:
+        self.removed = True
+
+
+def test_the_log_of_the_container_may_come_later(monkeypatch):
+    client = Client(b"tini 1\n")
+    assert updates._packages(client, "a") == {"tini": "1"}
+    assert client.removed
+
+
+def test_packages_that_cannot_be_read_stop_the_run(monkeypatch):
+    monkeypatch.setattr(updates, "LOG_DELAY", 0)
+    client = Client(b"dpkg-query:-error")
+    with pytest.raises(DeployError, match=r"the packages in image a cannot be read: dpkg-query:-error"):
+        updates._packages(client, "a")
+    assert client.removed

@@ -93,10 +93,15 @@ def test_problems_are_shown() -> None:
 def test_the_age_of_images_and_updates_for_them() -> None:
     image = {"packages": {"openssl": "1"}, "updates": {"openssl": "2"}, "missing": {}}
     times = {"old": datetime(2026, 2, 28, 12, tzinfo=timezone.utc), "pulled": datetime(2020, 1, 1, tzinfo=timezone.utc)}
-    assert hub_status.images({"images": {"old": image}}, times, NOW) == [
-        "images: the oldest was built 2 d ago; updates are pending for openssl: run make site"
+    built = "images: the oldest was built 2 d ago; "
+    pending = f"{built}updates are pending for openssl: "
+    assert hub_status.images({"images": {"old": image}}, times, NOW, True) == [f"{pending}run make site"]
+    assert hub_status.images({"images": {"old": image}}, times, NOW, False) == [
+        f"{pending}make site installs them with jupyterhub_update_images: true"
     ]
-    assert hub_status.images({"images": {"old": {**image, "updates": {}}}}, times, NOW) == [
-        "images: the oldest was built 2 d ago; no updates are pending"
+    current: dict[str, Any] = {"images": {"old": {**image, "updates": {}}}}
+    assert hub_status.images(current, times, NOW, True) == [f"{built}no updates are pending"]
+    assert hub_status.images({**current, "problem": "no route"}, times, NOW, True) == [
+        f"{built}whether updates are pending is unknown, because apt-get update failed: no route"
     ]
-    assert hub_status.images({"images": {}}, times, NOW) == []
+    assert hub_status.images({"images": {}}, times, NOW, True) == []

@@ -22,7 +22,7 @@ GRACE_SECONDS = 600
 EVERY_SECONDS = (2, 120)
 
 _PREFIX = "JUPYTERHUB_DEPLOY_CULL_"
-#: The directory of the container that `archive` is for. Jupyter reads ``etc/jupyter`` and ``share/jupyter`` in it.
+#: The directory of the container that `archive` is for. Jupyter reads ``etc/jupyter`` in it.
 DIRECTORY = "/usr/local"
 #: The only one of our files whose name an image's own file can have.
 CONFIG_FILE = "etc/jupyter/jupyter_config.py"

@@ -46,6 +46,8 @@ _FIXED: dict[str, dict[str, str]] = {
         "base_url": _PATH,
         "bind_url": _PATH,
         "subdomain_host": "set jupyterhub_subdomains instead",
+        "active_server_limit": "set jupyterhub_server_limit instead",
+        "concurrent_spawn_limit": "set jupyterhub_concurrent_starts instead",
     },
     "CryptKeeper": {
         "keys": "what is encrypted with the deployment's own keys could not be read any more; add a key to the file "
