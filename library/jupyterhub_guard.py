@@ -22,9 +22,9 @@ options:
     default: ""
   isolation:
     description:
-      - V(full) blocks what notebooks send to each other, to the host, to private networks, and to the hub but through
-        its proxy.
-      - V(peers) blocks what they send to each other and to the hub but through its proxy.
+      - V(full) blocks what notebooks send to each other, to the host, to private networks, and to the hub, except
+        through its proxy.
+      - V(peers) blocks what they send to each other and to the hub, except through its proxy.
       - V(none) removes the container and the rules.
     type: str
     choices: [full, peers, none]

@@ -139,7 +139,7 @@ options:
     type: bool
     default: true
   max_age_days:
-    description: Age in days from which an image is built again; 0 means any age.
+    description: Age in days from which an image is built again; 0 turns this off.
     type: int
     default: 0
   updates_file:

@@ -18,6 +18,7 @@ from pymdownx.slugs import slugify
 
 OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "CHANGELOG.md": "changes.md",
     "bench/README.md": "measurements.md",
 }
