@@ -65,6 +65,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         volumes = sorted(one["Name"] for one in client.volumes(filters=label)["Volumes"] or [])
         if not check:
             guard = GuardContainer(client, name, 0)
+            if guard.has_leftovers():
+                guard.recover()
             remove(client, [one for one in containers if one != guard.name], networks)
             guard.remove()  # last: its rules apply until no server runs
         group = cgroup.remove(name, client.info(), check)

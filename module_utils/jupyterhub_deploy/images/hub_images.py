@@ -128,7 +128,15 @@ class HubImages:
         """
         if self.choice.new:
             Reporter(self.options.progress_file).say(choice.message(self.choice))
-        parallel.run(steps, self.run_step)
+        try:
+            parallel.run(steps, self.run_step)
+        except DeployError as error:
+            if not any(step.action == BUILD and step.reason == self.outdated for step in steps):
+                raise
+            raise DeployError(
+                f"{error}. The images are built again because {self.outdated}; to use those that are there, add "
+                "-e jupyterhub_update_images=false"
+            ) from error
         names = {step.name for step in steps if step.action == BUILD}
         if names and self.base and self.base.how == BOOTSTRAP:
             self.updates.inspect(self.client, [found.id for name in names if (found := self.inspect(name))], built=True)

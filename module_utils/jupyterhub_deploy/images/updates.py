@@ -124,6 +124,7 @@ class Updates:
     def __init__(self, path: str, suite: str, refresh: bool) -> None:
         self.path, self.suite, self.refresh = path, suite, refresh
         self.state = load(path)
+        self._due: set[tuple[str, str]] = set()  # the updates that were pending before a build
 
     def inspect(self, client: Any, ids: Iterable[str], built: bool = False) -> State:
         """Return the state, with these images.
@@ -131,22 +132,30 @@ class Updates:
         :param built: whether the images have just been built: what they lack now is not available for builds.
         """
         ids = list(dict.fromkeys(ids))
-        if self.refresh and not built and time.time() - self.state.get("refreshed", 0) >= REFRESH_INTERVAL:
+        if self.refresh and not built and self._is_due():
             self.state["refreshed"] = time.time()  # also if it fails: a host without internet tries once a day
             self.state["problem"] = _refresh_lists()
             self._save(None)
         lists = os.stat(LISTS).st_mtime_ns if os.path.isdir(LISTS) else 0
         known = self.state["images"]
+        # In check mode, images that no run has read are left out, because that needs a container.
+        ids = [one for one in ids if one in known or self.refresh]
         new = [one for one in ids if one not in known]
         if new or (ids and lists != self.state.get("lists")):
             for one in new:
                 known[one] = {"packages": _packages(client, one), "updates": {}, "missing": {}}
             self._read_updates()
             for one in ids if built else []:
-                known[one]["missing"] = known[one]["updates"]
+                known[one]["missing"] = dict(self._due & set(known[one]["updates"].items()))
             self.state["lists"] = lists
             self._save(client)
+        if not built:
+            self._due = {update for one in ids if one in known for update in pending(known[one]).items()}
         return self.state
+
+    def _is_due(self) -> bool:
+        """Return whether the lists were refreshed a day ago, or at a time that has not come yet."""
+        return not 0 <= time.time() - self.state.get("refreshed", 0) < REFRESH_INTERVAL
 
     def _read_updates(self) -> None:
         entries = self.state["images"].values()

@@ -17,6 +17,7 @@ from guard import Guard
 ENVIRONMENT = {"GUARD_HUB": "lab", "GUARD_NETWORK": "lab-network", "GUARD_ISOLATION": "full", "GUARD_PORTS": "80,443"}
 NETWORK: dict[str, Any] = {
     "Id": "0123456789abcdef",
+    "Driver": "bridge",
     "Options": {},
     "IPAM": {"Config": [{"Subnet": "198.18.4.0/22"}]},
 }
@@ -72,6 +73,13 @@ def test_the_bridge_can_have_a_name_of_its_own(docker: dict[str, Any]) -> None:
     fill(docker)
     docker["answers"]["/networks/lab-network"]["Options"] = {"com.docker.network.bridge.name": "users0"}
     assert Guard(ENVIRONMENT).inputs().bridge == "users0"
+
+
+def test_a_network_that_is_not_a_bridge_is_not_isolated(docker: dict[str, Any]) -> None:
+    fill(docker)
+    docker["answers"]["/networks/lab-network"]["Driver"] = "macvlan"
+    with pytest.raises(ValueError, match="lab-network has the driver macvlan; only bridges are isolated"):
+        Guard(ENVIRONMENT).inputs()
 
 
 @pytest.mark.parametrize(
@@ -164,12 +172,18 @@ def test_rules_are_loaded_when_they_change_or_are_missing(kernel: dict[str, Any]
     assert guard.LOADED.exists()
 
 
-@pytest.mark.parametrize("fault", ["nft", "docker"])
+@pytest.mark.parametrize("fault", ["nft", "docker", "removed at once"])
 def test_without_rules_the_guard_is_not_healthy(
-    kernel: dict[str, Any], docker: dict[str, Any], fault: str, capfd: pytest.CaptureFixture[str]
+    kernel: dict[str, Any],
+    docker: dict[str, Any],
+    fault: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if fault == "nft":
         kernel["refuses"] = True
+    elif fault == "removed at once":
+        monkeypatch.setattr(Guard, "listing", lambda self: "")
     else:
         docker["answers"].pop("/networks/lab-network")
     kernel["rounds"] = [lambda: None]

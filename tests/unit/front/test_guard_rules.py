@@ -71,18 +71,24 @@ def test_private_networks_and_those_of_docker_are_blocked_but_not_the_bridge_its
     assert first == "jump exceptions"
     # Each once: the second network of Docker is in a private one.
     assert blocked == (
-        "ip daddr { 10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 198.18.0.0/15, "
-        "203.0.113.0/24 } drop"
+        "ip daddr { 10.0.0.0/8, 100.64.0.0/10, 168.63.129.16, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, "
+        "192.168.0.0/16, 198.18.0.0/15, 203.0.113.0/24 } drop"
     )
     assert ipv6 == "meta nfproto ipv6 drop"
 
 
-def test_what_is_allowed_is_for_host_and_network() -> None:
+def test_a_network_that_is_allowed_does_not_open_the_host() -> None:
     text = render(INPUTS._replace(allowed=("192.168.5.9", "10.20.0.0/16", "fd00:1::/64"), hosts=(("10.1.0.1", 443),)))
     exceptions = chain(text, "inet", "exceptions")
-    assert "ip daddr { 10.20.0.0/16, 192.168.5.9 } accept" in exceptions
+    assert "ip daddr { 192.168.5.9 } accept" in exceptions
+    assert chain(text, "inet", "to_world")[:2] == ["jump exceptions", "ip daddr { 10.20.0.0/16, 192.168.5.9 } accept"]
     assert "ip daddr { 10.1.0.1 } tcp dport 443 accept" in exceptions
     assert "fd00:1::" not in text  # the users' network has no IPv6, which is blocked
+
+
+def test_a_service_in_the_users_network_can_be_allowed() -> None:
+    rules = chain(render(INPUTS._replace(allowed=("198.18.4.77", "198.18.4.0/24", "fd00::9"))), "bridge", "from_ip")
+    assert rules[-3:] == ["ip saddr { 198.18.4.77 } accept", "ip daddr { 198.18.4.77 } accept", "drop"]
 
 
 def test_peers_leaves_all_but_the_users_network() -> None:
@@ -115,7 +121,7 @@ def test_ipv6_has_the_same_rules(both: str) -> None:
     ]
     # Those who are beside each other on a bridge have link-local addresses, too.
     assert any(rule.startswith("ip6 saddr fe80::/10 ip6 daddr fe80::/10") for rule in chain(both, "bridge", "forward"))
-    assert "ip6 daddr { fd00:1::/64 } accept" in chain(both, "inet", "exceptions")
+    assert "ip6 daddr { fd00:1::/64 } accept" in chain(both, "inet", "to_world")
     assert chain(both, "inet", "to_world")[-1] == "ip6 daddr { fc00::/7, fe80::/10 } drop"
 
 

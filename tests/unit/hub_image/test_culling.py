@@ -87,7 +87,8 @@ def test_a_busy_kernel_is_use_and_other_answers_are_not_from_jupyter(
 class Docker:
     """Docker with alice's server, whose limits are `limits`."""
 
-    def __init__(self, limits: Limits | None) -> None:
+    def __init__(self, limits: Limits | None, started: datetime) -> None:
+        self.started = started
         self.variables = {
             "JUPYTERHUB_SERVICE_URL": "http://0.0.0.0:8888/user/alice/",
             "JUPYTERHUB_API_TOKEN": "own",
@@ -100,6 +101,7 @@ class Docker:
 
     def inspect_container(self, container: str) -> dict[str, Any]:
         return {
+            "State": {"StartedAt": self.started.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")},
             "Config": {"Env": [f"{name}={value}" for name, value in self.variables.items()]},
             "NetworkSettings": {"Networks": {"lab-network": {"IPAddress": "198.18.0.5"}}},
         }
@@ -111,11 +113,12 @@ class Site:
     def __init__(
         self, monkeypatch: pytest.MonkeyPatch, limits: Limits | None = LIMITS, grace: int = 0, age: float = 86400
     ) -> None:
-        monkeypatch.setattr(docker, "APIClient", lambda: Docker(limits))
+        monkeypatch.setattr(docker, "APIClient", lambda: Docker(limits, NOW - timedelta(seconds=age)))
         monkeypatch.setattr(culler, "SimpleAsyncHTTPClient", lambda **_: None)
         self.arbiter = culler.Arbiter("lab", "lab-network", grace, logging.getLogger("test"))
         self.asked: list[tuple[str, str]] = []
-        self.started = (NOW - timedelta(seconds=age)).isoformat()
+        # What the hub says may be of the server before this one.
+        self.started = (NOW - timedelta(days=9)).isoformat()
 
     def stops(self, used: float | None, recorded: float = 0, kernels: Any = (), error: Exception | None = None) -> bool:
         async def ask(url: str, token: str) -> Any:

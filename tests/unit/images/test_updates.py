@@ -144,13 +144,25 @@ def test_new_lists_and_new_images_are_read(docker, apt, tmp_path):
 
 def test_what_a_build_did_not_get_is_not_tried_again(docker, apt, tmp_path):
     path = str(tmp_path / "updates.json")
-    updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"], built=True)
-    state = updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"])
-    assert updates.pending(state["images"]["a"]) == {}
+    found = updates.Updates(path, "bookworm", refresh=True)
+    found.inspect(docker, ["a"])
+    found.inspect(docker, ["b"], built=True)
+    state = updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["b"])
+    assert updates.pending(state["images"]["b"]) == {}
     apt.madison = MADISON.replace("3.0.22", "3.0.23")
     (apt.lists / "new").touch()
-    state = updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["a"])
-    assert updates.pending(state["images"]["a"]) == {"openssl": "3.0.23-1~deb12u2"}
+    state = updates.Updates(path, "bookworm", refresh=True).inspect(docker, ["b"])
+    assert updates.pending(state["images"]["b"]) == {"openssl": "3.0.23-1~deb12u2"}
+
+
+def test_an_update_that_came_during_a_build_is_pending(docker, apt, tmp_path):
+    path = str(tmp_path / "updates.json")
+    apt.madison = ""
+    found = updates.Updates(path, "bookworm", refresh=True)
+    found.inspect(docker, ["a"])
+    apt.madison = MADISON
+    state = found.inspect(docker, ["b"], built=True)
+    assert updates.pending(state["images"]["b"]) == {"openssl": "3.0.22-1~deb12u2"}
 
 
 def test_a_removed_image_is_forgotten(docker, apt, tmp_path):
@@ -164,9 +176,16 @@ def test_a_removed_image_is_forgotten(docker, apt, tmp_path):
 def test_check_mode_changes_nothing(docker, apt, tmp_path):
     path = tmp_path / "updates.json"
     state = updates.Updates(str(path), "bookworm", refresh=False).inspect(docker, ["a"])
-    assert updates.pending(state["images"]["a"])
+    assert state["images"] == {}, "it would need a container"
     assert not path.exists()
-    assert "apt-get update" not in apt.commands
+    updates.Updates(str(path), "bookworm", refresh=True).inspect(docker, ["a"])
+    before = path.read_text()
+    (apt.lists / "new").touch()
+    apt.madison = MADISON.replace("3.0.22", "3.0.23")
+    apt.commands.clear()
+    state = updates.Updates(str(path), "bookworm", refresh=False).inspect(docker, ["a"])
+    assert updates.pending(state["images"]["a"]) == {"openssl": "3.0.23-1~deb12u2"}
+    assert (path.read_text(), apt.commands) == (before, ["apt-cache madison"])
 
 
 def test_why_the_lists_are_not_refreshed_is_kept_and_not_tried_again_at_once(docker, apt, tmp_path, monkeypatch):

@@ -155,6 +155,10 @@ class Guard:
     def inputs(self) -> Inputs:
         """Return what the rules depend on, as it is now."""
         network = get(f"/networks/{self.network}")
+        if network["Driver"] != "bridge":
+            raise ValueError(
+                f"the network {self.network} has the driver {network['Driver']}; only bridges are isolated"
+            )
         networks = get("/networks")
         # After the network: what is in it has a label already.
         own = get("/containers/json?all=1", label=[f"{LABEL_HUB}={self.hub}"])
@@ -208,9 +212,9 @@ class Guard:
             try:
                 wanted = guard_rules.render(self.inputs())
                 if wanted != rules or self.listing() != left:
-                    load(wanted)
+                    left = self.loaded(wanted)
                     print("loaded the rules" + ("" if wanted != rules else ", which somebody had changed"), flush=True)
-                    rules, left = wanted, self.listing()
+                    rules = wanted
                 LOADED.touch()
                 problem = ""
             except (DockerError, OSError, LookupError, ValueError, subprocess.SubprocessError) as error:
@@ -224,6 +228,18 @@ class Guard:
         """Return the tables as the kernel has them; one that does not exist is empty."""
         # One by one: nft 1.0.6 does not find tables of two families at once.
         return "".join(nft(f"list table {table}").stdout for table in guard_rules.tables(self.hub))
+
+    def loaded(self, rules: str) -> str:
+        """Load rules; return the tables as the kernel has them then.
+
+        Raises OSError if they are not there, also when somebody has removed them at once.
+        """
+        load(rules)
+        found = self.listing()
+        starts = [f"table {table} {{\n" for table in guard_rules.tables(self.hub)]
+        if any(start in rules and start not in found for start in starts):
+            raise OSError("the rules were removed while they were loaded")
+        return found
 
 
 def nft(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:

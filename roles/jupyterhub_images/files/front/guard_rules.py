@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 PROXY_PORT = 8000
 HUB_PORT = 8081
-#: Private networks, networks between providers and customers, link-local addresses with the metadata of clouds, and
-#: networks for tests, from which Docker's default pools may be.
+#: Private networks, networks between providers and customers, link-local addresses with the metadata of clouds,
+#: networks for tests, from which Docker's default pools may be, and what Azure and Oracle give to virtual machines.
 PRIVATE = (
     "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "198.18.0.0/15",
-    "fc00::/7", "fe80::/10",
+    "168.63.129.16/32", "192.0.0.0/24", "fc00::/7", "fe80::/10",
 )  # fmt: skip
 #: Before those of Docker and of most sites, which have priority 0.
 PRIORITY = -10
@@ -46,7 +46,8 @@ class Inputs(NamedTuple):
         direct: addresses of servers that ask the hub, not the proxy: a hub of an earlier version started them.
         others: subnets of other Docker networks.
         ports: of the front on this host.
-        allowed: networks that notebooks may reach although they are private.
+        allowed: networks and addresses that notebooks may reach although they are private. Those in the users' network
+            are services, which notebooks and they may reach; the host itself only counts as a single address.
         hosts: addresses with a TCP port that they may reach.
         resolvers: addresses of DNS servers.
     """
@@ -91,12 +92,14 @@ def _bridge(inputs: Inputs) -> dict[str, list[str]]:
     for family, network in _families(inputs.subnets):
         hook.append(f"{family} saddr {network} jump from_{family}")
         servers = [*inputs.hubs, *inputs.proxies]
+        services = [one for one in inputs.allowed if _is_single(one) and _is_in(one, network)]
         chains[f"from_{family}"] = [
             *([f"{NEIGHBOURS} accept"] if family == "ip6" else []),
             *_rules("accept", family, ("saddr", servers)),
             *_rules(f"{ANSWER} accept", family, ("daddr", servers)),
             *_rules(f"tcp dport {PROXY_PORT} accept", family, ("daddr", inputs.proxies)),
             *_rules(f"tcp dport {HUB_PORT} accept", family, ("saddr", inputs.direct), ("daddr", inputs.hubs)),
+            *(rule for field in ("saddr", "daddr") for rule in _rules("accept", family, (field, services))),
             "drop",
         ]
         if family == "ip6":
@@ -109,15 +112,16 @@ def _bridge(inputs: Inputs) -> dict[str, list[str]]:
 def _inet(inputs: Inputs) -> dict[str, list[str]]:
     """Return the chains of the table for packets to the host and through it."""
     bridge, families = f'iifname "{inputs.bridge}"', [family for family, _ in _families(inputs.subnets)]
-    exceptions, blocked = ["ct direction reply accept"], []
+    exceptions, blocked, allowed = ["ct direction reply accept"], [], []
     for family in families:
         exceptions += [
             *_rules("accept", family, ("saddr", [*inputs.hubs, *inputs.proxies])),
-            *_rules("accept", family, ("daddr", inputs.allowed)),
+            *_rules("accept", family, ("daddr", filter(_is_single, inputs.allowed))),
             *_rules("meta l4proto { tcp, udp } th dport 53 accept", family, ("daddr", inputs.resolvers)),
         ]
         for address, port in inputs.hosts:
             exceptions += _rules(f"tcp dport {port} accept", family, ("daddr", [address]))
+        allowed += _rules("accept", family, ("daddr", inputs.allowed))
         blocked += _rules("drop", family, ("daddr", [*PRIVATE, *inputs.others]))
     if "ip6" in families:
         exceptions.append(f"{NEIGHBOURS} accept")
@@ -131,7 +135,8 @@ def _inet(inputs: Inputs) -> dict[str, list[str]]:
             f"{bridge} jump exceptions",
             *(f"{bridge} {rule}" for rule in [*(ports if families else []), "drop"]),
         ],
-        "to_world": ["jump exceptions", *blocked],
+        # A network that has the host in it does not open the host.
+        "to_world": ["jump exceptions", *allowed, *blocked],
         # With bridge-nf-call-iptables, packets between containers pass here, too.
         "forward": [
             f"type filter hook forward priority {PRIORITY}; policy accept;",
@@ -156,6 +161,15 @@ def _families(subnets: Iterable[str]) -> list[tuple[str, str]]:
 
 def _network(text: str) -> Network:
     return ipaddress.ip_network(text, strict=False)  # Docker accepts a subnet with the bits of a host
+
+
+def _is_single(text: str) -> bool:
+    """Return whether this is one address, not a network."""
+    return _network(text).num_addresses == 1
+
+
+def _is_in(address: str, network: str) -> bool:
+    return _network(address).network_address in _network(network)
 
 
 def _family(network: Network) -> str:

@@ -25,7 +25,7 @@ from .culling import Limits, limits_of
 HUB_LABEL, USER_LABEL = "org.jupyterhub.deploy.hub", "org.jupyterhub.deploy.user"  # as in ``spawner``
 #: The hub of this container; by its name, it may be the next one.
 API_URL = "http://127.0.0.1:8081/hub/api"
-_TIMEOUT = 10  # seconds for an answer of a server
+_TIMEOUT = 3  # seconds for an answer of a server: the others wait for it
 _LARGEST_ANSWER = 1 << 20  # bytes
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
@@ -36,11 +36,13 @@ class Server(NamedTuple):
     Attributes:
         url: of the server in the network of the hub.
         token: the server's own.
+        started: when its container was started, which may be after its turn in the queue.
         limits: None for a server that was started before there were any.
     """
 
     url: str
     token: str
+    started: datetime
     limits: Limits | None
 
 
@@ -52,7 +54,8 @@ def read_server(container: dict[str, Any], network: str) -> Server | None:
     if not address or not own.port:
         return None
     url = f"http://{address}:{own.port}{own.path}"
-    return Server(url, variables.get("JUPYTERHUB_API_TOKEN", ""), limits_of(variables))
+    started = parse_time(container["State"]["StartedAt"][:19])
+    return Server(url, variables.get("JUPYTERHUB_API_TOKEN", ""), started, limits_of(variables))
 
 
 def last_use(status: Any, kernels: Any, now: datetime) -> datetime | None:
@@ -60,7 +63,7 @@ def last_use(status: Any, kernels: Any, now: datetime) -> datetime | None:
     try:
         if any(kernel["execution_state"] == "busy" for kernel in kernels):
             return now
-        return parse_time(status["last_activity"])
+        return min(parse_time(status["last_activity"]), now)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
@@ -97,7 +100,7 @@ class Arbiter:
         found = self._server(path)
         if found is None or found.limits is None:
             return False
-        age = now - parse_time(server["started"])
+        age = now - found.started
         if found.limits.max_age and age.total_seconds() >= found.limits.max_age:
             self.log.info(
                 "%s is stopped: it has run for %d s (max_age %d)", path, age.total_seconds(), found.limits.max_age
@@ -158,7 +161,7 @@ class Arbiter:
             raise answer.error
         try:
             return json.loads(answer.body) if answer.code == 200 else None
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 

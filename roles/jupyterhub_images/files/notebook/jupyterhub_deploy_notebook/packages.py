@@ -40,7 +40,7 @@ def prepare(environ: Mapping[str, str], own: Path = OWN) -> Path:
             _create(directory, own / "packages")
             _list_old(directory.parent)
             return directory
-        except OSError as error:
+        except Exception as error:  # the user's files may be anything
             print(f"Packages of the user will be lost when the server stops: {error}", file=sys.stderr)
     _create(own / VERSION, own / "packages")
     return own / VERSION
@@ -69,7 +69,10 @@ def _site(prefix: Path, version: str = VERSION) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text() != text:
+    """Write a file that does not have the text yet; raise OSError for anything but a file, which could block."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(f"{path} is not a file")
+    if not path.exists() or path.stat().st_size != len(text.encode()) or path.read_text() != text:
         path.write_text(text)
 
 
