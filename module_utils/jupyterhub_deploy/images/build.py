@@ -116,6 +116,7 @@ def context(archive: str, folder: str, ca_bundle: str) -> io.BytesIO:
             if member.isfile() and member.name.startswith(folder + "/"):
                 content = source.extractfile(member)
                 member.name = member.name[len(folder) + 1 :]
+                member.pax_headers = {}  # has the old name, if that was longer than 100 bytes
                 tar.addfile(member, content)
         info = tarfile.TarInfo(CA_BUNDLE_NAME)
         info.size, info.mode = len(certificates), 0o644

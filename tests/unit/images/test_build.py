@@ -54,11 +54,15 @@ def archive(path, **files):
 
 
 def test_context_is_one_folder_and_the_certificates(tmp_path):
-    path = archive(tmp_path / "all.tar.gz", hub__Dockerfile=b"FROM x", hub__a__b=b"1", proxy__Dockerfile=b"FROM y")
+    deep = "/".join(["directory"] * 12)  # longer than a name in the oldest format of tar
+    path = archive(
+        tmp_path / "all.tar.gz", hub__Dockerfile=b"FROM x", hub__a__b=b"1", proxy__Dockerfile=b"FROM y",
+        **{f"hub__{deep}".replace("/", "__"): b"2"},
+    )  # fmt: skip
     (tmp_path / "ca.pem").write_text("certificates")
     with tarfile.open(fileobj=context(path, "hub", str(tmp_path / "ca.pem"))) as tar:
         contents = {member.name: file.read() for member in tar if (file := tar.extractfile(member))}
-    assert contents == {"Dockerfile": b"FROM x", "a/b": b"1", "ca-bundle.crt": b"certificates"}
+    assert contents == {"Dockerfile": b"FROM x", "a/b": b"1", deep: b"2", "ca-bundle.crt": b"certificates"}
 
 
 def test_a_missing_bundle_is_an_error_in_the_operators_words(tmp_path):
