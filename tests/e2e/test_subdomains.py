@@ -96,6 +96,7 @@ def result_of_attack(window: Page, site: OriginSite, hub: str, how: str) -> str:
     return window.title()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("site", MODES[:1], indirect=True)
 def test_without_subdomains_a_page_of_a_user_takes_over_who_opens_it(
     site: OriginSite, mallory: HubSession, admin: HubSession, window: Page

@@ -139,6 +139,7 @@ def test_the_hub_sees_the_addresses_of_browsers(site: HttpsSite) -> None:
     assert lines[-1].endswith("from address 127.0.0.77"), lines[-1]
 
 
+@pytest.mark.long
 def test_a_hub_goes_back_to_http(site: HttpsSite) -> None:
     for setting in site.secure():
         del site.settings[setting]

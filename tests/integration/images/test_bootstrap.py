@@ -56,7 +56,8 @@ def client() -> Iterator[docker.APIClient]:
     subprocess.run(["docker", "rmi", NAME], capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("in_memory", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("in_memory", [True, False])
 def test_a_host_with_lists_of_mirrors_builds_a_base_image(
     cloud: Path, client: docker.APIClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, in_memory: bool
 ) -> None:

@@ -56,6 +56,7 @@ def test_names_that_do_not_resolve_stop_the_run_before_anything_is_changed(site:
     assert before == (site.container("proxy")["Id"], site.container()["Id"])
 
 
+@pytest.mark.long
 def test_a_hub_that_cannot_start_leaves_the_proxy_and_servers_as_they_were(site: LocalSite, alice: HubSession) -> None:
     before = site.container("proxy")["Id"], site.container()["Id"]
     run = site.run(jupyterhub_extra_config="c.JupyterHub.no_such_setting = 1", fails=True, **ON)

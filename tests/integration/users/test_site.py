@@ -168,6 +168,7 @@ def test_user_yml_names_a_hub_that_does_not_exist() -> None:
     assert f"there is no hub container {name} on this host; create the hub with `make site`" in output
 
 
+@pytest.mark.long
 def test_user_yml_sets_a_password_from_a_file(site: LocalSite, tmp_path: Path) -> None:
     chosen = tmp_path / "chosen.yml"
     chosen.write_text("password: nine-black-bats-in-a-barn\n", encoding="utf-8")

@@ -14,8 +14,10 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from . import exits
 
-#: Seconds between two checks whether a server that starts answers, or has ended: at first, and at most.
-CHECK_AFTER, CHECK_EVERY = 0.1, 2.0
+#: Seconds between two checks whether a server that starts answers: at first, and at most.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.5
+#: Seconds between two checks whether its container has ended, which ask Docker.
+INSPECT_EVERY = 2.0
 #: Seconds before each attempt to read the log of a server that ended.
 LOG_PAUSES = (0.2, 0.5, 1.0, 2.0)
 #: Seconds before the end of `start_timeout`, at which JupyterHub gives up without a reason: enough to read the log and
@@ -80,13 +82,15 @@ class WatchedSpawner(DockerSpawner):
         host = f"[{ip}]" if ":" in ip else ip
         url = url_path_join(f"http://{host}:{port}", self.server.base_url, "api")
         deadline = time.monotonic() + timeout
-        pause = CHECK_AFTER
+        inspect_at, pause = 0.0, FIRST_PAUSE
         while not await _answers(url, min(20, max(deadline - time.monotonic(), 1))):
-            await self._refuse_if_it_ended()
+            if time.monotonic() > inspect_at:
+                await self._refuse_if_it_ended()
+                inspect_at = time.monotonic() + INSPECT_EVERY
             if time.monotonic() > deadline:
                 await self._refuse(f"The server did not answer within {timeout} seconds.")
             await asyncio.sleep(pause)
-            pause = min(2 * pause, CHECK_EVERY)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _refuse_if_it_ended(self) -> None:
         container = await self.get_object()
