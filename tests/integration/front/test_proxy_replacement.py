@@ -298,8 +298,7 @@ def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
     times: Callable[[int, int], int],
 ) -> None:
     """SIGKILL after each change that a replacement makes to Docker, or after those that matter most."""
-    # When the new one has started; after the front's reload; between the two changes of names; before the reload; at the
-    # end.
+    # When the new one has started; after the front's reload; between the two changes of names; before the reload; last.
     important = ["start:2", "exec_start:3", "rename:1", "exec_start:1", "rename:2"][: times(3, 5)]
     every = map(str, range(1, times(0, 100)))
     replaced()
