@@ -10,7 +10,7 @@ from typing import NamedTuple
 import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from hosts.run import name as run_name
 from support.hub_http import HubSession
@@ -110,6 +110,25 @@ def test_a_page_warns_before_an_unused_server_stops_and_one_click_keeps_it(serve
     assert servers.has_ended("carol", IDLE + LATE)
     assert time.monotonic() - clicked > IDLE - 1
     expect(warning(page)).to_contain_text("This server has stopped. Your files are kept.", timeout=1000 * LATE)
+
+
+def test_a_page_says_that_kernels_have_ended(servers: Servers, chromium: Browser) -> None:
+    page, ended = open_lab(chromium, servers, "carol"), [2]
+
+    def answer(route: Route) -> None:
+        if route.request.method == "DELETE":
+            ended[0] = 0
+        route.fulfill(json={**route.fetch().json(), "ended_kernels": ended[0]})
+
+    page.route("**/jupyterhub-deploy/idle", answer)
+    notice = page.get_by_role("alert").filter(has_text="2 unused kernels have ended. Variables are lost")
+    expect(notice).to_be_visible(timeout=1000 * LATE)
+    page.keyboard.press("Shift")
+    expect(notice).to_be_visible()
+    notice.get_by_role("button", name="OK").click()
+    expect(notice).to_be_hidden()
+    page.wait_for_timeout(3000)
+    expect(notice).to_be_hidden()
 
 
 def test_a_server_without_a_limit_for_unused_ones_ends_at_its_maximum_age(servers: Servers) -> None:

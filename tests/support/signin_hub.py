@@ -93,9 +93,7 @@ def write_config(
 
     `native` and `signin` override settings; `secret_values` are those of the authenticators.
     """
-    # Most of these hubs have no Docker, which the culler asks.
-    off = {"culling": {"idle": 0, "max_age": 0, "kernels": 0}}
-    settings = {**hub_settings(HUB, **native), **off, **(signin or {})}
+    settings = {**hub_settings(HUB, **native), **(signin or {})}
     config, kept = directory / "config", directory / "secrets"
     config.mkdir(parents=True, exist_ok=True)
     kept.mkdir(exist_ok=True)

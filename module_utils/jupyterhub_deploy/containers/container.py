@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import Any, Callable
 
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec, tmpfs_options
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, run_to_end
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
@@ -25,7 +25,6 @@ PROBE_TIMEOUT = 10.0
 PATIENCE = 30.0
 MAX_RESTARTS = 3  # restarts by Docker after which the container counts as crashed
 LOG_LINES = 30
-LOG_DELAY = 3  # seconds that Docker takes at most to write the log of a container that ended
 SECOND = 10**9  # nanoseconds, the unit of Docker's API
 
 
@@ -162,14 +161,10 @@ class DeployedContainer:
     def run_to_end(self, name: str, seconds: float, prints: bool = False) -> tuple[int, str]:
         """Start a container that ends by itself, and remove it; return its exit code and its last lines.
 
-        :param prints: whether it always prints something. Docker may write that to the log only later.
+        :param prints: whether it always prints something.
         """
         try:
-            self.client.start(name)
-            code = self.client.wait(name, timeout=seconds)["StatusCode"]
-            if prints:
-                wait_until(lambda: self.client.logs(name, tail=1), LOG_DELAY)
-            return code, self.client.logs(name, tail=LOG_LINES).decode(errors="replace").strip()
+            return run_to_end(self.client, name, seconds, prints, tail=LOG_LINES)
         finally:
             self._remove_if_exists(name)
 

@@ -5,7 +5,10 @@ The rules are in the host's kernel and stay there while the container is replace
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +17,7 @@ from ansible.module_utils.jupyterhub_deploy.containers import spec as container_
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import SOCKET_DIR
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT, ReplaceableContainer
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
-from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, environment_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
@@ -23,6 +26,7 @@ PROGRAM = ["python3", "/opt/front/guard.py"]
 LOADED = ["sh", "-c", "[ $(($(date +%s) - $(stat -c %Y /tmp/loaded || echo 0))) -lt 15 ]"]
 MEMORY = "128m"  # it needs about 25
 RUN_TIMEOUT = 60.0  # seconds for a check or a removal of the rules
+PROBES = "-probe"  # part of the names of containers that probe the isolation
 DEFAULT_PORTS = {"http": 80, "https": 443}
 ISOLATION = "GUARD_ISOLATION"
 # Prints which of the targets in its argument it reaches. Packets that are dropped are not answered.
@@ -180,13 +184,23 @@ class GuardContainer(ReplaceableContainer):
             "hardening": container_spec.hardening(cap_add=[]),
             "healthcheck": ["NONE"],
         }
-        code, output = self._run_once(f"{self.name}-probe", spec, ["python3", "-c", PROBE, json.dumps(targets)], True)
+        self._remove_old_probes()
+        name = f"{self.name}{PROBES}-{secrets.token_hex(4)}"  # several runs may ask for the status at the same time
+        code, output = self._run_once(name, spec, ["python3", "-c", PROBE, json.dumps(targets)], True)
         try:
             return dict(json.loads(output))
         except ValueError as error:
             raise DeployError(
                 f"a container in {network} cannot probe the isolation (exit code {code}): {output or 'no output'}"
             ) from error
+
+    def _remove_old_probes(self) -> None:
+        """Remove containers of runs that were killed."""
+        for one in self.client.containers(all=True, filters={"label": f"{LABEL_HUB}={self.hub}"}):
+            is_probe = any(name.startswith(f"/{self.name}{PROBES}") for name in one["Names"])
+            if is_probe and time.time() - one["Created"] > 2 * RUN_TIMEOUT:
+                with contextlib.suppress(docker_errors.APIError):  # another run removes it, too
+                    self._remove(one["Id"])
 
     def _run_once(self, name: str, spec: Spec, command: list[str], prints: bool = False) -> tuple[int, str]:
         """Run a command in a container that is removed afterwards; return its exit code and its output.

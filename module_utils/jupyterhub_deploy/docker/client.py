@@ -10,6 +10,7 @@ from ansible.module_utils.jupyterhub_deploy.docker import daemon_api
 from ansible.module_utils.jupyterhub_deploy.docker.daemon_api import SOCKET
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 # Why the SDK does not work although it is installed; empty when it works, and on a bare host.
 SDK_FAULT = ""
@@ -24,6 +25,7 @@ except Exception as fault:  # missing: the docker role installs it; or broken: i
 
 # Pulls and builds report progress all the time; Docker that is silent for this long (seconds) does not work.
 API_TIMEOUT = 120
+LOG_DELAY = 3  # seconds that Docker takes at most to write the log of a container that ended
 
 
 def connect(timeout: int = API_TIMEOUT) -> Any:
@@ -108,6 +110,20 @@ def inspect_container(client: Any, name: str) -> dict[str, Any] | None:
     except docker_errors.NotFound:
         return None
     return found
+
+
+def run_to_end(client: Any, container: str, seconds: float, prints: bool = True, **output: Any) -> tuple[int, str]:
+    """Start a container that ends by itself; return its exit code and its output.
+
+    :param seconds: that it may run.
+    :param prints: whether it always prints something. Docker may write that to the log only later.
+    :param output: which part, as ``client.logs`` takes it.
+    """
+    client.start(container)
+    code = client.wait(container, timeout=seconds)["StatusCode"]
+    if prints:
+        wait_until(lambda: client.logs(container, tail=1), LOG_DELAY)
+    return code, client.logs(container, **output).decode(errors="replace").strip()
 
 
 def inspect_image(client: Any, reference: str) -> dict[str, Any] | None:

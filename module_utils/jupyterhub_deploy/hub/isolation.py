@@ -11,11 +11,11 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_contain
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import FAILURES
 from ansible.module_utils.jupyterhub_deploy.hub import resources
+from ansible.module_utils.jupyterhub_deploy.images.smoke_test import SERVER_PORT
 
 METADATA = "169.254.169.254"  # of most clouds
 # No service needs it: an open port of the host would be reached as well as a closed one.
 DISCARD_PORT = 9
-SERVER_PORT = 8888  # Jupyter's own default
 HUB, PEER = "the hub without its proxy", "another server"
 
 

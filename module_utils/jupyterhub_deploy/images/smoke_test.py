@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
+from ansible.module_utils.jupyterhub_deploy.docker.client import LOG_DELAY, docker_errors, run_to_end
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 # Seconds until the test container has to finish, and until a server has to answer; a busy machine needs ten.
 TIMEOUT = 120
 LOG_LINES = 10
-LOG_DELAY = 3  # seconds that Docker takes at most to write the log of a container that ended
 
 # Versions with the fixes of serious faults: CVE-2026-86049 and CVE-2026-44727 in the server, CVE-2026-102831 in
 # JupyterLab. Raise them with the next ones.
@@ -157,9 +156,7 @@ def run(client: Any, name: str, image_id: str, notebook_dir: str, command: list[
 def _run_script(client: Any, image_id: str, notebook_dir: str) -> dict[str, Any]:
     container = _create(client, image_id, entrypoint=["sh", "-c", SCRIPT, "sh", notebook_dir], command=[])
     try:
-        client.start(container)
-        client.wait(container, timeout=TIMEOUT)
-        return parse_output(client.logs(container, stdout=True, stderr=False).decode(errors="replace"))
+        return parse_output(run_to_end(client, container, TIMEOUT, stderr=False)[1])
     finally:
         client.remove_container(container, force=True, v=True)
 

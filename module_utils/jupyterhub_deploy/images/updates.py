@@ -20,10 +20,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from ansible.module_utils.jupyterhub_deploy import files
+from ansible.module_utils.jupyterhub_deploy.docker.client import run_to_end
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import apt_sources
-from ansible.module_utils.jupyterhub_deploy.images.smoke_test import LOG_DELAY
-from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 from ansible.module_utils.jupyterhub_deploy.text import counted
 
 LISTS = "/var/lib/apt/lists"
@@ -202,13 +201,10 @@ def _packages(client: Any, image_id: str) -> dict[str, str]:
         use_config_proxy=False,
     )["Id"]  # fmt: skip
     try:
-        client.start(container)
-        client.wait(container, timeout=QUERY_TIMEOUT)
-        wait_until(lambda: client.logs(container, tail=1), LOG_DELAY)
-        output = client.logs(container).decode(errors="replace")
+        _, output = run_to_end(client, container, QUERY_TIMEOUT)
         found = parse_packages(output)
         if not found:
-            raise DeployError(f"the packages in image {image_id} cannot be read: {output.strip() or 'no output'}")
+            raise DeployError(f"the packages in image {image_id} cannot be read: {output or 'no output'}")
         return found
     finally:
         client.remove_container(container, force=True, v=True)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -394,6 +395,21 @@ def test_a_server_that_runs_and_does_not_answer_is_removed(site: SpawnerHub, use
     text = " ".join(html.unescape(shown.get("html_message") or shown["message"]).split())
     assert re.search(rf"The server did not answer within {seconds} seconds\. Its log is empty\.", text), text
     assert site.containers(user) == []
+
+
+def test_a_server_that_does_not_stop_delays_no_other_start(site: SpawnerHub) -> None:
+    """Its first process ignores the signal, so Docker waits for ten seconds before it kills the container."""
+    site.spawn("stubborn")
+    stop = threading.Thread(target=site.api, args=("DELETE", "users/stubborn/server"))
+    stop.start()
+    assert site.logged(f"Stopping container {site.prefix}-stubborn")
+    began = time.monotonic()
+    site.spawn("hasty")
+    assert time.monotonic() - began < 5
+    assert site.containers("stubborn"), "Docker still waits"
+    stop.join()
+    assert site.containers("stubborn") == []
+    site.stop("hasty")
 
 
 def test_the_address_of_a_server_is_saved_before_it_answers(site: SpawnerHub) -> None:

@@ -128,7 +128,13 @@ def test_starts_wait_in_order_and_each_user_sees_the_position(hub: Hub) -> None:
     # A start that is cancelled leaves the queue.
     assert hub.session.api("DELETE", "/users/carol/server").ok
     assert wait_until(lambda: carol.ended, 60)
+    assert (carol.ready, carol.messages[-1]) == (False, "Spawn cancelled")
     assert dora.shows(position(2, 2))
+    # So does that of a user who is deleted.
+    assert hub.start("carol").shows(position(3, 3))
+    assert hub.session.api("DELETE", "/users/carol").status_code == 204
+    assert hub.session.api("GET", "/users/carol").status_code == 404
+    assert wait_until(lambda: dora.messages[-1] == position(2, 2), 60)
 
     time.sleep(max(0.0, requested + START_TIMEOUT + 1 - time.monotonic()))
     assert "Starting the server" not in bob.messages + dora.messages

@@ -11,6 +11,7 @@ from unittest.mock import Mock
 from urllib.parse import parse_qs, urlsplit
 
 import guard
+import guard_docker
 import pytest
 from guard import Guard
 
@@ -231,9 +232,9 @@ def test_filters_are_part_of_the_query(monkeypatch: pytest.MonkeyPatch) -> None:
         def read(self) -> bytes:
             return b"[]"
 
-    monkeypatch.setattr(guard, "answer", Answer)
-    guard.get("/networks")
-    guard.get("/containers/json?all=1", label=["a=b"])
+    monkeypatch.setattr(guard_docker, "answer", Answer)
+    guard_docker.get("/networks")
+    guard_docker.get("/containers/json?all=1", label=["a=b"])
     assert asked[0] == "/networks"
     query = parse_qs(urlsplit(asked[1]).query)
     assert (query["all"], json.loads(query["filters"][0])) == (["1"], {"label": ["a=b"]})

@@ -121,6 +121,7 @@ def test_ipv6_has_the_same_rules(both: str) -> None:
     ]
     # Those who are beside each other on a bridge have link-local addresses, too.
     assert any(rule.startswith("ip6 saddr fe80::/10 ip6 daddr fe80::/10") for rule in chain(both, "bridge", "forward"))
+    assert "ip6 saddr fe80::/10 ip6 daddr fd00:4::/64 jump from_ip6" in chain(both, "bridge", "forward")
     assert "ip6 daddr { fd00:1::/64 } accept" in chain(both, "inet", "to_world")
     assert chain(both, "inet", "to_world")[-1] == "ip6 daddr { fc00::/7, fe80::/10 } drop"
 

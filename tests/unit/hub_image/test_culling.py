@@ -7,12 +7,14 @@ import io
 import json
 import logging
 import tarfile
+import time
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Any
 
 import docker
 import pytest
+import requests
 
 from jupyterhub_deploy_hub import culler, culling
 from jupyterhub_deploy_hub.culling import Limits
@@ -156,6 +158,31 @@ def test_nobody_is_stopped_at_the_start_of_the_hub(monkeypatch: pytest.MonkeyPat
 
 def test_a_server_that_does_not_answer_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Site(monkeypatch).stops(used=None, recorded=90000, error=OSError("no route"))
+
+
+def test_without_docker_nobody_is_stopped_and_it_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(monkeypatch)
+    works = docker.APIClient
+    clock = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+
+    def refuse(error: Exception) -> Any:
+        raise error
+
+    for error in (docker.errors.DockerException("no socket"), requests.ConnectionError("refused")):
+        monkeypatch.setattr(docker, "APIClient", lambda error=error: refuse(error))
+        clock += culler._DOCKER_PAUSE
+        assert not site.stops(used=90000)
+        assert not site.stops(used=90000), "not asked again at once"
+    assert caplog.messages == [
+        "No server is stopped in the next 60 s: Docker does not answer: no socket",
+        "No server is stopped in the next 60 s: Docker does not answer: refused",
+    ]
+    monkeypatch.setattr(docker, "APIClient", works)
+    clock += culler._DOCKER_PAUSE
+    assert site.stops(used=90000)
 
 
 def test_without_a_jupyter_server_the_record_of_the_hub_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker import client as docker_client
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import apt_sources, updates
 
@@ -207,7 +208,9 @@ class Client:
 
     def create_host_config(self, **_options: Any) -> None: ...
     def start(self, _container: str) -> None: ...
-    def wait(self, _container: str, **_options: Any) -> None: ...
+
+    def wait(self, _container: str, **_options: Any) -> dict[str, int]:
+        return {"StatusCode": 0}
 
     def create_container(self, *_arguments: Any, **_options: Any) -> dict[str, str]:
         return {"Id": "c"}
@@ -227,7 +230,7 @@ def test_the_log_of_the_container_may_come_later(monkeypatch):
 
 
 def test_packages_that_cannot_be_read_stop_the_run(monkeypatch):
-    monkeypatch.setattr(updates, "LOG_DELAY", 0)
+    monkeypatch.setattr(docker_client, "LOG_DELAY", 0)
     client = Client(b"dpkg-query:-error")
     with pytest.raises(DeployError, match=r"the packages in image a cannot be read: dpkg-query:-error"):
         updates._packages(client, "a")

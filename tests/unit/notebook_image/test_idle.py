@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pty
 import sys
@@ -77,6 +78,22 @@ def test_a_kernel_that_computes_is_use(idle: Any) -> None:
     assert idle.last_activity(lambda: ago(90), kernels, {}) == NOW
     del kernels["2"]
     assert idle.last_activity(lambda: ago(90), kernels, {}) == ago(90)
+
+
+def test_unused_kernels_that_ended_are_noted(idle: Any) -> None:
+    class Manager(dict[str, Any]):
+        get_kernel = dict[str, Any].__getitem__
+
+        async def cull_kernel_if_idle(self, kernel: str) -> None:
+            if kernel != "used":
+                del self[kernel]
+
+    states = {"used": "idle", "unused": "idle", "crashed": "dead"}
+    manager = Manager({kernel: SimpleNamespace(execution_state=state) for kernel, state in states.items()})
+    ended = idle.note_ended(manager)
+    for kernel in states:
+        asyncio.run(manager.cull_kernel_if_idle(kernel))
+    assert (ended, list(manager)) == (["unused"], ["used"])
 
 
 def test_a_command_in_a_terminal_is_use(idle: Any) -> None:

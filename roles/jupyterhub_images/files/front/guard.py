@@ -19,24 +19,20 @@ The rules stay when this program ends, so that it can be replaced. Environment:
 from __future__ import annotations
 
 import contextlib
-import http.client
 import ipaddress
-import json
 import os
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote
 
 import guard_rules
+from guard_docker import DockerError, get, watch
 from guard_rules import Inputs
 
-SOCKET = "/run/docker.sock"
 #: Its time is that of the last check that found the rules in the kernel. The health check of the container reads it.
 LOADED = Path("/tmp/loaded")  # noqa: S108  (in the container)
 #: Seconds between two checks. Events of Docker's networks cause one at once.
@@ -50,56 +46,6 @@ EXAMPLE = Inputs(
     ("198.18.0.3", "fd00:18::3"), ("198.18.0.4",), ("198.18.1.0/24",), (80, 443), ("192.0.2.0/24",),
     (("192.0.2.1", 443),), ("192.0.2.53",),
 )  # fmt: skip
-
-
-class DockerError(Exception):
-    """Docker gave no usable answer."""
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over Docker's socket."""
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(SOCKET)
-
-
-@contextlib.contextmanager
-def answer(path: str, timeout: float | None) -> Iterator[http.client.HTTPResponse]:
-    """Ask Docker for a path.
-
-    Raises:
-        DockerError: it does not answer, or not with success.
-    """
-    connection = _Connection("localhost", timeout=timeout)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        if response.status != http.client.OK:
-            raise DockerError(f"Docker answers {response.status} to {path}")
-        yield response
-    except (OSError, http.client.HTTPException) as error:
-        raise DockerError(f"Docker does not answer {path}: {error!r}") from error
-    finally:
-        connection.close()
-
-
-def get(path: str, **filters: list[str]) -> Any:
-    """Return Docker's parsed answer to a path."""
-    query = f"{'&' if '?' in path else '?'}filters={quote(json.dumps(filters))}" if filters else ""
-    with answer(path + query, timeout=10) as response:
-        return json.load(response)
-
-
-def watch(changed: threading.Event) -> None:
-    """Set the event at each change of Docker's networks, for ever."""
-    while True:
-        path = f"/events?filters={quote(json.dumps({'type': ['network']}))}"
-        with contextlib.suppress(DockerError), answer(path, timeout=None) as events:
-            while events.readline():
-                changed.set()
-        time.sleep(1)
 
 
 def resolve(names: list[str], found: dict[str, tuple[tuple[str, int], ...]]) -> None:

@@ -106,6 +106,8 @@ def _bridge(inputs: Inputs) -> dict[str, list[str]]:
             # Containers have these addresses, too, and can compute their neighbours'. 546 and 547 are DHCPv6, which
             # other bridges of this host may need: the rule cannot name the bridge (NFT_BRIDGE_META).
             hook.append("ip6 saddr fe80::/10 ip6 daddr fe80::/10 meta l4proto { tcp, udp } th dport != 546-547 drop")
+            # A container chooses which of its addresses it sends from.
+            hook.append(f"ip6 saddr fe80::/10 ip6 daddr {network} jump from_ip6")
     return chains
 
 

@@ -17,15 +17,17 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import docker
+import requests
 from tornado.httpclient import HTTPClientError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from .culling import Limits, limits_of
+from .names import HUB_LABEL, USER_LABEL
 
-HUB_LABEL, USER_LABEL = "org.jupyterhub.deploy.hub", "org.jupyterhub.deploy.user"  # as in ``spawner``
 #: The hub of this container; by its name, it may be the next one.
 API_URL = "http://127.0.0.1:8081/hub/api"
 _TIMEOUT = 3  # seconds for an answer of a server: the others wait for it
+_DOCKER_PAUSE = 60  # seconds without a stop after Docker has not answered
 _LARGEST_ANSWER = 1 << 20  # bytes
 _EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
@@ -88,7 +90,7 @@ class Arbiter:
         self._begin = time.monotonic() + grace
         #: The time before which a server cannot be idle for long enough, by its URL and its start.
         self._not_before: dict[tuple[str, str], datetime] = {}
-        self._docker = docker.APIClient()
+        self._docker: docker.APIClient | None = None
         self._client = SimpleAsyncHTTPClient(force_instance=True, max_body_size=_LARGEST_ANSWER)
 
     async def __call__(self, *, inactive: timedelta | None, server: dict[str, Any], **_: Any) -> bool:
@@ -97,7 +99,12 @@ class Arbiter:
         key = (path, server["started"])
         if time.monotonic() < self._begin or now < self._not_before.get(key, _EPOCH):
             return False
-        found = self._server(path)
+        try:
+            found = self._server(path)
+        except (docker.errors.DockerException, requests.RequestException) as error:
+            self._begin = time.monotonic() + _DOCKER_PAUSE
+            self.log.warning("No server is stopped in the next %d s: Docker does not answer: %s", _DOCKER_PAUSE, error)
+            return False
         if found is None or found.limits is None:
             return False
         age = now - found.started
@@ -128,6 +135,7 @@ class Arbiter:
 
     def _server(self, path: str) -> Server | None:
         """Return the server with a path such as ``/user/alice/``."""
+        self._docker = self._docker or docker.APIClient()  # asks Docker for its version
         labels = [f"{HUB_LABEL}={self.hub}", f"{USER_LABEL}={unquote(path.split('/')[2])}"]
         for container in self._docker.containers(filters={"label": labels}):
             try:

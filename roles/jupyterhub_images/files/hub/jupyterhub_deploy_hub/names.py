@@ -6,6 +6,8 @@ import hashlib
 import string
 import unicodedata
 
+#: On containers and volumes: the hub's name and the user's. ``docker/labels.py`` of the host's modules has the same.
+HUB_LABEL, USER_LABEL = "org.jupyterhub.deploy.hub", "org.jupyterhub.deploy.user"
 #: Width of NativeAuthenticator's column ``users_info.username`` (PostgreSQL enforces it, SQLite does not).
 LONGEST_NAME = 128
 #: A longer escaped name is shortened. Docker keeps a volume in a directory of its name, at most 255 bytes with prefix.

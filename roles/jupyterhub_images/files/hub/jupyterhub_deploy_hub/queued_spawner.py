@@ -26,6 +26,14 @@ class QueuedSpawner(WatchedSpawner):
 
     _has_turn = False
 
+    @property
+    def ready(self) -> bool:
+        """Whether the server can be used; not if its start was cancelled.
+
+        From the cancellation to the stop, a second later, JupyterHub took such a server for one that is ready.
+        """
+        return bool(super().ready and not self._start_pending)
+
     def run_pre_spawn_hook(self) -> Any:
         """Wait for the turn of this server, then run the operator's hook.
 

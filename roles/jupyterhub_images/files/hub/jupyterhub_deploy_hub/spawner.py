@@ -16,12 +16,10 @@ from .container_files import ContainerFiles
 from .culled_spawner import CulledSpawner
 from .hardening import hardened
 from .limits import Limits, largest, limited, parsed
-from .names import docker_name
+from .names import HUB_LABEL, USER_LABEL, docker_name
 from .queued_spawner import QueuedSpawner
 from .watched_spawner import SpawnRefusedError
 
-HUB_LABEL = "org.jupyterhub.deploy.hub"
-USER_LABEL = "org.jupyterhub.deploy.user"
 #: Written by a restore of the hub's state; ``restore/hub_files.py`` of the host's modules has the same name.
 RESTORED_FILE = Path("/data/restored.json")
 
@@ -104,7 +102,7 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
 
     @default("pull_policy")
     def _pull_policy_default(self) -> str:
-        return "never"  # dockerspawner has one thread for Docker, which a pull would block for all users
+        return "never"  # a start would wait for the registry, and fail while it does not answer
 
     async def pull_image(self, image: str) -> None:
         """Raise a clear error for a missing image, where the library passes on Docker's 404."""

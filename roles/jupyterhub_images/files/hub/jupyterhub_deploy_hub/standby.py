@@ -14,12 +14,13 @@ import signal
 import socket
 from typing import Any
 
+from jupyterhub.apihandlers.users import UserAPIHandler
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from . import origins, server_limit
+from . import origins, server_limit, user_deletion
 from .server import FinishingServer
 
 PORT = 8081  # JupyterHub's own default for the hub's API; the host looks for it there
@@ -74,6 +75,7 @@ class Hub(JupyterHub):
     async def start(self) -> None:
         """Start with our server, and only on the hub's own origin."""
         server_limit.explain(BaseHandler)
+        user_deletion.stop_servers_first(UserAPIHandler)
         origins.close_others(self.tornado_application, self.subdomain_host)
         HTTPServer.configure(Server)  # JupyterHub creates its server itself and has no setting for its class
         await super().start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import docker.errors
@@ -23,6 +24,11 @@ LOG_PAUSES = (0.2, 0.5, 1.0, 2.0)
 #: Seconds before the end of `start_timeout`, at which JupyterHub gives up without a reason: enough to read the log and
 #: to stop a container, for which Docker waits 10 seconds.
 BEFORE_START_TIMEOUT = 20
+#: Calls of Docker that take as long as a user's container wants (a stop 10 s, if its processes do not end), or a
+#: registry. They have threads of their own, because the library makes all calls in one.
+SLOW_CALLS = frozenset({"stop", "remove_container", "exec_start", "pull"})
+#: With the library's thread, they use fewer connections than the 10 that its client keeps.
+_slow_threads = ThreadPoolExecutor(8, "slow-calls")
 
 
 class SpawnRefusedError(web.HTTPError):
@@ -44,6 +50,12 @@ class WatchedSpawner(DockerSpawner):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.notices: list[str] = []
+
+    def docker(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """Call Docker so that a slow call delays no other user's server."""
+        if method in SLOW_CALLS:
+            return asyncio.wrap_future(_slow_threads.submit(self._docker, method, *args, **kwargs))
+        return super().docker(method, *args, **kwargs)
 
     async def start(self) -> Any:
         """Start the server and wait until it answers, so that the end of its container is noticed at once.

@@ -1,4 +1,4 @@
-"""Extension of Jupyter Server: whether the server is used, and when the hub stops it.
+"""Extension of Jupyter Server: whether the server is used, when the hub stops it, and which kernels it has ended.
 
 The hub adds this file to the containers of users' servers, whose Python may be older than the hub's.
 """
@@ -16,6 +16,8 @@ from tornado import web
 
 #: The page warns so many seconds before the end, and at most in the last fifth of the limit.
 WARN_SECONDS = 300
+#: The setting of Jupyter Server's web application with the kernels that ended unused, until a user has read it.
+ENDED = "jupyterhub_deploy_ended_kernels"
 
 
 def last_activity(original: Callable[[], datetime], kernels: Any, terminals: Any) -> datetime:
@@ -60,20 +62,45 @@ def end(now: datetime, used: datetime, started: datetime, idle: int, max_age: in
 
 
 class IdleHandler(APIHandler):
-    """GET: when the hub stops the server. POST: the same, and the server is used at this moment."""
+    """GET: when the hub stops the server, and how many unused kernels have ended.
+
+    POST: the same, and the server is used at this moment. DELETE: the same, and the user has read of the kernels.
+    """
 
     _track_activity = False
 
     @web.authenticated
     def get(self) -> None:
-        idle, max_age = (int(os.environ.get(f"JUPYTERHUB_DEPLOY_CULL_{name}", "0")) for name in ("IDLE", "MAX_AGE"))
+        names = ("IDLE", "MAX_AGE", "KERNELS")
+        idle, max_age, kernels = (int(os.environ.get(f"JUPYTERHUB_DEPLOY_CULL_{name}", "0")) for name in names)
         used = self.application.last_activity()
-        self.finish(json.dumps(end(utcnow(), used, self.settings["started"], idle, max_age)))
+        found = end(utcnow(), used, self.settings["started"], idle, max_age)
+        self.finish(json.dumps({**found, "ends_kernels": bool(kernels), "ended_kernels": len(self.settings[ENDED])}))
 
     @web.authenticated
     def post(self) -> None:
         self.settings["page_last_activity"] = utcnow()  # Jupyter Server reads all settings with such a name
         self.get()
+
+    @web.authenticated
+    def delete(self) -> None:
+        self.settings[ENDED].clear()
+        self.get()
+
+
+def note_ended(manager: Any) -> list[str]:
+    """Return a list to which `manager` adds the ids of kernels that it ends because nobody uses them."""
+    ended: list[str] = []
+    original = manager.cull_kernel_if_idle
+
+    async def cull_kernel_if_idle(kernel: str) -> None:
+        is_dead = getattr(manager.get_kernel(kernel), "execution_state", "") == "dead"
+        await original(kernel)
+        if kernel not in manager and not is_dead:
+            ended.append(kernel)
+
+    manager.cull_kernel_if_idle = cull_kernel_if_idle
+    return ended
 
 
 def is_use(method: str, path: str) -> bool:
@@ -108,5 +135,6 @@ def _load_jupyter_server_extension(app: Any) -> None:
         return last_activity(original, kernels, terminals)
 
     app.web_app.last_activity = used
+    app.web_app.settings[ENDED] = note_ended(manager)
     path = app.web_app.settings["base_url"].rstrip("/") + "/jupyterhub-deploy/idle"
     app.web_app.add_handlers(".*$", [(path, IdleHandler)])

@@ -1,5 +1,6 @@
 // A prebuilt extension of JupyterLab and Notebook 7, written by hand: it needs no build and nothing of theirs.
-// It tells the server that its user works in the page, and warns before the hub stops a server that nobody uses.
+// It tells the server that its user works in the page, warns before the hub stops a server that nobody uses, and says
+// when an unused kernel has ended.
 "use strict";
 
 (() => {
@@ -9,6 +10,7 @@
   let used = true; // since the last question; opening the page counts
   let asking = false;
   let timer, notice, stopsAt;
+  let warns = false; // of the end of the server
 
   function activate() {
     const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
@@ -24,7 +26,7 @@
 
   function use() {
     used = true;
-    if (notice) check();
+    if (warns) check();
   }
 
   async function check() {
@@ -35,22 +37,41 @@
     const method = used ? "POST" : "GET";
     used = false;
     try {
-      const answer = await fetch(url, { method, cache: "no-store", headers: { "X-XSRFToken": xsrf() } });
+      const answer = await ask(method);
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const state = await answer.json();
-      if (state.stops_in === null) return; // never
-      pause = Math.min(MOST_SECONDS, Math.max(1, state.warn_before / 4));
-      stopsAt = Date.now() + 1000 * state.stops_in;
-      if (state.stops_in > state.warn_before) hide();
-      else show(warning(state.can_stay), state.can_stay ? "Keep it running" : "");
-      if (used && notice) pause = 0; // a click during this question
+      const stops = state.stops_in !== null;
+      if (!stops && !state.ends_kernels) return; // never
+      if (stops) {
+        pause = Math.min(MOST_SECONDS, Math.max(1, state.warn_before / 4));
+        stopsAt = Date.now() + 1000 * state.stops_in;
+      }
+      warns = stops && state.stops_in <= state.warn_before;
+      if (warns) show(warning(state.can_stay), state.can_stay ? "Keep it running" : "");
+      else if (state.ended_kernels) show(ended(state.ended_kernels), "OK", "", forget);
+      else hide();
+      if (used && warns) pause = 0; // a click during this question
     } catch (error) {
       used = used || method === "POST";
-      if (notice && Date.now() > stopsAt) show("This server has stopped. Your files are kept.", "", hubHome);
+      if (warns && Date.now() > stopsAt) show("This server has stopped. Your files are kept.", "", hubHome);
     } finally {
       asking = false;
     }
     timer = setTimeout(check, 1000 * pause);
+  }
+
+  function ask(method) {
+    return fetch(url, { method, cache: "no-store", headers: { "X-XSRFToken": xsrf() } });
+  }
+
+  function forget() {
+    hide();
+    ask("DELETE").catch(() => {}); // then it is shown again
+  }
+
+  function ended(number) {
+    const what = number === 1 ? "A kernel has ended because nobody used it" : `${number} unused kernels have ended`;
+    return `${what}. Variables are lost; your files are kept.`;
   }
 
   function warning(canStay) {
@@ -64,7 +85,7 @@
     notice = undefined;
   }
 
-  function show(text, button, link) {
+  function show(text, button, link, click = use) {
     if (notice && notice.dataset.text === text) return; // a screen reader would read it again
     hide();
     notice = document.createElement("div");
@@ -84,7 +105,7 @@
       const element = document.createElement("button");
       element.textContent = button;
       element.className = "jp-mod-styled jp-mod-accept";
-      element.addEventListener("click", use);
+      element.addEventListener("click", click);
       notice.append(element);
     }
     if (link) {

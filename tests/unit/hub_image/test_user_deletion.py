@@ -1,0 +1,74 @@
+"""Which servers of a user are stopped before the user is deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jupyterhub_deploy_hub import user_deletion
+
+
+class Handler:
+    """A handler like JupyterHub's, for the users carol and admin, who is signed in."""
+
+    current_user = SimpleNamespace(name="admin")
+
+    def __init__(self, **spawners: Any) -> None:
+        self.spawners = {name.replace("default", ""): spawner for name, spawner in spawners.items()}
+        self.done: list[str] = []
+
+    def find_user(self, name: str) -> Any:
+        return SimpleNamespace(name=name, spawners=self.spawners) if name in ("admin", "carol") else None
+
+    async def stop_single_user(self, user: Any, server: str) -> None:
+        assert self.spawners[server]._spawn_future is None or self.spawners[server]._spawn_future.cancelled()
+        self.done.append(f"stop {user.name}/{server}")
+
+    async def delete(self, user_name: str) -> None:
+        self.done.append(f"delete {user_name}")
+
+
+def spawner(pending: str | None = None, start: Any = None) -> Any:
+    return SimpleNamespace(pending=pending, ready=pending is None, _spawn_future=start)
+
+
+@pytest.fixture
+def handlers(monkeypatch: pytest.MonkeyPatch) -> type[Handler]:
+    """The class with our deletion, which requires a scope as JupyterHub's does."""
+
+    def needs_scope(scope: str) -> Any:
+        assert scope == "delete:users"
+        return lambda function: function
+
+    monkeypatch.setitem(sys.modules, "jupyterhub.scopes", SimpleNamespace(needs_scope=needs_scope))
+    replaced: type[Handler] = type("Replaced", (Handler,), {"delete": Handler.delete})
+    user_deletion.stop_servers_first(replaced)
+    return replaced
+
+
+def test_a_start_that_waits_is_cancelled_and_named_servers_are_stopped(handlers: type[Handler]) -> None:
+    async def scenario() -> list[str]:
+        waiting = asyncio.ensure_future(asyncio.sleep(600))
+        handler = handlers(default=spawner("spawn", waiting), gpu=spawner(), old=spawner("stop"))
+        await handler.delete("carol")
+        assert waiting.cancelled()
+        return handler.done
+
+    assert asyncio.run(scenario()) == ["stop carol/", "stop carol/gpu", "delete carol"]
+
+
+def test_a_default_server_that_is_ready_is_stopped_by_jupyterhub(handlers: type[Handler]) -> None:
+    handler = handlers(default=spawner())
+    asyncio.run(handler.delete("carol"))
+    assert handler.done == ["delete carol"]
+
+
+@pytest.mark.parametrize("user", ["admin", "nobody"])
+def test_a_deletion_that_is_refused_stops_nothing(handlers: type[Handler], user: str) -> None:
+    handler = handlers(default=spawner(), gpu=spawner())
+    asyncio.run(handler.delete(user))
+    assert handler.done == [f"delete {user}"]
