@@ -1,4 +1,5 @@
-"""Action plugin of the module ``jupyterhub_restore``: passes the private key without a file on the target."""
+"""Action plugin of the module ``jupyterhub_restore``: passes the private key without a file on the target, and the name
+of the host for the commands in messages."""
 
 from __future__ import annotations
 
@@ -23,6 +24,12 @@ def read_identity(path: str) -> str:
         ) from error
 
 
+def limit(task_vars: dict[str, Any]) -> dict[str, str]:
+    """Return the option with the host for ``--limit`` in commands, none if the inventory has one host only."""
+    hosts = task_vars.get("groups", {}).get("jupyterhub", [])
+    return {"limit": task_vars["inventory_hostname"]} if len(hosts) > 1 else {}
+
+
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Run the module that the task names, with the key of ``identity_file`` in its arguments."""
 
@@ -33,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Entry point."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        args = dict(self._task.args)
+        args = {**limit(task_vars or {}), **self._task.args}
         path = args.pop("identity_file", None)
         if path:
             args["identity"] = read_identity(path)

@@ -27,6 +27,8 @@ SYSTEM_DIRECTORIES = {
 }  # fmt: skip
 # Others use these on a host, but an image may have a user's files there.
 SHARED = {"media", "mnt", "root", "srv"}
+# Directories of this project on a host, besides that of the front.
+RECORDS = {"/etc/jupyterhub-deploy": "with records of this project", "/var/lib/jupyterhub-deploy": "with its data"}
 
 
 def problems(settings: Mapping[str, Any]) -> Iterable[str]:
@@ -45,6 +47,39 @@ def problems(settings: Mapping[str, Any]) -> Iterable[str]:
         # By default the backups use the hub's directory, and one message is enough.
         if name in settings and not (name == "backup_config_dir" and settings[name] == settings.get("config_dir")):
             yield from check(name, settings[name])
+    yield from _nested(settings)
+
+
+def _nested(settings: Mapping[str, Any]) -> Iterable[str]:
+    """Check that a directory neither has another one in it nor is in it.
+
+    The front's container could read the hub's secrets, a push would send them to another machine, and the removal of
+    one would remove the other.
+    """
+    config, backups = (settings.get(name) for name in ("config_dir", "backup_dir"))
+    config = settings.get("backup_config_dir") if config is None else config
+    others = dict(RECORDS)
+    if settings.get("front_name") not in (None, settings.get("name")):  # the latter has a message already
+        others[f"/etc/{settings['front_name']}"] = "the directory of the front"
+    given = [(name, path) for name, path in (("config_dir", config), ("backup_dir", backups)) if path is not None]
+    for name, path in given:
+        for other, what in others.items():
+            if relation := _relation(path, other):
+                yield f"{name} is {path!r}, which {relation} {other}, {what}; use a directory for this alone"
+        if name == "config_dir":
+            others[path] = "which is jupyterhub_config_dir"
+
+
+def _relation(path: str, other: str) -> str:
+    """Return how a directory relates to another one, empty if both are separate, or one has another message."""
+    ours, theirs = _parts(path), _parts(other)
+    if not (path.startswith("/") and other.startswith("/")) or _is_shared(ours) or _is_shared(theirs):
+        return ""
+    if ours == theirs:
+        return "is"
+    if ours[: len(theirs)] == theirs:
+        return "is in"
+    return "contains" if theirs[: len(ours)] == ours else ""
 
 
 def _name(name: str, value: str) -> Iterable[str]:
@@ -74,7 +109,7 @@ def _own_directory(example: str) -> Callable[[str, str], Iterable[str]]:
         invalid = list(_path(name, value))
         yield from invalid
         parts = _parts(value)
-        if not invalid and (not parts or _is_of_system(parts) or "/".join(parts) in SHARED):
+        if not invalid and _is_shared(parts):
             yield (
                 f"{name} is {value!r}, and only root could enter that directory afterwards; use a directory for this "
                 f"alone, such as {example}"
@@ -97,6 +132,10 @@ def _notebook_dir(name: str, value: str) -> Iterable[str]:
 def _parts(path: str) -> list[str]:
     """Return the names in an absolute path, without `..`."""
     return [name for name in posixpath.normpath(path).split("/") if name]
+
+
+def _is_shared(parts: list[str]) -> bool:
+    return not parts or _is_of_system(parts) or "/".join(parts) in SHARED
 
 
 def _is_of_system(parts: list[str]) -> bool:

@@ -22,8 +22,13 @@ def breaking_changes(changelog: str) -> dict[str, list[str]]:
         part = re.search(rf"^### {BREAKING}\n(.*?)(?=^#|\Z)", section, flags=re.MULTILINE | re.DOTALL)
         if version and part:
             items = re.split(r"^- ", part[1], flags=re.MULTILINE)[1:]
-            found[version[0]] = [" ".join(item.split()) for item in items]
+            found[version[0]] = [plain(" ".join(item.split())) for item in items]
     return found
+
+
+def plain(text: str) -> str:
+    """Return Markdown as plain text: links with their address in parentheses, and no marks of code."""
+    return re.sub(r"\[([^]]+)]\(([^)]+)\)", r"\1 (\2)", text).replace("`", "")
 
 
 def version_problems(host: Mapping[str, Any], version: str, changelog: str, acknowledge: str = "") -> list[str]:

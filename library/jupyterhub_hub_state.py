@@ -67,6 +67,12 @@ options:
   identity_file:
     description: On the control machine, file with the private key. The action plugin reads it and passes O(identity).
     type: path
+  limit:
+    description:
+      - Name of the host in the inventory, for the commands in messages. The action plugin gives it if the inventory has
+        several hosts.
+    type: str
+    default: ""
 attributes:
   check_mode:
     support: full
@@ -154,6 +160,7 @@ def main() -> None:
             "health_timeout": {"type": "float", "default": 120},
             "identity": {"type": "str", "no_log": True},
             "identity_file": {"type": "path", "no_log": False},
+            "limit": {"type": "str", "default": ""},
         },
         run,
         doing="restoring the hub's state",

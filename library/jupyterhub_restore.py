@@ -88,6 +88,12 @@ options:
   identity_file:
     description: On the control machine, file with the private key. The action plugin reads it and passes O(identity).
     type: path
+  limit:
+    description:
+      - Name of the host in the inventory, for the commands in messages. The action plugin gives it if the inventory has
+        several hosts.
+    type: str
+    default: ""
 attributes:
   check_mode:
     support: full
@@ -227,7 +233,7 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         hands_over = named and settings.backup is not None
         jobs = jobs_for(backups, settings.name, settings.users, settings.to_user, hands_over) if backups else []
         failed += [{"volume": None, "user": None, "message": problem} for problem in problems]
-        host = Host(connect() if jobs else None, settings.name)
+        host = Host(connect() if jobs else None, settings.name, settings.limit)
         left = host.remove_interrupted() if jobs and not check_mode else []
 
         def restore_one(job: Job) -> dict[str, Any] | str:
@@ -290,6 +296,7 @@ def main() -> None:
             "verify": {"type": "bool", "default": False},
             "identity": {"type": "str", "no_log": True},
             "identity_file": {"type": "path", "no_log": False},
+            "limit": {"type": "str", "default": ""},
         },
         run,
         doing="restoring volumes",

@@ -40,6 +40,10 @@ options:
     description: Name of the front's container, which is also the name of its directory below C(/etc).
     type: str
     default: jupyterhub-front
+  ca_bundle:
+    description: File with more certificate authorities that the users' browsers trust.
+    type: str
+    default: ""
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -168,10 +172,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         current = stop.image_ids(client, [*([image] if image else []), *params["notebook_images"]])
         try:
             api = hub_api.connect(client, name, params["token_file"])
-            status["servers"] = stop.observe(client, api, name, current)
+            status["servers"] = stop.observe(client, api, name, current, stop.urls(hub))
         except DeployError as error:
             problem = str(error)
-            status["servers"] = stop.observe(client, None, name, current)
+            status["servers"] = stop.observe(client, None, name, current, stop.urls(hub))
         proxy = inspect_container(client, f"{name}-proxy")
         address, _, port = target.published(proxy).partition(":")
         at = [Port(address, int(port))] if port else []
@@ -182,7 +186,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
                 proxy, at if site else None
             )
         if site:
-            lines = [hub_status.container("front", status["front"]), *front_status.messages(directory, site), *lines]
+            tls = front_status.messages(directory, site, params["ca_bundle"])
+            lines = [hub_status.container("front", status["front"]), *tls, *lines]
         used = {found["image_id"] for found in map(status.get, ("hub", "proxy", "front", "notebook_image")) if found}
         built = {one: parse_time(found["Created"]) for one in used if one and (found := inspect_image(client, one))}
         known = {one: time for one, time in built.items() if time}
@@ -199,6 +204,7 @@ def main() -> None:
             "updates_file": {"type": "path", "default": "/var/lib/jupyterhub-deploy/image-updates.json"},
             "front": {"type": "str", "default": "jupyterhub-front"},
             "isolation": {"type": "str", "choices": ["full", "peers", "none"], "default": "full"},
+            "ca_bundle": {"type": "str", "default": ""},
             "update_images": {"type": "bool", "default": True},
             "token_file": {"type": "path", "required": True, "no_log": False},
         },

@@ -15,6 +15,7 @@ from hosts import run
 from hosts.built_images import built_images, front_image, hub_image, notebook_image, proxy_image
 from hosts.fixtures import bare_site, local_docker, make_host, registry
 from support.long_runs import pytest_addoption, pytest_configure, pytest_runtest_setup, times
+from support.site_fixtures import make_site, start_site
 
 __all__ = [
     "bare_site",
@@ -23,12 +24,14 @@ __all__ = [
     "hub_image",
     "local_docker",
     "make_host",
+    "make_site",
     "notebook_image",
     "proxy_image",
     "pytest_addoption",
     "pytest_configure",
     "pytest_runtest_setup",
     "registry",
+    "start_site",
     "times",
 ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import docker
@@ -16,6 +15,7 @@ from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.hub_pages import HubPages
 from support.module_site import ModuleSite
+from support.site_fixtures import StartSite
 
 #: Of alice, carol and dora.
 PASSWORD = secrets.token_hex(8)
@@ -50,30 +50,12 @@ class Servers(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def servers(
-    hub_image: Callable[[str], str],
-    proxy_image: str,
-    notebook_image: Callable[[str], str],
-    front_image: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Servers]:
-    site = ModuleSite(
-        run_name("culling"), hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image,
-        str(tmp_path_factory.mktemp("etc")),
-    )  # fmt: skip
-    site.settings = {"culling": {"idle": IDLE, "max_age": 0, "kernels": 3600}}
-    site.extra_config = EXTRA_CONFIG
-    site.destroy()
-    try:
-        site.prepare()
-        site.run_proxy()
-        site.run_hub()
-        bob = site.notebook("bob")
-        bob.socket.output(COMPUTE, "begun")
-        session_of(site, "dora").spawn("dora")
-        yield Servers(site)
-    finally:
-        site.destroy()
+def servers(start_site: StartSite) -> Servers:
+    site = start_site(run_name("culling"), {"culling": {"idle": IDLE, "max_age": 0, "kernels": 3600}}, EXTRA_CONFIG)
+    bob = site.notebook("bob")
+    bob.socket.output(COMPUTE, "begun")
+    session_of(site, "dora").spawn("dora")
+    return Servers(site)
 
 
 def session_of(site: ModuleSite, name: str) -> HubSession:

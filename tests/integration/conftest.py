@@ -1,4 +1,4 @@
-"""Another hub's server, volume and ports beside all tests, which none changes; and sites for the tests of a file."""
+"""Another hub's server, volume and ports beside all tests, which none changes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import secrets
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -14,7 +14,6 @@ import pytest
 
 from hosts.hosts import Host
 from support.factories import images
-from support.module_site import ModuleSite
 
 #: Those of the proxy, its API and the hub.
 PORTS = (8000, 8001, 8081)
@@ -66,25 +65,3 @@ def another_hub(local_docker: None, tmp_path_factory: pytest.TempPathFactory) ->
         decoy.destroy()
         with contextlib.suppress(docker.errors.ImageNotFound):
             api.remove_image(image, force=True)
-
-
-@pytest.fixture(scope="module")
-def make_site(
-    hub_image: Callable[[str], str],
-    proxy_image: str,
-    notebook_image: Callable[[str], str],
-    front_image: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], ModuleSite]]:
-    """Return a function that prepares a site with a front; it is removed when the tests of the file have ended."""
-    with contextlib.ExitStack() as sites:
-
-        def make(name: str) -> ModuleSite:
-            directory = str(tmp_path_factory.mktemp("etc"))
-            made = ModuleSite(name, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
-            made.destroy()
-            sites.callback(made.destroy)
-            made.prepare()
-            return made
-
-        yield make

@@ -110,18 +110,31 @@ def problems(chain: str, key: str, names: list[str], ca_bundle: str = "") -> tup
         if faults or not found:
             return [_with_next(fault, names) for fault in faults], []
         warnings = [f"ends in {found.days} days"] if found.days < SOON else []
-        client = _client("")
-        if ca_bundle:
-            client.load_verify_locations(ca_bundle)
-        fault, _ = _checked(server, client, _example(names[0]))
-        if fault:
-            lacks = chain.count("BEGIN CERTIFICATE") == 1 and not fault.startswith("self")
-            append = "its file has one certificate: append the intermediate ones, or " if lacks else ""
-            warnings.append(
-                f"is not trusted by this host ({fault}); browsers may show a warning; {append}see docs/how-to/https.md "
-                "for an authority of your own"
-            )
-        return [], warnings
+        return [], warnings + _distrust(server, chain, names[0], ca_bundle)
+
+
+def distrust(chain: str, key: str, name: str, ca_bundle: str = "") -> list[str]:
+    """Return a warning if this host does not trust a certificate, for a name that it is for; see :func:`problems`.
+
+    :raises DeployError: OpenSSL cannot load it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        return _distrust(_server(_written(folder, chain, key), chain, key), chain, name, ca_bundle)
+
+
+def _distrust(server: ssl.SSLContext, chain: str, name: str, ca_bundle: str) -> list[str]:
+    client = _client("")
+    if ca_bundle:
+        client.load_verify_locations(ca_bundle)
+    fault, _ = _checked(server, client, _example(name))
+    if not fault:
+        return []
+    lacks = chain.count("BEGIN CERTIFICATE") == 1 and not fault.startswith("self")
+    append = "its file has one certificate: append the intermediate ones, or " if lacks else ""
+    return [
+        f"is not trusted by this host ({fault}); browsers may show a warning; {append}see docs/how-to/https.md for an "
+        "authority of your own"
+    ]
 
 
 def fetch(address: str, port: int, name: str, trusted: str, check_time: bool = True) -> Certificate:

@@ -8,7 +8,9 @@ more connections, and ends when those that it has are closed, after a day at the
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
@@ -19,7 +21,8 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, 
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
-from ansible.module_utils.jupyterhub_deploy.front.site import MOUNTED
+from ansible.module_utils.jupyterhub_deploy.front import nginx
+from ansible.module_utils.jupyterhub_deploy.front.site import MOUNTED, Site
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 # What each key of the front's spec is called in a message.
@@ -32,6 +35,7 @@ LISTENS = ["sh", "-c", "kill -0 $(cat /run/nginx.pid)"]
 # Whether the kernel gives connections that wait at a closed port to another process that listens there (since Linux
 # 5.14, see its ip-sysctl documentation).
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
+HTTP2_DIRECTIVE = (1, 25, 1)  # the first version of nginx that has it
 CLOSE_TIMEOUT = 10.0  # seconds until nginx has closed its ports
 # Prints id and title of each process; the image has no ps.
 TITLES_OF_PROCESSES = r"""for d in /proc/[0-9]*; do echo "${d#/proc/} $(tr '\0' ' ' < $d/cmdline)"; done"""
@@ -103,6 +107,14 @@ class FrontContainer(DeployedContainer):
     def listens(self, name: str = "") -> bool:
         """Return whether nginx in the container (of that name) listens on its ports."""
         return self.run(LISTENS, name)[0] == 0
+
+    def render(self, sites: Iterable[Site]) -> str:
+        """Return the configuration with which the nginx in the container serves sites; for any nginx if none runs."""
+        found, directive = list(sites), False
+        if self.client and any(site.certificate for site in found):
+            version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", self.run(["nginx", "-v"])[1])
+            directive = version is not None and tuple(map(int, version.groups())) >= HTTP2_DIRECTIVE
+        return nginx.render(found, os.path.exists(nginx.IPV6), directive)
 
     def workers(self, name: str = "") -> set[str]:
         """Return the processes of nginx that accept connections, in the container (of that name).

@@ -116,7 +116,7 @@ class Front:
 
     def render(self, sites: list[Site]) -> str:
         """Return the configuration with what is served for this hub, and the sites of the others."""
-        return nginx.render([*self.others, *sites], os.path.exists(nginx.IPV6))
+        return self.container.render([*self.others, *sites])
 
     def plan(self, site: Site) -> tuple[str, list[str], dict[str, Any]]:
         """Return what to do with the container, why, and the diff of its specification.
@@ -141,7 +141,7 @@ class Front:
         """
         self._require(spec, site)
         if action == "replace":
-            self.container.replace(spec)
+            self._replace(spec)
         elif action != "none":
             old = self.sites.get(self.options.hub)
             self._start(action, self.render([old] if old else []), spec)
@@ -163,7 +163,7 @@ class Front:
         if action == "replace":  # first, because the old one may be stopped, or lack what a request needs
             if not self.container.listens():
                 release.write(self.directory, self.render(sites))
-            self.container.replace(spec)
+            self._replace(spec)
         self._serve(sites, action, spec)
         if requested:
             site = self._request(old, site, spec)
@@ -200,6 +200,7 @@ class Front:
             self.client.stop(name, timeout=STOP_TIMEOUT)  # type: ignore[union-attr]
         if action in ("create", "start", "restart"):
             self._start(action, config, spec)
+            config = self.render(sites)  # the version of nginx is known now
         if config != release.current(self.directory) or not release.is_used(config, sites[-1]):
             release.release(self.container, self.directory, config, sites[-1])
 
@@ -234,6 +235,17 @@ class Front:
                 self.container.wait_until(self.container.listens, "listening")
         except DeployError:
             release.write(self.directory, old)
+            raise
+
+    def _replace(self, spec: container_spec.Spec) -> None:
+        """Replace the container. The present configuration has to be one for the nginx of a new image, too."""
+        current, observed = release.current(self.directory), self.container.observe()
+        if observed and observed["Image"] != spec["image_id"]:
+            release.write(self.directory, nginx.for_any_version(current))
+        try:
+            self.container.replace(spec)
+        except DeployError:
+            release.write(self.directory, current)
             raise
 
     def remove(self) -> list[str]:

@@ -6,14 +6,13 @@ proxy without a port, stops the old one, and makes the front serve, which cuts t
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers.draining import DRAINING
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.front import nginx, plan, release, site
+from ansible.module_utils.jupyterhub_deploy.front import plan, release, site
 from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
 from ansible.module_utils.jupyterhub_deploy.front.site import Site
 from ansible.module_utils.jupyterhub_deploy.hub import host
@@ -57,7 +56,7 @@ def serve(front: FrontContainer, directory: str, waiting: Site) -> None:
     if not wait_until(lambda: not host.listener(port), FREE_TIMEOUT):
         raise DeployError(f"port {port} is taken by {host.listener(port)}; stop it and run make site again")
     others = [other for hub, other in site.read_sites(directory).items() if hub != waiting.hub]
-    config = nginx.render([*others, waiting], os.path.exists(nginx.IPV6))
+    config = front.render([*others, waiting])
     try:
         release.release(front, directory, config, waiting)
     except DeployError:

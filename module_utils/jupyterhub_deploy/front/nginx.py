@@ -28,7 +28,7 @@ IPV6 = "/proc/net/if_inet6"  # exists where the kernel has IPv6
 VERSION_PATH = "/.well-known/jupyterhub-front"
 VERSION = f"location = {VERSION_PATH} {{ default_type text/plain; return 200 @version@; }}"
 
-# Limits of the hub's pages, most of them for one address, which a whole class may share.
+# Limits of the hub's pages, most of them for one client's address, which a whole class may share.
 HUB_BODY = "2m"  # bytes: the hub's pages send small forms
 HUB_CONNECTIONS = 1000  # each start of a server holds a connection for its progress
 # The pages for signing in and signing up take the hub longest. Of these requests, so many a second reach it; so many
@@ -42,6 +42,7 @@ SERVER_CONNECTIONS = 4000
 # How long an upload to a user's server, or a download, may pause. A slow browser reads the next part only then.
 SERVER_PAUSE = "1h"
 
+HTTP2 = "http2 on;"  # since nginx 1.25.1; before, it is a parameter of ``listen``
 # For the server that a port has by default. With ``reuseport``, the container that replaces this one listens beside it.
 DEFAULT = " default_server reuseport backlog=4096"
 
@@ -63,7 +64,7 @@ worker_processes auto;
 worker_shutdown_timeout 1d;
 pid /run/nginx.pid;
 error_log stderr warn;
-worker_rlimit_nofile 65536;
+include /run/limits*.conf;  # start.sh: as many open files as the container may have
 events {
     worker_connections 16384;
 }
@@ -82,10 +83,17 @@ client_body_timeout 60s;
 send_timeout 60s;
 client_max_body_size 0;
 server_names_hash_bucket_size 512;  # for the longest domains
-limit_conn_zone $binary_remote_addr zone=hub_pages:2m;
-limit_conn_zone $binary_remote_addr zone=servers:2m;
+# A client has an IPv4 address, or a /64 of IPv6, of which it can use any address. nginx does not start to use another
+# key in a zone that it has, so a change of the key needs other names of the zones.
+map $binary_remote_addr $client {
+    default $binary_remote_addr;
+    "~(?s)^\\x00{10}\\xff{2}(?<ipv4>.{4})\\z" $ipv4;  # ::ffff:192.0.2.1
+    "~(?s)^(?<network>.{8}).{8}\\z" $network;
+}
+limit_conn_zone $client zone=hub_pages_of_client:2m;
+limit_conn_zone $client zone=servers_of_client:2m;
 limit_conn_status 429;
-limit_req_zone $binary_remote_addr zone=sign_in:2m rate=@rate@r/s;
+limit_req_zone $client zone=sign_in_of_client:2m rate=@rate@r/s;
 limit_req_status 429;
 # A form on another site, or on a user's server, must not sign its reader in as somebody else. Browsers tell over HTTPS.
 map $request_method:$http_sec_fetch_site $foreign_form { default 0; POST:same-site 1; POST:cross-site 1; }
@@ -132,11 +140,13 @@ class Socket(NamedTuple):
     tls: bool
 
 
-def render(sites: Iterable[Site], ipv6: bool) -> str:
+def render(sites: Iterable[Site], ipv6: bool, http2_directive: bool = False) -> str:
     """Return the text of ``nginx.conf``.
 
     :param sites: of all hubs of the host.
     :param ipv6: whether the host has IPv6.
+    :param http2_directive: whether nginx is 1.25.1 or newer, whose directive ``http2`` takes the place of a parameter
+        of ``listen``. Newer versions accept the parameter, too, with a warning.
     """
     ordered = sorted(sites, key=lambda site: site.hub)
     blocks = [HTTP, TLS + "\n", f"include {MOUNTED}/{target.DIRECTORY}/*.conf;  # the hubs' proxies\n"]
@@ -147,8 +157,19 @@ def render(sites: Iterable[Site], ipv6: bool) -> str:
     for number, site in enumerate(ordered):
         blocks += [_http_server(number, site, ipv6), *([_https_server(site, ipv6)] if site.certificate else [])]
     body = "\n".join(blocks)
+    if http2_directive:
+        body = re.sub(r"^( *listen .* ssl) http2\b", r"\1", body, flags=re.MULTILINE)
+        body = re.sub(r"^( *)(ssl_certificate_key .*)$", rf"\1\2\n\1{HTTP2}", body, flags=re.MULTILINE)
     version = hashlib.sha256(body.encode()).hexdigest()[:16]
     return MAIN + textwrap.indent(body.replace("@version@", version), "    ") + "}\n"
+
+
+def for_any_version(config: str) -> str:
+    """Return a configuration that :func:`render` made, without the directive ``http2``."""
+    if HTTP2 not in config:
+        return config
+    listen = re.sub(r"^( *listen .* ssl)\b", r"\1 http2", config, flags=re.MULTILINE)
+    return re.sub(rf"^ *{HTTP2}\n", "", listen, flags=re.MULTILINE)
 
 
 def version_of(config: str) -> str:
@@ -249,17 +270,17 @@ def _pass(site: Site, protocol: str) -> list[str]:
         f"client_max_body_size {HUB_BODY};",
         # The hub gets a request when all of it is there: slow clients cost it nothing, and long ones do not reach it.
         "proxy_request_buffering on;",
-        f"limit_conn hub_pages {HUB_CONNECTIONS};",
+        f"limit_conn hub_pages_of_client {HUB_CONNECTIONS};",
         pass_on,
     ]
     sign_in = [
         "if ($foreign_form) { return 403; }",
-        f"limit_req zone=sign_in burst={SIGN_IN_AT_ONCE + SIGN_IN_WAITING} delay={SIGN_IN_AT_ONCE};",
+        f"limit_req zone=sign_in_of_client burst={SIGN_IN_AT_ONCE + SIGN_IN_WAITING} delay={SIGN_IN_AT_ONCE};",
     ]
     server = [
         f"send_timeout {SERVER_PAUSE};",
         f"client_body_timeout {SERVER_PAUSE};",
-        f"limit_conn servers {SERVER_CONNECTIONS};",
+        f"limit_conn servers_of_client {SERVER_CONNECTIONS};",
         pass_on,
     ]
     retry = [f"add_header Retry-After {RETRY_SECONDS} always;", *_hsts(site)]

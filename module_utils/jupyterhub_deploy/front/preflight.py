@@ -27,6 +27,7 @@ from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 
 # The programs that serve the ports which Docker publishes.
 PUBLISHERS = ("docker-proxy", "dockerd")
+SSH_PORT = 22  # systemd listens there where it starts sshd for each connection
 SYSTEM_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # of the package ca-certificates
 
 
@@ -120,6 +121,8 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
             problems.append(f"{used}, an old proxy that ends with its last connection; end it: docker stop {publisher}")
         elif publisher and own:
             problems.append(f"{used}, the hub's own proxy; first run make site with jupyterhub_https: none")
+        elif holder and (holder.name == "sshd" or (port == SSH_PORT and holder.name == "systemd")):
+            problems.append(f"{used}, which serves SSH; choose another {setting}")
         else:
             problems.append(
                 f"{used}; stop it, choose another {setting}, or let it pass requests to the hub "

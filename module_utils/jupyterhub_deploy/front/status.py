@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from datetime import datetime, timedelta, timezone
@@ -29,8 +30,11 @@ def site_of(directory: str, hub: str) -> Site | None:
     return read_sites(directory).get(hub)
 
 
-def messages(directory: str, site: Site) -> list[str]:
-    """Return lines about the certificate of a site, its last renewal, and whether it is served, if it is at fault."""
+def messages(directory: str, site: Site, ca_bundle: str = "") -> list[str]:
+    """Return lines about the certificate of a site, its last renewal, and whether it is served, if it is at fault.
+
+    :param ca_bundle: file with more authorities that the users' browsers trust.
+    """
     if not site.ends_tls:
         return _blocked(site, site.http_port)
     if not site.certificate:
@@ -40,6 +44,10 @@ def messages(directory: str, site: Site) -> list[str]:
     try:
         found = certificate.describe(chain, key)
         lines.append(shown(found.names, found.issuer, found.days, site.https))
+        if found.days >= 0:
+            with contextlib.suppress(OSError):  # the bundle cannot be read, and the next run says so
+                warnings = certificate.distrust(chain, key, site.domain, ca_bundle)
+                lines += [f"WARNING: the certificate {warning}" for warning in warnings]
         served = certificate.fetch(site.local_address, site.https_port, site.domain, chain, check_time=False)
         if served.expires != found.expires:
             lines.append(f"NOT IN USE: the front serves an older certificate, which ends in {served.days} days")

@@ -27,8 +27,8 @@ from ansible.module_utils.jupyterhub_deploy.servers import stop
 class Host:
     """The volumes and containers of this host."""
 
-    def __init__(self, client: Any, hub: str) -> None:
-        self.client, self.hub = client, hub
+    def __init__(self, client: Any, hub: str, limit: str = "") -> None:
+        self.client, self.hub, self.limit = client, hub, limit
 
     def home(self, job: Job) -> str | None:
         """Return the directory of a volume on this host, ``None`` when the volume does not exist.
@@ -53,7 +53,7 @@ class Host:
         backup, manifest = job.backup, job.backup.manifest
         since, of_backup = labels.get(LABEL_USER_SINCE), manifest.labels.get(LABEL_USER_SINCE)
         if since and of_backup and since != of_backup and not job.hands_over:
-            again = commands.restore(manifest.encryption != "none", user=job.user, backup=backup.stem)
+            again = commands.restore(manifest.encryption != "none", self.limit, user=job.user, backup=backup.stem)
             raise DeployError(
                 f"backup {backup.stem} of volume {job.volume} is of the user of this name who was added to the hub at "
                 f"{of_backup}, and the volume is of the one who was added at {since}; nothing was restored to it; to "

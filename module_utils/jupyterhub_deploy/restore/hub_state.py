@@ -42,6 +42,7 @@ class HubStateSettings:
     keep_old: bool
     stop_servers: bool
     health_timeout: float
+    limit: str
 
 
 class Restore:
@@ -125,7 +126,7 @@ class Restore:
         if self.settings.state == "recovered":
             database = home and Places(home, self.settings.config_dir).database
             there = f"hub container {self.name}" if container else f"database {database}" if _exists(database) else ""
-            again = commands.restore(backup.manifest.encryption != "none", hub_state=True)
+            again = commands.restore(backup.manifest.encryption != "none", self.settings.limit, hub_state=True)
             if there:
                 raise DeployError(
                     f"there is a {there} on this host already, and nothing was restored over it. If it is the hub that "
@@ -147,6 +148,7 @@ class Restore:
             return ", then try again"
         command = commands.restore(
             backup.manifest.encryption != "none",
+            self.settings.limit,
             hub_state=True,
             backup=self.settings.backup,
             keep_old=None if self.settings.keep_old else "false",

@@ -35,6 +35,7 @@ class RestoreSettings:
     timeout: int
     parallel: int
     verify: bool
+    limit: str
 
 
 def describe(backup: Backup, verify: bool) -> dict[str, Any]:
@@ -111,6 +112,7 @@ def _again(job: Job, settings: RestoreSettings) -> str:
     user = ",".join(settings.users) if settings.to_user else job.user
     return commands.restore(
         job.backup.manifest.encryption != "none",
+        settings.limit,
         user=user,
         every_user=not user,
         to_user=settings.to_user,

@@ -49,8 +49,10 @@ def messages(name: str, unknown: str | None, status: dict[str, Any], problem: st
     if problem and hub:
         lines.append(f"the hub cannot be asked, so activity is not shown: {problem}")
     old = sum(not server["current"] for server in servers)
+    moved = sum(server["old_url"] for server in servers)
     count = "no server runs" if not servers else f"{len(servers)} server{'s' if len(servers) > 1 else ''} run"
     lines.append(f"{count}{'s' if len(servers) == 1 else ''}{f', {old} on an old image' if old else ''}")
+    lines[-1] += f", {moved} with an old URL" if moved else ""
     if servers:
         header = ["USER", "SERVER", "IMAGE", "", "AGE", "LAST ACTIVE", "STATE"]
         lines += ["", *policy.table(header, [_row(server) for server in servers])]
@@ -90,7 +92,7 @@ def images(state: updates.State, built: Mapping[str, datetime], now: datetime, u
 
 def _row(server: Server) -> list[str]:
     active = "?" if server["idle_seconds"] is None else f"{span(server['idle_seconds'])} ago"
-    age = "current" if server["current"] else "old"
+    age = "old" if not server["current"] else "old URL" if server["old_url"] else "current"
     return [
         server["user"],
         server["server"] or "-",

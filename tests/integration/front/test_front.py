@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.front import target
+from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_front
@@ -165,6 +168,16 @@ def test_http2_is_offered(front: HostFront) -> None:
         assert connection.selected_alpn_protocol() == "h2"
 
 
+def test_nginx_has_nothing_to_complain_about(front: HostFront) -> None:
+    code, output = FrontContainer(front.docker, NAME, 60).run(["nginx", "-t", "-q", "-c", "/etc/front/nginx.conf"])
+    assert (code, output) == (0, "")
+    front.docker.restart(NAME)
+    wait_until(lambda: front.client.https(DOMAIN).status == 200, 60)
+    (started,) = str(front.docker.inspect_container(NAME)["State"]["StartedAt"]).split()
+    log = front.docker.logs(NAME, since=datetime.fromisoformat(started[:19])).decode()
+    assert not [line for line in log.splitlines() if "[alert]" in line or "[warn]" in line]
+
+
 def test_hsts_is_a_setting(front: HostFront) -> None:
     assert "strict-transport-security" not in front.client.https(DOMAIN).headers
     front.run(hsts_seconds=3600)
@@ -253,6 +266,20 @@ class TestSignInRate:
         ):
             (connection,) = self.send(front, source, 1, head)
             assert self.answer(connection, 5).startswith("HTTP/1.1 200 ")
+
+
+def test_a_front_with_limits_of_an_earlier_version(front: HostFront) -> None:
+    """nginx refuses to read a configuration again that has another key for a zone."""
+    config = front.directory / "nginx.conf"
+    text = config.read_text().replace("$client zone=", "$binary_remote_addr zone=").replace("_of_client", "")
+    config.write_text(text)
+    container = FrontContainer(front.docker, NAME, 60)
+    front.docker.restart(NAME)
+    assert wait_until(container.listens, 60)
+    assert front.run()["changed"] is True
+    assert "_of_client" in config.read_text()
+    assert front.client.https(DOMAIN).status == 200
+    assert front.run()["changed"] is False
 
 
 @pytest.mark.long
@@ -379,6 +406,23 @@ class TestBehind:
     def test_a_trusted_proxy_names_address_and_protocol(self, source: str, trusted: HostFront) -> None:
         headers = self.ask(trusted, source)
         assert (headers["x-forwarded-for"], headers["x-forwarded-proto"]) == ("192.0.2.7", "https")
+
+    def test_the_addresses_of_a_network_share_one_rate(self, trusted: HostFront) -> None:
+        def sign_in(address: str) -> socket.socket:
+            connection = socket.create_connection(("127.0.0.1", trusted.http_port), 10, ("127.0.0.2", 0))
+            head = f"Host: {DOMAIN}\r\nX-Forwarded-For: {address}\r\nConnection: close"
+            connection.sendall(f"GET /hub/login HTTP/1.1\r\n{head}\r\n\r\n".encode())
+            return connection
+
+        def status(connection: socket.socket, seconds: float) -> str:
+            connection.settimeout(seconds)
+            with connection, contextlib.suppress(TimeoutError):
+                return connection.recv(12).decode()
+            return ""
+
+        flood = [sign_in(f"2001:db8:0:1::{number:x}") for number in range(350)]
+        assert [status(one, 0.01) for one in flood].count("HTTP/1.1 429") > 20
+        assert status(sign_in("2001:db8:0:2::1"), 5) == "HTTP/1.1 200"
 
     def test_anybody_else_does_not(self, trusted: HostFront) -> None:
         headers = self.ask(trusted, "127.0.0.3")

@@ -20,16 +20,14 @@ from hosts.run import name as run_name
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError
 from support.poller import Notebook
+from support.site_fixtures import StartSite
 
 NAME = run_name("handover")
 
 
 @pytest.fixture(scope="module")
-def site(make_site: Callable[[str], ModuleSite]) -> ModuleSite:
-    made = make_site(NAME)
-    made.run_proxy()
-    made.run_hub()
-    return made
+def site(start_site: StartSite) -> ModuleSite:
+    return start_site(NAME)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -21,6 +21,7 @@ from hosts.run import name as run_name
 from support.module_site import ModuleSite
 from support.modules import ModuleError, run
 from support.poller import Notebook, Poll
+from support.site_fixtures import StartSite
 
 NAME = run_name("isolation")
 #: Of a network behind this machine; the listener there is reached by routing, as another machine would be.
@@ -55,11 +56,8 @@ HUB, PEER = "the hub", "another notebook"
 
 
 @pytest.fixture(scope="module")
-def site(make_site: Callable[[str], ModuleSite]) -> ModuleSite:
-    made = make_site(NAME)
-    made.run_proxy()
-    made.run_hub()
-    return made
+def site(start_site: StartSite) -> ModuleSite:
+    return start_site(NAME)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.module_site import ModuleSite
+from support.site_fixtures import StartSite
 
 NAME = run_name("queue")
 #: Seconds. Enough for a start on a busy machine, and less than the others wait.
@@ -100,13 +100,8 @@ class Progress:
 
 
 @pytest.fixture(scope="module")
-def hub(make_site: Callable[[str], ModuleSite]) -> Hub:
-    site = make_site(NAME)
-    site.settings["concurrent_starts"] = 1
-    site.extra_config = EXTRA
-    site.run_proxy()
-    site.run_hub()
-    return Hub(site)
+def hub(start_site: StartSite) -> Hub:
+    return Hub(start_site(NAME, {"concurrent_starts": 1}, EXTRA))
 
 
 def position(number: int, of: int) -> str:

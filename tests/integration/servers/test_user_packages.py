@@ -6,7 +6,6 @@ The tests follow one another: a user installs packages, stops the server, and st
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from hosts.run import name as run_name
 from support.module_site import ModuleSite
 from support.poller import Notebook
+from support.site_fixtures import StartSite
 from support.wheels import make_wheel
 
 NAME = run_name("packages")
@@ -40,13 +40,9 @@ if any("singleuser" in argument for argument in sys.orig_argv):
 
 
 @pytest.fixture(scope="module")
-def site(make_site: Callable[[str], ModuleSite]) -> ModuleSite:
-    made = make_site(NAME)
-    made.settings = {"limits": {"memory": MEMORY, "cpu": 0, "pids": 500, "shm_size": "96M", "tmp_size": 0}}
-    made.extra_config = EXTRA_CONFIG
-    made.run_proxy()
-    made.run_hub()
-    return made
+def site(start_site: StartSite) -> ModuleSite:
+    limits = {"memory": MEMORY, "cpu": 0, "pids": 500, "shm_size": "96M", "tmp_size": 0}
+    return start_site(NAME, {"limits": limits}, EXTRA_CONFIG)
 
 
 @pytest.fixture(scope="module")

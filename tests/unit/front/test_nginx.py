@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.front import nginx
+from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
 from ansible.module_utils.jupyterhub_deploy.front.site import Site
 
 from support.factories.sites import site
@@ -41,9 +43,10 @@ def test_http_redirects_to_https() -> None:
     assert "ssl_certificate /etc/front/own/jupyterhub/1/fullchain.pem;" in https
     assert "ssl_certificate_key /etc/front/own/jupyterhub/1/privkey.pem;" in https
     assert "set $protocol https;" in https
-    server = "send_timeout 1h; client_body_timeout 1h; limit_conn servers 4000; proxy_pass http://jupyterhub-proxy;"
+    limit = "limit_conn servers_of_client 4000;"
+    server = f"send_timeout 1h; client_body_timeout 1h; {limit} proxy_pass http://jupyterhub-proxy;"
     assert all(f"location {path} {{ {server} }}" in https for path in ("/user/", "/services/"))
-    assert "location / { client_max_body_size 2m; proxy_request_buffering on; limit_conn hub_pages 1000;" in https
+    assert "location / { client_max_body_size 2m; proxy_request_buffering on; limit_conn hub_pages_of_client" in https
 
 
 def test_another_port_is_part_of_the_redirect() -> None:
@@ -93,6 +96,42 @@ def test_ipv6_where_the_host_has_it_and_all_addresses_are_used() -> None:
     assert "[::]" not in nginx.render([site(bind_address="192.0.2.10")], ipv6=True)
 
 
+def test_http2_as_the_version_of_nginx_has_it() -> None:
+    old, new = (nginx.render([site(), site("lab")], True, http2_directive=new) for new in (False, True))
+    assert old.count("ssl http2") == 2 * 3  # for IPv4 and IPv6: all other names, and two hubs
+    assert "http2 on;" not in old
+    assert "ssl http2" not in new
+    assert new.count("http2 on;") == 3
+    assert nginx.version_of(old) != nginx.version_of(new)
+
+    def text(config: str) -> str:
+        return config.replace(nginx.version_of(config), "")
+
+    assert text(nginx.for_any_version(new)) == text(old)
+    assert nginx.for_any_version(old) == old
+    plain = [site(https="none", domain="", certificate="")]
+    assert nginx.render(plain, True, http2_directive=True) == nginx.render(plain, True)
+
+
+@pytest.mark.parametrize(
+    ("output", "directive"),
+    [
+        ("nginx version: nginx/1.22.1", False),
+        ("nginx version: nginx/1.25.0", False),
+        ("nginx version: nginx/1.25.1 (Ubuntu)", True),
+        ("nginx version: nginx/1.26.3", True),
+        ("container is not running", False),
+    ],
+)
+def test_the_version_of_nginx_is_that_of_the_container(
+    output: str, directive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = FrontContainer(object(), "front", 1)
+    monkeypatch.setattr(front, "run", lambda command: (0, output))
+    assert (nginx.HTTP2 in front.render([site()])) == directive
+    assert nginx.HTTP2 not in FrontContainer(None, "front", 1).render([site()])
+
+
 def test_subdomains() -> None:
     assert "server_name jupyterhub.example.com *.jupyterhub.example.com;" in servers(site(subdomains=True))[3]
 
@@ -105,13 +144,40 @@ def test_hsts(seconds: int, expected: bool) -> None:
 
 def test_the_pages_for_signing_in_have_a_rate_for_each_address() -> None:
     text = nginx.render([site()], ipv6=False)
-    assert "limit_req_zone $binary_remote_addr zone=sign_in:2m rate=10r/s;" in text
+    assert "limit_req_zone $client zone=sign_in_of_client:2m rate=10r/s;" in text
     foreign = r"if \(\$foreign_form\) \{ return 403; \}"
-    found = re.search(rf"location ~ (\S+) \{{\s+{foreign}\s+limit_req zone=sign_in burst=300 delay=20;", text)
+    found = re.search(rf"location ~ (\S+) \{{\s+{foreign}\s+limit_req zone=sign_in_of_client burst=300 delay=20;", text)
     assert found
     limited = re.compile(found[1])
     assert all(limited.search(path) for path in ("/hub/login", "/hub/signup", "/hub/api/users/me/tokens"))
     assert not any(limited.search(path) for path in ("/hub/health", "/hub/api/users/me", "/user/a/hub/login"))
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "are_one"),
+    [
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("2001:db8:a0a::a0a", "2001:db8:a0a:0:a0a::", True),  # with line breaks
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+    ],
+)
+def test_limits_count_addresses_of_ipv6_by_their_network(address: str, other: str, are_one: bool) -> None:
+    patterns = re.findall(r'^ +"~(.*)" (\$\w+);', nginx.render([site()], ipv6=False), flags=re.MULTILINE)
+
+    def client(text: str) -> bytes:
+        """Return what nginx's map makes of an address."""
+        packed = ipaddress.ip_address(text).packed
+        for pattern, group in patterns:
+            found = re.search(pattern.replace("(?<", "(?P<").replace(r"\z", r"\Z").encode(), packed)
+            if found:
+                return bytes(found[group[1:]])
+        return packed
+
+    assert len(patterns) == 2
+    assert (client(address) == client(other)) == are_one
 
 
 def test_an_answer_of_the_front_itself_has_the_header_of_hsts_too() -> None:

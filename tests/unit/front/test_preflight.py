@@ -62,6 +62,17 @@ def test_a_port_that_a_container_publishes() -> None:
     assert "jupyterhub_https_port 443 is taken by container shop;" in problem
 
 
+@pytest.mark.parametrize(
+    ("name", "port", "is_ssh"), [("sshd", 2222, True), ("systemd", 22, True), ("systemd", 80, False)]
+)
+def test_the_port_of_ssh_stays_with_ssh(name: str, port: int, is_ssh: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host, "listener", lambda *_, **__: host.Listener(name, 7))
+    (problem,) = preflight.port_problems(replace(SETTINGS, https="none", http_port=port), "lab", [])
+    assert problem.startswith(f"jupyterhub_port {port} is taken by {name} (pid 7)")
+    assert ("stop it" in problem) != is_ssh
+    assert problem.endswith("which serves SSH; choose another jupyterhub_port") == is_ssh
+
+
 def test_the_front_uses_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "_is_in_container", lambda pid, container_id: pid == os.getpid())
     with socket.create_server(("127.0.0.1", 0)) as listener:

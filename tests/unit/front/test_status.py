@@ -13,7 +13,7 @@ from ansible.module_utils.jupyterhub_deploy.front.certificate import Certificate
 from ansible.module_utils.jupyterhub_deploy.front.site import Site
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
 
-from support.factories.certificates import Authority
+from support.factories.certificates import Authority, self_signed
 from support.factories.sites import site
 
 NOW = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -23,7 +23,9 @@ NOW = datetime.now(timezone.utc).isoformat(timespec="seconds")
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A site whose certificate is on the disk and is served."""
     made = site(https="acme", certificate="acme/live/jupyterhub")
-    issued = Authority().issue(made.domain, days=50.5)
+    authority = Authority()
+    (tmp_path / "root.pem").write_text(authority.root)
+    issued = authority.issue(made.domain, days=50.5)
     folder = tmp_path / made.certificate
     folder.mkdir(parents=True)
     (folder / "fullchain.pem").write_text(issued.chain)
@@ -32,6 +34,11 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setattr(certificate, "fetch", lambda *_, **__: present)
     monkeypatch.setattr(reachability, "read_rules", str)
     return made
+
+
+def lines(folder: Path, of: Site) -> list[str]:
+    """Return the messages on a host that trusts the authority of the certificate."""
+    return status.messages(str(folder), of, str(folder / "root.pem"))
 
 
 def renewal(folder: Path, exit_code: int) -> None:
@@ -45,34 +52,46 @@ def write(folder: Path, record: dict[str, Any]) -> None:
 
 def test_a_certificate_that_is_served(served: Site, tmp_path: Path) -> None:
     expected = "certificate for jupyterhub.example.com from Example University, ends in 50 days"
-    assert status.messages(str(tmp_path), served) == [expected]
+    assert lines(tmp_path, served) == [expected]
     renewal(tmp_path, 0)
-    assert status.messages(str(tmp_path), served) == [expected]
+    assert lines(tmp_path, served) == [expected]
+
+
+def test_a_certificate_that_this_host_does_not_trust(served: Site, tmp_path: Path) -> None:
+    expected, warning = status.messages(str(tmp_path), served)
+    assert expected.endswith("ends in 50 days")
+    assert warning.startswith("WARNING: the certificate is not trusted by this host (")
+    assert warning.endswith("; browsers may show a warning; see docs/how-to/https.md for an authority of your own")
+    assert status.messages(str(tmp_path), served, str(tmp_path / "missing.pem")) == [expected]
+
+
+def test_a_certificate_that_has_ended_has_no_second_warning(served: Site, tmp_path: Path) -> None:
+    issued = self_signed(served.domain, [served.domain], days=-1.5)
+    (tmp_path / served.certificate / "fullchain.pem").write_text(issued.chain)
+    (tmp_path / served.certificate / "privkey.pem").write_text(issued.key)
+    first, second = status.messages(str(tmp_path), served)
+    assert (first[:8], second[:10]) == ("EXPIRED:", "NOT IN USE")
 
 
 def test_a_failed_renewal(served: Site, tmp_path: Path) -> None:
     renewal(tmp_path, 1)
-    assert status.messages(str(tmp_path), served)[1:] == [
-        f"RENEWAL FAILED for jupyterhub.example.com at {NOW}: the server refuses"
-    ]
+    assert lines(tmp_path, served)[1:] == [f"RENEWAL FAILED for jupyterhub.example.com at {NOW}: the server refuses"]
 
 
 def test_a_reload_that_failed(served: Site, tmp_path: Path) -> None:
     write(tmp_path, {"time": NOW, "exit_code": 1, "error": "nginx: no", "hubs": {"jupyterhub": {"exit_code": 0}}})
-    assert status.messages(str(tmp_path), served)[1:] == [
-        f"RENEWAL FAILED for jupyterhub.example.com at {NOW}: nginx: no"
-    ]
+    assert lines(tmp_path, served)[1:] == [f"RENEWAL FAILED for jupyterhub.example.com at {NOW}: nginx: no"]
 
 
 def test_the_failure_of_another_hub_is_not_shown(served: Site, tmp_path: Path) -> None:
     hubs = {"jupyterhub": {"exit_code": 0}, "lab": {"exit_code": 1}}
     write(tmp_path, {"time": NOW, "exit_code": 1, "error": "lab: no", "hubs": hubs})
-    assert status.messages(str(tmp_path), served)[1:] == []
+    assert lines(tmp_path, served)[1:] == []
 
 
 def test_checks_that_have_stopped(served: Site, tmp_path: Path) -> None:
     write(tmp_path, {"time": "2026-11-20T18:00:00+00:00", "exit_code": 0, "hubs": {}})
-    assert status.messages(str(tmp_path), served)[1:] == [
+    assert lines(tmp_path, served)[1:] == [
         "NOT RENEWED: the front has not checked its certificates since 2026-11-20T18:00:00+00:00; read its log"
     ]
 
@@ -81,35 +100,35 @@ def test_an_older_certificate_is_served(served: Site, tmp_path: Path, monkeypatc
     old = Certificate([served.domain], "", time.time() + 5.5 * 86400)
     monkeypatch.setattr(certificate, "fetch", lambda *_, **__: old)
     expected = "NOT IN USE: the front serves an older certificate, which ends in 5 days"
-    assert status.messages(str(tmp_path), served)[1] == expected
+    assert lines(tmp_path, served)[1] == expected
 
 
 def test_a_damaged_record_of_renewals(served: Site, tmp_path: Path) -> None:
     (tmp_path / "acme/last_renewal.json").write_text("{")
-    assert "is damaged" in status.messages(str(tmp_path), served)[1]
+    assert "is damaged" in lines(tmp_path, served)[1]
 
 
 def test_a_firewall_that_blocks_the_port(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reachability, "read_rules", lambda: "-P INPUT DROP\n")
-    _, line = status.messages(str(tmp_path), served)
+    _, line = lines(tmp_path, served)
     assert line == "NOT REACHABLE from other machines: the firewall of this host blocks port 443"
-    _, *others = status.messages(str(tmp_path), replace(served, bind_address="127.0.0.1"))
+    _, *others = lines(tmp_path, replace(served, bind_address="127.0.0.1"))
     assert others == []
-    (line,) = status.messages(str(tmp_path), site(https="behind", certificate="", http_port=8080))
+    (line,) = lines(tmp_path, site(https="behind", certificate="", http_port=8080))
     assert line.endswith("the firewall of this host blocks port 8080")
 
 
 def test_nothing_answers(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     closed = site(https="acme", certificate=served.certificate, https_port=1)
-    _, line = status.messages(str(tmp_path), closed)
+    _, line = lines(tmp_path, closed)
     assert line.startswith("NOT REACHABLE: https://jupyterhub.example.com:1/ (at 127.0.0.1) does not answer")
 
 
 def test_no_certificate_yet_and_none_at_all(tmp_path: Path) -> None:
-    (line,) = status.messages(str(tmp_path), site(https="acme", certificate=""))
+    (line,) = lines(tmp_path, site(https="acme", certificate=""))
     assert line.startswith("NO CERTIFICATE for jupyterhub.example.com")
-    assert status.messages(str(tmp_path), site(https="behind", certificate="")) == []
+    assert lines(tmp_path, site(https="behind", certificate="")) == []
 
 
 @pytest.mark.parametrize(

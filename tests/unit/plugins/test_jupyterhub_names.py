@@ -84,6 +84,38 @@ def test_paths_that_docker_cannot_mount(setting: str) -> None:
         assert problem.startswith(f"jupyterhub_{setting} is {value!r}; use a path without colons and control char")
 
 
+@pytest.mark.parametrize("setting", ["config_dir", "backup_dir"])
+@pytest.mark.parametrize(
+    ("value", "relation"),
+    [
+        ("/etc/jupyterhub-front/", "is /etc/jupyterhub-front, the directory of the front"),
+        ("/etc/../etc/jupyterhub-front/lab", "is in /etc/jupyterhub-front, the directory of the front"),
+        ("/etc/jupyterhub-deploy", "is /etc/jupyterhub-deploy, with records of this project"),
+        ("/var/lib/jupyterhub-deploy/lab", "is in /var/lib/jupyterhub-deploy, with its data"),
+    ],
+)
+def test_directories_of_this_project(setting: str, value: str, relation: str) -> None:
+    (problem,) = problems(**{setting: value})
+    assert problem == f"jupyterhub_{setting} is {value!r}, which {relation}; use a directory for this alone"
+
+
+@pytest.mark.parametrize(
+    ("value", "relation"), [("/srv/lab", "is"), ("/srv/lab/backups", "is in"), ("/srv/lab/../lab", "is")]
+)
+def test_backups_are_not_in_the_directory_of_the_hub(value: str, relation: str) -> None:
+    (problem,) = problems(config_dir="/srv/lab", backup_config_dir="/srv/lab", backup_dir=value)
+    assert problem.startswith(f"jupyterhub_backup_dir is {value!r}, which {relation} /srv/lab, which is jupyterhub_con")
+    other = {"backup_config_dir": "/srv/lab", "backup_dir": value}  # in playbooks that do not have the others
+    assert FILTER(other) == [problem]
+
+
+def test_directories_side_by_side_and_one_around_another() -> None:
+    assert problems(config_dir="/srv/lab", backup_config_dir="/srv/lab", backup_dir="/srv/lab-backups") == []
+    assert problems(name="lab", config_dir="/etc/lab", front_name="lab-f", backup_dir="/etc/lab-f2") == []
+    (problem,) = problems(config_dir="/data/hub/etc", backup_config_dir="/data/hub/etc", backup_dir="/data/hub")
+    assert problem.startswith("jupyterhub_backup_dir is '/data/hub', which contains /data/hub/etc, which is")
+
+
 def test_where_copies_go() -> None:
     (problem,) = problems(backup_fetch_to="copies")
     assert problem == "jupyterhub_backup_fetch_to is 'copies'; use an absolute path on the machine that runs Ansible"

@@ -54,6 +54,13 @@ def test_breaking_changes_are_read_from_the_changelog() -> None:
     }
 
 
+def test_changes_are_shown_as_plain_text() -> None:
+    shown = jupyterhub_versions.plain("Set `a: [1]` before; see [Read\nit](docs/a.md#b) and [*.c](docs/c.md).")
+    assert shown == "Set a: [1] before; see Read\nit (docs/a.md#b) and *.c (docs/c.md)."
+    found = jupyterhub_versions.breaking_changes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert not re.search(r"`|\]\(", str(found))
+
+
 def test_upgrade_past_breaking_changes_is_refused_with_all_of_them() -> None:
     assert problems("0.1.0") == [
         "the hub was provisioned by version 0.1.0 of this deployment, and version 0.4.0 has breaking changes. Read "

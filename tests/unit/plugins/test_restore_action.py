@@ -1,4 +1,4 @@
-"""How the private key gets from the control machine to the module: through the connection, or not at all."""
+"""What the module gets from the control machine: the host's name, and the private key, only by the connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from ansible.errors import AnsibleActionFail
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def run(arguments: dict[str, Any], pipelining: bool = True) -> tuple[dict[str, Any], MagicMock]:
+def run(
+    arguments: dict[str, Any], pipelining: bool = True, hosts: tuple[str, ...] = ("lab",)
+) -> tuple[dict[str, Any], MagicMock]:
     """Run the plugin; return what the module would get, and the connection."""
     spec = importlib.util.spec_from_file_location("plugin", ROOT / "action_plugins" / "jupyterhub_restore.py")
     assert spec
@@ -24,7 +26,7 @@ def run(arguments: dict[str, Any], pipelining: bool = True) -> tuple[dict[str, A
     connection.is_pipelining_enabled.return_value = pipelining
     action = plugin.ActionModule(task, connection, MagicMock(), MagicMock(), MagicMock(), MagicMock())
     action._execute_module = lambda module_args, task_vars: got.update(module_args) or {}
-    action.run(None, {})
+    action.run(None, {"groups": {"jupyterhub": list(hosts)}, "inventory_hostname": hosts[-1]})
     return got, connection
 
 
@@ -41,6 +43,12 @@ def test_no_key_changes_nothing() -> None:
 
     assert got == {"name": "hub"}
     connection.set_option.assert_not_called()
+
+
+def test_with_several_hosts_commands_in_messages_name_the_host() -> None:
+    got, _ = run({"name": "hub"}, hosts=("localhost", "lab"))
+
+    assert got == {"name": "hub", "limit": "lab"}
 
 
 def test_a_key_is_not_sent_where_it_would_be_written_to_a_disk(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def restore(client: Docker, directory: Path) -> dict[str, Any]:
     host = Host(client, backups.HUB)
     (backup,) = store.backups_in(str(directory), backups.VOLUME)
     settings = volumes.RestoreSettings(
-        backups.HUB, str(directory), "restored", ["alice"], [], False, None, None, True, False, "", 60, 1, False
+        backups.HUB, str(directory), "restored", ["alice"], [], False, None, None, True, False, "", 60, 1, False, ""
     )
     host.remove_interrupted()
     return volumes.restore(host, Job(backup, backups.VOLUME, "alice"), settings, check_mode=False)

@@ -26,8 +26,8 @@ def container(name: str, status: str = "running", health: str | None = "healthy"
     }
 
 
-def server(user: str, current: bool, idle: int | None = 30) -> dict[str, Any]:
-    facts = {"image": "notebook:1", "image_id": ID, "age_seconds": 7200, "state": "ready"}
+def server(user: str, current: bool, idle: int | None = 30, old_url: bool = False) -> dict[str, Any]:
+    facts = {"image": "notebook:1", "image_id": ID, "age_seconds": 7200, "state": "ready", "old_url": old_url}
     return {"user": user, "server": "", "current": current, "idle_seconds": idle, **facts}
 
 
@@ -68,10 +68,19 @@ def test_a_hub_and_its_servers() -> None:
         ([], "no server runs"),
         ([server("alice", True)], "1 server runs"),
         ([server("alice", False)], "1 server runs, 1 on an old image"),
+        ([server("alice", True, old_url=True)], "1 server runs, 1 with an old URL"),
+        ([server("alice", False, old_url=True)], "1 server runs, 1 on an old image, 1 with an old URL"),
     ],
 )
 def test_how_many_servers(servers: list[dict[str, Any]], line: str) -> None:
     assert line in shown(hub=hub_status.describe(container("lab"), NOW), servers=servers)
+
+
+def test_a_server_that_was_started_for_another_url_is_not_current() -> None:
+    servers = [server("alice", True, old_url=True), server("bob", True), server("carol", False, old_url=True)]
+    _, *rows = shown(hub=hub_status.describe(container("lab"), NOW), servers=servers)[-4:]
+    ages = [row.split(")  ")[1].split("  ")[0] for row in rows]
+    assert ages == ["old URL", "current", "old"]
 
 
 @pytest.mark.parametrize("health", ["starting", "unhealthy"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import jupyterhub_servers
 import jupyterhub_status
 from support.modules import ModuleError, run
 
+CONFIG = "/etc/jupyterhub/config"
 OLD, NEW = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 STOP = servers.StopOptions("stop", idle_seconds=3600, timeout=0)
 STOP_IDLE = dataclasses.replace(STOP, policy="stop-idle")
@@ -262,6 +264,18 @@ class TestModule:
         monkeypatch.setattr(jupyterhub_servers, "connect_or_none", lambda: None)
         result = run(jupyterhub_servers, **arguments, policy="stop", check=True)
         assert (result["changed"], result["servers"]) == (False, [])
+
+
+def test_the_urls_of_a_hub_are_those_of_its_configuration(tmp_path: Path) -> None:
+    hub = {"Mounts": [{"Source": "/x", "Destination": "/data"}, {"Source": str(tmp_path), "Destination": CONFIG}]}
+    file = tmp_path / "settings.json"
+    assert servers.urls(hub) is None
+    file.write_text(json.dumps({"public_url": "https://hub.example.com/", "subdomains": True, "name": "lab"}))
+    assert servers.urls(hub) == ("https://hub.example.com/", True)
+    for text in ('{"name": "of an earlier version"}', "{"):
+        file.write_text(text)
+        assert servers.urls(hub) is None
+    assert servers.urls({}) is servers.urls(None) is None
 
 
 def test_the_status_of_a_host_without_docker(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,11 @@ chmod 711 /etc/front
 chmod 700 /etc/front/acme
 chmod 755 /etc/front/challenges
 
+# Two for each connection of a browser. nginx cannot raise the limit of its container, and logs an alert if it tries.
+files=$(ulimit -H -n)
+[ "$files" != unlimited ] && [ "$files" -lt 65536 ] || files=65536
+echo "worker_rlimit_nofile $files;" > /run/limits.conf
+
 # It ends with the signal that makes nginx drain (tini -g sends it to all), so that two fronts never renew at once.
 python3 /opt/front/renew.py &
 

@@ -1,9 +1,13 @@
-// Loaded before the proxy (node --require). Requests may take any time: the front limits their pauses, and Node would end
-// uploads after five minutes. On SIGUSR2, the proxy accepts no more connections, and ends with its last
-// one, such as a web socket of a kernel. The deployment sends the signal when another proxy has taken over.
+// Loaded before the proxy (node --require). Its log has no colors. Requests may take any time: the front limits their
+// pauses, and Node would end uploads after five minutes. On SIGUSR2, the proxy accepts no more connections, and ends with
+// its last one, such as a web socket of a kernel. The deployment sends the signal when another proxy has taken over.
 'use strict';
 
 const net = require('node:net');
+const { format } = require('winston');
+
+// The log is no terminal. winston has no option for that.
+Object.defineProperty(format, 'colorize', { value: format.uncolorize });
 
 const PUBLIC_PORT = 8000;
 // Milliseconds. The front's old worker processes may still receive the headers of a request, for 20 s at most
