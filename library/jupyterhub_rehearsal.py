@@ -19,7 +19,7 @@ options:
     type: str
     required: true
   users:
-    description: How many temporary users start a server. V(0) ends a rehearsal that is running and removes what is left.
+    description: How many temporary users start a server. V(0) ends a running rehearsal and removes what is left.
     type: int
     default: 10
   at_once:
@@ -65,7 +65,8 @@ messages:
   elements: str
   returned: success, and failure after servers were started
   sample:
-    - "60 of 60 servers started; the slowest user waited 48 s; the host has memory for about 31 more servers of this size"
+    - "started: 60 of 60"
+    - "time until ready: median 25 s, slowest 48 s"
 removed:
   description: Names of the temporary users of an earlier run that were removed.
   type: list

@@ -37,7 +37,8 @@ def of_container(stats: dict[str, Any]) -> int:
     """
     found = stats.get("memory_stats") or {}
     parts = found.get("stats") or {}
-    return max(0, found.get("usage", 0) - parts.get("total_inactive_file", parts.get("inactive_file", 0)))
+    freeable = parts.get("total_inactive_file", parts.get("inactive_file", 0))
+    return max(0, int(found.get("usage", 0)) - int(freeable))
 
 
 def of_containers(ids: list[str]) -> list[int]:
@@ -65,6 +66,6 @@ def settings(container: dict[str, Any]) -> dict[str, Any]:
         return {key: found[key] for key in ("server_limit", "total_memory", "concurrent_starts", "authenticators")}
     except (ValueError, KeyError) as error:
         raise DeployError(
-            f"the settings of the hub in {path} cannot be read, or are those of an earlier version; run make site, then "
-            "run the same again"
+            f"the settings of the hub in {path} cannot be read, or are those of an earlier version; run make site, "
+            "then run the same again"
         ) from error

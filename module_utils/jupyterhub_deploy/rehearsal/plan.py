@@ -142,10 +142,11 @@ def check_space(wanted: Wanted, memory: Memory, places: Places, disk: int) -> No
     if wanted.users > most:
         advice = f"pass -e users={most} or less" if most > 0 else "stop servers that nobody needs, or rehearse later"
         raise DeployError(
-            f"users is {wanted.users}, and only {max(most, 0)} more servers fit: {reason}; nothing was changed; {advice}"
+            f"users is {wanted.users}, and only {max(most, 0)} more servers fit: {reason}; nothing was changed; "
+            f"{advice}"
         )
     if not places.queue and (wanted.at_once or wanted.users) > MOST_PENDING:
         raise DeployError(
-            f"the hub has no queue (jupyterhub_concurrent_starts is 0), so it would refuse the starts of real users while "
-            f"more than 100 are pending; nothing was changed; pass -e at_once={MOST_PENDING} or less"
+            "the hub has no queue (jupyterhub_concurrent_starts is 0), so it would refuse the starts of real users "
+            f"while more than 100 are pending; nothing was changed; pass -e at_once={MOST_PENDING} or less"
         )

@@ -1,4 +1,4 @@
-"""The start of a temporary user's server, as a browser does it: request it, then follow its progress until it is ready."""
+"""The start of a temporary user's server, as a browser does it: request it, then follow its progress."""
 
 from __future__ import annotations
 
@@ -80,7 +80,12 @@ class Starter:
     def __init__(
         self, client: Any, api_url: str, token: str, container_of: Callable[[str], str | None], kernels: bool
     ) -> None:
-        self.client, self.api, self.container_of, self.kernels = client, HubApi(api_url, token, TIMEOUT), container_of, kernels
+        self.client, self.api, self.container_of, self.kernels = (
+            client,
+            HubApi(api_url, token, TIMEOUT),
+            container_of,
+            kernels,
+        )
         self.stop = threading.Event()
         self._token = token
 
@@ -114,7 +119,7 @@ class Starter:
         if not container or not address:
             return "the server has ended"
         url = urlsplit(environment_of(container)[SERVICE_URL])
-        request = urllib.request.Request(  # noqa: S310  (the scheme is always http)
+        request = urllib.request.Request(
             f"http://{address}:{url.port}{url.path.rstrip('/')}/api/kernels",
             data=b"{}",
             headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},

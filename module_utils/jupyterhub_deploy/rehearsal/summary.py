@@ -122,7 +122,10 @@ def _starts(starts: Sequence[Start]) -> list[str]:
 
 
 def _reasons(reasons: Counter[str]) -> list[str]:
-    lines = [f"  {number}: {' '.join(reason.split())[:LONGEST_REASON]}" for reason, number in reasons.most_common(MOST_REASONS)]
+    lines = [
+        f"  {number}: {' '.join(reason.split())[:LONGEST_REASON]}"
+        for reason, number in reasons.most_common(MOST_REASONS)
+    ]
     rest = len(reasons) - MOST_REASONS
     return lines + ([f"  and {counted(rest, 'other reason', 'other reasons')}"] if rest > 0 else [])
 
@@ -133,7 +136,9 @@ def _queue(starts: Sequence[Start]) -> list[str]:
         return ["queue: nobody saw a position in it"]
     last = max(one.place for one in waited)
     longest = seconds(max(one.queued for one in waited))
-    return [f"queue: {counted(len(waited), 'user', 'users')} waited in it, the last as number {last}, for {longest} at most"]
+    return [
+        f"queue: {counted(len(waited), 'user', 'users')} waited in it, the last as number {last}, for {longest} at most"
+    ]
 
 
 def _kernels(starts: Sequence[Start]) -> list[str]:

@@ -92,8 +92,8 @@ class TemporaryUsers:
         if problems:
             name, error = min(problems.items())
             raise DeployError(
-                f"{counted(len(problems), 'temporary user', 'temporary users')} could not be removed ({name}: {error}); "
-                f"fix that, then {HOW_TO_REMOVE}"
+                f"{counted(len(problems), 'temporary user', 'temporary users')} could not be removed ({name}: {error})"
+                f"; fix that, then {HOW_TO_REMOVE}"
             )
 
     def _remove_with_patience(self, name: str) -> None:
@@ -157,7 +157,7 @@ def check_directories(storage: Storage) -> None:
     found = [one for one in storage.volumes if one.startswith("/") and "username}" in one]
     if found:
         raise DeployError(
-            f"servers of this hub use {', '.join(found)} on the host, where a rehearsal would leave a directory for each "
-            "temporary user; nothing was changed; rehearse with a second hub whose users have volumes "
+            f"servers of this hub use {', '.join(found)} on the host, where a rehearsal would leave a directory for "
+            "each temporary user; nothing was changed; rehearse with a second hub whose users have volumes "
             "(docs/how-to/second-hub.md)"
         )

@@ -100,7 +100,10 @@ def test_three_users_beside_a_real_one(hub: Hub) -> None:
 
     result = hub.rehearse(3, kernels=True)
     lines = result["messages"]
-    assert lines[:2] == ["temporary users: rehearsal-1 to rehearsal-3, all at once, each with a kernel", "started: 3 of 3"]
+    assert lines[:2] == [
+        "temporary users: rehearsal-1 to rehearsal-3, all at once, each with a kernel",
+        "started: 3 of 3",
+    ]
     assert "kernels: 3 of 3 started" in lines
     assert "2 users waited in it, the last as number 2" in lines[3]
     assert lines[-1].startswith("3 of 3 servers started; the slowest user waited ")
@@ -140,7 +143,7 @@ def test_a_name_that_a_user_has_is_refused(hub: Hub) -> None:
 def test_a_rehearsal_that_is_ended_removes_its_users(hub: Hub, tmp_path: Path) -> None:
     hub.execute("touch", "/data/hold")
     file = tmp_path / "arguments.json"
-    file.write_text(json.dumps(hub.arguments(users=3)))
+    file.write_text(json.dumps(hub.arguments(users=3, at_once=1)))
     # The number of changes to Docker after which it is killed is never reached.
     command = [sys.executable, str(ROOT / "tests/support/killed_run.py"), "jupyterhub_rehearsal", "999", str(file)]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -146,9 +146,9 @@ def test_the_reference_describes_the_same_parameters() -> None:
         of = re.findall(r"`(\S+)`", playbooks) or of
         first, *others = re.findall(r"`([^`]+)`", parameter)
         name, _, value = first.partition("=")
-        boolean = value in parameters.YES_OR_NO
+        kind = parameters.YES_OR_NO if value in parameters.YES_OR_NO else parameters.NUMBER if value.isdigit() else ()
         for playbook in of:
-            values = parameters.YES_OR_NO if boolean else (value, *others) if others else ()
+            values = (value, *others) if others else kind
             described.setdefault(playbook, {})[name] = values
             required.setdefault(playbook, []).extend([name] if default == "required" else [])
 

@@ -54,5 +54,7 @@ def test_the_settings_of_the_hub_that_runs(tmp_path: Path) -> None:
 def test_other_settings_are_an_error(text: str | None, tmp_path: Path) -> None:
     if text:
         (tmp_path / "settings.json").write_text(text)
-    with pytest.raises(DeployError, match=r"^the settings of the hub in .*/settings.json cannot be read, or .* make site"):
+    with pytest.raises(
+        DeployError, match=r"^the settings of the hub in .*/settings.json cannot be read, or .* make site"
+    ):
         measure.settings(container(tmp_path))

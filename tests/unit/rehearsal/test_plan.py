@@ -36,7 +36,9 @@ def test_the_plan_in_words(wanted: Wanted, shown: str) -> None:
     assert wanted.shown() == shown
 
 
-@pytest.mark.parametrize(("setting", "total", "limit"), [("auto", 0, 256), ("auto", 8 * GIB, 128), (40, 0, 40), (0, 0, 0)])
+@pytest.mark.parametrize(
+    ("setting", "total", "limit"), [("auto", 0, 256), ("auto", 8 * GIB, 128), (40, 0, 40), (0, 0, 0)]
+)
 def test_the_server_limit_of_the_hub(setting: int | str, total: int, limit: int) -> None:
     assert plan.server_limit(setting, total, 16 * GIB) == limit
 
@@ -76,13 +78,17 @@ def test_too_many_users_are_refused_with_the_number_that_fits(
 
 
 def test_a_host_without_space_says_so() -> None:
-    with pytest.raises(DeployError, match=r"only 0 more servers fit: .* real users; .*; stop servers that nobody needs"):
+    with pytest.raises(
+        DeployError, match=r"only 0 more servers fit: .* real users; .*; stop servers that nobody needs"
+    ):
         plan.check_space(Wanted(1), HOST, Places(40, 40, True), 100 * GIB)
 
 
 def test_a_hub_without_a_queue_is_not_filled_with_starts() -> None:
     places = NO_LIMIT._replace(queue=False)
-    with pytest.raises(DeployError, match=r"^the hub has no queue .*; nothing was changed; pass -e at_once=50 or less$"):
+    with pytest.raises(
+        DeployError, match=r"^the hub has no queue .*; nothing was changed; pass -e at_once=50 or less$"
+    ):
         plan.check_space(Wanted(60), HOST, places, 100 * GIB)
     plan.check_space(Wanted(60, 50), HOST, places, 100 * GIB)
     plan.check_space(Wanted(60), HOST, NO_LIMIT, 100 * GIB)

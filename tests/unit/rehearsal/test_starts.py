@@ -1,4 +1,4 @@
-"""What a user sees while the server starts, as a result (tests/integration/servers/test_rehearsal.py starts servers)."""
+"""What a user sees while the server starts, as a result; test_rehearsal.py in tests/integration starts servers."""
 
 from __future__ import annotations
 

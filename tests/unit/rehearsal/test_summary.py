@@ -31,7 +31,8 @@ def test_all_have_started() -> None:
         "available memory of the host: 5.2 GB before, 4.8 GB with these servers, 4.7 GB at the least",
         "sign-in page of the hub before: median 10 ms, p95 10 ms, slowest 10 ms",
         "sign-in page during the starts: median 20 ms, p95 300 ms, slowest 1.5 s; 1 request failed",
-        "3 of 3 servers started; the slowest user waited 48 s; the host has memory for about 41 more servers of this size",
+        "3 of 3 servers started; the slowest user waited 48 s; the host has memory for about 41 more servers of this "
+        "size",
     ]
 
 

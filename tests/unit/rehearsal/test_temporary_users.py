@@ -38,9 +38,9 @@ class Docker:
     def containers(self, **_: Any) -> list[dict[str, Any]]:
         return list(self.listed)
 
-    def remove_container(self, id: str, **_: Any) -> None:
-        self.removed.append(id)
-        self.listed = [one for one in self.listed if one["Id"] != id]
+    def remove_container(self, identity: str, **_: Any) -> None:
+        self.removed.append(identity)
+        self.listed = [one for one in self.listed if one["Id"] != identity]
 
 
 class Hub:
@@ -72,8 +72,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporary, "PAUSE", 0.0)
 
 
-def container(user: str, id: str, state: str = "running") -> dict[str, Any]:
-    return {"Id": id, "Names": [f"/lab-jupyter-{id}"], "State": state, "Labels": {LABEL_HUB: "lab", LABEL_USER: user}}
+def container(user: str, identity: str, state: str = "running") -> dict[str, Any]:
+    labels = {LABEL_HUB: "lab", LABEL_USER: user}
+    return {"Id": identity, "Names": [f"/lab-jupyter-{identity}"], "State": state, "Labels": labels}
 
 
 def test_users_are_created_and_removed() -> None:
@@ -92,7 +93,11 @@ def test_users_are_created_and_removed() -> None:
     lines: list[str] = []
     users.remove(names, lines.append)
     assert lines == ["1 of 2 temporary users are removed", "2 of 2 temporary users are removed"]
-    assert (hub.names, sorted(docker.removed), list(docker.volumes_by_name)) == (["alice"], ["1", "3"], ["lab-user-alice"])
+    assert (hub.names, sorted(docker.removed), list(docker.volumes_by_name)) == (
+        ["alice"],
+        ["1", "3"],
+        ["lab-user-alice"],
+    )
     assert users.existing() == []
 
 
@@ -121,12 +126,16 @@ def test_names_that_something_has_are_found() -> None:
         "user rehearsal-1", "account rehearsal-3", "volume lab-user-rehearsal-2d2", "volume other",
         "container lab-jupyter-3",
     ]  # fmt: skip
-    with pytest.raises(DeployError, match=r"^hub lab already has user rehearsal-1, account .*nothing was changed; delete"):
+    with pytest.raises(
+        DeployError, match=r"^hub lab already has user rehearsal-1, account .*nothing was changed; delete"
+    ):
         temporary.check_names(taken, "lab")
     temporary.check_names([], "lab")
 
 
 def test_directories_of_the_host_would_remain() -> None:
     temporary.check_directories(Storage("", ["lab-user-{username}", "/srv/shared"]))
-    with pytest.raises(DeployError, match=r"^servers of this hub use /srv/\{username\} on the host, .* nothing was changed"):
+    with pytest.raises(
+        DeployError, match=r"^servers of this hub use /srv/\{username\} on the host, .* nothing was changed"
+    ):
         temporary.check_directories(Storage("", ["/srv/{username}"]))
