@@ -90,7 +90,7 @@ class Starter:
         self._token = token
 
     def start(self, name: str) -> Start:
-        """Start a server, unless the rehearsal has been stopped; return what came of it."""
+        """Start a server, unless the rehearsal has been stopped; return the result."""
         if self.stop.is_set():
             return Start()
         began = time.monotonic()
