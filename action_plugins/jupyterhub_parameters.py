@@ -26,6 +26,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 TEXT: tuple[str, ...] = ()
 YES_OR_NO = ("true", "false")
+NUMBER = ("NUMBER",)
 # What Jinja's filter `bool` understands; it takes anything else for false.
 BOOLEANS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
@@ -37,7 +38,8 @@ class Playbook(NamedTuple):
     """The parameters that a playbook accepts.
 
     Attributes:
-        parameters: the values to choose from by name: ``TEXT`` for any text, ``YES_OR_NO`` for a boolean.
+        parameters: the values to choose from by name: ``TEXT`` for any text, ``YES_OR_NO`` for a boolean,
+            ``NUMBER`` for a whole number of 0 or more.
         required: those that have no default.
         one_host: whether it works on one host only.
         lists: whether it only lists when no parameter is passed, then on all hosts.
@@ -92,6 +94,7 @@ PLAYBOOKS = {
     "playbooks/discard_accounts.yml": Playbook(
         {"since": TEXT, "confirm": YES_OR_NO}, required=("since",), one_host=True
     ),
+    "playbooks/rehearse.yml": Playbook({"users": NUMBER, "at_once": NUMBER, "kernels": YES_OR_NO}, one_host=True),
     "playbooks/teardown.yml": Playbook(one_host=True),
     "playbooks/disaster_recovery.yml": RECOVERY,
     "playbooks/recover.yml": RECOVERY,
@@ -108,12 +111,12 @@ def unknown(name: str, playbook: str, others: bool) -> str | None:
         return None
     if name == "_raw_params":
         return "an -e has a name without a value; write -e NAME=VALUE"
-    if of:
-        return f"{name} is a parameter of {', '.join(of)}, not of {playbook}; leave it out"
     lower, own = name.lower().replace("-", "_"), PLAYBOOKS[playbook].parameters
-    close = difflib.get_close_matches(lower, own, 1)
+    close = difflib.get_close_matches(lower, own, 1, SIMILAR if of else 0.6)
     if close:
         return f"{name} is not a parameter of {playbook}; did you mean {close[0]}?"
+    if of:
+        return f"{name} is a parameter of {', '.join(of)}, not of {playbook}; leave it out"
     foreign = {parameter for other in PLAYBOOKS.values() for parameter in other.parameters}
     close = difflib.get_close_matches(lower, foreign, 1, SIMILAR) if others else []
     return f"{name} is not a parameter of {playbook}, and neither is {close[0]}; leave it out" if close else None
@@ -123,6 +126,9 @@ def wrong_value(name: str, value: Any, choices: Sequence[str]) -> str | None:
     """Return what is wrong with the value of a parameter, ``None`` if nothing is."""
     if choices == YES_OR_NO:
         return None if str(value).lower() in BOOLEANS else f"{name} is {value!r}; use true or false"
+    if choices == NUMBER:
+        whole = str(value).isascii() and str(value).isdigit()
+        return None if whole else f"{name} is {value!r}; use a whole number of 0 or more"
     if not isinstance(value, str):
         return f"{name} must be a text; write -e {name}=VALUE"
     if not value.strip(" ,"):

@@ -16,7 +16,7 @@ PACKAGE = f"{NAMESPACE}.jupyterhub_deploy"
 
 #: From top to bottom. Packages of one layer do not import each other.
 LAYERS = (
-    {"schedule"},
+    {"schedule", "rehearsal"},
     {"restore", "users", "copy"},
     {"backup"},
     {"servers"},

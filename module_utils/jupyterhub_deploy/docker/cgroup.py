@@ -101,6 +101,27 @@ def remove(hub: str, info: dict[str, Any], check: bool) -> str:
     return name if wait_until(lambda: _removed(path), REMOVAL_SECONDS) else ""
 
 
+def usage(hub: str, info: dict[str, Any]) -> tuple[int, int]:
+    """Return the memory that all servers of a hub use, without what the Linux kernel can free, and their limit.
+
+    :param info: what Docker says of itself.
+    :returns: bytes; 0 and 0 without a limit.
+    """
+    name = parent(hub, info).lstrip("/")
+    version = "" if _is_version_2(info) else "/memory"
+    folder = f"{ROOT}{version}/jupyterhub.slice/{name}" if name.endswith(".slice") else _folder(hub, info)
+    current, most, inactive = (
+        ("memory.current", "memory.max", "inactive_file")
+        if _is_version_2(info)
+        else ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")
+    )
+    texts = [read_text(os.path.join(folder, file)) or "" for file in (current, most, "memory.stat")]
+    if not texts[0] or texts[1].strip() in ("", "max", str(UNLIMITED)):
+        return 0, 0
+    freeable = next((line.split()[1] for line in texts[2].splitlines() if line.startswith(f"{inactive} ")), "0")
+    return max(0, int(texts[0]) - int(freeable)), int(texts[1])
+
+
 def _removed(folder: str) -> bool:
     with contextlib.suppress(OSError):
         os.rmdir(folder)

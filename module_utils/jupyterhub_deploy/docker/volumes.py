@@ -11,7 +11,7 @@ import string
 from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_REHEARSAL, LABEL_USER
 
 LONGEST_ESCAPED = 128
 _SAFE = frozenset(string.ascii_lowercase + string.digits)
@@ -67,11 +67,13 @@ def users_volumes(hub: str, volumes: list[Volume]) -> list[Volume]:
     """Return the volumes of a hub's users: by their labels, or by their names when they have no label.
 
     Volumes without labels come from a hub that was not deployed by us. Once restored, they have only the hub's label.
+    Those of a rehearsal's temporary users are left out.
     """
     return sorted(
         volume
         for volume in volumes
         if volume.labels.get(LABEL_HUB, hub) == hub
+        and LABEL_REHEARSAL not in volume.labels
         and (volume.name.startswith(f"{hub}-user-") or (LABEL_HUB in volume.labels and volume.user is not None))
     )
 

@@ -41,9 +41,7 @@ class HubApi:
         self.url = url.rstrip("/")
         self.timeout = timeout
         self._token = token
-        # The operator's proxy settings are for the internet, not for a container on this host. A redirect would take
-        # the token along to wherever it leads; the API has none.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+        self._opener = direct_opener()
 
     def request(
         self, method: str, path: str, body: Any = None, expected: tuple[int, ...] = EXPECTED
@@ -54,7 +52,36 @@ class HubApi:
         :param expected: statuses that are not an error.
         :raises DeployError: the hub does not answer, refuses the token, or answers with another status.
         """
-        request = urllib.request.Request(  # noqa: S310  (the scheme is always http)
+        try:
+            with self._opener.open(self._request(method, path, body), timeout=self.timeout) as response:
+                status, text = response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, text = error.code, error.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(error) from error
+        if status in expected:
+            return status, self._json(text, method, path)
+        raise self._refused(status, text, method, path)
+
+    def events(self, path: str) -> Iterator[dict[str, Any]]:
+        """Yield the events of a stream, such as the progress of a start, and an empty one at each sign of life.
+
+        :raises DeployError: as :meth:`request`, also when the stream breaks off.
+        """
+        try:
+            with self._opener.open(self._request("GET", path, None), timeout=self.timeout) as response:
+                for line in response:
+                    data = line.removeprefix(b"data: ")
+                    yield self._json(data, "GET", path) or {}
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refused(error.code, error.read(), "GET", path) from error
+        except (OSError, http.client.HTTPException) as error:
+            raise self._silent(error) from error
+
+    def _request(self, method: str, path: str, body: Any) -> urllib.request.Request:
+        return urllib.request.Request(  # noqa: S310  (the scheme is always http)
             self.url + path,
             data=None if body is None else json.dumps(body).encode(),
             headers={
@@ -64,26 +91,21 @@ class HubApi:
             },
             method=method,
         )
-        try:
-            with self._opener.open(request, timeout=self.timeout) as response:
-                status, text = response.status, response.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                status, text = error.code, error.read()
-        except (OSError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", None) or error
-            raise DeployError(
-                f"the hub at {self.url} does not answer ({reason}); read its log with `docker logs`, or run make site"
-            ) from error
-        if status in expected:
-            return status, self._json(text, method, path)
+
+    def _silent(self, error: Exception) -> DeployError:
+        reason = getattr(error, "reason", None) or error
+        return DeployError(
+            f"the hub at {self.url} does not answer ({reason}); read its log with `docker logs`, or run make site"
+        )
+
+    def _refused(self, status: int, text: bytes, method: str, path: str) -> DeployError:
         if status in (401, 403):
-            raise DeployError(
+            return DeployError(
                 f"the hub at {self.url} refuses the token of its service `{SERVICE}` ({status} for {method} {path}); "
                 "run make site, and if that does not help restart the hub's container, which reads the token when it "
                 "starts"
             )
-        raise DeployError(f"the hub at {self.url} answers {method} {path} with {status}{self._message(text)}")
+        return DeployError(f"the hub at {self.url} answers {method} {path} with {status}{self._message(text)}")
 
     def users(self, state: str = "active") -> Iterator[dict[str, Any]]:
         """Yield the hub's description of each user, in the order of their accounts, a page at a time.
@@ -147,6 +169,15 @@ class HubApi:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
+
+
+def direct_opener() -> urllib.request.OpenerDirector:
+    """Return what opens URLs of containers on this host.
+
+    The operator's proxy settings are for the internet. A redirect would take a token along to wherever it leads; it is
+    an error here, as the API has none.
+    """
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 
 
 def connect(client: Any, hub_name: str, token_file: str, timeout: float = TIMEOUT) -> HubApi:

@@ -99,6 +99,30 @@ def test_without_systemd_the_run_sets_the_limit(
     assert cgroup.remove("lab", info, check=False) == ""
 
 
+@pytest.mark.parametrize(
+    ("info", "folder", "names"),
+    [
+        (INFO, "memory/jupyterhub-lab", ("usage_in_bytes", "limit_in_bytes", "total_inactive_file")),
+        ({**INFO, "CgroupVersion": "2"}, "jupyterhub-lab", ("current", "max", "inactive_file")),
+        (SYSTEMD, "jupyterhub.slice/jupyterhub-lab.slice", ("current", "max", "inactive_file")),
+    ],
+)
+def test_the_memory_that_all_servers_use(
+    info: dict[str, Any], folder: str, names: tuple[str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroup, "ROOT", str(tmp_path))
+    assert cgroup.usage("lab", info) == (0, 0)
+    current, most, inactive = names
+    directory = tmp_path / folder
+    directory.mkdir(parents=True)
+    (directory / f"memory.{current}").write_text("5000\n")
+    (directory / "memory.stat").write_text(f"anon 4000\n{inactive} 900\n")
+    (directory / f"memory.{most}").write_text("8000\n")
+    assert cgroup.usage("lab", info) == (4100, 8000)
+    (directory / f"memory.{most}").write_text("max" if most == "max" else f"{cgroup.UNLIMITED}\n")
+    assert cgroup.usage("lab", info) == (0, 0)
+
+
 def test_a_host_that_cannot_limit_memory_has_no_control_group() -> None:
     assert cgroup.ensure("lab", {**INFO, "MemoryLimit": False}, GIB, check=False) == ("", False)
 

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.docker import volumes
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_REHEARSAL, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +63,12 @@ def test_users_volumes_are_found_by_label_or_else_by_name() -> None:
 
     assert volumes.users_volumes("jupyterhub", others + ours) == ours
     assert [found.user for found in ours] == ["alice", None, "carol", None]
+
+
+def test_volumes_of_temporary_users_are_left_out_of_backups() -> None:
+    temporary = volume("lab-user-rehearsal-2d1", "lab", "rehearsal-1")
+    assert volumes.users_volumes("lab", [temporary]) == [temporary]
+    assert volumes.users_volumes("lab", [temporary._replace(labels={**temporary.labels, LABEL_REHEARSAL: ""})]) == []
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ class FakeHub(BaseHTTPRequestHandler):
             self.send_header("Location", "/hub/api/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
+        elif parts.path == "/hub/api/progress":
+            self.answer(200, b'\n\ndata: {"message": "a"}\n\ndata: {"ready": true}\n\n')
         else:
             self.answer(204, b"")
 
@@ -75,6 +77,16 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[api.HubApi]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_events_are_read_as_they_come(hub: api.HubApi) -> None:
+    assert list(filter(None, hub.events("/progress"))) == [{"message": "a"}, {"ready": True}]
+    assert FakeHub.asked[-1][2]["Authorization"] == f"token {TOKEN}"
+    with pytest.raises(DeployError, match=r"answers GET /status/400 with 400: this is the reason, …$"):
+        list(hub.events("/status/400"))
+    silent = api.HubApi("http://127.0.0.1:9/hub/api", TOKEN, timeout=5)
+    with pytest.raises(DeployError, match="does not answer"):
+        list(silent.events("/progress"))
 
 
 def test_all_pages_are_read_whatever_the_proxy_of_the_environment(hub: api.HubApi) -> None:

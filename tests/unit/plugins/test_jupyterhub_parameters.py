@@ -26,6 +26,7 @@ def problems(path: str, hosts: int = 1, run: list[str] | None = None, **extra: A
     return list(parameters.problems(path, run or [path], list(extra), values, ["localhost", "lab"][:hosts]))
 
 
+REHEARSE = "playbooks/rehearse.yml"
 USER = {"user": "alice", "do": "disable"}
 SINCE = {"since": "2026-11-27T10:00"}
 NO_USER = "to_user has no effect without user; add one, such as -e user=alice"
@@ -62,7 +63,13 @@ NO_EFFECT = " has no effect without user or every_user or hub_state; add one, su
         ("playbooks/discard_accounts.yml", {}, "since is missing; add -e since=VALUE"),
         ("playbooks/discard_accounts.yml", {**SINCE, "confirm": "y"}, "confirm is 'y'; use true or false"),
         ("backup.yml", {"usr": "bob"}, "usr is not a parameter of backup.yml, and neither is user; leave it out"),
-        ("site.yml", {"users": "bob"}, "users is not a parameter of site.yml, and neither is user; leave it out"),
+        ("site.yml", {"users": "5"}, "users is a parameter of playbooks/rehearse.yml, not of site.yml; leave it out"),
+        ("restore.yml", {"users": "alice"}, "users is not a parameter of restore.yml; did you mean user?"),
+        (REHEARSE, {"user": "5"}, f"user is not a parameter of {REHEARSE}; did you mean users?"),
+        (REHEARSE, {"users": "many"}, "users is 'many'; use a whole number of 0 or more"),
+        (REHEARSE, {"users": "-1"}, "users is '-1'; use a whole number of 0 or more"),
+        (REHEARSE, {"at_once": 2.5}, "at_once is 2.5; use a whole number of 0 or more"),
+        (REHEARSE, {"users": "5", "kernels": "y"}, "kernels is 'y'; use true or false"),
         ("restore.yml", {"to_user": "bob"}, NO_USER),
         ("restore.yml", {"to_user": "bob", "hub_state": True}, NO_USER),
         ("restore.yml", {"stop_servers": "true", "every_user": "no"}, f"stop_servers{NO_EFFECT}"),
@@ -79,6 +86,7 @@ def test_a_wrong_parameter_is_named(path: str, extra: dict[str, Any], expected: 
         ("restore.yml", {}),
         ("restore.yml", {"user": "alice,bob", "keep_old": "False", "stop_servers": True}),
         ("playbooks/user.yml", USER),
+        (REHEARSE, {"users": "60", "at_once": 0, "kernels": "true"}),
         (
             "restore.yml",
             {
@@ -116,6 +124,7 @@ def test_the_playbook_on_the_command_line_may_pass_its_parameters_to_what_it_imp
         ("playbooks/delete_user.yml", {"user": "alice"}, False),
         ("playbooks/discard_accounts.yml", SINCE, False),
         ("playbooks/recover.yml", {}, False),
+        (REHEARSE, {}, False),
     ],
 )
 def test_what_changes_one_hub_needs_one_host(path: str, extra: dict[str, Any], all_hosts: bool) -> None:
@@ -137,9 +146,9 @@ def test_the_reference_describes_the_same_parameters() -> None:
         of = re.findall(r"`(\S+)`", playbooks) or of
         first, *others = re.findall(r"`([^`]+)`", parameter)
         name, _, value = first.partition("=")
-        boolean = value in parameters.YES_OR_NO
+        kind = parameters.YES_OR_NO if value in parameters.YES_OR_NO else parameters.NUMBER if value.isdigit() else ()
         for playbook in of:
-            values = parameters.YES_OR_NO if boolean else (value, *others) if others else ()
+            values = (value, *others) if others else kind
             described.setdefault(playbook, {})[name] = values
             required.setdefault(playbook, []).extend([name] if default == "required" else [])
 

@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import CONFIG_FILE, HubError, seed
@@ -28,6 +28,7 @@ LOCKED = b"$2b$12$" + b"." * 53
 
 #: The service ``deploy`` must not grant administrator rights, so each run gets a token of an administrator.
 TOKEN_SECONDS = 120
+TOKEN_SCOPES = ("admin:users", "admin:groups")
 TOKEN_NOTE = "jupyterhub_users, from the host"  # noqa: S105  (a note, not the token)
 
 #: Seconds to wait while the hub writes to its SQLite database.
@@ -75,7 +76,7 @@ def write(request: dict[str, Any]) -> dict[str, Any]:
     The token belongs to the first name in ``token_of`` that the hub knows as an administrator. Each of ``accounts`` has
     ``name``, ``new``, ``authorized``, ``password`` (None: unchanged) and ``end`` (None, ``sessions`` or ``all``).
     """
-    from jupyterhub.orm import APIToken, User, new_session_factory
+    from jupyterhub.orm import User, new_session_factory
 
     with new_session_factory(seed.configured_db_url(CONFIG_FILE))() as session:
         for account in request["accounts"]:
@@ -83,26 +84,15 @@ def write(request: dict[str, Any]) -> dict[str, Any]:
             user = User.find(session, account["name"])
             if account["end"] and user is not None:
                 end_sessions(session, user, servers_too=account["end"] == "all")
-        users = [User.find(session, name) for name in request["token_of"]]
-        # Users without auth state first: the hub asks no provider about them (see oauth.py).
-        admins = sorted(
-            (user for user in users if user is not None and user.admin),
-            key=lambda user: bool(user.encrypted_auth_state),
-        )
-        if not admins:
-            raise HubError(
-                f"none of {', '.join(request['token_of'])} is an administrator of this hub, so its accounts cannot be "
-                "changed; name one who can sign in, such as in admin_users of an authenticator, and run make site"
-            )
-        name = admins[0].name
-        scopes = ["admin:users", "admin:groups", f"tokens!user={name}"]
-        token = admins[0].new_api_token(expires_in=TOKEN_SECONDS, note=TOKEN_NOTE, scopes=scopes)
-        row = APIToken.find(session, token)
-        # SQLite reuses the id of a deleted token. The running hub, which did not see the deletion, would take the new
-        # row for the old one and refuse it, so the row gets an id that no token has had.
-        row.id = 2**30 + secrets.randbelow(2**30)
-        session.commit()
-        return {"token": token, "token_id": row.api_id, "token_of": name}
+        return _new_token(session, request["token_of"], TOKEN_SCOPES, TOKEN_SECONDS, TOKEN_NOTE)
+
+
+def token(request: dict[str, Any]) -> dict[str, Any]:
+    """Return a token of an administrator as `write` does, with ``scopes``, valid for ``seconds``, and with ``note``."""
+    from jupyterhub.orm import new_session_factory
+
+    with new_session_factory(seed.configured_db_url(CONFIG_FILE))() as session:
+        return _new_token(session, request["token_of"], request["scopes"], request["seconds"], request["note"])
 
 
 def exists(request: dict[str, Any]) -> dict[str, Any]:
@@ -147,8 +137,33 @@ def discard(request: dict[str, Any]) -> dict[str, Any]:
 
 
 ACTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "read": read, "write": write, "exists": exists, "delete": delete, "unused": unused, "discard": discard,
+    "read": read, "write": write, "token": token, "exists": exists, "delete": delete, "unused": unused,
+    "discard": discard,
 }  # fmt: skip
+
+
+def _new_token(session: Any, token_of: list[str], scopes: Sequence[str], seconds: int, note: str) -> dict[str, Any]:
+    from jupyterhub.orm import APIToken, User
+
+    users = [User.find(session, name) for name in token_of]
+    # Users without auth state first: the hub asks no provider about them (see oauth.py).
+    admins = sorted(
+        (user for user in users if user is not None and user.admin),
+        key=lambda user: bool(user.encrypted_auth_state),
+    )
+    if not admins:
+        raise HubError(
+            f"none of {', '.join(token_of)} is an administrator of this hub, so its accounts cannot be "
+            "changed; name one who can sign in, such as in admin_users of an authenticator, and run make site"
+        )
+    name = admins[0].name
+    token = admins[0].new_api_token(expires_in=seconds, note=note, scopes=[*scopes, f"tokens!user={name}"])
+    row = APIToken.find(session, token)
+    # SQLite reuses the id of a deleted token. The running hub, which did not see the deletion, would take the new
+    # row for the old one and refuse it, so the row gets an id that no token has had.
+    row.id = 2**30 + secrets.randbelow(2**30)
+    session.commit()
+    return {"token": token, "token_id": row.api_id, "token_of": name}
 
 
 def _delete(connection: Any, name: str) -> bool:

@@ -12,6 +12,8 @@ HUB_LABEL, USER_LABEL = "org.jupyterhub.deploy.hub", "org.jupyterhub.deploy.user
 LONGEST_NAME = 128
 #: A longer escaped name is shortened. Docker keeps a volume in a directory of its name, at most 255 bytes with prefix.
 LONGEST_ESCAPED = 128
+#: Of the temporary users of a rehearsal, which the host creates and removes (``rehearsal/plan.py`` has the same).
+REHEARSAL_PREFIX = "rehearsal-"
 _SAFE = frozenset(string.ascii_lowercase + string.digits)
 #: ``:`` belongs to sign-in services ("github:alice"), the others to URLs, pages and name templates.
 _FORBIDDEN = ':,/\\?#%&<>"{}'

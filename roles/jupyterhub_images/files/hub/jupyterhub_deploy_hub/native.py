@@ -20,7 +20,7 @@ from traitlets import Integer
 
 from . import handlers, hashing, lockout
 from .attempts import FailedSignIns
-from .names import is_reserved, name_problem, normalise
+from .names import REHEARSAL_PREFIX, is_reserved, name_problem, normalise
 from .passwords import PREPARED, digest_of, password_problem
 from .sessions import end_sessions
 from .sign_ups import SignUps
@@ -70,8 +70,12 @@ class HubNative(NativeAuthenticator):
     def is_reserved(self, username: str) -> bool:
         """Return whether `username` belongs to an administrator, by the configuration or in the hub's database.
 
+        So do the names of temporary users, which are removed with all that their user has.
+
         The library authorises anyone who signs up under a name in ``admin_users``, even while sign-up is closed.
         """
+        if normalise(username).startswith(REHEARSAL_PREFIX):
+            return True
         declared = {normalise(os.environ.get("JUPYTERHUB_ADMIN", ""))} | set(self.admin_users)
         if self.multi is not None:
             declared |= self.multi.joined_names

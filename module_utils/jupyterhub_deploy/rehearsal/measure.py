@@ -1,0 +1,71 @@
+"""The memory and the disk of a host, and the settings of a hub that runs on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
+from ansible.module_utils.jupyterhub_deploy.docker import cgroup, daemon_api
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import read_text
+from ansible.module_utils.jupyterhub_deploy.rehearsal.plan import Memory
+
+MEMINFO = "/proc/meminfo"
+
+
+def available(text: str) -> int:
+    """Return the bytes that new processes can use, from the text of ``/proc/meminfo``. Pure."""
+    line = next(line for line in text.splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) * 1024
+
+
+def memory(hub: str, info: dict[str, Any]) -> Memory:
+    """Return the memory of this host and of all servers of a hub.
+
+    :param info: what Docker says of itself.
+    """
+    used, limit = cgroup.usage(hub, info)
+    return Memory(cgroup.host_memory(), available(read_text(MEMINFO) or ""), used, limit)
+
+
+def of_container(stats: dict[str, Any]) -> int:
+    """Return the bytes that a container uses, without what the Linux kernel can free, as ``docker stats`` does. Pure.
+
+    :param stats: Docker's description of them; empty for a container that has ended.
+    """
+    found = stats.get("memory_stats") or {}
+    parts = found.get("stats") or {}
+    freeable = parts.get("total_inactive_file", parts.get("inactive_file", 0))
+    return max(0, int(found.get("usage", 0)) - int(freeable))
+
+
+def of_containers(ids: list[str]) -> list[int]:
+    """Return the bytes that each of the containers uses; 0 for one that does not run any more."""
+    found = []
+    for one in ids:
+        try:
+            stats = daemon_api.get(f"/containers/{one}/stats?stream=false&one-shot=true")
+        except DeployError:  # it has just been removed
+            stats = None
+        found.append(of_container(stats or {}))
+    return found
+
+
+def settings(container: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a hub runs with.
+
+    :param container: Docker's description of it.
+    :raises DeployError: they cannot be read.
+    """
+    mounts = {mount["Destination"]: mount["Source"] for mount in container.get("Mounts") or []}
+    path = os.path.join(mounts.get(hub_spec.CONFIG_TARGET, "/"), "settings.json")
+    try:
+        found: dict[str, Any] = json.loads(read_text(path) or "")
+        return {key: found[key] for key in ("server_limit", "total_memory", "concurrent_starts", "authenticators")}
+    except (ValueError, KeyError) as error:
+        raise DeployError(
+            f"the settings of the hub in {path} cannot be read, or are those of an earlier version; run make site, "
+            "then run the same again"
+        ) from error
