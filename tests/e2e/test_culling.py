@@ -1,10 +1,12 @@
-"""Servers that nobody uses, in a real browser: they are stopped, and an open page warns before."""
+"""Servers that nobody uses, in a real browser: they are stopped, and an open page warns before, and of files."""
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import docker
@@ -22,6 +24,8 @@ PASSWORD = secrets.token_hex(8)
 #: Seconds. The page warns in the last fifth.
 IDLE = 25
 MAX_AGE = 45
+#: Bytes.
+DISK = 100 << 20
 #: How late the hub may notice it on a busy machine, in seconds.
 LATE = 30
 #: Computes without an output for longer than all tests.
@@ -61,7 +65,8 @@ def servers(
         run_name("culling"), hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image,
         str(tmp_path_factory.mktemp("etc")),
     )  # fmt: skip
-    site.settings = {"culling": {"idle": IDLE, "max_age": 0, "kernels": 3600}}
+    limits = {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G", "tmp_size": 0, "disk": DISK}
+    site.settings = {"culling": {"idle": IDLE, "max_age": 0, "kernels": 3600}, "limits": limits}
     site.extra_config = EXTRA_CONFIG
     site.destroy()
     try:
@@ -110,6 +115,20 @@ def test_a_page_warns_before_an_unused_server_stops_and_one_click_keeps_it(serve
     assert servers.has_ended("carol", IDLE + LATE)
     assert time.monotonic() - clicked > IDLE - 1
     expect(warning(page)).to_contain_text("This server has stopped. Your files are kept.", timeout=1000 * LATE)
+
+
+def test_a_page_warns_of_the_disk_limit_until_the_user_closes_it(servers: Servers, chromium: Browser) -> None:
+    hub = servers.site.name
+    labels = {"org.jupyterhub.deploy.hub": hub, "org.jupyterhub.deploy.user": "alice"}
+    volume = servers.site.client.volumes.create(f"{hub}-user-alice", labels=labels)
+    (Path(volume.attrs["Mountpoint"]) / "big").write_bytes(bytes(DISK * 9 // 10))
+    page = open_lab(chromium, servers, "alice")
+
+    alert = page.get_by_role("alert").filter(has_text=re.compile(r"The files on this server use 9\d MiB of 100 MiB\."))
+    expect(alert).to_be_visible(timeout=1000 * LATE)
+    alert.get_by_role("button", name="Close").click()
+    expect(alert).to_be_hidden()
+    page.context.close()
 
 
 def test_a_server_without_a_limit_for_unused_ones_ends_at_its_maximum_age(servers: Servers) -> None:

@@ -21,8 +21,8 @@ from tornado.httpclient import HTTPClientError
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from .culling import Limits, limits_of
+from .volumes import HUB_LABEL, USER_LABEL
 
-HUB_LABEL, USER_LABEL = "org.jupyterhub.deploy.hub", "org.jupyterhub.deploy.user"  # as in ``spawner``
 #: The hub of this container; by its name, it may be the next one.
 API_URL = "http://127.0.0.1:8081/hub/api"
 _TIMEOUT = 3  # seconds for an answer of a server: the others wait for it

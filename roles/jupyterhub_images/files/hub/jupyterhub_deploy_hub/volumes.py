@@ -13,6 +13,8 @@ import time
 from datetime import datetime, timezone
 from typing import NamedTuple
 
+#: On all containers and volumes of users: the hub's name, and the user's.
+HUB_LABEL, USER_LABEL = "org.jupyterhub.deploy.hub", "org.jupyterhub.deploy.user"
 #: On a volume that the hub created: when its user was added to the hub, which tells users of the same name apart.
 SINCE_LABEL = "org.jupyterhub.deploy.user-since"
 

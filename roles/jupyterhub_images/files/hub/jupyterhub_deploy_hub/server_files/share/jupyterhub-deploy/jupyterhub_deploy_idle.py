@@ -1,4 +1,4 @@
-"""Extension of Jupyter Server: whether the server is used, and when the hub stops it.
+"""Extension of Jupyter Server: whether the server is used, when the hub stops it, and how much disk its files take.
 
 The hub adds this file to the containers of users' servers, whose Python may be older than the hub's.
 """
@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from datetime import datetime, timedelta
 from typing import Any, Callable
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
+from tornado.httpclient import AsyncHTTPClient
 
 #: The page warns so many seconds before the end, and at most in the last fifth of the limit.
 WARN_SECONDS = 300
+#: Seconds between two questions to the hub, which measures every ten minutes.
+DISK_SECONDS = 120
 
 
 def last_activity(original: Callable[[], datetime], kernels: Any, terminals: Any) -> datetime:
@@ -59,21 +63,53 @@ def end(now: datetime, used: datetime, started: datetime, idle: int, max_age: in
     return {"stops_in": (stops_at - now).total_seconds(), "warn_before": warn_before, "can_stay": can_stay}
 
 
+class DiskUse:
+    """What the hub has measured: ``used`` and ``limit`` in bytes, and the ``warning`` for the user."""
+
+    def __init__(self) -> None:
+        self._ask_at = 0.0
+        self._answer: dict[str, Any] | None = None
+
+    async def get(self) -> dict[str, Any] | None:
+        """Return the last answer, an empty one if the hub does not answer, None without a limit."""
+        if "JUPYTERHUB_DEPLOY_DISK_LIMIT" not in os.environ:
+            return None
+        if time.monotonic() > self._ask_at:
+            self._ask_at = time.monotonic() + DISK_SECONDS
+            self._answer = await self._ask()
+        return self._answer or {}
+
+    async def _ask(self) -> dict[str, Any]:
+        url, token = (os.environ.get(f"JUPYTERHUB_API_{name}", "") for name in ("URL", "TOKEN"))
+        try:
+            answer = await AsyncHTTPClient().fetch(
+                url + "/deploy/disk", headers={"Authorization": "token " + token}, request_timeout=5
+            )
+            return dict(json.loads(answer.body))
+        except Exception:  # whatever it is, the page works without
+            return {}
+
+
 class IdleHandler(APIHandler):
-    """GET: when the hub stops the server. POST: the same, and the server is used at this moment."""
+    """GET: when the hub stops the server, and the disk use. POST: the same, and the server is used at this moment."""
 
     _track_activity = False
 
-    @web.authenticated
-    def get(self) -> None:
-        idle, max_age = (int(os.environ.get(f"JUPYTERHUB_DEPLOY_CULL_{name}", "0")) for name in ("IDLE", "MAX_AGE"))
-        used = self.application.last_activity()
-        self.finish(json.dumps(end(utcnow(), used, self.settings["started"], idle, max_age)))
+    def initialize(self, disk: DiskUse) -> None:
+        """Get what all requests share."""
+        self.disk = disk
 
     @web.authenticated
-    def post(self) -> None:
+    async def get(self) -> None:
+        idle, max_age = (int(os.environ.get(f"JUPYTERHUB_DEPLOY_CULL_{name}", "0")) for name in ("IDLE", "MAX_AGE"))
+        used = self.application.last_activity()
+        disk = await self.disk.get()
+        self.finish(json.dumps({**end(utcnow(), used, self.settings["started"], idle, max_age), "disk": disk}))
+
+    @web.authenticated
+    async def post(self) -> None:
         self.settings["page_last_activity"] = utcnow()  # Jupyter Server reads all settings with such a name
-        self.get()
+        await self.get()
 
 
 def is_use(method: str, path: str) -> bool:
@@ -109,4 +145,4 @@ def _load_jupyter_server_extension(app: Any) -> None:
 
     app.web_app.last_activity = used
     path = app.web_app.settings["base_url"].rstrip("/") + "/jupyterhub-deploy/idle"
-    app.web_app.add_handlers(".*$", [(path, IdleHandler)])
+    app.web_app.add_handlers(".*$", [(path, IdleHandler, {"disk": DiskUse()})])

@@ -1,5 +1,6 @@
 // A prebuilt extension of JupyterLab and Notebook 7, written by hand: it needs no build and nothing of theirs.
-// It tells the server that its user works in the page, and warns before the hub stops a server that nobody uses.
+// It tells the server that its user works in the page, and warns before the hub stops a server that nobody uses, and of
+// the limit of the disk.
 "use strict";
 
 (() => {
@@ -9,6 +10,8 @@
   let used = true; // since the last question; opening the page counts
   let asking = false;
   let timer, notice, stopsAt;
+  let stopping = false; // the notice is about the end of the server, which use may prevent
+  let closed = ""; // the notice about the disk that the user has closed
 
   function activate() {
     const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
@@ -24,7 +27,7 @@
 
   function use() {
     used = true;
-    if (notice) check();
+    if (stopping) check();
   }
 
   async function check() {
@@ -38,15 +41,18 @@
       const answer = await fetch(url, { method, cache: "no-store", headers: { "X-XSRFToken": xsrf() } });
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const state = await answer.json();
-      if (state.stops_in === null) return; // never
-      pause = Math.min(MOST_SECONDS, Math.max(1, state.warn_before / 4));
-      stopsAt = Date.now() + 1000 * state.stops_in;
-      if (state.stops_in > state.warn_before) hide();
-      else show(warning(state.can_stay), state.can_stay ? "Keep it running" : "");
-      if (used && notice) pause = 0; // a click during this question
+      if (state.stops_in === null && !state.disk) return; // there is nothing to warn of
+      if (state.stops_in !== null) {
+        pause = Math.min(MOST_SECONDS, Math.max(1, state.warn_before / 4));
+        stopsAt = Date.now() + 1000 * state.stops_in;
+      }
+      stopping = state.stops_in !== null && state.stops_in <= state.warn_before;
+      if (stopping) show(warning(state.can_stay), state.can_stay ? "Keep it running" : "", use);
+      else showDisk(state.disk || {});
+      if (used && stopping) pause = 0; // a click during this question
     } catch (error) {
       used = used || method === "POST";
-      if (notice && Date.now() > stopsAt) show("This server has stopped. Your files are kept.", "", hubHome);
+      if (stopping && Date.now() > stopsAt) show("This server has stopped. Your files are kept.", "", use, hubHome);
     } finally {
       asking = false;
     }
@@ -59,12 +65,23 @@
     return `This server stops at about ${time} because ${reason}. Your files are kept; running kernels end.`;
   }
 
+  function showDisk(disk) {
+    const level = disk.warning ? (disk.used > disk.limit ? "over" : "near") : "";
+    if (level !== closed) closed = "";
+    if (!level || closed) return hide();
+    const close = () => {
+      closed = level;
+      hide();
+    };
+    show(disk.warning, "Close", close);
+  }
+
   function hide() {
     if (notice) notice.remove();
     notice = undefined;
   }
 
-  function show(text, button, link) {
+  function show(text, button, click, link) {
     if (notice && notice.dataset.text === text) return; // a screen reader would read it again
     hide();
     notice = document.createElement("div");
@@ -84,7 +101,7 @@
       const element = document.createElement("button");
       element.textContent = button;
       element.className = "jp-mod-styled jp-mod-accept";
-      element.addEventListener("click", use);
+      element.addEventListener("click", click);
       notice.append(element);
     }
     if (link) {
