@@ -17,6 +17,7 @@ CPU = 0.1
 PIDS = 100
 SHM_SIZE = 2**20
 TMP_SIZE = 16 * 2**20
+DISK = 64 * 2**20
 # Seconds. A user needs some for a break, and some to save their work.
 IDLE = 120
 MAX_AGE = 600
@@ -79,6 +80,7 @@ OF_GROUP: dict[str, Check] = {
     "pids": lambda value: _number(PIDS, int, value),
     "shm_size": lambda value: _size(SHM_SIZE, value, zero=""),  # Docker has 64 MiB without a size
     "tmp_size": lambda value: _size(TMP_SIZE, value),
+    "disk": lambda value: _size(DISK, value),
 }
 SETTINGS: dict[str, Check] = {
     "total_memory_limit": lambda value: _size(TOTAL_MEMORY, value),

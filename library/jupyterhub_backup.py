@@ -13,8 +13,8 @@ description:
   - The hub's own state is its database (copied while the hub runs), its secrets, its configuration and the ids of its
     images.
   - If the backup of a volume fails, the module continues with the others, and fails at the end with its name.
-  - Volumes that only a container can read (another driver, driver options) are read through a temporary container with
-    the image of the hub.
+  - Volumes that only a container can read (another driver, driver options other than C(size)) are read through a
+    temporary container with the image of the hub.
   - Files that change while they are read are archived as far as they could be read, and are listed in the result.
 options:
   name:

@@ -12,7 +12,7 @@ description:
     extracted beside the volume's own. A member that could write outside of the volume, a device, or an archive that is
     not whole is refused; then the new data are discarded, and the volume keeps its own.
   - Refuses a volume that a container uses, a volume of another user or hub, and one with a driver other than C(local)
-    or with driver options.
+    or with driver options other than C(size).
   - Users of the same name are told apart by the time at which they were added to the hub. A backup of an earlier one is
     not restored to the volume of a later one, and a volume that the restore creates belongs to the user of the backup.
     O(backup) together with O(users) or O(volumes), or O(to_user), gives the files to the present user of the name.

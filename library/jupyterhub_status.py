@@ -114,6 +114,11 @@ servers:
   type: list
   elements: dict
   returned: success
+disk:
+  description: The users whose files take at least 80 % of the disk limit, as the hub has measured last.
+  type: dict
+  returned: success
+  sample: {alice: {used: 9663676416, limit: 10737418240}}
 """
 
 from datetime import datetime, timezone
@@ -156,7 +161,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     params, now = module.params, datetime.now(timezone.utc)
     name = params["name"]
     client, unknown = connect_to_inspect()
-    status: dict[str, Any] = dict.fromkeys(("hub", "proxy", "front", "guard", "notebook_image")) | {"servers": []}
+    status: dict[str, Any] = dict.fromkeys(("hub", "proxy", "front", "guard", "notebook_image")) | {
+        "servers": [],
+        "disk": {},
+    }
     problem, lines = None, []
     if client:
         hub = inspect_container(client, name)
@@ -173,6 +181,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         try:
             api = hub_api.connect(client, name, params["token_file"])
             status["servers"] = stop.observe(client, api, name, current, stop.urls(hub))
+            status["disk"] = api.disk_use()
         except DeployError as error:
             problem = str(error)
             status["servers"] = stop.observe(client, None, name, current, stop.urls(hub))
@@ -191,6 +200,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         used = {found["image_id"] for found in map(status.get, ("hub", "proxy", "front", "notebook_image")) if found}
         built = {one: parse_time(found["Created"]) for one in used if one and (found := inspect_image(client, one))}
         known = {one: time for one, time in built.items() if time}
+        lines += hub_status.disk(status["disk"])
         lines += hub_status.images(updates.load(params["updates_file"]), known, now, params["update_images"])
     return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}
 

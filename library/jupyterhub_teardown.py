@@ -85,8 +85,10 @@ def remove(client: Any, containers: list[str], networks: list[str]) -> None:
         try:
             client.stop(name, timeout=STOP_TIMEOUT)  # a hub that writes its database ends by itself
             client.remove_container(name)
-        except docker_errors.NotFound:  # the hub removes the container of a server that has ended
-            continue
+        except docker_errors.APIError as error:
+            # The hub removes the container of a server that has ended, and Docker one that has measured volumes.
+            if error.status_code != 404 and "already in progress" not in str(error.explanation):
+                raise
     for name in networks:
         client.remove_network(name)
 

@@ -1,9 +1,11 @@
-"""Servers that nobody uses, in a real browser: they are stopped, and an open page warns before."""
+"""Servers that nobody uses, in a real browser: they are stopped, and an open page warns before, and of files."""
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
+from pathlib import Path
 from typing import NamedTuple
 
 import docker
@@ -22,6 +24,8 @@ PASSWORD = secrets.token_hex(8)
 #: Seconds. The page warns in the last fifth.
 IDLE = 25
 MAX_AGE = 45
+#: Bytes.
+DISK = 100 << 20
 #: How late the hub may notice it on a busy machine, in seconds.
 LATE = 30
 #: Computes without an output for longer than all tests.
@@ -51,7 +55,9 @@ class Servers(NamedTuple):
 
 @pytest.fixture(scope="module")
 def servers(start_site: StartSite) -> Servers:
-    site = start_site(run_name("culling"), {"culling": {"idle": IDLE, "max_age": 0, "kernels": 3600}}, EXTRA_CONFIG)
+    limits = {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G", "tmp_size": 0, "disk": DISK}
+    settings = {"culling": {"idle": IDLE, "max_age": 0, "kernels": 3600}, "limits": limits}
+    site = start_site(run_name("culling"), settings, EXTRA_CONFIG)
     bob = site.notebook("bob")
     bob.socket.output(COMPUTE, "begun")
     session_of(site, "dora").spawn("dora")
@@ -111,6 +117,20 @@ def test_a_page_says_that_kernels_have_ended(servers: Servers, chromium: Browser
     expect(notice).to_be_hidden()
     page.wait_for_timeout(3000)
     expect(notice).to_be_hidden()
+
+
+def test_a_page_warns_of_the_disk_limit_until_the_user_closes_it(servers: Servers, chromium: Browser) -> None:
+    hub = servers.site.name
+    labels = {"org.jupyterhub.deploy.hub": hub, "org.jupyterhub.deploy.user": "alice"}
+    volume = servers.site.client.volumes.create(f"{hub}-user-alice", labels=labels)
+    (Path(volume.attrs["Mountpoint"]) / "big").write_bytes(bytes(DISK * 9 // 10))
+    page = open_lab(chromium, servers, "alice")
+
+    alert = page.get_by_role("alert").filter(has_text=re.compile(r"The files on this server use 9\d MiB of 100 MiB\."))
+    expect(alert).to_be_visible(timeout=1000 * LATE)
+    alert.get_by_role("button", name="Close").click()
+    expect(alert).to_be_hidden()
+    page.context.close()
 
 
 def test_a_server_without_a_limit_for_unused_ones_ends_at_its_maximum_age(servers: Servers) -> None:

@@ -24,7 +24,7 @@ def hub_settings(hub: str, **native: Any) -> dict[str, Any]:
             "signups_per_address": 100,
             **native,
         },
-        "limits": {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G", "tmp_size": 0},
+        "limits": {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G", "tmp_size": 0, "disk": 0},
         "cgroup_parent": "",
         "group_limits": {},
         "user_packages": "keep",

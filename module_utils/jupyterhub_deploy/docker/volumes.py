@@ -11,7 +11,12 @@ import string
 from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
-from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_REHEARSAL, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.labels import (
+    LABEL_HUB,
+    LABEL_MEASURES,
+    LABEL_REHEARSAL,
+    LABEL_USER,
+)
 
 LONGEST_ESCAPED = 128
 _SAFE = frozenset(string.ascii_lowercase + string.digits)
@@ -78,6 +83,11 @@ def users_volumes(hub: str, volumes: list[Volume]) -> list[Volume]:
     )
 
 
+def is_plain(driver: str, options: dict[str, Any] | None) -> bool:
+    """Return whether the files of a volume are in Docker's directory for it; a quota (``size``) changes nothing."""
+    return driver == "local" and set(options or {}) <= {"size"}
+
+
 def needs_container(volume: Volume) -> str | None:
     """Return why only a container can read a volume, ``None`` when the host can.
 
@@ -86,7 +96,7 @@ def needs_container(volume: Volume) -> str | None:
     """
     if volume.driver != "local":
         return f"volume {volume.name} belongs to the driver {volume.driver}"
-    if volume.options:
+    if not is_plain(volume.driver, volume.options):
         given = ", ".join(f"{key}={value}" for key, value in sorted(volume.options.items()))
         return f"volume {volume.name} has options of its driver ({given})"
     return None
@@ -95,6 +105,8 @@ def needs_container(volume: Volume) -> str | None:
 def containers_using(client: Any, volume: str, data: str) -> list[dict[str, Any]]:
     """Return the containers that use a volume's files, as Docker lists containers, sorted by name.
 
+    One that measures the volume for the hub only reads, and ends by itself.
+
     :param data: the volume's directory on the host: a container may have a part of it mounted by its path.
     """
 
@@ -102,5 +114,6 @@ def containers_using(client: Any, volume: str, data: str) -> list[dict[str, Any]
         source = mount.get("Source") or ""
         return mount.get("Name") == volume or source == data or source.startswith(f"{data}/")
 
-    found = [one for one in client.containers(all=True) if any(map(has_files, one.get("Mounts") or []))]
+    others = [one for one in client.containers(all=True) if LABEL_MEASURES not in (one.get("Labels") or {})]
+    found = [one for one in others if any(map(has_files, one.get("Mounts") or []))]
     return sorted((one for one in found if one["State"] in _USING), key=name_of)

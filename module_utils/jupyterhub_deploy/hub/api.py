@@ -148,6 +148,14 @@ class HubApi:
         status, answer = self.request("GET", f"/users/{quote(name, safe='')}", expected=(200, 404))
         return answer if status == 200 else None
 
+    def disk_use(self) -> dict[str, dict[str, int]]:
+        """Return ``used`` and ``limit`` of the disk, in bytes, of users near the limit.
+
+        A hub of an earlier version knows none.
+        """
+        status, answer = self.request("GET", "/deploy/disk", expected=(200, 404))
+        return dict(answer) if status == 200 else {}
+
     def _json(self, text: bytes, method: str, path: str) -> Any:
         if not text.strip():
             return None

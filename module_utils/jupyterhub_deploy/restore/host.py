@@ -15,7 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import (
     LABEL_USER,
     LABEL_USER_SINCE,
 )
-from ansible.module_utils.jupyterhub_deploy.docker.volumes import containers_using
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import containers_using, is_plain
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import LockedError
 from ansible.module_utils.jupyterhub_deploy.hub import api as hub_api
@@ -40,11 +40,11 @@ class Host:
             volume = self.client.inspect_volume(job.volume)
         except docker_errors.NotFound:
             return None
-        if volume["Driver"] != "local" or volume.get("Options"):
+        if not is_plain(volume["Driver"], volume.get("Options")):
             raise DeployError(
                 f"volume {job.volume} has driver {volume['Driver']} with options {volume.get('Options') or 'none'}; "
-                "only volumes of driver local without options can be swapped in one step; remove the volume, and the "
-                "restore makes a plain one, or extract the archive by hand where its files are"
+                "only volumes of driver local without options other than size can be swapped in one step; remove the "
+                "volume, and the restore makes a plain one, or extract the archive by hand where its files are"
             )
         labels = volume.get("Labels") or {}
         for key, wanted in ((LABEL_HUB, self.hub), (LABEL_USER, job.user)):

@@ -20,6 +20,7 @@ from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_T
 from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
+from ansible.module_utils.jupyterhub_deploy.docker.volumes import is_plain
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.front import state as front_state
 from ansible.module_utils.jupyterhub_deploy.restore import commands, extract, hub_files, swap
@@ -112,7 +113,7 @@ class Restore:
         if foreign:
             raise DeployError(foreign)
         home, name = os.path.split(str(volume["Mountpoint"]))
-        if volume["Driver"] != "local" or volume.get("Options") or name != swap.DATA:
+        if not is_plain(volume["Driver"], volume.get("Options")) or name != swap.DATA:
             raise DeployError(f"volume {self.volume} is not a local one without options: restore its database by hand")
         return home
 

@@ -70,6 +70,17 @@ def container(title: str, found: dict[str, Any] | None) -> str:
     return f"{title}: {found['container']} runs {since}, from {policy.image(found)}"
 
 
+def disk(uses: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return a line about the users whose files take nearly the disk limit, or more, by ``HubApi.disk_use``."""
+    users = [f"{user} ({gib(use['used'])} of {gib(use['limit'])})" for user, use in sorted(uses.items())]
+    return [f"disk: near or above the limit: {', '.join(users)}"] if users else []
+
+
+def gib(size: int) -> str:
+    """Return a number of bytes in the unit of the setting."""
+    return f"{size / 2**30:.1f} GiB"
+
+
 def images(state: updates.State, built: Mapping[str, datetime], now: datetime, update: bool) -> list[str]:
     """Return a line about the age of the images that were built on the host, and about updates for their packages.
 

@@ -12,7 +12,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyterhub_deploy_hub import names
+from jupyterhub_deploy_hub import disk_measurement, names
 
 
 def volume(name: str, hub: str | None = None, user: str | None = None, **more: Any) -> Volume:
@@ -79,7 +79,12 @@ def test_volumes_of_temporary_users_are_left_out_of_backups() -> None:
             volume("a1", Options={"type": "nfs", "o": "addr=x"}),
             "volume a1 has options of its driver (o=addr=x, type=nfs)",
         ),
+        (
+            volume("a1", Options={"type": "tmpfs", "device": "tmpfs", "size": "10G"}),
+            "volume a1 has options of its driver (device=tmpfs, size=10G, type=tmpfs)",
+        ),
         (volume("a1"), None),
+        (volume("a1", Options={"size": "10G"}), None),  # a quota
     ],
 )
 def test_a_volume_whose_files_are_not_visible_on_the_host_needs_a_container(found: Volume, reason: str | None) -> None:
@@ -103,6 +108,7 @@ def test_a_volume_is_used_by_its_name_or_by_its_directory_while_the_container_ma
         container("another", Name="b"),
         container("beside", Source=f"{data}-old"),
         {"Id": "1", "Names": ["/bare"], "State": "running", "Mounts": None},
+        {**container("measuring", Source=data), "Labels": {disk_measurement.MEASURES_LABEL: "lab"}},
     ]
     client = Mock()
     client.containers.return_value = [*reversed(using), *others]

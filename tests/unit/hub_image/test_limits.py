@@ -66,14 +66,16 @@ def test_a_reservation_is_not_more_than_the_limit() -> None:
 
 
 def test_an_unknown_limit_is_refused() -> None:
-    with pytest.raises(ValueError, match="ram is not known; use memory, cpu, pids, shm_size, tmp_size"):
+    with pytest.raises(ValueError, match="ram is not known; use memory, cpu, pids, shm_size, tmp_size, disk"):
         parsed({"ram": "2G"})
 
 
 def test_the_configuration_has_the_settings() -> None:
     c = SimpleNamespace(DockerSpawner=SimpleNamespace(), HubSpawner=SimpleNamespace())
     configure(
-        c, {"memory": "auto", "cpu": 1.5, "pids": 100, "shm_size": "1G", "tmp_size": "64M"}, {"gpu": {"memory": "3G"}}
+        c,
+        {"memory": "auto", "cpu": 1.5, "pids": 100, "shm_size": "1G", "tmp_size": "64M", "disk": "10G"},
+        {"gpu": {"memory": "3G"}},
     )
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     assert vars(c.DockerSpawner) == {"mem_limit": max(half, GIB), "cpu_limit": 1.5}
@@ -81,6 +83,7 @@ def test_the_configuration_has_the_settings() -> None:
         "pids_limit": 100,
         "shm_size": GIB,
         "tmp_size": 64 * 2**20,
+        "disk_limit": 10 * GIB,
         "group_limits": {"gpu": {"memory": "3G"}},
     }
 

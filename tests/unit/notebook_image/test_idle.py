@@ -113,3 +113,26 @@ def test_a_command_in_a_terminal_is_use(idle: Any) -> None:
         os.close(terminal)
         os.waitpid(process, 0)
     assert not idle.runs_command(shell)
+
+
+def test_the_hub_is_asked_for_the_disk_use_now_and_then(idle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def ask() -> dict[str, Any]:
+        asked.append(1)
+        return {"used": len(asked)}
+
+    disk = idle.DiskUse()
+    monkeypatch.setattr(disk, "_ask", ask)
+    assert asyncio.run(disk.get()) is None, "there is no limit"
+    monkeypatch.setenv("JUPYTERHUB_DEPLOY_DISK_LIMIT", "1")
+    assert [asyncio.run(disk.get()) for _ in range(3)] == [{"used": 1}] * 3
+    monkeypatch.setattr(idle, "DISK_SECONDS", -1)
+    disk._ask_at = 0.0
+    assert [asyncio.run(disk.get())["used"] for _ in range(2)] == [2, 3]
+
+
+def test_a_hub_that_does_not_answer_is_no_error(idle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTERHUB_DEPLOY_DISK_LIMIT", "1")
+    monkeypatch.setenv("JUPYTERHUB_API_URL", "http://127.0.0.1:1/hub/api")
+    assert asyncio.run(idle.DiskUse().get()) == {}

@@ -18,10 +18,10 @@ SIZE = "use a size such as 512M or 2G, or 0 for no limit"
         {"memory_limit": "auto", "cpu_limit": 0.0, "pids_limit": 4096, "shm_size": "1G", "group_limits": {}},
         {"memory_limit": 0, "cpu_limit": 1.5, "pids_limit": 0, "shm_size": "1M", "tmp_size": 0},
         {"cull_idle_seconds": 120, "cull_max_age_seconds": 0, "cull_kernels_seconds": 0},
-        {"memory_limit": 2 * 2**30, "shm_size": "1.5G"},
+        {"memory_limit": 2 * 2**30, "shm_size": "1.5G", "disk_limit": "10G"},
         {
             "group_limits": {
-                "gpu": {"memory": "32G", "cpu": 8, "pids": 8192, "shm_size": "8G", "tmp_size": "4G"},
+                "gpu": {"memory": "32G", "cpu": 8, "pids": 8192, "shm_size": "8G", "tmp_size": "4G", "disk": "50G"},
                 "staff": {},
             }
         },
@@ -49,6 +49,8 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
         ("shm_size", 0, "is 0; use at least 1M"),
         ("shm_size", "1K", "is 1K; use at least 1M"),
         ("tmp_size", "1K", "is 1K; use at least 16M, or 0 for no limit"),
+        ("disk_limit", "10 GB", f"is '10 GB'; {SIZE}"),
+        ("disk_limit", "1M", "is 1M; use at least 64M, or 0 for no limit"),
         ("cpu_limit", -2.0, "is -2.0; use a number of at least 0.1, or 0 for no limit"),
         ("cpu_limit", 0.01, "is 0.01; use a number of at least 0.1, or 0 for no limit"),
         ("cull_idle_seconds", 60, "is 60; use a whole number of at least 120, or 0 for no limit"),
@@ -75,7 +77,7 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
         (
             "group_limits",
             {"gpu": {"ram": "32G"}},
-            ": gpu has ram, which is not known; use memory, cpu, pids, shm_size, tmp_size",
+            ": gpu has ram, which is not known; use memory, cpu, pids, shm_size, tmp_size, disk",
         ),
         ("group_limits", {"gpu": {"memory": "auto"}}, f": gpu: memory is 'auto'; {SIZE}"),
         ("group_limits", {"gpu": {"cpu": "8"}}, ": gpu: cpu is '8'; use a number of at least 0.1, or 0 for no limit"),

@@ -107,6 +107,7 @@ def test_another_user_gets_one_volume(tmp_path: Path) -> None:
     [
         ({"Driver": "nfs", "Options": None}, "driver nfs with options none"),
         ({"Driver": "local", "Options": {"type": "nfs"}}, "driver local with options {'type': 'nfs'}"),
+        ({"Driver": "local", "Options": {"size": "10G", "type": "nfs"}}, "driver local with options .*'type': 'nfs'}"),
     ],
 )
 def test_a_volume_with_a_driver_is_not_replaced(volume: dict[str, Any], shown: str, tmp_path: Path) -> None:
@@ -116,3 +117,10 @@ def test_a_volume_with_a_driver_is_not_replaced(volume: dict[str, Any], shown: s
         DeployError, match=f"volume alice has {shown}; only volumes of driver local .* remove the volume"
     ):
         Host(client, HUB).home(Job(write(tmp_path, NEWER), "alice", "alice"))
+
+
+def test_a_volume_with_a_quota_is_replaced(tmp_path: Path) -> None:
+    volume = {"Driver": "local", "Options": {"size": "10G"}, "Mountpoint": "/volumes/alice/_data", "Labels": None}
+    client = SimpleNamespace(inspect_volume=lambda name: volume)
+
+    assert Host(client, HUB).home(Job(write(tmp_path, NEWER), "alice", "alice")) == "/volumes/alice"

@@ -83,6 +83,12 @@ def test_a_server_that_was_started_for_another_url_is_not_current() -> None:
     assert ages == ["old URL", "current", "old"]
 
 
+def test_users_near_the_disk_limit_are_in_one_line() -> None:
+    uses = {"bob": {"used": 12 * 2**30, "limit": 10 * 2**30}, "alice": {"used": 9 * 2**30, "limit": 10 * 2**30}}
+    line = "disk: near or above the limit: alice (9.0 GiB of 10.0 GiB), bob (12.0 GiB of 10.0 GiB)"
+    assert (hub_status.disk(uses), hub_status.disk({})) == ([line], [])
+
+
 @pytest.mark.parametrize("health", ["starting", "unhealthy"])
 def test_a_container_that_is_not_healthy(health: str) -> None:
     lines = shown(hub=hub_status.describe(container("lab", health=health), NOW))

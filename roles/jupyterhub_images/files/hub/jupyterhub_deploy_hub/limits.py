@@ -27,6 +27,7 @@ class Limits(NamedTuple):
         pids: processes and threads.
         shm_size: bytes of /dev/shm, which are part of the memory.
         tmp_size: bytes of /tmp, which are part of the memory; without a limit, /tmp is on Docker's disk.
+        disk: bytes of the user's volumes, above which a server does not start.
     """
 
     memory: int = 0
@@ -34,6 +35,7 @@ class Limits(NamedTuple):
     pids: int = 0
     shm_size: int = 0
     tmp_size: int = 0
+    disk: int = 0
 
 
 def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> None:
@@ -44,7 +46,7 @@ def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, 
     limits = Limits(**parsed(hub, _host_memory()))
     c.DockerSpawner.mem_limit, c.DockerSpawner.cpu_limit = limits.memory, limits.cpu or None
     c.HubSpawner.pids_limit, c.HubSpawner.shm_size = limits.pids, limits.shm_size
-    c.HubSpawner.tmp_size = limits.tmp_size
+    c.HubSpawner.tmp_size, c.HubSpawner.disk_limit = limits.tmp_size, limits.disk
     c.HubSpawner.group_limits = dict(groups)
 
 
@@ -79,7 +81,7 @@ def parsed(values: Mapping[str, Any], host_memory: int = 0) -> dict[str, Any]:
         raise ValueError(f"{unknown[0]} is not known; use {', '.join(Limits._fields)}")
     if found.get("memory") == "auto":
         found["memory"] = max(host_memory // 2, _AUTO_LEAST)
-    for name in {"memory", "shm_size", "tmp_size"} & set(found):
+    for name in {"memory", "shm_size", "tmp_size", "disk"} & set(found):
         found[name] = int(parse_bytes(found[name]))
     return found
 

@@ -44,7 +44,11 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
     group_limits = Dict(
         config=True,
         help="Limits of groups: {group: {'memory': bytes, 'cpu': cores, 'pids': …, 'shm_size': bytes, "
-        "'tmp_size': bytes}}. The largest limit of a user applies.",
+        "'tmp_size': bytes, 'disk': bytes}}. The largest limit of a user applies.",
+    )
+
+    volume_options = Dict(
+        config=True, help="Options of Docker's driver for new volumes of users, such as {'size': '10G'} on XFS."
     )
 
     #: Why the container that has the name of the user's server is not the user's, or None.
@@ -64,7 +68,9 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         return {HUB_LABEL: self.hub_name, USER_LABEL: self.user.name}
 
     def _limits(self) -> Limits:
-        return Limits(self.mem_limit or 0, self.cpu_limit or 0, self.pids_limit, self.shm_size, self.tmp_size)
+        return Limits(
+            self.mem_limit or 0, self.cpu_limit or 0, self.pids_limit, self.shm_size, self.tmp_size, self.disk_limit
+        )
 
     @validate("group_limits")
     def _validate_group_limits(self, proposal: Any) -> dict[str, dict[str, Any]]:
@@ -73,16 +79,20 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         except (AttributeError, TypeError, ValueError, docker.errors.DockerException) as error:
             raise TraitError(f"group_limits: {error}") from error
 
-    async def apply_group_overrides(self) -> None:
-        """Set the limits of the user's groups, which may be others than at the last start."""
+    def next_limits(self) -> Limits:
+        """Return the limits of the next start: the user's groups may be others than at the last one."""
         now = self._limits()
         # A hook of the operator's may have set some since the last start.
         self._base = Limits._make(
             old if new == applied else new for old, applied, new in zip(self._base, self._applied, now)
         )
         groups = {group.name for group in self.user.groups}
-        self._applied = largest(self._base, [found for name, found in self.group_limits.items() if name in groups])
-        self.mem_limit, cpu_limit, self.pids_limit, self.shm_size, self.tmp_size = self._applied
+        return largest(self._base, [found for name, found in self.group_limits.items() if name in groups])
+
+    async def apply_group_overrides(self) -> None:
+        """Set the limits of the user's groups."""
+        self._applied = self.next_limits()
+        self.mem_limit, cpu_limit, self.pids_limit, self.shm_size, self.tmp_size, self.disk_limit = self._applied
         self.cpu_limit = cpu_limit or None  # with 0, dockerspawner sets a period, which excludes nano_cpus
         await super().apply_group_overrides()
 
@@ -197,7 +207,8 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         signed_up = sign_ups.signed_up_at(self.db.connection(), self.user.name)
         labels = {**self.deploy_labels, volumes.SINCE_LABEL: since}
         for name in (one.name for one in own):
-            volume = await self.docker("create_volume", name, labels=labels)  # returns an existing one
+            # Returns an existing one, whatever its options.
+            volume = await self.docker("create_volume", name, driver_opts=self.volume_options, labels=labels)
             problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name, since, forgotten, signed_up)
             if problem:
                 raise SpawnRefusedError(f"{problem} Please contact an administrator.")

@@ -10,6 +10,7 @@ during the change of hubs, and is not lost.
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from typing import Any
@@ -20,7 +21,8 @@ from jupyterhub.handlers import BaseHandler
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from . import origins, server_limit, user_deletion
+from . import disk_handlers, disk_limit, origins, server_limit, user_deletion
+from .disk_measurement import Measurement
 from .server import FinishingServer
 
 PORT = 8081  # JupyterHub's own default for the hub's API; the host looks for it there
@@ -72,13 +74,27 @@ class Server(FinishingServer):
 class Hub(JupyterHub):
     """JupyterHub that starts on an open port, and answers open requests when it stops."""
 
+    def init_handlers(self) -> None:
+        """Add our own handlers."""
+        self.extra_handlers = [*self.extra_handlers, *disk_handlers.HANDLERS]  # type: ignore[has-type]
+        super().init_handlers()
+
     async def start(self) -> None:
         """Start with our server, and only on the hub's own origin."""
         server_limit.explain(BaseHandler)
         user_deletion.stop_servers_first(UserAPIHandler)
+        disk = disk_limit.DiskUse(Measurement(self.config.HubSpawner.hub_name), self.log)
+        self.tornado_application.settings["disk_use"] = disk
+        disk_handlers.limit_starts()
         origins.close_others(self.tornado_application, self.subdomain_host)
         HTTPServer.configure(Server)  # JupyterHub creates its server itself and has no setting for its class
         await super().start()
+        self._measuring = asyncio.create_task(disk.measure_every(disk_limit.EVERY_SECONDS, self._with_disk_limit))
+
+    def _with_disk_limit(self) -> list[str]:
+        """Return the users with a running server and a limit of the disk."""
+        running = [user for user in list(self.users.values()) if user.running]
+        return [user.name for user in running if user.spawner.next_limits().disk]
 
     async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
         """Accept no more requests, answer the open ones, then shut down; upstream drops them."""

@@ -1,4 +1,4 @@
-"""Extension of Jupyter Server: whether the server is used, when the hub stops it, and which kernels it has ended.
+"""Extension of Jupyter Server: use of the server, when the hub stops it, kernels that have ended, and the disk use.
 
 The hub adds this file to the containers of users' servers, whose Python may be older than the hub's.
 """
@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from datetime import datetime, timedelta
 from typing import Any, Callable
 
 from jupyter_server._tz import utcnow
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
+from tornado.httpclient import AsyncHTTPClient
 
 #: The page warns so many seconds before the end, and at most in the last fifth of the limit.
 WARN_SECONDS = 300
 #: The setting of Jupyter Server's web application with the kernels that ended unused, until a user has read it.
 ENDED = "jupyterhub_deploy_ended_kernels"
+#: Seconds between two questions to the hub, which measures every ten minutes.
+DISK_SECONDS = 120
 
 
 def last_activity(original: Callable[[], datetime], kernels: Any, terminals: Any) -> datetime:
@@ -61,31 +65,63 @@ def end(now: datetime, used: datetime, started: datetime, idle: int, max_age: in
     return {"stops_in": (stops_at - now).total_seconds(), "warn_before": warn_before, "can_stay": can_stay}
 
 
+class DiskUse:
+    """What the hub has measured: ``used`` and ``limit`` in bytes, and the ``warning`` for the user."""
+
+    def __init__(self) -> None:
+        self._ask_at = 0.0
+        self._answer: dict[str, Any] | None = None
+
+    async def get(self) -> dict[str, Any] | None:
+        """Return the last answer, an empty one if the hub does not answer, None without a limit."""
+        if "JUPYTERHUB_DEPLOY_DISK_LIMIT" not in os.environ:
+            return None
+        if time.monotonic() > self._ask_at:
+            self._ask_at = time.monotonic() + DISK_SECONDS
+            self._answer = await self._ask()
+        return self._answer or {}
+
+    async def _ask(self) -> dict[str, Any]:
+        url, token = (os.environ.get(f"JUPYTERHUB_API_{name}", "") for name in ("URL", "TOKEN"))
+        try:
+            answer = await AsyncHTTPClient().fetch(
+                url + "/deploy/disk", headers={"Authorization": "token " + token}, request_timeout=5
+            )
+            return dict(json.loads(answer.body))
+        except Exception:  # whatever it is, the page works without
+            return {}
+
+
 class IdleHandler(APIHandler):
-    """GET: when the hub stops the server, and how many unused kernels have ended.
+    """GET: when the hub stops the server, how many unused kernels have ended, and the disk use.
 
     POST: the same, and the server is used at this moment. DELETE: the same, and the user has read of the kernels.
     """
 
     _track_activity = False
 
+    def initialize(self, disk: DiskUse) -> None:
+        """Get what all requests share."""
+        self.disk = disk
+
     @web.authenticated
-    def get(self) -> None:
+    async def get(self) -> None:
         names = ("IDLE", "MAX_AGE", "KERNELS")
         idle, max_age, kernels = (int(os.environ.get(f"JUPYTERHUB_DEPLOY_CULL_{name}", "0")) for name in names)
-        used = self.application.last_activity()
-        found = end(utcnow(), used, self.settings["started"], idle, max_age)
-        self.finish(json.dumps({**found, "ends_kernels": bool(kernels), "ended_kernels": len(self.settings[ENDED])}))
+        disk = await self.disk.get()
+        found = end(utcnow(), self.application.last_activity(), self.settings["started"], idle, max_age)
+        ended = {"ends_kernels": bool(kernels), "ended_kernels": len(self.settings[ENDED])}
+        self.finish(json.dumps({**found, **ended, "disk": disk}))
 
     @web.authenticated
-    def post(self) -> None:
+    async def post(self) -> None:
         self.settings["page_last_activity"] = utcnow()  # Jupyter Server reads all settings with such a name
-        self.get()
+        await self.get()
 
     @web.authenticated
-    def delete(self) -> None:
+    async def delete(self) -> None:
         self.settings[ENDED].clear()
-        self.get()
+        await self.get()
 
 
 def note_ended(manager: Any) -> list[str]:
@@ -137,4 +173,4 @@ def _load_jupyter_server_extension(app: Any) -> None:
     app.web_app.last_activity = used
     app.web_app.settings[ENDED] = note_ended(manager)
     path = app.web_app.settings["base_url"].rstrip("/") + "/jupyterhub-deploy/idle"
-    app.web_app.add_handlers(".*$", [(path, IdleHandler)])
+    app.web_app.add_handlers(".*$", [(path, IdleHandler, {"disk": DiskUse()})])

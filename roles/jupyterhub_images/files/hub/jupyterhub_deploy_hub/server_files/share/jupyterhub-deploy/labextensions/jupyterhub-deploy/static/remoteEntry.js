@@ -1,6 +1,6 @@
 // A prebuilt extension of JupyterLab and Notebook 7, written by hand: it needs no build and nothing of theirs.
-// It tells the server that its user works in the page, warns before the hub stops a server that nobody uses, and says
-// when an unused kernel has ended.
+// It tells the server that its user works in the page, warns before the hub stops a server that nobody uses, says when an
+// unused kernel has ended, and warns of the limit of the disk.
 "use strict";
 
 (() => {
@@ -10,7 +10,8 @@
   let used = true; // since the last question; opening the page counts
   let asking = false;
   let timer, notice, stopsAt;
-  let warns = false; // of the end of the server
+  let stopping = false; // the notice is about the end of the server, which use may prevent
+  let closed = ""; // the notice about the disk that the user has closed
 
   function activate() {
     const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
@@ -26,7 +27,7 @@
 
   function use() {
     used = true;
-    if (warns) check();
+    if (stopping) check();
   }
 
   async function check() {
@@ -41,19 +42,19 @@
       if (!answer.ok) throw new Error(`status ${answer.status}`);
       const state = await answer.json();
       const stops = state.stops_in !== null;
-      if (!stops && !state.ends_kernels) return; // never
+      if (!stops && !state.ends_kernels && !state.disk) return; // there is nothing to warn of
       if (stops) {
         pause = Math.min(MOST_SECONDS, Math.max(1, state.warn_before / 4));
         stopsAt = Date.now() + 1000 * state.stops_in;
       }
-      warns = stops && state.stops_in <= state.warn_before;
-      if (warns) show(warning(state.can_stay), state.can_stay ? "Keep it running" : "");
-      else if (state.ended_kernels) show(ended(state.ended_kernels), "OK", "", forget);
-      else hide();
-      if (used && warns) pause = 0; // a click during this question
+      stopping = stops && state.stops_in <= state.warn_before;
+      if (stopping) show(warning(state.can_stay), state.can_stay ? "Keep it running" : "", use);
+      else if (state.ended_kernels) show(ended(state.ended_kernels), "OK", forget);
+      else showDisk(state.disk || {});
+      if (used && stopping) pause = 0; // a click during this question
     } catch (error) {
       used = used || method === "POST";
-      if (warns && Date.now() > stopsAt) show("This server has stopped. Your files are kept.", "", hubHome);
+      if (stopping && Date.now() > stopsAt) show("This server has stopped. Your files are kept.", "", use, hubHome);
     } finally {
       asking = false;
     }
@@ -80,12 +81,23 @@
     return `This server stops at about ${time} because ${reason}. Your files are kept; running kernels end.`;
   }
 
+  function showDisk(disk) {
+    const level = disk.warning ? (disk.used > disk.limit ? "over" : "near") : "";
+    if (level !== closed) closed = "";
+    if (!level || closed) return hide();
+    const close = () => {
+      closed = level;
+      hide();
+    };
+    show(disk.warning, "Close", close);
+  }
+
   function hide() {
     if (notice) notice.remove();
     notice = undefined;
   }
 
-  function show(text, button, link, click = use) {
+  function show(text, button, click, link) {
     if (notice && notice.dataset.text === text) return; // a screen reader would read it again
     hide();
     notice = document.createElement("div");
