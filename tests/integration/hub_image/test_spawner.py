@@ -21,6 +21,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER, LABEL_USER_SINCE
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 from hosts.run import name as run_name
 from support.signin_hub import NO_PROXY, HubContainer, docker, names_of, write_config
@@ -408,7 +409,7 @@ def test_a_server_that_does_not_stop_delays_no_other_start(site: SpawnerHub) -> 
     assert time.monotonic() - began < 5
     assert site.containers("stubborn"), "Docker still waits"
     stop.join()
-    assert site.containers("stubborn") == []
+    assert wait_until(lambda: not site.containers("stubborn"), 30)
     site.stop("hasty")
 
 

@@ -129,7 +129,7 @@ def test_starts_wait_in_order_and_each_user_sees_the_position(hub: Hub) -> None:
     assert hub.start("carol").shows(position(3, 3))
     assert hub.session.api("DELETE", "/users/carol").status_code == 204
     assert hub.session.api("GET", "/users/carol").status_code == 404
-    assert wait_until(lambda: dora.messages[-1] == position(2, 2), 60)
+    assert wait_until(lambda: position(2, 2) in dora.messages[-1], 60)
 
     time.sleep(max(0.0, requested + START_TIMEOUT + 1 - time.monotonic()))
     assert "Starting the server" not in bob.messages + dora.messages
