@@ -169,10 +169,10 @@ def test_http2_is_offered(front: HostFront) -> None:
 
 
 def test_nginx_has_nothing_to_complain_about(front: HostFront) -> None:
-    code, output = FrontContainer(front.docker, NAME, 60).run(["nginx", "-t", "-q", "-c", "/etc/front/nginx.conf"])
-    assert (code, output) == (0, "")
+    container = FrontContainer(front.docker, NAME, 60)
+    assert container.run(["nginx", "-t", "-q", "-c", "/etc/front/nginx.conf"]) == (0, "")
     front.docker.restart(NAME)
-    wait_until(lambda: front.client.https(DOMAIN).status == 200, 60)
+    assert wait_until(container.listens, 60)
     (started,) = str(front.docker.inspect_container(NAME)["State"]["StartedAt"]).split()
     log = front.docker.logs(NAME, since=datetime.fromisoformat(started[:19])).decode()
     assert not [line for line in log.splitlines() if "[alert]" in line or "[warn]" in line]

@@ -132,6 +132,12 @@ def test_the_proxy_ends_no_long_request(site: ModuleSite) -> None:
     assert site.client.containers.run(site.original, command, entrypoint=["node"], remove=True) == b"0\n"
 
 
+def test_the_log_of_the_proxy_has_no_colors(site: ModuleSite) -> None:
+    log = site.client.containers.get(f"{NAME}-proxy").logs()
+    assert b" info: " in log
+    assert b"\x1b" not in log
+
+
 def test_a_second_run_changes_nothing(site: ModuleSite) -> None:
     for check in (True, False):
         result = site.run_proxy(check=check)

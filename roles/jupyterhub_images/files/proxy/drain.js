@@ -6,7 +6,7 @@
 const net = require('node:net');
 const { format } = require('winston');
 
-// The log is no terminal. winston has no option for that.
+// The log is a file, and winston has no option that turns colors off.
 Object.defineProperty(format, 'colorize', { value: format.uncolorize });
 
 const PUBLIC_PORT = 8000;
