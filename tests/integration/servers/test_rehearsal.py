@@ -82,7 +82,7 @@ def hub(make_site: Callable[[str], ModuleSite]) -> Hub:
 
 @pytest.fixture(autouse=True)
 def unchanged(hub: Hub) -> Any:
-    """Check after each test that nothing is left, and that the real user's kernel still answers over the same socket."""
+    """Check after each test that nothing is left, and that the real user's kernel answers over the same socket."""
     yield
     assert hub.state() == hub.before
     assert hub.alice.socket.execute("6 * 7") == "42"
