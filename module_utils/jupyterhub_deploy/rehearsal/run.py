@@ -56,7 +56,8 @@ class Rehearsal:
         self.client, self.hub, self.reporter = client, hub, reporter
         self.api = hub_api.connect(client, hub, token_file)
         self.accounts = Accounts(client, hub)
-        self.users = temporary.TemporaryUsers(client, hub, self.api)
+        patient = hub_api.connect(client, hub, token_file, temporary.TIMEOUT)
+        self.users = temporary.TemporaryUsers(client, hub, patient)
         self.info = client.info()
 
     def remove(self, names: list[str]) -> None:

@@ -25,8 +25,9 @@ from ansible.module_utils.jupyterhub_deploy.text import counted
 # Removals at the same time: the hub and Docker also work for real users.
 REMOVALS = 8
 # A start that is interrupted may be refused to stop for some seconds.
-ATTEMPTS, PAUSE = 4, 3.0
-STOP_TIMEOUT = 60.0  # seconds that one server gets to stop
+ATTEMPTS, PAUSE = 6, 3.0
+# Seconds that one answer of the hub, and the end of one server, may take on a host that is too busy.
+TIMEOUT, STOP_TIMEOUT = 90.0, 120.0
 HOW_TO_REMOVE = "run `ansible-playbook playbooks/rehearse.yml -e users=0`, which removes them"
 
 
