@@ -91,7 +91,7 @@ def test_below_the_limit_nothing_happens(alice: Alice) -> None:
 
 def test_the_page_of_the_server_warns_from_80_percent(alice: Alice) -> None:
     alice.use(LIMIT * 85 // 100)
-    assert wait_until(lambda: alice.known()["warning"], 30)
+    assert wait_until(lambda: alice.known()["warning"], 60)
     token = alice.session.api("POST", "/users/alice/tokens", json={"expires_in": 600}).json()["token"]
     answer = requests.get(
         f"{alice.site.url}/user/alice/jupyterhub-deploy/idle", headers={"Authorization": f"token {token}"}, timeout=30
@@ -111,7 +111,7 @@ def test_the_deployment_sees_who_is_warned(alice: Alice) -> None:
 
 def test_beyond_the_limit_the_server_starts_only_to_clean_up(alice: Alice) -> None:
     alice.use(LIMIT)
-    assert wait_until(lambda: alice.known()["used"] > LIMIT, 30)
+    assert wait_until(lambda: alice.known()["used"] > LIMIT, 60)
     assert alice.is_running()
     alice.session.stop("alice")
 
@@ -148,7 +148,7 @@ def test_after_files_were_deleted_the_server_starts(alice: Alice) -> None:
 
 def test_no_container_that_measures_remains_of_a_killed_hub(alice: Alice) -> None:
     alice.site.client.containers.get(NAME).kill()
-    assert wait_until(lambda: not measuring(), 30)
+    assert wait_until(lambda: not measuring(), 60)
     log = alice.site.client.containers.get(NAME).logs().decode()
     assert "were not measured" not in log
     assert "without a measurement" not in log

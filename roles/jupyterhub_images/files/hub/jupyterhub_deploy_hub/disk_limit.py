@@ -103,7 +103,7 @@ class DiskUse:
         return self._permitted.pop(user, 0) > time.monotonic()
 
     async def at_start(self, user: str, limit: int) -> Use | None:
-        """Return the use before a start, measured anew if necessary; None if it is not known."""
+        """Return the use before a start, measured again if necessary; None if it is not known."""
         used, measured = self._known.get(user, (0, float("-inf")))
         fresh = FRESH_ABOVE_SECONDS if Use(used, limit).is_near else FRESH_SECONDS
         if time.monotonic() - measured > fresh:

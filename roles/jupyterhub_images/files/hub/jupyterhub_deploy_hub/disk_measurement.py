@@ -104,7 +104,7 @@ class Measurement:
                 pids_limit=16,
                 mem_limit=_MEMORY,
                 memswap_limit=_MEMORY,
-                cpu_shares=2,
+                cpu_shares=128,
                 oom_score_adj=1000,
                 log_config={"Type": "none"},
                 auto_remove=True,
