@@ -28,7 +28,10 @@ SYSTEM_DIRECTORIES = {
 # Others use these on a host, but an image may have a user's files there.
 SHARED = {"media", "mnt", "root", "srv"}
 # Directories of this project on a host, besides that of the front.
-RECORDS = {"/etc/jupyterhub-deploy": "with records of this project", "/var/lib/jupyterhub-deploy": "with its data"}
+RECORDS = {
+    "/etc/jupyterhub-deploy": "with records of this project",
+    "/var/lib/jupyterhub-deploy": "with data of this project",
+}
 
 
 def problems(settings: Mapping[str, Any]) -> Iterable[str]:

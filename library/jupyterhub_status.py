@@ -165,7 +165,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "servers": [],
         "disk": {},
     }
-    problem, lines = None, []
+    problem, lines, disk = None, [], []
     if client:
         hub = inspect_container(client, name)
         status["hub"] = hub_status.describe(hub, now)
@@ -181,10 +181,11 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         try:
             api = hub_api.connect(client, name, params["token_file"])
             status["servers"] = stop.observe(client, api, name, current, stop.urls(hub))
-            status["disk"] = api.disk_use()
         except DeployError as error:
             problem = str(error)
             status["servers"] = stop.observe(client, None, name, current, stop.urls(hub))
+        else:
+            status["disk"], disk = hub_status.disk_use(api)
         proxy = inspect_container(client, f"{name}-proxy")
         address, _, port = target.published(proxy).partition(":")
         at = [Port(address, int(port))] if port else []
@@ -200,7 +201,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         used = {found["image_id"] for found in map(status.get, ("hub", "proxy", "front", "notebook_image")) if found}
         built = {one: parse_time(found["Created"]) for one in used if one and (found := inspect_image(client, one))}
         known = {one: time for one, time in built.items() if time}
-        lines += hub_status.disk(status["disk"])
+        lines += disk
         lines += hub_status.images(updates.load(params["updates_file"]), known, now, params["update_images"])
     return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}
 

@@ -46,7 +46,7 @@ class Memory(NamedTuple):
         if self.limit and self.left() < self.available - reserve(self.total):
             return (
                 f"all servers together use {human_size(self.used)} of {human_size(self.limit)} "
-                f"(jupyterhub_total_memory), and {human_size(reserve(self.limit))} stay free"
+                f"(jupyterhub_total_memory_limit), and {human_size(reserve(self.limit))} stay free"
             )
         return f"the host has {human_size(self.available)} available, and {human_size(reserve(self.total))} stay free"
 
@@ -134,8 +134,8 @@ def check_space(wanted: Wanted, memory: Memory, places: Places, disk: int) -> No
     }
     if places.limit:
         reason = (
-            f"{places.active} of {places.limit} servers (jupyterhub_server_limit) are running, and {places.spare()} of "
-            "them are for real users"
+            f"{places.active} of {places.limit} servers (jupyterhub_server_limit) are running, and a rehearsal leaves "
+            f"{places.spare()} to real users"
         )
         fitting[reason] = places.limit - places.active - places.spare()
     reason, most = min(fitting.items(), key=lambda one: one[1])

@@ -120,7 +120,7 @@ class TemporaryUsers:
     def _remove_containers(self, name: str) -> None:
         for one in self._containers([name]):
             # Docker may be removing it for the hub.
-            with contextlib.suppress(docker_errors.NotFound, docker_errors.APIError):
+            with contextlib.suppress(docker_errors.APIError):
                 self.client.remove_container(one["Id"], force=True, v=True)
 
     def _containers(self, names: list[str]) -> list[dict[str, Any]]:

@@ -50,7 +50,7 @@ class Watch:
         self.places = self.places._replace(active=servers)
         real = [user for user in active if user["name"] not in self.temporary]
         if self.terminated or os.path.exists(self.file):
-            return "it was ended from outside"
+            return "somebody ended it with users=0 or SIGTERM"
         if memory.left() < 0:
             return f"memory became scarce: {memory.shown()}"
         waiting = self._longest_wait(real)

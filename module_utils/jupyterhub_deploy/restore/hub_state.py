@@ -114,7 +114,10 @@ class Restore:
             raise DeployError(foreign)
         home, name = os.path.split(str(volume["Mountpoint"]))
         if not is_plain(volume["Driver"], volume.get("Options")) or name != swap.DATA:
-            raise DeployError(f"volume {self.volume} is not a local one without options: restore its database by hand")
+            raise DeployError(
+                f"volume {self.volume} has another driver than local, or options other than size; nothing was "
+                "restored; move its files to a plain volume of the same name and labels, then run the same again"
+            )
         return home
 
     def check_host(self, home: str | None, backup: Backup) -> None:

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub.api import HubApi
 from ansible.module_utils.jupyterhub_deploy.images import updates
 from ansible.module_utils.jupyterhub_deploy.servers import policy
 from ansible.module_utils.jupyterhub_deploy.servers.policy import Server, span
@@ -70,15 +72,24 @@ def container(title: str, found: dict[str, Any] | None) -> str:
     return f"{title}: {found['container']} runs {since}, from {policy.image(found)}"
 
 
+def disk_use(api: HubApi) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Return what the hub knows of the users whose files take nearly the disk limit, and the lines about them."""
+    try:
+        found = api.disk_use()
+    except DeployError as error:
+        return {}, [f"disk: not known: {error}"]
+    return found, disk(found)
+
+
 def disk(uses: Mapping[str, Mapping[str, int]]) -> list[str]:
     """Return a line about the users whose files take nearly the disk limit, or more, by ``HubApi.disk_use``."""
-    users = [f"{user} ({gib(use['used'])} of {gib(use['limit'])})" for user, use in sorted(uses.items())]
+    users = [f"{user} ({size_of(use['used'])} of {size_of(use['limit'])})" for user, use in sorted(uses.items())]
     return [f"disk: near or above the limit: {', '.join(users)}"] if users else []
 
 
-def gib(size: int) -> str:
-    """Return a number of bytes in the unit of the setting."""
-    return f"{size / 2**30:.1f} GiB"
+def size_of(size: int) -> str:
+    """Return a number of bytes as the hub shows it to its users."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
 def images(state: updates.State, built: Mapping[str, datetime], now: datetime, update: bool) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.module_site import ModuleSite
+from support.site_fixtures import StartSite
 
 NAME = run_name("disk")
 MIB = 2**20
@@ -55,14 +56,9 @@ class Alice:
 
 
 @pytest.fixture(scope="module")
-def site(make_site: Callable[[str], ModuleSite]) -> ModuleSite:
-    made = make_site(NAME)
+def site(start_site: StartSite) -> ModuleSite:
     limits = {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G", "tmp_size": 0, "disk": LIMIT}
-    made.settings["limits"] = limits
-    made.extra_config = EXTRA
-    made.run_proxy()
-    made.run_hub()
-    return made
+    return start_site(NAME, {"limits": limits}, EXTRA)
 
 
 @pytest.fixture(scope="module")

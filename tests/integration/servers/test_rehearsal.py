@@ -9,7 +9,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.module_site import ROOT, ModuleSite, killed_run
 from support.modules import ModuleError, run
+from support.site_fixtures import StartSite
 
 NAME = run_name("rehearsal")
 #: The server of the third user does not start while the file exists.
@@ -71,13 +71,8 @@ class Hub:
 
 
 @pytest.fixture(scope="module")
-def hub(make_site: Callable[[str], ModuleSite]) -> Hub:
-    site = make_site(NAME)
-    site.settings["concurrent_starts"] = 1
-    site.extra_config = EXTRA
-    site.run_proxy()
-    site.run_hub()
-    return Hub(site)
+def hub(start_site: StartSite) -> Hub:
+    return Hub(start_site(NAME, {"concurrent_starts": 1}, EXTRA))
 
 
 @pytest.fixture(autouse=True)
@@ -152,5 +147,5 @@ def test_a_rehearsal_that_is_ended_removes_its_users(hub: Hub, tmp_path: Path) -
         running.kill()
         hub.execute("rm", "/data/hold")
     assert result["failed"], result
-    assert "stopped early: it was ended from outside; its temporary users are removed" in result["msg"]
+    assert "stopped early: somebody ended it with users=0 or SIGTERM; its temporary users are removed" in result["msg"]
     assert "not ready when the rehearsal was stopped: 1" in "\n".join(result["messages"])

@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from jupyterhub_deploy_hub import disk_measurement
 from jupyterhub_deploy_hub.disk_measurement import Measurement, command, directories, sums
 
@@ -61,7 +63,9 @@ class Docker:
         assert filters == {"label": ["org.jupyterhub.deploy.hub=lab", "org.jupyterhub.deploy.user"]}
         return {"Volumes": [volume("alice", "/docker/volumes/a/_data")]}
 
-    def containers(self, **_: Any) -> list[dict[str, str]]:
+    def containers(self, **options: Any) -> list[dict[str, str]]:
+        labels = {"label": "org.jupyterhub.deploy.measures=lab", "status": "created"}
+        assert options == {"all": True, "filters": labels}
         return [{"Id": "left"}]
 
     def inspect_container(self, name: str) -> dict[str, str]:
@@ -109,7 +113,6 @@ def test_the_container_can_only_read_the_volumes(monkeypatch: Any) -> None:
 def test_a_container_that_does_not_start_is_removed(monkeypatch: Any) -> None:
     fake = Docker("no such directory")
     monkeypatch.setattr(disk_measurement.docker, "APIClient", lambda: fake)
-    try:
+    with pytest.raises(OSError, match="no such directory"):
         Measurement("lab")(["alice"], 4)
-    except OSError:
-        assert fake.removed == ["left", "new"]
+    assert fake.removed == ["left", "new"]

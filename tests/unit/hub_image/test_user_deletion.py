@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tornado import web
 
 from jupyterhub_deploy_hub import user_deletion
 
@@ -53,12 +54,21 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> type[Handler]:
 def test_a_start_that_waits_is_cancelled_and_named_servers_are_stopped(handlers: type[Handler]) -> None:
     async def scenario() -> list[str]:
         waiting = asyncio.ensure_future(asyncio.sleep(600))
-        handler = handlers(default=spawner("spawn", waiting), gpu=spawner(), old=spawner("stop"))
+        handler = handlers(default=spawner("spawn", waiting), gpu=spawner())
+        # As JupyterHub does at the end of a start.
+        waiting.add_done_callback(lambda _: setattr(handler.spawners[""], "pending", None))
         await handler.delete("carol")
         assert waiting.cancelled()
         return handler.done
 
     assert asyncio.run(scenario()) == ["stop carol/", "stop carol/gpu", "delete carol"]
+
+
+def test_a_user_whose_server_is_still_stopping_is_not_deleted(handlers: type[Handler]) -> None:
+    handler = handlers(default=spawner(), old=spawner("stop"))
+    with pytest.raises(web.HTTPError, match="A server of carol is still stopping"):
+        asyncio.run(handler.delete("carol"))
+    assert handler.done == []
 
 
 def test_a_default_server_that_is_ready_is_stopped_by_jupyterhub(handlers: type[Handler]) -> None:

@@ -91,7 +91,7 @@ def test_paths_that_docker_cannot_mount(setting: str) -> None:
         ("/etc/jupyterhub-front/", "is /etc/jupyterhub-front, the directory of the front"),
         ("/etc/../etc/jupyterhub-front/lab", "is in /etc/jupyterhub-front, the directory of the front"),
         ("/etc/jupyterhub-deploy", "is /etc/jupyterhub-deploy, with records of this project"),
-        ("/var/lib/jupyterhub-deploy/lab", "is in /var/lib/jupyterhub-deploy, with its data"),
+        ("/var/lib/jupyterhub-deploy/lab", "is in /var/lib/jupyterhub-deploy, with data of this project"),
     ],
 )
 def test_directories_of_this_project(setting: str, value: str, relation: str) -> None:

@@ -52,7 +52,7 @@ def test_a_negative_number_is_refused(wanted: Wanted, name: str) -> None:
 def test_what_all_servers_together_can_use_is_less_than_the_host_has() -> None:
     memory = HOST._replace(used=3 * GIB, limit=4 * GIB)
     assert memory.left() == GIB - 256 * MIB
-    assert "3.2 GB of 4.3 GB (jupyterhub_total_memory)" in memory.shown()
+    assert "3.2 GB of 4.3 GB (jupyterhub_total_memory_limit)" in memory.shown()
     assert HOST.left() == 8 * GIB - 16 * GIB // 20
     assert HOST.shown() == "the host has 8.6 GB available, and 859.0 MB stay free"
 

@@ -120,7 +120,9 @@ def test_users_are_removed_after_an_interruption(
     assert done == ALL
 
 
-@pytest.mark.parametrize(("ended", "reason"), [(True, "it was ended from outside"), (False, "the hub does not answer")])
+@pytest.mark.parametrize(
+    ("ended", "reason"), [(True, "somebody ended it with users=0 or SIGTERM"), (False, "the hub does not answer")]
+)
 def test_a_rehearsal_that_stops_early_reports_and_fails(
     ended: bool, reason: str, rehearsal: Rehearsal, done: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,11 +68,11 @@ def test_memory_is_kept_for_everything_else(watch: Watch) -> None:
 
 def test_somebody_can_end_it(watch: Watch) -> None:
     Path(watch.file).touch()
-    assert watch.reason(MEMORY, []) == "it was ended from outside"
+    assert watch.reason(MEMORY, []) == "somebody ended it with users=0 or SIGTERM"
     Path(watch.file).unlink()
     assert watch.reason(MEMORY, []) == ""
     watch.terminated = True
-    assert watch.reason(MEMORY, []) == "it was ended from outside"
+    assert watch.reason(MEMORY, []) == "somebody ended it with users=0 or SIGTERM"
 
 
 def test_it_ends_before_other_runs_stop_waiting_for_the_hub(watch: Watch, clock: Clock) -> None:

@@ -84,8 +84,8 @@ def test_a_server_that_was_started_for_another_url_is_not_current() -> None:
 
 
 def test_users_near_the_disk_limit_are_in_one_line() -> None:
-    uses = {"bob": {"used": 12 * 2**30, "limit": 10 * 2**30}, "alice": {"used": 9 * 2**30, "limit": 10 * 2**30}}
-    line = "disk: near or above the limit: alice (9.0 GiB of 10.0 GiB), bob (12.0 GiB of 10.0 GiB)"
+    uses = {"bob": {"used": 12 * 2**30, "limit": 10 * 2**30}, "alice": {"used": 90 * 2**20, "limit": 100 * 2**20}}
+    line = "disk: near or above the limit: alice (90 MiB of 100 MiB), bob (12.0 GiB of 10.0 GiB)"
     assert (hub_status.disk(uses), hub_status.disk({})) == ([line], [])
 
 

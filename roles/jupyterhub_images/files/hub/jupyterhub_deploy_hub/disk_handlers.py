@@ -27,7 +27,7 @@ def use_of(handler: Any, user: Any) -> Use:
 
 
 async def excess(handler: Any, user: Any, server_name: str) -> Use | None:
-    """Return the use of a user who needs the word to start a server, None if the server can start."""
+    """Return the use if it is above the limit, None if the server can start."""
     limit = user.spawners[server_name].next_limits().disk
     if not limit:
         return None

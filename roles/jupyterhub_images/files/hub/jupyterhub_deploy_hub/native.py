@@ -70,7 +70,7 @@ class HubNative(NativeAuthenticator):
     def is_reserved(self, username: str) -> bool:
         """Return whether `username` belongs to an administrator, by the configuration or in the hub's database.
 
-        So do the names of temporary users, which are removed with all that their user has.
+        Names of temporary users are reserved, too: a rehearsal removes such users with all that they have.
 
         The library authorises anyone who signs up under a name in ``admin_users``, even while sign-up is closed.
         """

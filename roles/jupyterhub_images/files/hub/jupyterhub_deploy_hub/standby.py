@@ -93,7 +93,7 @@ class Hub(JupyterHub):
 
     def _with_disk_limit(self) -> list[str]:
         """Return the users with a running server and a limit of the disk."""
-        running = [user for user in list(self.users.values()) if user.running]
+        running = [user for user in list(self.users.values()) if user.active]
         return [user.name for user in running if user.spawner.next_limits().disk]
 
     async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:

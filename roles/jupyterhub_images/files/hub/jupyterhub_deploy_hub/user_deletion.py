@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from tornado import web
+
 #: Seconds for the end of a cancelled start.
 CANCEL_SECONDS = 10
 
@@ -35,5 +37,9 @@ async def _stop_servers(handler: Any, user: Any) -> None:
         if start is not None:
             start.cancel()
             await asyncio.wait([start], timeout=CANCEL_SECONDS)
-        if start is not None or (name and spawner.ready):
+        if not spawner.pending and (start is not None or (name and spawner.ready)):
             await handler.stop_single_user(user, name)
+    if any(spawner.pending for spawner in user.spawners.values()):
+        raise web.HTTPError(
+            400, f"A server of {user.name} is still stopping. Delete the user again when it has stopped."
+        )
