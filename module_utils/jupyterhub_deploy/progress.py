@@ -6,6 +6,7 @@ A module tells Ansible its result at the end only. While it works, it appends li
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Callable
 
@@ -32,7 +33,8 @@ class Reporter:
         if self.path == "-":
             print(line.replace("\n", " "), flush=True)
         elif self.path:
-            with open(self.path, "a", encoding="utf-8") as file:
+            # The work goes on if nobody can read of it: on a full disk, or after the connection has ended.
+            with contextlib.suppress(OSError), open(self.path, "a", encoding="utf-8") as file:
                 file.write(line.replace("\n", " ") + "\n")
 
     def update(self, line: str) -> None:

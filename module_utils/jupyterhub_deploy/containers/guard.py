@@ -197,7 +197,7 @@ class GuardContainer(ReplaceableContainer):
     def _remove_old_probes(self) -> None:
         """Remove containers of runs that were killed."""
         for one in self.client.containers(all=True, filters={"label": f"{LABEL_HUB}={self.hub}"}):
-            is_probe = any(name.startswith(f"/{self.name}{PROBES}") for name in one["Names"])
+            is_probe = any(name.startswith(f"/{self.name}{PROBES}") for name in one["Names"] or [])
             if is_probe and time.time() - one["Created"] > 2 * RUN_TIMEOUT:
                 with contextlib.suppress(docker_errors.APIError):  # another run removes it, too
                     self._remove(one["Id"])

@@ -45,6 +45,7 @@ class Pages:
                 pool.submit(self._ask, due)
                 due += 1 / RATE
                 self._stop.wait(max(0.0, due - time.monotonic()))
+            pool.shutdown(wait=False, cancel_futures=True)  # the removal of the users does not wait for old requests
 
     def _ask(self, due: float) -> None:
         try:

@@ -101,7 +101,7 @@ class Rehearsal:
         with Pages(self._page()) as idle:
             time.sleep(IDLE_SECONDS)
         watch = Watch(stop_file(self.hub), names, found.places)
-        with self._token(wanted, found.token_of) as token, _terminated(watch):
+        with self._token(found.token_of) as token, _terminated(watch):
             admin = HubApi(self.api.url, token, self.api.timeout)
             starter = Starter(self.client, self.api.url, token, self._container_of, wanted.kernels)
             pool = ThreadPoolExecutor(wanted.at_once or wanted.users)
@@ -155,11 +155,10 @@ class Rehearsal:
         return ""
 
     @contextlib.contextmanager
-    def _token(self, wanted: Wanted, token_of: list[str]) -> Iterator[str]:
+    def _token(self, token_of: list[str]) -> Iterator[str]:
         """Provide a token of an administrator, which is revoked at the end."""
-        scopes = ["admin:users", "servers", *(["access:servers"] if wanted.kernels else [])]
         granted = self.accounts.request(
-            "token", token_of=token_of, scopes=scopes, seconds=TOKEN_SECONDS, note=TOKEN_NOTE
+            "token", token_of=token_of, scopes=["admin:users", "servers"], seconds=TOKEN_SECONDS, note=TOKEN_NOTE
         )
         admin = HubApi(self.api.url, granted["token"], self.api.timeout)
         try:

@@ -22,7 +22,8 @@ from ansible.module_utils.jupyterhub_deploy.hub.api import HubApi, direct_opener
 POSITION = re.compile(r"You are number (\d+) of \d+ in the queue")
 # Seconds that the hub's answer to a request may take while all start.
 TIMEOUT = 120.0
-SERVICE_URL = "JUPYTERHUB_SERVICE_URL"  # in the environment of a server: where it listens
+# In the environment of a server: where it listens, and its token.
+SERVICE_URL, API_TOKEN = "JUPYTERHUB_SERVICE_URL", "JUPYTERHUB_API_TOKEN"
 
 
 class Start(NamedTuple):
@@ -87,7 +88,6 @@ class Starter:
             kernels,
         )
         self.stop = threading.Event()
-        self._token = token
 
     def start(self, name: str) -> Start:
         """Start a server, unless the rehearsal has been stopped; return the result."""
@@ -118,11 +118,13 @@ class Starter:
         address = address_of(container)
         if not container or not address:
             return "the server has ended"
-        url = urlsplit(environment_of(container)[SERVICE_URL])
+        environment = environment_of(container)
+        url = urlsplit(environment[SERVICE_URL])
         request = urllib.request.Request(
             f"http://{address}:{url.port}{url.path.rstrip('/')}/api/kernels",
             data=b"{}",
-            headers={"Authorization": f"token {self._token}", "Content-Type": "application/json"},
+            # The server's own token: whatever answers there must not get one that can do more.
+            headers={"Authorization": f"token {environment[API_TOKEN]}", "Content-Type": "application/json"},
         )
         try:
             with direct_opener().open(request, timeout=TIMEOUT) as answer:

@@ -34,7 +34,7 @@ class Files:
         self.ready.set()
         self.fault: Exception | None = None
 
-    def __call__(self, users: Collection[str], seconds: int) -> dict[str, int]:
+    def __call__(self, users: Collection[str], *_: int) -> dict[str, int]:
         self.measured.append(sorted(users))
         self.ready.wait(10)
         if self.fault:
@@ -43,6 +43,12 @@ class Files:
 
     def use(self) -> DiskUse:
         return DiskUse(self, logging.getLogger("test"))
+
+
+def age(disk: DiskUse, user: str, used: int, seconds: float) -> None:
+    """Let the last measurement of a user be so many seconds old; it took one second."""
+    ended = time.monotonic() - seconds
+    disk._known[user], disk._tried[user] = (used, ended), (ended, 1.0)
 
 
 def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -74,10 +80,12 @@ async def test_a_recent_measurement_counts_unless_it_is_near_the_limit() -> None
     assert await disk.at_start("alice", 10) == Use(5, 10)
     files.used["alice"] = 9
     assert await disk.at_start("alice", 10) == Use(5, 10), "measured a moment ago"
-    disk._known["alice"] = (5, time.monotonic() - disk_limit.FRESH_SECONDS - 1)
+    age(disk, "alice", 5, disk_limit.FRESH_SECONDS + 1)
     assert await disk.at_start("alice", 10) == Use(9, 10)
-    disk._known["alice"] = (9, time.monotonic() - disk_limit.FRESH_ABOVE_SECONDS - 1)
     files.used["alice"] = 1
+    age(disk, "alice", 9, disk_limit.FRESH_ABOVE_SECONDS + 1)
+    assert await disk.at_start("alice", 10) == Use(9, 10), "it took long in relation to its age"
+    age(disk, "alice", 9, disk_limit.FRESH_TIMES + 1)
     assert await disk.at_start("alice", 10) == Use(1, 10), "files may have been deleted"
     assert len(files.measured) == 3
 
@@ -102,8 +110,10 @@ async def test_a_failed_measurement_refuses_no_start() -> None:
     files = Files(alice=50)
     disk = files.use()
     assert await disk.at_start("alice", 10) == Use(50, 10)
-    disk._known["alice"] = (50, float("-inf"))
     files.fault = OSError("no Docker")
+    age(disk, "alice", 50, disk_limit.FRESH_SECONDS + 1)
+    assert await disk.at_start("alice", 10) == Use(50, 10), "the last one still counts"
+    age(disk, "alice", 50, disk_limit.OLD_SECONDS + 1)
     assert await disk.at_start("alice", 10) is None
     files.fault = None
     assert await disk.at_start("bob", 10) is None, "the command ended before it had measured bob"
@@ -133,7 +143,7 @@ def test_a_start_does_not_wait_for_a_slow_measurement(
         assert disk.known() == {"alice": 50}
 
     asyncio.run(start_twice())
-    assert caplog.messages == ["The server of alice starts without a measurement of its disk: it takes too long"] * 2
+    assert caplog.messages == ["The disk of alice was not measured before the start: it takes too long"] * 2
 
 
 @in_loop

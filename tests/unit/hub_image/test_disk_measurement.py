@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def test_the_command_prints_the_allocated_bytes_of_each_directory(tmp_path: Path
     (tmp_path / "1").mkdir()
     with (tmp_path / "1/sparse").open("wb") as file:
         file.truncate(1 << 30)
-    arguments = [one.replace("/volumes", str(tmp_path)) for one in command(2, 10)]
+    arguments = [one.replace("/volumes", str(tmp_path)) for one in command(2, 10, 5)]
     output = subprocess.run(arguments, capture_output=True, check=True).stdout.replace(
         str(tmp_path).encode(), b"/volumes"
     )
@@ -45,6 +46,15 @@ def test_the_command_prints_the_allocated_bytes_of_each_directory(tmp_path: Path
 
     assert 1 << 20 <= found["alice"] < 1 << 21
     assert found["bob"] < 1 << 16
+
+
+def test_a_directory_that_takes_too_long_leaves_out_its_user_only(tmp_path: Path) -> None:
+    du = tmp_path / "du"
+    du.write_text('#!/bin/sh\ncase $3 in */1) exec sleep 60;; esac\nprintf "5\\t%s\\n" "$3"\n')
+    du.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    output = subprocess.run(command(3, 30, 1), capture_output=True, check=False, env=environment).stdout
+    assert sums({"alice": ["/a"], "bob": ["/b"], "carol": ["/c"]}, output) == {"alice": 5, "carol": 5}
 
 
 def test_a_user_has_the_sum_of_all_volumes_and_none_of_which_is_unknown() -> None:
@@ -95,13 +105,13 @@ def test_the_container_can_only_read_the_volumes(monkeypatch: Any) -> None:
     monkeypatch.setattr(disk_measurement.docker, "APIClient", lambda: fake)
     measure = Measurement("lab")
 
-    assert measure(["alice"], 4) == measure(["alice"], 4) == {"alice": 12}
-    assert measure(["bob"], 4) == {"bob": 0}, "a new user has no volume"
+    assert measure(["alice"], 4, 3) == measure(["alice"], 4, 3) == {"alice": 12}
+    assert measure(["bob"], 4, 3) == {"bob": 0}, "a new user has no volume"
 
     image, arguments, options = fake.created[0]
     host = options["host_config"]
     assert (len(fake.created), fake.removed, image) == (2, ["left"], "sha256:1")
-    assert arguments == ["-s", "KILL", "4", "du", "-sx", "-B1", "/volumes/0"]
+    assert [options["entrypoint"], *arguments] == [["timeout"], *command(1, 4, 3)[1:]]
     assert [(mount["Source"], mount["Type"], mount["ReadOnly"]) for mount in host["mounts"]] == [
         ("/docker/volumes/a/_data", "bind", True)
     ]
@@ -114,5 +124,5 @@ def test_a_container_that_does_not_start_is_removed(monkeypatch: Any) -> None:
     fake = Docker("no such directory")
     monkeypatch.setattr(disk_measurement.docker, "APIClient", lambda: fake)
     with pytest.raises(OSError, match="no such directory"):
-        Measurement("lab")(["alice"], 4)
+        Measurement("lab")(["alice"], 4, 3)
     assert fake.removed == ["left", "new"]

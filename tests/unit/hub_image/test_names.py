@@ -93,3 +93,10 @@ def test_good_names(name: str) -> None:
 )
 def test_bad_names_are_explained(name: str, message: str) -> None:
     assert message in (name_problem(name) or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("rehearsal-1", True), ("rehearsal-of-mine", False), ("rehearsal", False)]
+)
+def test_names_of_temporary_users(name: str, expected: bool) -> None:
+    assert names.is_temporary(name) is expected

@@ -27,11 +27,18 @@ def use_of(handler: Any, user: Any) -> Use:
 
 
 async def excess(handler: Any, user: Any, server_name: str) -> Use | None:
-    """Return the use if it is above the limit, None if the server can start."""
-    limit = user.spawners[server_name].next_limits().disk
+    """Return the use if it is above the limit, None if the server can start.
+
+    Raises:
+        HTTPError: the user or the server was deleted or renamed meanwhile.
+    """
+    spawner = user.spawners[server_name]
+    limit = spawner.next_limits().disk
     if not limit:
         return None
     found = await handler.settings["disk_use"].at_start(user.name, limit)
+    if handler.find_user(user.name) is not user or user.spawners.get(server_name) is not spawner:
+        raise web.HTTPError(409, "The server was deleted or renamed while it was about to start. Try again.")
     return found if found and found.is_over else None
 
 

@@ -24,15 +24,21 @@ WARN_AT = 0.8
 EVERY_SECONDS = 600
 #: Seconds for which a measurement below the warning counts at a start, and one above it, from which users delete files.
 FRESH_SECONDS, FRESH_ABOVE_SECONDS = 600, 3
-#: Seconds that a measurement of a start, and one of all running servers, can take.
-START_SECONDS, ALL_SECONDS = 4, 300
+#: A measurement above the warning counts so many times as long as it took, so that nobody keeps the disk busy.
+FRESH_TIMES = 20
+#: Seconds for which the last measurement counts if a new one takes too long.
+OLD_SECONDS = 3 * EVERY_SECONDS
+#: Seconds that a measurement of a start, and one of all running servers, can take; and those of one directory.
+START_SECONDS, ALL_SECONDS = (4, 3), (300, 60)
+#: Seconds after which a measurement counts as failed, in addition to those that it has.
+GRACE_SECONDS = 30
 #: Seconds that a start waits for its measurement, which may have to wait for another one.
 WAIT_SECONDS = 6
 #: Seconds in which a server can be started to clean up, after the user has asked for it.
 PERMISSION_SECONDS = 600
 
-#: Returns the bytes of users within so many seconds; blocks.
-Measure = Callable[[Collection[str], int], Mapping[str, int]]
+#: Returns the bytes of users within so many seconds, and so many for each directory; blocks.
+Measure = Callable[[Collection[str], int, int], Mapping[str, int]]
 
 
 class DiskIsFullError(web.HTTPError):
@@ -86,6 +92,8 @@ class DiskUse:
         self.measure, self.log = measure, log
         #: The bytes of a user's files, and when they were measured.
         self._known: dict[str, tuple[int, float]] = {}
+        #: When the last measurement of a user ended, with or without a result, and how long it took.
+        self._tried: dict[str, tuple[float, float]] = {}
         self._permitted: dict[str, float] = {}
         self._next: dict[str, asyncio.Future[None]] = {}
         self._work: asyncio.Task[None] | None = None
@@ -105,17 +113,16 @@ class DiskUse:
     async def at_start(self, user: str, limit: int) -> Use | None:
         """Return the use before a start, measured again if necessary; None if it is not known."""
         used, measured = self._known.get(user, (0, float("-inf")))
+        tried, took = self._tried.get(user, (float("-inf"), 0.0))
         fresh = FRESH_ABOVE_SECONDS if Use(used, limit).is_near else FRESH_SECONDS
-        if time.monotonic() - measured > fresh:
-            asked = time.monotonic()
+        now = time.monotonic()
+        if now - measured > fresh and now - tried > FRESH_TIMES * took:
             try:
                 await asyncio.wait_for(asyncio.shield(self._request(user)), WAIT_SECONDS)
             except asyncio.TimeoutError:
-                self.log.warning("The server of %s starts without a measurement of its disk: it takes too long", user)
+                self.log.warning("The disk of %s was not measured before the start: it takes too long", user)
             used, measured = self._known.get(user, (0, float("-inf")))
-            if measured < asked:
-                return None
-        return Use(used, limit)
+        return Use(used, limit) if time.monotonic() - measured < OLD_SECONDS else None
 
     async def measure_every(self, seconds: float, limited: Callable[[], Collection[str]]) -> None:
         """Measure the users that `limited` returns, again and again."""
@@ -142,19 +149,24 @@ class DiskUse:
             for future in batch.values():
                 future.set_result(None)
 
-    async def _measure(self, users: Collection[str], seconds: int) -> None:
+    async def _measure(self, users: Collection[str], seconds: tuple[int, int]) -> None:
         if not users:
             return
+        began = time.monotonic()
+        job = asyncio.wrap_future(in_daemon_thread(self.measure, list(users), *seconds))
         try:
-            found = await asyncio.wrap_future(in_daemon_thread(self.measure, list(users), seconds))
+            found = await asyncio.wait_for(asyncio.shield(job), seconds[0] + GRACE_SECONDS)
         except Exception as error:  # whatever it is, servers start
-            self.log.warning("The files of %s were not measured: %s", ", ".join(sorted(users)), error)
-            return
+            self.log.warning("The files of %s were not measured: %s", ", ".join(sorted(users)), error or type(error))
+            found = None
         now = time.monotonic()
+        self._tried.update(dict.fromkeys(users, (now, now - began)))
+        if found is None:
+            return
         self._known.update({user: (used, now) for user, used in found.items()})
         missing = sorted(set(users) - set(found))
         if missing:
-            self.log.warning("The files of %s were not measured in %d s", ", ".join(missing), seconds)
+            self.log.warning("The files of %s were not measured in %d s", ", ".join(missing), seconds[1])
 
 
 def in_daemon_thread(function: Callable[..., Any], *arguments: object) -> Future[Any]:

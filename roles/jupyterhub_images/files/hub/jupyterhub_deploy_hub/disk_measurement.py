@@ -8,6 +8,7 @@ container that uses a volume prevents its deletion.
 from __future__ import annotations
 
 import contextlib
+import random
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -20,7 +21,7 @@ from .names import HUB_LABEL, USER_LABEL
 #: On the container; ``docker/labels.py`` of the host's modules has it, too.
 MEASURES_LABEL = "org.jupyterhub.deploy.measures"
 _MOUNT = "/volumes"
-_MEMORY = "256m"  # du remembers each file with several names
+_MEMORY = "256m"  # for one du, which remembers each file with several names
 
 
 def directories(found: Iterable[Mapping[str, Any]], users: Collection[str]) -> dict[str, list[str]]:
@@ -36,10 +37,15 @@ def directories(found: Iterable[Mapping[str, Any]], users: Collection[str]) -> d
     return places
 
 
-def command(number: int, seconds: int) -> list[str]:
-    """Return the command that measures so many directories, and ends itself after so many seconds. Pure."""
-    directories = [f"{_MOUNT}/{index}" for index in range(number)]
-    return ["timeout", "-s", "KILL", str(seconds), "du", "-sx", "-B1", *directories]
+def command(number: int, seconds: int, seconds_of_each: int) -> list[str]:
+    """Return the command that measures so many directories in any order, and ends itself after so many seconds. Pure.
+
+    Each directory has a process and a time limit of its own: one with millions of files does not prevent the
+    measurement of the others.
+    """
+    places = random.sample([f"{_MOUNT}/{index}" for index in range(number)], number)
+    each = f'for place; do timeout -s KILL {seconds_of_each} du -sx -B1 "$place"; done'
+    return ["timeout", "-s", "KILL", str(seconds), "sh", "-c", each, "sh", *places]
 
 
 def sums(places: Mapping[str, list[str]], output: bytes) -> dict[str, int]:
@@ -69,8 +75,8 @@ class Measurement:
         self.hub = hub
         self._client: Any = None
 
-    def __call__(self, users: Collection[str], seconds: int) -> dict[str, int]:
-        """Return the allocated bytes of the volumes of users, without those that need more than so many seconds.
+    def __call__(self, users: Collection[str], seconds: int, seconds_of_each: int) -> dict[str, int]:
+        """Return the allocated bytes of the volumes of users, without what is not measured in so many seconds.
 
         A user without a volume needs 0. Raises DockerException or OSError.
         """
@@ -80,11 +86,11 @@ class Measurement:
         volumes = self._client.volumes(filters={"label": [f"{HUB_LABEL}={self.hub}", USER_LABEL]})["Volumes"]
         places = directories(volumes or [], users)
         paths = [path for own in places.values() for path in own]
-        return sums(places, self._output(paths, seconds) if paths else b"")
+        return sums(places, self._output(paths, seconds, seconds_of_each) if paths else b"")
 
-    def _output(self, paths: list[str], seconds: int) -> bytes:
+    def _output(self, paths: list[str], *seconds: int) -> bytes:
         client = self._client
-        program, *arguments = command(len(paths), seconds)
+        program, *arguments = command(len(paths), *seconds)
         mounts = [Mount(f"{_MOUNT}/{index}", path, "bind", read_only=True) for index, path in enumerate(paths)]
         container = client.create_container(
             client.inspect_container(self.hub)["Image"],

@@ -53,6 +53,11 @@ def name_problem(name: str) -> str | None:
     return None
 
 
+def is_temporary(name: str) -> bool:
+    """Return whether the normalised `name` is one of a rehearsal's temporary users."""
+    return name.startswith(REHEARSAL_PREFIX) and name.removeprefix(REHEARSAL_PREFIX).isdigit()
+
+
 def joined(users: dict[str, str]) -> dict[str, str]:
     """Return the provider's names to the hub's that an operator joined, in the spelling that accounts use."""
     return {normalise(theirs): normalise(ours) for theirs, ours in users.items()}

@@ -13,7 +13,7 @@ from jupyterhub.auth import Authenticator
 from sqlalchemy import inspect, text
 from tornado import web
 
-from .names import joined
+from .names import is_temporary, joined
 
 
 class Single(Authenticator):
@@ -30,6 +30,11 @@ class Single(Authenticator):
             return None
         if model["name"] in self.users:
             return {**model, "name": self.users[model["name"]]}
+        if is_temporary(model["name"]):
+            self.log.error("%s was refused: rehearsals create and remove users with such names", model["name"])
+            raise web.HTTPError(
+                403, "%s", f"The name {model['name']} is reserved at this hub. Ask its administrator for another one."
+            )
         if has_native_account(handler.db, model["name"]):
             self.log.error(
                 "%s of %s was refused, because a native account of this hub has that name. If both are one person, "
