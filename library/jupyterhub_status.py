@@ -165,7 +165,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "servers": [],
         "disk": {},
     }
-    problem, lines, disk = None, [], []
+    problem, lines = None, []
+    disk: list[str] = []
     if client:
         hub = inspect_container(client, name)
         status["hub"] = hub_status.describe(hub, now)
