@@ -53,7 +53,7 @@ def limit_starts() -> None:
         use = await excess(self, user, server_name)
         if use and not self.settings["disk_use"].is_permitted(user.name):
             path = url_path_join(self.hub.base_url, "clean-up", user.escaped_name, url_escape_path(server_name))
-            html = self.render_template("clean_up.html", sync=True, name=user.name, use=use.text(), path=path)
+            html = self.render_template("clean_up.html", sync=True, owner=user.name, use=use.text(), path=path)
             raise DiskIsFullError(f"The files of {user.name} use {use.text()}.", html)
         if user.spawners[server_name].active:  # by another request, while this one waited
             return self.redirect(self._get_pending_url(user, server_name))
