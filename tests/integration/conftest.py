@@ -6,14 +6,17 @@ import contextlib
 import secrets
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
 
 from hosts.hosts import Host
+from hosts.registry import Registry
 from support.factories import images
+from support.factories.registry import trusted
 
 #: Those of the proxy, its API and the hub.
 PORTS = (8000, 8001, 8081)
@@ -65,3 +68,18 @@ def another_hub(local_docker: None, tmp_path_factory: pytest.TempPathFactory) ->
         decoy.destroy()
         with contextlib.suppress(docker.errors.ImageNotFound):
             api.remove_image(image, force=True)
+
+
+@pytest.fixture(scope="session")
+def image_registry(registry: Registry, built_images: Callable[[str], dict[str, Any]]) -> Registry:
+    """Return the registry with all images of this machine: ``hub:test``, ``proxy:test`` and so on."""
+    built, client = built_images("5.5.4"), docker.APIClient(version="auto")
+    login = {"username": registry.username, "password": registry.password}
+    with trusted(registry):
+        for purpose in ("hub", "proxy", "notebook", "front"):
+            name = f"{registry.server}/{purpose}"
+            client.tag(built[purpose], name, "test")
+            for event in client.push(name, "test", stream=True, decode=True, auth_config=login):
+                assert "error" not in event, event
+            client.remove_image(f"{name}:test")
+    return registry

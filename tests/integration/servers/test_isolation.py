@@ -3,7 +3,6 @@ isolation, and while the containers are replaced and restarted."""
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import secrets
 import socket
@@ -21,6 +20,7 @@ from hosts.run import name as run_name
 from support.module_site import ModuleSite
 from support.modules import ModuleError, run
 from support.poller import Notebook, Poll
+from support.reach import ASK_HUB, LISTEN, reached
 from support.site_fixtures import StartSite
 
 NAME = run_name("isolation")
@@ -28,30 +28,6 @@ NAME = run_name("isolation")
 _SUBNET = f"192.168.{20 + secrets.randbelow(200)}"
 PRIVATE, METADATA, NEIGHBOUR = f"{_SUBNET}.9", "169.254.169.254", f"{_SUBNET}.1"
 NAMESPACE = run_name("isolation-net")
-#: Runs in a kernel: a listener that others may connect to. Its value is the port.
-LISTEN = """
-import socket
-listener = socket.create_server(("0.0.0.0", 0))
-listener.getsockname()[1]
-"""
-#: The same: which of the targets it reaches.
-PROBE = """
-import concurrent.futures, socket
-def reaches(target):
-    try:
-        socket.create_connection(target, 2).close()
-    except OSError:
-        return False
-    return True
-with concurrent.futures.ThreadPoolExecutor(16) as threads:
-    found = dict(zip(targets, threads.map(reaches, targets.values())))
-found
-"""
-#: The same: what the hub answers through the proxy, as a server asks it.
-ASK_HUB = """
-import os, urllib.request
-urllib.request.urlopen(os.environ["JUPYTERHUB_API_URL"], timeout=10).status
-"""
 HUB, PEER = "the hub", "another notebook"
 
 
@@ -130,10 +106,10 @@ class Reach:
             HUB: (self.address(""), 8081),
             "the hub in the control network": (self.address("", "control"), 8081),
         }
-        found = ast.literal_eval(self.users[user].socket.execute(f"targets = {targets!r}\n{PROBE}"))
+        found = reached(self.users[user], targets)
         # Docker itself separates its networks.
         assert not found.pop("the hub in the control network")
-        return dict(found)
+        return found
 
     def opened(self) -> set[str]:
         """Return what the notebook of one of the users reaches. Both still work."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import requests
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_resources
 from hosts.run import name as run_name
+from support.memory import answers, use_together
 from support.module_site import ModuleSite
 from support.modules import run
 from support.poller import Notebook, Poll
@@ -59,14 +57,6 @@ def users(site: ModuleSite) -> dict[str, Notebook]:
     return {name: site.notebook(name) for name in ("alice", "bob")}
 
 
-def answers(user: Notebook) -> bool:
-    """Return whether the user's kernel answers. What it is asked while it restarts is lost."""
-    try:
-        return user.socket.execute("6 * 7", timeout=10) == "42"
-    except ConnectionError:
-        return False
-
-
 def test_a_kernel_that_needs_too_much_memory_ends_and_the_user_reads_why(users: dict[str, Notebook]) -> None:
     with Poll(users["bob"]) as poll:
         printed = users["alice"].socket.output("data = b'x' * 2**30", "needed too much memory")
@@ -92,20 +82,8 @@ def test_a_server_with_too_many_processes_does_not_affect_another(users: dict[st
 
 def test_all_servers_together_cannot_take_the_memory_of_the_hub(site: ModuleSite, users: dict[str, Notebook]) -> None:
     """Both need less than their own limit, and together more than all servers can use."""
-    keep = "data = b'x' * (250 << 20)\nprint('kept', flush=True)\nimport time\ntime.sleep(20)"
-    printed: dict[str, str] = {}
-
-    def use(name: str) -> None:
-        with contextlib.suppress(ConnectionError):  # the one that is not ended
-            printed[name] = users[name].socket.output(keep, "needed too much memory", timeout=30)
-
     before = site.observe()
-    statuses = set()
-    with ThreadPoolExecutor() as pool:
-        uses = [pool.submit(use, name) for name in users]
-        while not all(one.done() for one in uses):
-            statuses.add(requests.get(f"{site.url}/hub/health", timeout=10).status_code)
-            time.sleep(0.1)
+    printed, statuses = use_together(users, site.url)
     assert printed
     assert (site.observe(), statuses) == (before, {200})
     assert wait_until(lambda: all(answers(user) for user in users.values()), 60)

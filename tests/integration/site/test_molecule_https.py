@@ -12,9 +12,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import docker
 import pytest
 from ansible.module_utils.jupyterhub_deploy.front import acme
 
@@ -22,7 +20,6 @@ from hosts.fixtures import MakeHost
 from hosts.hosts import ROOT, Host
 from hosts.registry import Registry
 from support.acme import AcmeHost
-from support.factories.registry import trusted
 from support.hub_http import HubSession
 from support.mixins.host import new_user
 from support.mixins.site import PASSWORD, SECRETS_DIR, Site, secrets_of
@@ -39,24 +36,9 @@ ACCOUNT, ORDER = "sign-me-up", "order-plz"
 
 
 @pytest.fixture(scope="module")
-def filled_registry(registry: Registry, built_images: Callable[[str], dict[str, Any]]) -> Registry:
-    """Return the registry with all images, the front's among them."""
-    images, client = built_images("5.5.4"), docker.APIClient(version="auto")
-    login = {"username": registry.username, "password": registry.password}
-    with trusted(registry):
-        for purpose in ("hub", "proxy", "notebook", "front"):
-            name = f"{registry.server}/{purpose}"
-            client.tag(images[purpose], name, "test")
-            for event in client.push(name, "test", stream=True, decode=True, auth_config=login):
-                assert "error" not in event, event
-            client.remove_image(f"{name}:test")
-    return registry
-
-
-@pytest.fixture(scope="module")
-def environ(filled_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def environ(image_registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Return the environment for Molecule; the servers are gone afterwards."""
-    made = environment(filled_registry, tmp_path_factory.mktemp("ansible"))
+    made = environment(image_registry, tmp_path_factory.mktemp("ansible"))
     yield made
     molecule(Path(os.devnull), made, "https", "destroy", fails=None)
 
@@ -99,8 +81,8 @@ def visit(host: Host, server: Known, monkeypatch: pytest.MonkeyPatch, folder: Pa
     return ssl.get_server_certificate((DOMAIN, 443), ca_certs=str(bundle), timeout=30)
 
 
-def test_whole_sequence(filled_registry: Registry, sequence: str) -> None:
-    assert filled_registry.password not in sequence
+def test_whole_sequence(image_registry: Registry, sequence: str) -> None:
+    assert image_registry.password not in sequence
     for file, secret in secrets_of(Host.find("molecule-https")).items():
         assert secret not in sequence, f"{file} is in Molecule's output"
 
