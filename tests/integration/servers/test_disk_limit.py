@@ -28,8 +28,8 @@ EXTRA = """
 from jupyterhub_deploy_hub import disk_limit
 
 disk_limit.EVERY_SECONDS = 1
-disk_limit.FRESH_SECONDS = disk_limit.FRESH_ABOVE_SECONDS = 0
-disk_limit.START_SECONDS = disk_limit.WAIT_SECONDS = 60
+disk_limit.FRESH_SECONDS = disk_limit.FRESH_ABOVE_SECONDS = disk_limit.FRESH_TIMES = 0
+disk_limit.START_SECONDS, disk_limit.WAIT_SECONDS = (60, 60), 60
 """
 PASSWORD = secrets.token_hex(8)
 
@@ -148,4 +148,4 @@ def test_no_container_that_measures_remains_of_a_killed_hub(alice: Alice) -> Non
     assert wait_until(lambda: not measuring(), 60)
     log = alice.site.client.containers.get(NAME).logs().decode()
     assert "were not measured" not in log
-    assert "without a measurement" not in log
+    assert "was not measured" not in log
