@@ -60,6 +60,10 @@ class Hub:
     def users(self) -> list[str]:
         return sorted(user["name"] for user in self.admin.api("GET", "/users").json())
 
+    def ready(self) -> list[str]:
+        """Return the users whose servers are ready."""
+        return sorted(user["name"] for user in self.admin.api("GET", "/users?state=ready").json())
+
     def state(self) -> tuple[list[str], ...]:
         """Return the names of users, containers and volumes, and the notes of the admin's tokens."""
         tokens = self.admin.api("GET", "/users/admin/tokens").json()["api_tokens"]
@@ -140,7 +144,7 @@ def test_a_rehearsal_that_is_ended_removes_its_users(hub: Hub, tmp_path: Path) -
     command = [sys.executable, str(ROOT / "tests/support/killed_run.py"), "jupyterhub_rehearsal", "999", str(file)]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        assert wait_until(lambda: sum("rehearsal-2d" in name for name in hub.site.names()) == 2, 180, 0.5)
+        assert wait_until(lambda: hub.ready() == ["alice", "rehearsal-1", "rehearsal-2"], 180, 0.5)
         running.send_signal(signal.SIGTERM)
         result = json.loads(running.communicate(timeout=120)[0])
     finally:
