@@ -20,10 +20,15 @@ from .disk_limit import EVERY_SECONDS, DiskIsFullError, DiskUse, Use
 _SERVICE = "deploy"
 
 
+def limit_of(spawner: Any) -> int:
+    """Return the limit of the next start in bytes; 0 without one, and with a spawner of the operator's."""
+    return spawner.next_limits().disk if hasattr(spawner, "next_limits") else 0
+
+
 def use_of(handler: Any, user: Any) -> Use:
     """Return what is known of the use of a user."""
     disk: DiskUse = handler.settings["disk_use"]
-    return Use(disk.known().get(user.name, 0), user.spawner.next_limits().disk)
+    return Use(disk.known().get(user.name, 0), limit_of(user.spawner))
 
 
 async def excess(handler: Any, user: Any, server_name: str) -> Use | None:
@@ -33,7 +38,7 @@ async def excess(handler: Any, user: Any, server_name: str) -> Use | None:
         HTTPError: the user or the server was deleted or renamed meanwhile.
     """
     spawner = user.spawners[server_name]
-    limit = spawner.next_limits().disk
+    limit = limit_of(spawner)
     if not limit:
         return None
     found = await handler.settings["disk_use"].at_start(user.name, limit)

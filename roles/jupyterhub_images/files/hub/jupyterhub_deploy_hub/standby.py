@@ -94,7 +94,7 @@ class Hub(JupyterHub):
     def _with_disk_limit(self) -> list[str]:
         """Return the users with a running server and a limit of the disk."""
         running = [user for user in list(self.users.values()) if user.active]
-        return [user.name for user in running if user.spawner.next_limits().disk]
+        return [user.name for user in running if disk_handlers.limit_of(user.spawner)]
 
     async def shutdown_cancel_tasks(self, sig: signal.Signals | None = None) -> None:
         """Accept no more requests, answer the open ones, then shut down; upstream drops them."""
