@@ -27,6 +27,7 @@ from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
 from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_hub
 from hosts.run import name as run_name
@@ -227,7 +228,8 @@ def test_new_sign_in_secrets_belong_to_the_configuration_that_was_accepted_with_
 
     def secret():
         code, output = site.client.containers.get(NAME).exec_run("cat /etc/jupyterhub/config/authenticators.json")
-        return json.loads(output)["values"]["github"]["client_secret"] if code == 0 else None
+        # The file is empty for a moment when the container starts.
+        return json.loads(output)["values"]["github"]["client_secret"] if code == 0 and output else None
 
     try:
         assert site.run_hub(sign_in={"github": {"client_secret": "first"}})["action"] == "replace"
@@ -236,7 +238,7 @@ def test_new_sign_in_secrets_belong_to_the_configuration_that_was_accepted_with_
             site.run_hub(sign_in={"github": {"client_secret": "second"}})
         site.extra_config = ""
         site.client.containers.get(NAME).restart()
-        assert secret() == "first"
+        assert wait_until(lambda: secret() == "first", 60)
         assert site.run_hub(sign_in={"github": {"client_secret": "first"}})["action"] == "none"
         assert site.run_hub(sign_in={"github": {"client_secret": "second"}})["action"] == "replace"
         assert secret() == "second"

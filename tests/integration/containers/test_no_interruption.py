@@ -248,7 +248,8 @@ class TestNoInterruption:
         assert poll.report.uninterrupted, poll.report
         assert poll.report.hub_down > 0
         hub = work.started()
-        assert work.change().run.recap["changed"] == 0
+        run = work.change().run
+        assert run.recap["changed"] == 0, run.output
         assert work.started() == hub
 
     def test_a_new_configuration(self, work: Workplace) -> None:

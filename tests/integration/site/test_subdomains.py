@@ -93,7 +93,7 @@ def test_a_server_of_before_can_be_stopped_and_users_declared(site: LocalSite, a
     before = site.container("proxy")["Id"], site.container()["Id"]
     again = site.run(**ON)
     assert OLD not in again.output
-    assert again.recap["changed"] == 0
+    assert again.recap["changed"] == 0, again.output
     assert before == (site.container("proxy")["Id"], site.container()["Id"])
     assert server_answers(site, f"alice.{HOST}:{site.port}")
 
