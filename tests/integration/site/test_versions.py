@@ -85,18 +85,6 @@ def test_a_run_that_fails_later_does_not_ask_again(site: LocalSite) -> None:
     assert recorded() == {"version": VERSION}
 
 
-@pytest.mark.long
-def test_a_first_run_that_fails_leaves_no_hub_of_an_unknown_version(built_images) -> None:
-    name = run_name("versions-first")
-    first = LocalSite(name)
-    try:
-        first.run(fails=True, jupyterhub_extra_config="raise RuntimeError('a fault in the configuration')\n")
-        record_of_first = Path(f"/etc/jupyterhub-deploy/version-{name}.json")
-        assert json.loads(record_of_first.read_text(encoding="utf-8")) == {"acknowledged": VERSION}
-    finally:
-        first.destroy()
-
-
 def test_an_older_checkout_is_refused(site: LocalSite) -> None:
     record(version="99.0.0")
     message = refused(site)
