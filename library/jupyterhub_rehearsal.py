@@ -135,7 +135,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
                 done = rehearsal.run(wanted, found)
                 result = {**result, **done, "messages": result["messages"] + done["messages"]}
         elif not left:
-            result["messages"] += ["there are no temporary users of a rehearsal; nothing was removed"]
+            result["messages"] += ["no temporary users of a rehearsal exist; nothing was removed"]
     return result
 
 

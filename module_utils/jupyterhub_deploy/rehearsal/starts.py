@@ -27,7 +27,7 @@ SERVICE_URL, API_TOKEN = "JUPYTERHUB_SERVICE_URL", "JUPYTERHUB_API_TOKEN"
 
 
 class Start(NamedTuple):
-    """What came of a start.
+    """The result of a start.
 
     :ivar seconds: from the request until the server was ready, ``None`` if it never was.
     :ivar failure: why not; empty also if the rehearsal was stopped before.
@@ -112,7 +112,7 @@ class Starter:
         return found._replace(failure=without_name(found.failure, name), kernel=without_name(found.kernel, name))
 
     def _start_kernel(self, name: str) -> str:
-        """Start a kernel in the server of a user; return why there is none."""
+        """Start a kernel in the server of a user; return the error, empty if the kernel started."""
         found = self.container_of(name)
         container = inspect_container(self.client, found) if found else None
         address = address_of(container)

@@ -41,7 +41,7 @@ class Watch:
         self._waiting: dict[str, float] = {}
 
     def reason(self, memory: Memory, active: list[dict[str, Any]]) -> str:
-        """Return why to stop now, empty if there is no reason.
+        """Return the reason to stop now, empty if the rehearsal can continue.
 
         :param active: the hub's descriptions of the users with a server.
         """
@@ -64,7 +64,7 @@ class Watch:
         return ""
 
     def _longest_wait(self, real: list[dict[str, Any]]) -> str:
-        """Return a user whose start has taken too long, empty if there is none."""
+        """Return a user whose start has taken too long, empty if all are in time."""
         now = self.clock()
         pending = [
             user["name"]
