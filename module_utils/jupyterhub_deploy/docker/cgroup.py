@@ -7,10 +7,12 @@ systemd, a slice keeps the limit across reboots; otherwise each run sets it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
 from typing import Any
 
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomically
 from ansible.module_utils.jupyterhub_deploy.processes import systemctl, wait_until
 
@@ -73,12 +75,12 @@ def ensure(hub: str, info: dict[str, Any], limit: int, check: bool) -> tuple[str
     :param info: what Docker says of itself.
     :param limit: bytes; 0 for none.
     :returns: :func:`parent`, empty if the Linux kernel cannot limit memory; and whether something had to be changed.
-    :raises DeployError: systemd refuses the slice.
+    :raises DeployError: systemd refuses the slice, or servers use more than the limit (version 1 of control groups).
     """
     if not info.get("MemoryLimit"):
         return "", False
     found = parent(hub, info)
-    ensure_limit = _ensure_slice if found.endswith(".slice") else _ensure_directory
+    ensure_limit = _ensure_slice if found.endswith(".slice") else _set_limit
     return found, ensure_limit(hub, info, limit, check)
 
 
@@ -107,9 +109,7 @@ def usage(hub: str, info: dict[str, Any]) -> tuple[int, int]:
     :param info: what Docker says of itself.
     :returns: bytes; 0 and 0 without a limit.
     """
-    name = parent(hub, info).lstrip("/")
-    version = "" if _is_version_2(info) else "/memory"
-    folder = f"{ROOT}{version}/jupyterhub.slice/{name}" if name.endswith(".slice") else _folder(hub, info)
+    folder = _folder(hub, info)
     current, most, inactive = (
         ("memory.current", "memory.max", "inactive_file")
         if _is_version_2(info)
@@ -133,7 +133,9 @@ def _is_version_2(info: dict[str, Any]) -> bool:
 
 
 def _folder(hub: str, info: dict[str, Any]) -> str:
-    return f"{ROOT}{'' if _is_version_2(info) else '/memory'}{parent(hub, info)}"
+    found = parent(hub, info)
+    path = f"/jupyterhub.slice/{found}" if found.endswith(".slice") else found
+    return f"{ROOT}{'' if _is_version_2(info) else '/memory'}{path}"
 
 
 def _is_active(name: str) -> bool:
@@ -146,16 +148,18 @@ def _is_active(name: str) -> bool:
 def _ensure_slice(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
     name, text = slice_name(hub), unit(hub, limit)
     path = os.path.join(UNITS, name)
-    if read_text(path) == text and _is_active(name):
-        return False
-    if not check:
+    changed = read_text(path) != text or not _is_active(name)
+    if changed and not check:
         write_atomically(path, text, 0o644)
-        systemctl("daemon-reload")  # also changes the limit of a slice that is active
+        systemctl("daemon-reload")
         systemctl("enable", "--now", name)
-    return True
+    # With version 1 of control groups, systemd may keep the old limit of a slice that is active.
+    if os.path.isdir(_folder(hub, info)):
+        changed |= _set_limit(hub, info, limit, check)
+    return changed
 
 
-def _ensure_directory(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
+def _set_limit(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
     folder, new = _folder(hub, info), _is_version_2(info)
     path = os.path.join(folder, "memory.max" if new else "memory.limit_in_bytes")
     unlimited = "max" if new else str(UNLIMITED)
@@ -164,6 +168,14 @@ def _ensure_directory(hub: str, info: dict[str, Any], limit: int, check: bool) -
         return False
     if not check:
         os.makedirs(folder, exist_ok=True)
-        with open(path, "w", encoding="ascii") as file:  # not atomically: a control group takes no new files
-            file.write(wanted)
+        try:
+            with open(path, "w", encoding="ascii") as file:  # not atomically: a control group takes no new files
+                file.write(wanted)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            raise DeployError(
+                f"the memory of all servers cannot be limited to {shown(limit)}: they use more. Stop some, or set a "
+                "higher jupyterhub_total_memory_limit"
+            ) from error
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -45,20 +46,22 @@ def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemctl:
     found = Systemctl()
     monkeypatch.setattr(cgroup, "systemctl", found)
     monkeypatch.setattr(cgroup, "_is_active", lambda _: found.active)
-    monkeypatch.setattr(cgroup, "UNITS", str(tmp_path))
+    monkeypatch.setattr(cgroup, "UNITS", str(tmp_path / "units"))
+    monkeypatch.setattr(cgroup, "ROOT", str(tmp_path / "groups"))
+    (tmp_path / "units").mkdir()
     return found
 
 
 def test_a_slice_is_written_once(systemctl: Systemctl, tmp_path: Path) -> None:
     info = SYSTEMD
     assert cgroup.ensure("lab", info, 2 * GIB, check=True) == ("jupyterhub-lab.slice", True)
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "units").iterdir())
     assert cgroup.ensure("lab", info, 2 * GIB, check=False)[1]
-    assert "MemoryMax=2147483648\n" in (tmp_path / "jupyterhub-lab.slice").read_text()
+    assert "MemoryMax=2147483648\n" in (tmp_path / "units/jupyterhub-lab.slice").read_text()
     assert systemctl.asked[-2:] == ["daemon-reload", "enable --now jupyterhub-lab.slice"]
     assert not cgroup.ensure("lab", info, 2 * GIB, check=False)[1]
     assert cgroup.ensure("lab", info, 0, check=False)[1]
-    assert "MemoryMax=infinity\n" in (tmp_path / "jupyterhub-lab.slice").read_text()
+    assert "MemoryMax=infinity\n" in (tmp_path / "units/jupyterhub-lab.slice").read_text()
     systemctl.active = False  # somebody has stopped it
     assert cgroup.ensure("lab", info, 0, check=False)[1]
 
@@ -69,7 +72,33 @@ def test_a_slice_is_removed_once(systemctl: Systemctl, tmp_path: Path) -> None:
     assert cgroup.remove("lab", SYSTEMD, check=True) == "jupyterhub-lab.slice"
     assert cgroup.remove("lab", SYSTEMD, check=False) == "jupyterhub-lab.slice"
     assert systemctl.asked[-2:] == ["disable --now jupyterhub-lab.slice", "daemon-reload"]
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "units").iterdir())
+
+
+def test_the_limit_of_an_active_slice_is_changed_in_the_kernel(systemctl: Systemctl, tmp_path: Path) -> None:
+    """With version 1, systemd may keep the old one."""
+    info = {**SYSTEMD, "CgroupVersion": "1"}
+    cgroup.ensure("lab", info, 2 * GIB, check=False)
+    file = tmp_path / "groups/memory/jupyterhub.slice/jupyterhub-lab.slice/memory.limit_in_bytes"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"{2 * GIB}\n")
+    assert not cgroup.ensure("lab", info, 2 * GIB, check=False)[1]
+    assert cgroup.ensure("lab", info, 3 * GIB, check=False)[1]
+    assert file.read_text() == str(3 * GIB)
+    file.write_text(f"{2 * GIB}\n")  # somebody has changed it
+    assert cgroup.ensure("lab", info, 3 * GIB, check=True)[1]
+    assert cgroup.ensure("lab", info, 3 * GIB, check=False)[1]
+    assert not cgroup.ensure("lab", info, 3 * GIB, check=False)[1]
+
+
+def test_a_limit_below_what_servers_use_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(path: str, *arguments: Any, **options: Any) -> Any:
+        raise OSError(errno.EBUSY, "Device or resource busy", path)
+
+    monkeypatch.setattr(cgroup, "ROOT", str(tmp_path))
+    monkeypatch.setattr(cgroup, "open", busy, raising=False)
+    with pytest.raises(DeployError, match=r"cannot be limited to 1\.0 GiB: they use more"):
+        cgroup.ensure("lab", INFO, GIB, check=False)
 
 
 @pytest.mark.parametrize(
