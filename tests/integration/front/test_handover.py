@@ -93,10 +93,17 @@ def require_fronted(site: ModuleSite, alice: Notebook, server: str) -> None:
     """Require that the front serves the hub, and that the user's server is the same and reachable."""
     assert requests.get(f"{site.url}/hub/health", timeout=10).headers["Server"] == "nginx"
     assert ports(site) == []
-    assert sorted(name for name in site.names() if "-jupyter-" not in name) == ["", "-proxy"]
     assert alice.ask() == ""
     assert site.client.containers.get(f"{NAME}-jupyter-alice").id == server
+    assert wait_until(lambda: not draining(site), 60)
     assert [result["changed"] for result in provision(site)] == [False, False]
+    assert sorted(name for name in site.names() if "-jupyter-" not in name) == ["", "-proxy"]
+
+
+def draining(site: ModuleSite) -> list[str]:
+    """Return the old proxies that still have connections."""
+    running = (str(one.name) for one in site.client.containers.list())
+    return [name for name in running if name.startswith(f"{NAME}-proxy-draining-")]
 
 
 def server_of(site: ModuleSite) -> str:

@@ -59,8 +59,9 @@ def names(http_site: HttpsSite, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def site(http_site: HttpsSite) -> HttpsSite:
-    """The hub with HTTPS; the first test turned it on, unless it is left out."""
+    """The hub with HTTPS and alice's account; the first test made both, unless it is left out."""
     if "jupyterhub_https" not in http_site.settings:
+        HubSession(http_site.url).sign_up("alice", PASSWORD)
         http_site.settings.update(http_site.secure())
         http_site.run()
     return http_site
