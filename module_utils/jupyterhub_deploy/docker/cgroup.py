@@ -138,6 +138,10 @@ def _folder(hub: str, info: dict[str, Any]) -> str:
     return f"{ROOT}{'' if _is_version_2(info) else '/memory'}{path}"
 
 
+def _limit_file(hub: str, info: dict[str, Any]) -> str:
+    return os.path.join(_folder(hub, info), "memory.max" if _is_version_2(info) else "memory.limit_in_bytes")
+
+
 def _is_active(name: str) -> bool:
     """Return whether a slice is active, with the limit of its file."""
     command = ["systemctl", "show", "--property=ActiveState,NeedDaemonReload", name]
@@ -153,21 +157,21 @@ def _ensure_slice(hub: str, info: dict[str, Any], limit: int, check: bool) -> bo
         write_atomically(path, text, 0o644)
         systemctl("daemon-reload")
         systemctl("enable", "--now", name)
-    # With version 1 of control groups, systemd may keep the old limit of a slice that is active.
-    if os.path.isdir(_folder(hub, info)):
+    # With version 1 of control groups, systemd may keep the old limit of a slice that is active. A slice without
+    # servers or without a limit may not have the file.
+    if os.path.exists(_limit_file(hub, info)):
         changed |= _set_limit(hub, info, limit, check)
     return changed
 
 
 def _set_limit(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
-    folder, new = _folder(hub, info), _is_version_2(info)
-    path = os.path.join(folder, "memory.max" if new else "memory.limit_in_bytes")
-    unlimited = "max" if new else str(UNLIMITED)
+    path = _limit_file(hub, info)
+    unlimited = "max" if _is_version_2(info) else str(UNLIMITED)
     wanted = str(limit // PAGE * PAGE) if limit else unlimited  # the Linux kernel has whole pages
     if (read_text(path) or "").strip() == wanted:
         return False
     if not check:
-        os.makedirs(folder, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         try:
             with open(path, "w", encoding="ascii") as file:  # not atomically: a control group takes no new files
                 file.write(wanted)
@@ -175,7 +179,7 @@ def _set_limit(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
             if error.errno != errno.EBUSY:
                 raise
             raise DeployError(
-                f"the memory of all servers cannot be limited to {shown(limit)}: they use more. Stop some, or set a "
-                "higher jupyterhub_total_memory_limit"
+                f"the servers of hub {hub} use more than {shown(limit)}, so their memory cannot be limited to that; "
+                "stop some, or set a higher jupyterhub_total_memory_limit, then run the same again"
             ) from error
     return True

@@ -91,13 +91,21 @@ def test_the_limit_of_an_active_slice_is_changed_in_the_kernel(systemctl: System
     assert not cgroup.ensure("lab", info, 3 * GIB, check=False)[1]
 
 
+def test_a_slice_without_a_file_for_its_limit_is_left_to_systemd(systemctl: Systemctl, tmp_path: Path) -> None:
+    folder = tmp_path / "groups/jupyterhub.slice/jupyterhub-lab.slice"
+    folder.mkdir(parents=True)
+    assert cgroup.ensure("lab", SYSTEMD, 0, check=False)[1]
+    assert not cgroup.ensure("lab", SYSTEMD, 0, check=False)[1]
+    assert not list(folder.iterdir())
+
+
 def test_a_limit_below_what_servers_use_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(path: str, *arguments: Any, **options: Any) -> Any:
         raise OSError(errno.EBUSY, "Device or resource busy", path)
 
     monkeypatch.setattr(cgroup, "ROOT", str(tmp_path))
     monkeypatch.setattr(cgroup, "open", busy, raising=False)
-    with pytest.raises(DeployError, match=r"cannot be limited to 1\.0 GiB: they use more"):
+    with pytest.raises(DeployError, match=r"the servers of hub lab use more than 1\.0 GiB, .* stop some"):
         cgroup.ensure("lab", INFO, GIB, check=False)
 
 
