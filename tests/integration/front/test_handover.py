@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from ansible.module_utils.jupyterhub_deploy.containers.draining import DRAINING
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyOptions
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.front import handover
@@ -103,7 +104,7 @@ def require_fronted(site: ModuleSite, alice: Notebook, server: str) -> None:
 def draining(site: ModuleSite) -> list[str]:
     """Return the old proxies that still have connections."""
     running = (str(one.name) for one in site.client.containers.list())
-    return [name for name in running if name.startswith(f"{NAME}-proxy-draining-")]
+    return [name for name in running if name.startswith(f"{NAME}-proxy{DRAINING}")]
 
 
 def server_of(site: ModuleSite) -> str:
@@ -116,6 +117,7 @@ def test_the_port_moves_to_the_front(published: ModuleSite, alice: Notebook) -> 
 
     assert (front["action"], proxy["action"], proxy["downtime"]) == ("create", "replace", 0)
     assert f"port {published.port} moved from the old proxy to the front" in " ".join(proxy["messages"])
+    assert published.names() == ["", "-jupyter-alice", "-proxy"]
     require_fronted(published, alice, server)
 
 
@@ -149,6 +151,7 @@ def test_the_old_proxy_serves_again_if_the_front_cannot(
     assert published.client.containers.get(f"{NAME}-proxy").attrs["State"]["Running"]
     assert wait_until(lambda: alice.ask() == "", 30)
     provision(published)
+    assert published.names() == ["", "-jupyter-alice", "-proxy"]
     require_fronted(published, alice, server)
 
 
