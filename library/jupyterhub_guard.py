@@ -94,86 +94,18 @@ messages:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.containers import guard as guard_container
-from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
-from ansible.module_utils.jupyterhub_deploy.containers.guard import GuardContainer, GuardOptions
-from ansible.module_utils.jupyterhub_deploy.docker import ownership
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import lock
 from ansible.module_utils.jupyterhub_deploy.module import run_module
+from ansible.module_utils.jupyterhub_deploy.update import guard
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Observe, plan and, unless in check mode, apply; return the module's result."""
-    params, check = module.params, module.check_mode
-    options = GuardOptions(hub=params.pop("name"), **params)
-    client = connect_or_none() if check else connect()
-    guard = GuardContainer(client, options.hub, options.health_timeout)
-    with lock.held(options.hub, check):
-        if client:
-            ownership.require_containers(client, options.hub, guard.names())
-        recovered = guard.recover() if client and not check and guard.has_leftovers() else []
-        if options.isolation == "none":
-            return remove(guard, recovered, check)
-        return keep(guard, options, recovered, check)
-
-
-def remove(guard: GuardContainer, recovered: list[str], check: bool) -> dict[str, Any]:
-    """Remove the guard and its rules, unless in check mode; return the module's result."""
-    exists = bool(guard.client and guard.observe())
-    if exists and not check:
-        guard.remove()
-    reasons = ["notebooks are not isolated any more (jupyterhub_isolation: none)"] if exists else []
-    return {
-        "action": "remove" if exists else "none",
-        "reasons": recovered + reasons,
-        "messages": recovered + reasons,
-        "changed": bool(exists or recovered),
-    }
-
-
-def keep(guard: GuardContainer, options: GuardOptions, recovered: list[str], check: bool) -> dict[str, Any]:
-    """Make the guard what the options say, unless in check mode; return the module's result."""
-    current = guard.observe() if guard.client else None
-    wanted = guard_container.wanted_spec(options, image_id(guard.client, options.image))
-    if not wanted["image_id"] and not check:
-        raise DeployError(f"image {options.image} is not on this host; run make site, which installs it")
-    before = container_spec.comparable(wanted, container_spec.observed_spec(current)) if current else {}
-    differences = container_spec.differences(guard_container.TITLES, wanted, before) if current else []
-    serving = bool(current) and not differences and guard.is_serving()
-    action, reasons = container_spec.plan("guard", current, [found.message for found in differences], serving)
-    if not check:
-        if action in ("create", "replace"):
-            guard.prepare(wanted)
-        if action != "none":
-            guard.apply(action)
-        guard.remove_old()
-    return {
-        "action": action,
-        "reasons": recovered + reasons,
-        "messages": recovered + container_spec.shown("guard", action, reasons, check),
-        "changed": bool(recovered) or action != "none",
-        "diff": {"before": before, "after": wanted} if differences or not current else {},
-    }
+    """Pass the options on."""
+    return guard.run(module.params, module.check_mode)
 
 
 def main() -> None:
     """Entry point."""
-    run_module(
-        {
-            "name": {"type": "str", "required": True},
-            "image": {"type": "str", "default": ""},
-            "isolation": {"type": "str", "choices": ["full", "peers", "none"], "default": "full"},
-            "network": {"type": "str", "required": True},
-            "ports": {"type": "list", "elements": "int", "default": []},
-            "allowed_networks": {"type": "list", "elements": "str", "default": []},
-            "allowed_urls": {"type": "list", "elements": "str", "default": []},
-            "health_timeout": {"type": "float", "default": 120},
-        },
-        run,
-        doing="isolating the notebooks",
-    )
+    run_module(guard.SPEC, run, doing="isolating the notebooks")
 
 
 if __name__ == "__main__":

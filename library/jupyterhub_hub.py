@@ -165,191 +165,21 @@ servers_with_old_urls:
   sample: [jupyter-alice]
 """
 
-import os
-import tempfile
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
-from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
-from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
-from ansible.module_utils.jupyterhub_deploy.containers.replacement import Times
-from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
-from ansible.module_utils.jupyterhub_deploy.docker import ownership
-from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id, name_of
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
-from ansible.module_utils.jupyterhub_deploy.hub import config, lock, secrets
 from ansible.module_utils.jupyterhub_deploy.module import run_module
-from ansible.module_utils.jupyterhub_deploy.restore import hub_files
-from ansible.module_utils.jupyterhub_deploy.servers import policy, stop
-
-
-def prepare(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> list[str]:
-    """Write and check the configuration, and create the new hub beside the running one.
-
-    :returns: administrators in the configuration who have no account.
-    :raises DeployError: that fails; the running hub was not touched.
-    """
-    try:
-        config.write(config_dir, spec["config"], files)
-        missing = hub.check_config(spec)
-        hub.create_replacement(spec)
-    except DOCKER_ERRORS as error:
-        raise DeployError(f"the new hub could not be prepared, so the hub was left as it was: {error}") from error
-    return missing
-
-
-def check_only(hub: HubContainer, spec: Spec, config_dir: str, files: dict[str, str]) -> list[str]:
-    """Check the configuration in check mode, from a temporary directory.
-
-    :returns: as for :func:`prepare`.
-    :raises DeployError: the image refuses it.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix=".config-", dir=config_dir) as scratch:
-            config.write(scratch, spec["config"], files)
-            written, final = config.path(scratch, spec["config"]), config.path(config_dir, spec["config"])
-            return hub.check_config({**spec, "mounts": [mount.replace(final, written) for mount in spec["mounts"]]})
-    except DOCKER_ERRORS as error:
-        raise DeployError(f"the configuration could not be checked: {error}") from error
-
-
-def without_account(names: list[str], declared: list[str]) -> list[str]:
-    """Return a warning about administrators who have no account and are not declared, so that they get none."""
-    missing = sorted({*names} - {name.strip().lower() for name in declared})
-    if not missing:
-        return []
-    return [
-        f"administrators in the hub's configuration have no account: {', '.join(missing)}. Nobody can sign up with "
-        "their names, which are reserved; add them to jupyterhub_users with admin: true and a password, then run the "
-        "same again (docs/how-to/users.md)"
-    ]
-
-
-def refuse_unfinished_restore(client: Any, options: hub_spec.HubOptions) -> None:
-    """Check that no restore of the hub's state was killed while it replaced the files.
-
-    :raises DeployError: one was. A hub that starts now would use files of two states.
-    """
-    volumes = client.volumes(filters={"name": f"^{options.data_volume}$"})["Volumes"] or []
-    homes = [os.path.dirname(volume["Mountpoint"]) for volume in volumes if volume.get("Mountpoint")]
-    if any(hub_files.unfinished(hub_files.Places(home, options.config_dir)) for home in homes):
-        raise DeployError(
-            f"a restore of the state of hub {options.name} did not finish; finish it first, with: "
-            "make restore ARGS='-e hub_state=true'"
-        )
+from ansible.module_utils.jupyterhub_deploy.update import hub
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Wait for other runs on this hub, then update it; return the module's result."""
-    with lock.held(module.params["name"], module.check_mode):
-        return update(module)
-
-
-def update(module: AnsibleModule) -> dict[str, Any]:
-    """Observe, plan and, unless in check mode, apply; return the module's result."""
-    options, check_mode = hub_spec.HubOptions(**module.params), module.check_mode
-    client = connect_or_none() if check_mode else connect()
-    hub = HubContainer(client, options.name, options.public_probe, options.health_timeout)
-    recovered: list[str] = []
-    if client:
-        ownership.require_containers(client, options.name, hub.names())
-        refuse_unfinished_restore(client, options)
-    if client and hub.has_leftovers():
-        recovered = ["an earlier run did not finish"] if check_mode else hub.recover()
-    current = hub.observe() if client else None
-    ids = {reference: image_id(client, reference) for reference in (options.image, options.notebook_image)}
-    for reference, found in ids.items():
-        if not found and not check_mode:
-            raise DeployError(f"image {reference} is not on this host; run make site, which installs it")
-    sign_in = config.sign_in_file(options.sign_in)
-    files = {**options.config_files, **sign_in, **config.ca_file(options.ca_bundle)}
-    key = secrets.read(f"{options.config_dir}/secrets", "cookie_secret") if sign_in else None
-    digest = hub_spec.config_digest(files, key or "")
-    wanted = hub_spec.wanted_spec(options, digest, ids[options.image], ids[options.notebook_image])
-    differences = hub_spec.differences(wanted, hub_spec.observed_spec(current)) if current else []
-    serving = bool(current) and not differences and hub.is_serving()
-    action, reasons = container_spec.plan("hub", current, [found.message for found in differences], serving)
-    shown, times = diff(wanted, current, options), Times(0.0, 0.0)
-    missing: list[str] = []
-    if check_mode and action == "replace" and ids[options.image]:
-        missing = check_only(hub, wanted, options.config_dir, files)
-    if not check_mode:
-        if action in ("create", "replace"):
-            missing = prepare(hub, wanted, options.config_dir, files)
-        if action != "none":
-            times = hub.apply(action)
-        removed = hub.remove_old()
-        recovered += removed if action == "none" else []
-        config.prune(options.config_dir, hub.configs_in_use())
-    current_images = {ids[options.notebook_image], *(image_id(client, name) for name in options.notebook_images)}
-    why = container_spec.shown("hub", action, reasons, check_mode)
-    reasons = recovered + reasons
-    return {
-        "changed": bool(recovered) or action != "none",
-        "action": action,
-        "reasons": reasons,
-        "messages": recovered + why + ([] if action == "create" else away(times)),
-        "downtime": round(times.down, 2),
-        "start_seconds": round(times.start, 2),
-        "warnings": without_account(missing, options.declared_users),
-        "servers_on_other_images": hub.servers_on_other_images(current_images) if client else [],
-        "servers_with_old_urls": servers_with_old_urls(client, options) if client else [],
-        "diff": shown,
-    }
-
-
-def servers_with_old_urls(client: Any, options: hub_spec.HubOptions) -> list[str]:
-    """Return the names of the containers of users' servers that were started for another URL of the hub."""
-    if options.public_url is None:
-        return []
-    urls = policy.Urls(options.public_url, options.subdomains)
-    return [name_of(one) for one in stop.containers(client, options.name) if policy.has_old_url(one, urls)]
-
-
-def away(times: Times) -> list[str]:
-    """Return how long the hub was away, for the operator."""
-    if not times.down:
-        return []
-    return [
-        f"the hub was away for {times.down:.2f} s (a start takes {times.start:.2f} s); running servers were not touched"
-    ]
-
-
-def diff(wanted: Spec, current: dict[str, Any] | None, options: hub_spec.HubOptions) -> list[dict[str, Any]]:
-    """Return before and after, as ``--diff`` shows them: the specification, then each configuration file."""
-    before = container_spec.comparable(wanted, hub_spec.observed_spec(current)) if current else {}
-    old_files = config.read(config.path(options.config_dir, before["config"])) if before else {}
-    shown = [{"before": before, "after": wanted, "before_header": "running hub", "after_header": "wanted hub"}]
-    for name, text in options.config_files.items():
-        shown.append({"before": old_files.get(name, ""), "after": text, "before_header": name, "after_header": name})
-    return [entry for entry in shown if entry["before"] != entry["after"]]
+    """Pass the options on."""
+    return hub.run(module.params, module.check_mode)
 
 
 def main() -> None:
     """Entry point."""
-    run_module(
-        {
-            "name": {"type": "str", "required": True},
-            "image": {"type": "str", "required": True},
-            "notebook_image": {"type": "str", "required": True},
-            "environment": {"type": "dict", "required": True},
-            "config_dir": {"type": "path", "required": True},
-            "config_files": {"type": "dict", "required": True},
-            "ca_bundle": {"type": "path", "default": ""},
-            "sign_in": {"type": "dict", "default": {}, "no_log": True},
-            "data_volume": {"type": "str", "required": True},
-            "networks": {"type": "list", "elements": "str", "required": True},
-            "public_probe": {"type": "str", "required": True},
-            "health_timeout": {"type": "float", "default": 120},
-            "notebook_images": {"type": "list", "elements": "str", "default": []},
-            "public_url": {"type": "str"},
-            "subdomains": {"type": "bool", "default": False},
-            "declared_users": {"type": "list", "elements": "str", "default": []},
-        },
-        run,
-        doing="updating the hub",
-    )
+    run_module(hub.SPEC, run, doing="updating the hub")
 
 
 if __name__ == "__main__":

@@ -143,196 +143,21 @@ routes:
   sample: restored
 """
 
-import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.containers import proxy as proxy_container
-from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
-from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyContainer, ProxyOptions
-from ansible.module_utils.jupyterhub_deploy.docker import ownership
-from ansible.module_utils.jupyterhub_deploy.docker.client import (
-    connect,
-    connect_or_none,
-    docker_errors,
-    image_id,
-    inspect_image,
-)
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, FAILURES, DeployError
-from ansible.module_utils.jupyterhub_deploy.front import target
-from ansible.module_utils.jupyterhub_deploy.front.proxy_replacement import ProxyReplacement
-from ansible.module_utils.jupyterhub_deploy.hub import lock, routes
 from ansible.module_utils.jupyterhub_deploy.module import run_module
-
-
-def with_address(options: ProxyOptions, client: Any | None, current: dict[str, Any] | None) -> ProxyOptions:
-    """Return the options with the address that the proxy has, or is to have.
-
-    :param client: ``None`` in check mode on a host without Docker.
-    """
-    if client is None:
-        return options
-    address = proxy_container.fixed_addresses(current).get(options.front_network, "")
-    if address and current and current["State"]["Running"]:
-        return dataclasses.replace(options, address=address)
-    try:
-        # Something else may have taken the address of a proxy that was stopped.
-        return dataclasses.replace(options, address=target.free_address(client, options.front_network, address))
-    except docker_errors.NotFound:  # in check mode, before there is a network
-        return options
+from ansible.module_utils.jupyterhub_deploy.update import proxy
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
-    """Wait for other runs on this hub, then update it; return the module's result."""
-    with lock.held(module.params["hub"], module.check_mode):
-        return update(module)
-
-
-def update(module: AnsibleModule) -> dict[str, Any]:
-    """Observe, plan and, unless in check mode, apply; return the module's result."""
-    asked, check = ProxyOptions(**module.params), module.check_mode
-    client = connect_or_none() if check else connect()
-    proxy = ProxyContainer(client, asked.name, "", asked.health_timeout, asked.hub)
-    replacement = ProxyReplacement(proxy, asked)
-    recovered: list[str] = []
-    restored = "kept"
-    if client:
-        ownership.require_containers(client, asked.hub, proxy.names())
-        recovered = recover(proxy, replacement, check)
-        if recovered and not check and proxy.observe():  # the hub perhaps uses the API of a proxy that is gone
-            restored = routes.restore(client, asked, proxy.name)
-    current = proxy.observe() if client else None
-    options = with_address(asked, client, current)
-    proxy.public_probe = proxy_container.public_probe(options)
-    proxy_container.check_routing(options, inspect_image(client, options.image) if client else None)
-    wanted = proxy_container.wanted_spec(options, image_id(client, options.image), current)
-    if not wanted["image_id"] and not check:
-        raise DeployError(f"image {options.image} is not on this host; run make site, which installs it")
-    before = container_spec.comparable(wanted, proxy_container.observed_spec(current)) if current else {}
-    differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
-    serving = bool(current) and not differences and proxy.is_serving()
-    action, reasons = container_spec.plan("proxy", current, [found.message for found in differences], serving)
-    if action == "restart":
-        action = "replace"  # which interrupts nothing if the proxy is only slow
-    done = Done(routes=restored, url=proxy_container.local_url(options))
-    if not check:
-        done = apply(proxy, replacement, action, wanted, options, restored)
-        proxy.old.remove_ended()
-        removed = proxy.remove_old()
-        recovered += removed if action == "none" else []
-    messages = recovered + container_spec.shown("proxy", action, reasons, check) + list(done.messages)
-    if done.downtime and current:
-        messages.append(f"users were without the proxy for {done.downtime} s")
-    return {
-        "action": action,
-        "downtime": done.downtime,
-        "routes": done.routes,
-        "routing_differs": proxy_container.by_host(options, current) != options.host_routing,
-        "url": done.url,
-        "diff": {"before": before, "after": wanted} if before != wanted else {},
-        "reasons": recovered + reasons,
-        "messages": messages,
-        "changed": bool(recovered) or action != "none",
-    }
-
-
-class Done(NamedTuple):
-    """What :func:`apply` did: see the module's results of the same names."""
-
-    downtime: float = 0.0
-    routes: str = "kept"
-    url: str = ""
-    messages: Sequence[str] = ()
-
-
-def recover(proxy: ProxyContainer, replacement: ProxyReplacement, check: bool) -> list[str]:
-    """Clean up after a run that was killed, unless in check mode; return a message for each thing done."""
-    if check:
-        return ["an earlier run did not finish"] if proxy.has_leftovers() else []
-    messages = replacement.recover()
-    return messages + (proxy.recover() if proxy.has_leftovers() else [])
-
-
-def apply(
-    proxy: ProxyContainer,
-    replacement: ProxyReplacement,
-    action: str,
-    spec: container_spec.Spec,
-    options: ProxyOptions,
-    restored: str,
-) -> Done:
-    """Carry out an action of ``spec.plan``.
-
-    :param restored: ``routes`` of the result, if nothing is done here.
-    """
-    replaced = replace(proxy, replacement, action, spec, options) if action in ("create", "replace") else None
-    messages, downtime = replaced or [], 0.0
-    if replaced is None and action != "none":
-        downtime = round(proxy.apply(action).down, 2)
-    # Without a change, too: the hub perhaps still uses the API of an old proxy, because it could not be told.
-    told = routes.restore(proxy.client, options, proxy.name)
-    restored = told if action != "none" or proxy.has_leftovers() else restored
-    if restored.startswith("later: ") and not restored.startswith(routes.WITHOUT_HUB):
-        messages = [*messages, f"the hub does not know the routes of its proxy yet: {restored.partition(': ')[2]}"]
-    address = target.published(proxy.observe())
-    try:
-        replacement.use(address)
-    except FAILURES as error:
-        if replaced is not None or action != "replace":
-            raise
-        failure = proxy.restore_old(action, error)
-        routes.restore(proxy.client, options, proxy.name)
-        raise failure from error
-    return Done(downtime, restored, f"http://{address}/", messages)
-
-
-def replace(
-    proxy: ProxyContainer,
-    replacement: ProxyReplacement,
-    action: str,
-    spec: container_spec.Spec,
-    options: ProxyOptions,
-) -> list[str] | None:
-    """Replace the proxy without interruption, if that is possible; return what the operator has to know.
-
-    :returns: ``None`` if the new one was only created, and the old one has to be stopped first.
-    """
-    try:
-        proxy.smoke_test(spec)
-        if action == "replace" and replacement.is_possible(proxy.observe()):
-            done = replacement.replace(spec)
-            if done is not None:
-                return done
-        proxy.create_replacement(spec, options.control_network)
-    except DOCKER_ERRORS as error:
-        raise DeployError(f"the new proxy could not be prepared, so the old one was left as it was: {error}") from error
-    return None
+    """Pass the options on."""
+    return proxy.run(module.params, module.check_mode)
 
 
 def main() -> None:
     """Entry point."""
-    run_module(
-        {
-            "name": {"type": "str", "required": True},
-            "hub": {"type": "str", "required": True},
-            "image": {"type": "str", "required": True},
-            "api_host": {"type": "str", "required": True},
-            # The names of files, not secrets.
-            "token_file": {"type": "path", "required": True, "no_log": False},
-            "api_token_file": {"type": "path", "required": True, "no_log": False},
-            "network": {"type": "str", "required": True},
-            "control_network": {"type": "str", "required": True},
-            "host_routing": {"type": "bool", "default": False},
-            "keep_routing": {"type": "bool", "default": False},
-            "front": {"type": "str", "required": True},
-            "front_directory": {"type": "path", "required": True},
-            "front_network": {"type": "str", "required": True},
-            "health_timeout": {"type": "float", "default": 120},
-        },
-        run,
-        doing="updating the proxy",
-    )
+    run_module(proxy.SPEC, run, doing="updating the proxy")
 
 
 if __name__ == "__main__":

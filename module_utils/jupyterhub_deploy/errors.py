@@ -43,5 +43,9 @@ class DeployError(Exception):
         self.result = result or {}
 
 
+class ChangeError(Exception):
+    """A call that must not change anything has found something to change. No message: the caller handles it."""
+
+
 #: What one step can fail with, for callers that go on with the next step or put things back.
 FAILURES: tuple[type[Exception], ...] = (DeployError, *DOCKER_ERRORS)

@@ -98,6 +98,7 @@ def test_a_page_warns_before_an_unused_server_stops_and_one_click_keeps_it(serve
     assert servers.has_ended("carol", IDLE + LATE)
     assert time.monotonic() - clicked > IDLE - 1
     expect(warning(page)).to_contain_text("This server has stopped. Your files are kept.", timeout=1000 * LATE)
+    page.context.close()
 
 
 def test_a_page_says_that_kernels_have_ended(servers: Servers, chromium: Browser) -> None:
@@ -117,6 +118,9 @@ def test_a_page_says_that_kernels_have_ended(servers: Servers, chromium: Browser
     expect(notice).to_be_hidden()
     page.wait_for_timeout(3000)
     expect(notice).to_be_hidden()
+    # A request that is answered here after the test would fail another one.
+    page.unroute_all(behavior="wait")
+    page.context.close()
 
 
 def test_a_page_warns_of_the_disk_limit_until_the_user_closes_it(servers: Servers, chromium: Browser) -> None:

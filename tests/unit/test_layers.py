@@ -16,7 +16,7 @@ PACKAGE = f"{NAMESPACE}.jupyterhub_deploy"
 
 #: From top to bottom. Packages of one layer do not import each other.
 LAYERS = (
-    {"schedule", "rehearsal"},
+    {"schedule", "rehearsal", "update"},
     {"restore", "users", "copy"},
     {"backup"},
     {"servers"},

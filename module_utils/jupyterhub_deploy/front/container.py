@@ -124,6 +124,10 @@ class FrontContainer(DeployedContainer):
         titles = self.run(["sh", "-c", TITLES_OF_PROCESSES], name)[1].splitlines()
         return {line.partition(" ")[0] for line in titles if line.rstrip().endswith("nginx: worker process")}
 
+    def is_unfinished(self) -> bool:
+        """Return whether a killed run left something for :meth:`recover`."""
+        return inspect_container(self.client, self.next) is not None
+
     def recover(self) -> list[str]:
         """Finish or revert what a killed run left; return a message for each action."""
         messages = []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.containers import hub
-
-import jupyterhub_hub
+from ansible.module_utils.jupyterhub_deploy.update import hub as update_hub
 
 
 @pytest.mark.parametrize(
@@ -24,10 +23,10 @@ def test_only_the_line_of_the_check_counts(output: str, expected: list[str]) -> 
 
 
 def test_administrators_who_get_no_account_are_named_with_the_remedy() -> None:
-    (warning,) = jupyterhub_hub.without_account(["bob", "alice", "carol"], ["Carol "])
+    (warning,) = update_hub.without_account(["bob", "alice", "carol"], ["Carol "])
     assert warning.startswith(
         "administrators in the hub's configuration have no account: alice, bob. Nobody can sign up with"
     )
     assert "add them to jupyterhub_users with admin: true and a password" in warning
-    assert jupyterhub_hub.without_account(["carol"], ["carol"]) == []
-    assert jupyterhub_hub.without_account([], []) == []
+    assert update_hub.without_account(["carol"], ["carol"]) == []
+    assert update_hub.without_account([], []) == []

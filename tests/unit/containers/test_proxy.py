@@ -9,6 +9,7 @@ from ansible.module_utils.jupyterhub_deploy.containers import proxy
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyOptions
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.update import proxy as update_proxy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -137,8 +138,8 @@ def test_the_api_has_a_name_of_its_own_where_the_container_has_one(aliases, host
 
 
 def test_check_mode_works_on_a_host_without_docker(monkeypatch):
-    monkeypatch.setattr(jupyterhub_proxy, "connect_or_none", lambda: None)
-    monkeypatch.setattr(jupyterhub_proxy, "docker_errors", None)  # without Python's docker SDK
+    monkeypatch.setattr(update_proxy, "connect_or_none", lambda: None)
+    monkeypatch.setattr(update_proxy, "docker_errors", None)  # without Python's docker SDK
     options = {name: value for name, value in dataclasses.asdict(OPTIONS).items() if name != "address"}
     result = modules.run(jupyterhub_proxy, check=True, **options)
     assert (result["action"], result["changed"]) == ("create", True)

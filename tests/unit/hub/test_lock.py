@@ -14,6 +14,7 @@ from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import lock
 from ansible.module_utils.jupyterhub_deploy.processes import command_line
+from ansible.module_utils.jupyterhub_deploy.update import hub, proxy
 
 import jupyterhub_hub
 import jupyterhub_proxy
@@ -72,13 +73,21 @@ def test_a_holder_that_has_written_nothing_is_unknown(monkeypatch: pytest.Monkey
         raise AssertionError
 
 
-@pytest.mark.parametrize("module", [jupyterhub_hub, jupyterhub_proxy, jupyterhub_servers, jupyterhub_users])
+@pytest.mark.parametrize(
+    ("module", "updater"),
+    [
+        (jupyterhub_hub, hub),
+        (jupyterhub_proxy, proxy),
+        (jupyterhub_servers, jupyterhub_servers),
+        (jupyterhub_users, jupyterhub_users),
+    ],
+)
 @pytest.mark.parametrize("check_mode", [False, True])
 def test_modules_that_change_a_hub_hold_its_lock(
-    module: ModuleType, check_mode: bool, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType, updater: ModuleType, check_mode: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = {"name": "lab-proxy", "hub": "lab"} if module is jupyterhub_proxy else {"name": "lab"}
-    monkeypatch.setattr(module, "update", lambda _: {"locked": files.is_locked(path("lab"))})
+    monkeypatch.setattr(updater, "update", lambda *_: {"locked": files.is_locked(path("lab"))})
     ours: Any = SimpleNamespace(params=params, check_mode=check_mode)
 
     assert module.run(cast("AnsibleModule", ours)) == {"locked": not check_mode}
