@@ -22,6 +22,14 @@ else:
     DOCKER_ERRORS = (DockerException, OSError, HTTPError)
 
 
+def failure(doing: str, error: Exception) -> str:
+    """Return the message for an error of Docker or the system.
+
+    :param doing: what failed: ``restoring volumes``.
+    """
+    return f"Docker or the system failed while {doing}: {reason(error)}; fix that, then run the same again"
+
+
 def reason(error: Exception) -> str:
     """Return the text of an error: for a directory that was copied in part, of the first of many."""
     if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError, reason
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError, failure
+
+
+class Module(AnsibleModule):  # type: ignore[misc]
+    """A module that does not write its options to the system log."""
+
+    def _log_invocation(self) -> None:
+        """Log no options: Ansible masks a secret inside another option only if its text needs no escape."""
+        self.log("Invoked")
 
 
 def run_module(
@@ -19,14 +27,13 @@ def run_module(
     :param doing: what the module does, for the message when Docker or the system fails: ``restoring volumes``.
     :param options: more arguments of ``AnsibleModule``, such as ``required_if``.
     """
-    module = AnsibleModule(argument_spec=argument_spec, supports_check_mode=True, **options)
+    module = Module(argument_spec=argument_spec, supports_check_mode=True, **options)
     try:
         result = run(module)
     except DeployError as error:
         module.fail_json(msg=str(error), **error.result)
     except DOCKER_ERRORS as error:
-        problem = f"Docker or the system failed while {doing}: {reason(error)}"
-        module.fail_json(msg=f"{problem}; fix that, then run the same again")
+        module.fail_json(msg=failure(doing, error))
     for warning in result.pop("warnings", []):
         module.warn(warning)
     module.exit_json(**{"changed": False, **result})

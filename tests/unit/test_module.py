@@ -30,6 +30,16 @@ def test_the_result_is_returned_and_its_warnings_shown(monkeypatch: pytest.Monke
     assert shown == ["late"]
 
 
+def test_the_system_log_gets_no_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda self, message, log_args=None: logged.append(message))
+    spec = {"front": {"type": "dict", "options": {"key": {"type": "str", "no_log": True}}}}
+    module: Any = SimpleNamespace(main=lambda: run_module(spec, lambda _: {}, doing="updating the front"))
+
+    modules.run(module, front={"key": "-----BEGIN PRIVATE KEY-----\nMIIEvQ\n"})
+    assert logged == ["Invoked"]
+
+
 def test_our_error_keeps_its_result() -> None:
     def run(module: Any) -> dict[str, Any]:
         raise DeployError("the volume is in use; stop the server", {"volume": "v"})

@@ -73,8 +73,11 @@ class DeployedContainer:
         """Return whether users get an answer from it now."""
         return not problem_at(self.public_probe)
 
-    def is_serving(self) -> bool:
-        """Return whether it is healthy and reachable; one that has just started gets the time to become so."""
+    def is_serving(self, wait: bool = True) -> bool:
+        """Return whether it is healthy and reachable; one that has just started gets the time to become so.
+
+        :param wait: otherwise, return whether it is so now.
+        """
         container = self.observe()
         if not container or not container["State"]["Running"]:
             return False
@@ -85,7 +88,7 @@ class DeployedContainer:
             serves = self.is_healthy() and self.is_reachable()
             return serves or self.has_crashed()
 
-        wait_until(settled, max(PATIENCE, self.health_timeout - uptime(container)))
+        wait_until(settled, max(PATIENCE, self.health_timeout - uptime(container)) if wait else 0)
         return serves
 
     def has_crashed(self, name: str = "") -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.errors import ChangeError
+from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, ChangeError, DeployError, failure
 from ansible.module_utils.jupyterhub_deploy.update import front, guard, hub, proxy
 
 #: In the order in which a run changes them.
@@ -41,4 +41,7 @@ def unchanged(params: dict[str, Any], check: bool) -> dict[str, dict[str, Any]]:
             results[part] = run(options, check, may_change=False)
         except ChangeError:
             break
+        except DOCKER_ERRORS as error:
+            raise DeployError(failure(f"checking the {part}", error)) from error
+        results[part].pop("diff", None)  # of files that somebody has edited; the part counts as unchanged
     return results

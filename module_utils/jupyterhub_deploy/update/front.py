@@ -54,7 +54,7 @@ def run(params: dict[str, Any], check: bool, may_change: bool = True) -> dict[st
     :param params: the options of :data:`SPEC`.
     :param check: only report what would be done.
     :param may_change: otherwise, raise instead of what the result would report as a change.
-    :raises ChangeError: something has to change, and nothing was changed.
+    :raises ChangeError: something has to change; nothing was done that a run without a change would not do.
     """
     options = FrontOptions(**params)
     if options.state == "absent" and not os.path.isdir(options.directory):

@@ -31,7 +31,7 @@ def run(params: dict[str, Any], check: bool, may_change: bool = True) -> dict[st
     :param params: the options of :data:`SPEC`.
     :param check: only report what would be done.
     :param may_change: otherwise, raise instead of what the result would report as a change.
-    :raises ChangeError: something has to change, and nothing was changed.
+    :raises ChangeError: something has to change; nothing was done that a run without a change would not do.
     """
     options = GuardOptions(hub=params["name"], **{key: value for key, value in params.items() if key != "name"})
     client = connect_or_none() if check else connect()
@@ -74,7 +74,7 @@ def keep(
         raise DeployError(f"image {options.image} is not on this host; run make site, which installs it")
     before = container_spec.comparable(wanted, container_spec.observed_spec(current)) if current else {}
     differences = container_spec.differences(guard_container.TITLES, wanted, before) if current else []
-    serving = bool(current) and not differences and guard.is_serving()
+    serving = bool(current) and not differences and guard.is_serving(wait=may_change)
     action, reasons = container_spec.plan("guard", current, [found.message for found in differences], serving)
     if action != "none" and not may_change:
         raise ChangeError

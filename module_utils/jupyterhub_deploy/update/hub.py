@@ -101,7 +101,7 @@ def run(params: dict[str, Any], check: bool, may_change: bool = True) -> dict[st
     :param params: the options of :data:`SPEC`.
     :param check: only report what would be done.
     :param may_change: otherwise, raise instead of what the result would report as a change.
-    :raises ChangeError: something has to change, and nothing was changed.
+    :raises ChangeError: something has to change; nothing was done that a run without a change would not do.
     """
     with lock.held(params["name"], check):
         return update(params, check, may_change)
@@ -131,7 +131,7 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
     digest = hub_spec.config_digest(files, key or "")
     wanted = hub_spec.wanted_spec(options, digest, ids[options.image], ids[options.notebook_image])
     differences = hub_spec.differences(wanted, hub_spec.observed_spec(current)) if current else []
-    serving = bool(current) and not differences and hub.is_serving()
+    serving = bool(current) and not differences and hub.is_serving(wait=may_change)
     action, reasons = container_spec.plan("hub", current, [found.message for found in differences], serving)
     if action != "none" and not may_change:
         raise ChangeError

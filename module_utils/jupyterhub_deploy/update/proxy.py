@@ -65,7 +65,7 @@ def run(params: dict[str, Any], check: bool, may_change: bool = True) -> dict[st
     :param params: the options of :data:`SPEC`.
     :param check: only report what would be done.
     :param may_change: otherwise, raise instead of what the result would report as a change.
-    :raises ChangeError: something has to change, and nothing was changed.
+    :raises ChangeError: something has to change; nothing was done that a run without a change would not do.
     """
     with lock.held(params["hub"], check):
         return update(params, check, may_change)
@@ -95,7 +95,7 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
         raise DeployError(f"image {options.image} is not on this host; run make site, which installs it")
     before = container_spec.comparable(wanted, proxy_container.observed_spec(current)) if current else {}
     differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
-    serving = bool(current) and not differences and proxy.is_serving()
+    serving = bool(current) and not differences and proxy.is_serving(wait=may_change)
     action, reasons = container_spec.plan("proxy", current, [found.message for found in differences], serving)
     if action != "none" and not may_change:
         raise ChangeError

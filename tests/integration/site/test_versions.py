@@ -22,6 +22,8 @@ ACKNOWLEDGE = ("-e", f"acknowledge={VERSION}")
 def site(built_images) -> Iterator[LocalSite]:
     site = LocalSite(NAME)
     try:
+        # As after a run of an earlier version that failed before it created the hub.
+        record(acknowledged="0.1.0")
         # Like a run that fails after it has created the hub, this one does not record that it has provisioned it.
         site.run("--tags", "hub")
         assert recorded() == {"acknowledged": VERSION}
@@ -33,6 +35,7 @@ def site(built_images) -> Iterator[LocalSite]:
 
 def record(**versions: str) -> None:
     """Record versions as an earlier run would have."""
+    RECORD.parent.mkdir(exist_ok=True)
     RECORD.write_text(json.dumps(versions), encoding="utf-8")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.containers import container
+from ansible.module_utils.jupyterhub_deploy.update import containers as update
 
 import jupyterhub_containers
 from hosts.run import name as run_name
@@ -94,6 +96,27 @@ def test_what_a_killed_run_left_is_left_to_its_module(site: Site, part: str, tmp
 
     assert getattr(site.modules, f"run_{part}")()["changed"] is True
     assert list(site.check()) == PARTS
+
+
+def test_a_part_that_does_not_answer_is_not_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = site.containers()
+    proxy = site.modules.client.containers.get(f"{NAME}-proxy")
+    monkeypatch.setattr(container, "PATIENCE", None)  # an error where a module calculates how long it waits
+    proxy.pause()
+    try:
+        assert list(site.check()) == ["guard", "front"]
+    finally:
+        proxy.unpause()
+    assert site.containers() == before
+
+
+def test_a_failure_of_the_system_names_the_part(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> dict[str, Any]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(update.PARTS, "proxy", fail)
+    with pytest.raises(ModuleError, match=r"^Docker or the system failed while checking the proxy: .*No space left"):
+        site.check()
 
 
 def test_a_missing_image_is_named(site: Site) -> None:
