@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import socket
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -177,13 +176,13 @@ def plain_problems(settings: FrontSettings) -> list[str]:
     """Return a message when strangers can sign up over plain HTTP at a public address."""
     if settings.https != "none" or not settings.plain_sign_up:
         return []
-    everywhere = (reachability.own_address(), reachability.own_address(socket.AF_INET6))
-    addresses = everywhere if settings.bind_address == ALL_ADDRESSES else (settings.bind_address,)
-    public = [address for address in addresses if address and ipaddress.ip_address(address).is_global]
+    everywhere = settings.bind_address == ALL_ADDRESSES
+    addresses = reachability.own_addresses() if everywhere else [settings.bind_address]
+    public = [address for address in addresses if ipaddress.ip_address(address).is_global]
     return [
         f"everybody can sign up, this host has the public address {address}, and without HTTPS passwords travel "
-        "unencrypted; set jupyterhub_https (docs/how-to/https.md), or jupyterhub_native_signup: closed, or accept it "
-        "with jupyterhub_insecure: true"
+        "unencrypted; set jupyterhub_https (docs/how-to/https.md), or jupyterhub_native_signup: approval or "
+        "closed, or accept it with jupyterhub_insecure: true"
         for address in public[:1]
     ]
 

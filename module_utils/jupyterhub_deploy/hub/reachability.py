@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import socket
@@ -60,6 +61,22 @@ def own_address(family: socket.AddressFamily = socket.AF_INET) -> str | None:
             return str(probe.getsockname()[0])
     except OSError:
         return None
+
+
+def own_addresses() -> list[str]:
+    """Return all addresses of this host's networks; without the program ``ip``, only those of :func:`own_address`."""
+    command = [shutil.which("ip", path=PROGRAM_PATH) or "ip", "-json", "address"]
+    try:
+        shown = subprocess.run(command, check=True, capture_output=True, text=True)
+        return [
+            str(address["local"])
+            for interface in json.loads(shown.stdout)
+            for address in interface.get("addr_info", [])
+            if address.get("scope") == "global"
+        ]
+    except (OSError, subprocess.CalledProcessError, ValueError):
+        found = own_address(), own_address(socket.AF_INET6)
+        return [address for address in found if address]
 
 
 def firewall_problem(rules: str, addresses: list[str]) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 import docker
@@ -282,3 +283,23 @@ def test_a_broken_docker_sdk_is_named_by_preflight_and_status(tmp_path):
     assert done.returncode != 0
     assert f"CANNOT TELL whether hub {NAME} runs: {fault}" in shown
     assert "backups: there are none" in shown
+
+
+def test_public_addresses_that_outgoing_connections_do_not_use_are_found() -> None:
+    """In a network of its own, so that this machine does not get the addresses."""
+    code = (
+        "import ansible.module_utils; "
+        f"ansible.module_utils.__path__.append({str(ROOT / 'module_utils')!r}); "
+        "from ansible.module_utils.jupyterhub_deploy.hub import reachability; "
+        "print(*reachability.own_addresses())"
+    )
+    commands = [
+        "ip link add net0 type veth peer name net1", "ip link set net0 up",
+        "ip address add 192.168.7.2/24 dev net0", "ip address add 9.9.9.9/24 dev net0",
+        "ip address add 2600::1/64 dev net0 nodad", "ip route add default via 192.168.7.1",
+        f'{sys.executable} -c "{code}"',
+    ]  # fmt: skip
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-ec", "\n".join(commands)], capture_output=True, text=True, check=True
+    )
+    assert sorted(done.stdout.split()) == ["192.168.7.2", "2600::1", "9.9.9.9"]
