@@ -65,14 +65,14 @@ messages:
   elements: str
   returned: success, and failure after servers were started
   sample:
-    - "started: 60 of 60"
-    - "time until ready: median 25 s, slowest 48 s"
+    - "started: 40 of 40"
+    - "time until ready: median 23 s, slowest 43 s"
 removed:
   description: Names of the temporary users of an earlier run that were removed.
   type: list
   elements: str
   returned: success
-started:
+ready_servers:
   description: How many servers became ready.
   type: int
   returned: when servers were started

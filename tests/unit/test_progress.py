@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.plugins.loader import action_loader
+
+import reference
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -96,3 +99,14 @@ def test_archive_is_the_same_for_the_same_files(plugins, tmp_path):
 def test_a_folder_without_dockerfile_is_refused(plugins, tmp_path):
     with pytest.raises(Exception, match="no Dockerfile"):
         plugins["jupyterhub_image"].context_files(str(tmp_path))
+
+
+def test_modules_with_progress_return_no_key_of_the_status_of_a_job(plugins):
+    """Ansible takes a result with such a key for the status: ``started`` would mean that the job is not finished."""
+    files = (ROOT / "action_plugins").glob("jupyterhub_*.py")
+    modules = [path.stem for path in files if '"progress"' in path.read_text()]
+    assert "jupyterhub_rehearsal" in modules
+    documented = reference.read_modules(ROOT)
+    for module in modules:
+        returned = yaml.safe_load(documented[module].get("RETURN", "")) or {}
+        assert not {*plugins["progress"].JOB_KEYS} & returned.keys(), module

@@ -114,6 +114,7 @@ class Rehearsal:
                 after = self.memory()
                 if not stopped:
                     watch.reason(after, list(self.api.users()))  # for its counts
+                self.reporter.say("measuring the memory of the servers")
                 servers = measure.of_containers(self.users.containers(names))
             finally:
                 starter.stop.set()
@@ -173,7 +174,7 @@ def _result(wanted: Wanted, starts: list[Start], measured: summary.Measured, sto
     ready = [one.seconds for one in starts if one.seconds is not None]
     result = {
         "messages": summary.report(wanted, starts, measured, stopped),
-        "started": len(ready),
+        "ready_servers": len(ready),
         "failed_starts": sum(bool(one.failure) for one in starts),
         "slowest_seconds": max(ready, default=None),
         "servers_left": summary.servers_left(measured),

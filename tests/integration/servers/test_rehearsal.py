@@ -20,6 +20,7 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 import jupyterhub_rehearsal
 from hosts.run import name as run_name
 from support.hub_http import HubSession
+from support.local_site import LocalSite
 from support.module_site import ROOT, ModuleSite, killed_run
 from support.modules import ModuleError, run
 from support.site_fixtures import StartSite
@@ -113,10 +114,17 @@ def test_three_users_beside_a_real_one(hub: Hub) -> None:
     assert "2 users waited in it, the last as number 2" in lines[3]
     assert lines[-1].startswith("3 of 3 servers started; the slowest user waited ")
     assert f"about {result['servers_left']} more servers of this size" in lines[-1]
-    assert (result["changed"], result["started"], result["failed_starts"]) == (False, 3, 0)
+    assert (result["changed"], result["ready_servers"], result["failed_starts"]) == (False, 3, 0)
     assert not any("no answer" in line or "request" in line for line in lines)
     together = float(next(line for line in lines if line.startswith("memory of their")).split()[4])
     assert together > 3 * 60  # MB: one server with a kernel needs more
+
+
+def test_the_playbook_shows_progress_and_the_report(hub: Hub) -> None:
+    site = LocalSite(NAME)
+    played = site.run("-e", "users=1", playbook="playbooks/rehearse.yml", jupyterhub_config_dir=hub.site.config_dir)
+    assert "    removing 1 temporary user" in played.output
+    assert "1 of 1 server started; the slowest user waited " in played.output
 
 
 def test_what_a_killed_run_has_left_is_removed_by_the_next(hub: Hub, tmp_path: Path) -> None:

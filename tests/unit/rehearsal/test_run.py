@@ -94,7 +94,7 @@ ALL = ["create", "remove rehearsal-1 rehearsal-2", "DELETE /users/admin/tokens/a
 
 def test_users_and_token_are_removed_at_the_end(rehearsal: Rehearsal, done: list[str]) -> None:
     result = rehearsal.run(Wanted(2), FOUND)
-    assert (result["started"], result["slowest_seconds"], result["servers_left"]) == (2, 1.0, None)
+    assert (result["ready_servers"], result["slowest_seconds"], result["servers_left"]) == (2, 1.0, None)
     assert done == ALL
 
 
