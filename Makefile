@@ -46,7 +46,7 @@ help: ## show the commands
 # Otherwise Ansible ignores ansible.cfg in a directory that everyone can write to.
 site backup verify restore status upgrade: export ANSIBLE_CONFIG ?= $(CURDIR)/ansible.cfg
 
-site: syntax ## provision a hub on each host of the inventory, at first on this machine
+site: syntax ## install or update the hub on each host of the inventory, by default this machine
 	ansible-playbook site.yml$(if $(ARGS), $(ARGS))
 
 backup: syntax ## back up the hub and the changed volumes of its users
@@ -61,7 +61,7 @@ restore: syntax ## list what can be restored; ARGS='-e user=alice' restores
 status: syntax ## show version, hub, proxy, servers and backups; changes nothing
 	ansible-playbook status.yml$(if $(ARGS), $(ARGS))
 
-upgrade: syntax ## back up, provision, show the status: for a new version or image
+upgrade: syntax ## back up, install this version, show the status
 	ansible-playbook upgrade.yml$(if $(ARGS), $(ARGS))
 
 check: $(TEST) ## lint, types and unit tests; no Docker; about seven minutes

@@ -77,7 +77,8 @@ options:
         type: str
         default: ""
       plain_sign_up:
-        description: Whether everybody can sign up, and the operator has not accepted that passwords travel unencrypted.
+        description: Whether everybody can sign up, and the operator has not accepted that passwords are sent
+          unencrypted.
         type: bool
         default: false
   docker:

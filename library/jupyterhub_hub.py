@@ -135,7 +135,7 @@ reasons:
   returned: success
   sample: ["notebook image content changed: sha256:1f2e… → sha256:9a8b…"]
 messages:
-  description: RV(reasons), and after a replacement how long the hub was away.
+  description: RV(reasons), and after a replacement how long the hub was unavailable.
   type: list
   elements: str
   returned: success

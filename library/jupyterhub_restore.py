@@ -256,7 +256,10 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         "messages": [
             *(f"volume {name}: removed after an interrupted restore" for name in left),
             *(str(one["message"]) for one in done),
-            *(f"NOT RESTORED: {one['user'] or one['volume'] or '-'}: {one['message']}" for one in failed),
+            *(
+                ": ".join(filter(None, ["NOT RESTORED", one["user"] or one["volume"], one["message"]]))
+                for one in failed
+            ),
         ],
     }
 

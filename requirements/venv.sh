@@ -28,7 +28,7 @@ newest_python() {
 }
 
 apt_install() {
-  say "This machine lacks what makes a virtual environment: installing $* with apt-get."
+  say "Python's module venv is missing: installing $* with apt-get."
   command -v apt-get >/dev/null || die "no apt-get here; install $* your own way, then run make again."
   sudo=
   if [ "$(id -u)" -ne 0 ]; then

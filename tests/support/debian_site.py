@@ -137,7 +137,7 @@ class DebianSite:
             "another network's container": (address("other", "other"), 8888),
             "a private address": (PRIVATE, 80),
             "the metadata address": (METADATA, 80),
-            "the hub without its proxy": (address("jupyterhub", USERS), 8081),
+            "the hub's own port": (address("jupyterhub", USERS), 8081),
             "the hub in the control network": (address("jupyterhub", CONTROL), 8081),
             "the API of the proxy": (address("jupyterhub-proxy", CONTROL), 8001),
             "the proxy": (address("jupyterhub-proxy", USERS), 8000),

@@ -180,8 +180,8 @@ def plain_problems(settings: FrontSettings) -> list[str]:
     addresses = reachability.own_addresses() if everywhere else [settings.bind_address]
     public = [address for address in addresses if ipaddress.ip_address(address).is_global]
     return [
-        f"everybody can sign up, this host has the public address {address}, and without HTTPS passwords travel "
-        "unencrypted; set jupyterhub_https (docs/how-to/https.md), or jupyterhub_native_signup: approval or "
+        f"everybody can sign up, this host has the public address {address}, and without HTTPS passwords are "
+        "sent unencrypted; set jupyterhub_https (docs/how-to/https.md), or jupyterhub_native_signup: approval or "
         "closed, or accept it with jupyterhub_insecure: true"
         for address in public[:1]
     ]

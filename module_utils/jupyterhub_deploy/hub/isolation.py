@@ -16,7 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.images.smoke_test import SERVER_PORT
 METADATA = "169.254.169.254"  # of most clouds
 # No service needs it: an open port of the host would be reached as well as a closed one.
 DISCARD_PORT = 9
-HUB, PEER = "the hub without its proxy", "another server"
+HUB, PEER = "the hub's own port", "another server"
 
 
 def status(client: Any, hub: str, wanted: str) -> list[str]:
@@ -65,7 +65,7 @@ def messages(name: str, isolation: str, healthy: bool, reached: dict[str, bool])
     :param reached: whether a new container reached each of the targets.
     """
     closed, opened = ([one for one, reaches in reached.items() if reaches == wanted] for wanted in (False, True))
-    lines = [f"isolation: {isolation}" + (f"; a new server does not reach {', '.join(closed)}" if closed else "")]
+    lines = [f"isolation: {isolation}" + (f"; blocked for a new server: {', '.join(closed)}" if closed else "")]
     if opened:
         lines.append(
             f"NOT ISOLATED: a new server reaches {', '.join(opened)}; run make site, then read `docker logs {name}`"

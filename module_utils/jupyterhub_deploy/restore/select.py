@@ -94,7 +94,11 @@ def select_volumes(
     if not users and not volumes:
         wanted = {folder for folder, (backups, faults) in listed.items() if backups or faults}
     selected = []
-    problems = [f"there is no backup of user {user} in {directory}" for user, found in folders_of.items() if not found]
+    problems = [
+        f"there is no backup of user {user} in {directory}; `make restore` lists all"
+        for user, found in folders_of.items()
+        if not found
+    ]
     for folder in sorted(wanted):
         backup, damaged = select(*listed.get(folder, ([], [])), stem)
         problems += [f"{fault.message}; name another backup of {folder} to restore that one" for fault in damaged]

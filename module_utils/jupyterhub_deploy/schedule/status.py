@@ -120,7 +120,7 @@ def messages(status: dict[str, Any], now: datetime) -> list[str]:
         )
         unread = sum(volume["newest"] is not None and volume["good"] is None for volume in status["volumes"])
         if unread:
-            lines.append(f"of the newest, {unread} were not verified yet; `make verify` verifies them")
+            lines.append(f"not verified yet: {unread} of the newest backups; run `make verify`")
     else:
         why = store.why_none(status["directory"])
         lines.append(f"backups: there are none in {status['directory']}{why and f' ({why})'}; `make backup` makes them")

@@ -173,11 +173,11 @@ def servers_with_old_urls(client: Any, options: hub_spec.HubOptions) -> list[str
 
 
 def away(times: Times) -> list[str]:
-    """Return how long the hub was away, for the operator."""
+    """Return how long the hub was unavailable, for the operator."""
     if not times.down:
         return []
     return [
-        f"the hub was away for {times.down:.2f} s (a start takes {times.start:.2f} s); running servers were not touched"
+        f"the hub was unavailable for {times.down:.2f} s (a start takes {times.start:.2f} s); running servers continued"
     ]
 
 

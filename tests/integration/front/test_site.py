@@ -146,7 +146,7 @@ def test_a_hub_goes_back_to_http(site: HttpsSite) -> None:
         del site.settings[setting]
     output = site.run().output
     assert f"the front serves {site.url}/ for hub {NAME}" in output
-    assert "Passwords travel unencrypted" not in output  # this one listens on 127.0.0.1 only
+    assert "Passwords are sent unencrypted" not in output  # this one listens on 127.0.0.1 only
     session = HubSession(site.url)
     assert session.sign_in("alice", PASSWORD)
     assert site.run().recap["changed"] == 0

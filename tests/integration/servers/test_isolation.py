@@ -159,8 +159,8 @@ def test_an_existing_hub_is_isolated_without_interruption(
     again = site.run_guard()
     assert (again["changed"], again["action"]) == (False, "none")
     (line,) = isolation_lines(site)
-    assert line.startswith("isolation: full; a new server does not reach")
-    assert all(one in line for one in ("the hub without its proxy", "another server", "the host", "metadata"))
+    assert line.startswith("isolation: full; blocked for a new server:")
+    assert all(one in line for one in ("the hub's own port", "another server", "the host", "metadata"))
 
 
 def test_only_old_servers_ask_the_hub_itself(site: ModuleSite, reach: Reach) -> None:

@@ -157,7 +157,7 @@ def test_the_state_of_backups(tmp_path: Path) -> None:
     }
     assert backup_status.messages(found_status, NOW) == [
         "backups: 8 in /b, 5.0 MB, of 3 volumes (the hub's own state is one); the newest was made 9 h ago",
-        "of the newest, 1 were not verified yet; `make verify` verifies them",
+        "not verified yet: 1 of the newest backups; run `make verify`",
         "NOT GOOD is the newest backup of jupyterhub-user-bob; `make verify` says why",
         "scheduled backups: none; jupyterhub_backup_schedule sets a time",
     ]
