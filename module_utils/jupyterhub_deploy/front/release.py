@@ -17,6 +17,7 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 NEXT = f"{CONFIG}.next"
 TIMEOUT = 2.0  # seconds for one answer
+PATIENCE = 5.0  # seconds until a front that has just started has workers
 RELOAD = ["nginx", "-c", f"{MOUNTED}/{CONFIG}", "-s", "reload"]
 
 
@@ -84,6 +85,7 @@ def _reload(container: FrontContainer, is_ready: Callable[[], bool]) -> bool:
 
     :param is_ready: another condition.
     """
+    wait_until(container.workers, PATIENCE)  # nginx listens before it has its first workers
     workers = container.workers()
     if not workers or container.run(RELOAD)[0]:
         return False
