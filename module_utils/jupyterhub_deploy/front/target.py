@@ -62,8 +62,10 @@ def ensure(directory: str, hub: str, client: Any, listens: Container[str] = ()) 
 
     :param listens: where the front itself serves the hub, as a proxy of an earlier version did.
     """
-    address = read(directory, hub)
-    if address in listens or read_text(path(directory, hub)) != _text(hub, address):
+    address, text = read(directory, hub), read_text(path(directory, hub))
+    if address in listens or text != _text(hub, address):
+        if text is not None:  # nginx may use the damaged one
+            write_atomically(pending(directory, hub), "", parents=True)
         proxy = inspect_container(client, name(hub))
         found = published(proxy) if proxy and proxy["State"]["Running"] else ""
         write(directory, hub, "" if found in listens else found)

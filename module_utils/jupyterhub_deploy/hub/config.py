@@ -61,7 +61,7 @@ def read(directory: str) -> dict[str, str]:
         return {}
     texts = {}
     for name in sorted(os.listdir(directory)):
-        with open(os.path.join(directory, name), encoding="utf-8") as file:
+        with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
             texts[name] = file.read()
     return texts
 

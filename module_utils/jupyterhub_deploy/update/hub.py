@@ -131,8 +131,11 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
     digest = hub_spec.config_digest(files, key or "")
     wanted = hub_spec.wanted_spec(options, digest, ids[options.image], ids[options.notebook_image])
     differences = hub_spec.differences(wanted, hub_spec.observed_spec(current)) if current else []
-    serving = bool(current) and not differences and hub.is_serving(wait=may_change)
-    action, reasons = container_spec.plan("hub", current, [found.message for found in differences], serving)
+    different = [found.message for found in differences]
+    if current and not different and config.read(config.path(options.config_dir, digest)) != files:
+        different = ["the configuration files on the host were edited"]
+    serving = bool(current) and not different and hub.is_serving(wait=may_change)
+    action, reasons = container_spec.plan("hub", current, different, serving)
     if action != "none" and not may_change:
         raise ChangeError
     shown, times = diff(wanted, current, options), Times(0.0, 0.0)

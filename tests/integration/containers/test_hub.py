@@ -121,6 +121,28 @@ def test_a_second_run_changes_nothing(site):
     assert site.observe() == before
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_edited_configuration_files_are_restored(site, stopped):
+    (directory,) = (path for path in Path(site.config_dir).glob("config-*") if path.name in str(mounts(site)))
+    path = directory / "jupyterhub_config.py"
+    installed = path.read_text()
+    path.write_text(installed + "this is (broken\n")
+    if stopped:
+        site.client.containers.get(NAME).restart(timeout=1)  # it cannot load its configuration now
+
+    assert site.run_hub(check=True)["changed"]
+    result = site.run_hub()
+    assert (result["action"], result["reasons"]) == ("replace", ["the configuration files on the host were edited"])
+    assert path.read_text() == installed
+    assert site.observe()[2] == 200
+    assert not site.run_hub()["changed"]
+
+
+def mounts(site):
+    """Return the directories of the host that the hub sees."""
+    return [mount["Source"] for mount in site.client.containers.get(NAME).attrs["Mounts"]]
+
+
 def test_upstreams_names_and_environment(site):
     container = site.client.containers.get(NAME)
     environment = dict(entry.partition("=")[::2] for entry in container.attrs["Config"]["Env"])

@@ -270,6 +270,20 @@ def test_a_damaged_target_is_repaired(text: str, site: ModuleSite, alice: Notebo
     assert site.client.containers.get(f"{NAME}-front").exec_run(["nginx", "-t", "-c", "/etc/front/nginx.conf"])[0] == 0
 
 
+def test_a_target_that_was_edited_is_released_again(site: ModuleSite, alice: Notebook) -> None:
+    path = site.directory / f"targets/{NAME}.conf"
+    good = path.read_text()
+    path.write_text(re.sub(r"server [0-9.]+", "server 127.0.0.9", good) + "# mine\n")
+    front = site.client.containers.get(f"{NAME}-front")
+    assert front.exec_run(["nginx", "-s", "reload", "-c", "/etc/front/nginx.conf"])[0] == 0
+    assert wait_until(lambda: alice.ask() != "", 30)
+    site.run_front()
+    site.run_proxy()
+    assert wait_until(lambda: alice.ask() == "", 30)
+    assert path.read_text() == good
+    assert not path.with_suffix(".pending").exists()
+
+
 def test_a_target_that_nginx_has_perhaps_not_read_is_released_again(site: ModuleSite, alice: Notebook) -> None:
     """As after a kill between the write and the reload."""
     path = site.directory / f"targets/{NAME}.conf"
