@@ -78,12 +78,12 @@ docs: $(TEST) ## build the documentation as a site in .cache/site
 	mkdocs build --strict
 	@echo "Open .cache/site/index.html; for the search: python3 -m http.server --directory .cache/site"
 
-test: check ## all but the long tests, on test hosts in Docker; about an hour
+test: check ## all but the long tests, on test hosts in Docker; half an hour to an hour
 	ansible-playbook tests/prepare.yml
 	$(PYTEST_ON_DOCKER) $(LONG) tests/integration tests/e2e $(ARGS)
 
 test-all: LONG := --long
-test-all: test ## everything, with all repetitions; about two hours
+test-all: test ## everything, with all repetitions; one to two hours
 
 again: $(TEST) ## run the files with failed tests again; LONG=--long after test-all
 	files=$$(python tests/failed_files.py) && $(PYTEST_ON_DOCKER) $(LONG) $$files $(ARGS)

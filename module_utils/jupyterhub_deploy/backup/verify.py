@@ -149,7 +149,7 @@ def select_backups(directory: str, users: list[str], which: str) -> tuple[list[B
         elif which != ALL:
             found = [one for one in found if one.stem == which]
         backups += found
-    problems += [f"there is no backup of user {user} in {directory}" for user in users if user not in there]
+    problems += [f"user {user} has no backup in {directory}" for user in users if user not in there]
     if not backups and not problems:
         named = "" if which in (ALL, NEWEST) else f" {which}"
         problems.append(f"there is no backup{named} in {directory}; make restore lists those that exist")

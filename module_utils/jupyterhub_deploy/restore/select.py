@@ -95,7 +95,7 @@ def select_volumes(
         wanted = {folder for folder, (backups, faults) in listed.items() if backups or faults}
     selected = []
     problems = [
-        f"there is no backup of user {user} in {directory}; `make restore` lists all"
+        f"user {user} has no backup in {directory}; `make restore` lists all"
         for user, found in folders_of.items()
         if not found
     ]

@@ -143,7 +143,7 @@ def test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty(h
     again = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml")
     assert again.recap["changed"] == 0
     assert f"has no user {name}" in " ".join(again.output.split())
-    with pytest.raises(ModuleError, match=f"there is no backup of user {name}"):
+    with pytest.raises(ModuleError, match=f"user {name} has no backup"):
         run(jupyterhub_restore, name=NAME, directory=str(hub.backups), state="restored", users=[name])
 
     namesake = hub.join(name)

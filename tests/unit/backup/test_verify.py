@@ -112,7 +112,7 @@ def test_which_are_verified(shelf: Path, arguments: dict[str, Any], expected: li
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"users": ["zoe"]}, "there is no backup of user zoe in "),
+        ({"users": ["zoe"]}, "user zoe has no backup in "),
         ({"backup": "20250101T000000Z"}, "there is no backup 20250101T000000Z in "),
     ],
 )

@@ -32,7 +32,7 @@ def test_the_newest_or_the_named_backup_is_selected(tmp_path: Path) -> None:
     assert select_volumes(str(tmp_path), HUB, [], ["alice"], OLDER) == ([older], [])
     assert select_volumes(str(tmp_path), HUB, ["bob"], [], None) == (
         [],
-        [f"there is no backup of user bob in {tmp_path}; `make restore` lists all"],
+        [f"user bob has no backup in {tmp_path}; `make restore` lists all"],
     )
 
 
@@ -81,7 +81,7 @@ def test_the_damaged_backups_of_a_user_are_not_called_missing(tmp_path: Path) ->
     assert selected == []
     assert problem.endswith(f"; name another backup of {HUB}-user-alice to restore that one")
     assert select_volumes(str(tmp_path), HUB, ["bob"], [], None)[1] == [
-        f"there is no backup of user bob in {tmp_path}; `make restore` lists all"
+        f"user bob has no backup in {tmp_path}; `make restore` lists all"
     ]
 
 

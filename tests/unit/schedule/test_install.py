@@ -345,7 +345,7 @@ def test_administrators_can_verify_and_list(scheduled: Place, capsys: pytest.Cap
     assert cli.main(["list"]) == 0
     assert capsys.readouterr().out.rstrip().endswith("  good")
     assert cli.main(["verify", "--user", "zoe"]) == 1
-    assert "there is no backup of user zoe" in capsys.readouterr().err
+    assert "user zoe has no backup" in capsys.readouterr().err
 
 
 def test_the_hub_is_selected(scheduled: Place, capsys: pytest.CaptureFixture[str]) -> None:
