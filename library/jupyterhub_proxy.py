@@ -15,6 +15,7 @@ description:
     latest. No connection is interrupted.
   - If the old proxy does not run, or the new image is of an earlier version, the old one is stopped first. It is kept
     until the new one answers, and restored if it does not.
+  - A proxy whose API the hub cannot reach is replaced, too, for example one that was connected to its network by hand.
   - A new proxy has no routes. The module makes the hub restore them at once, instead of at its next periodic check.
   - After an interrupted run, the next run finishes or reverts what was begun.
 options:

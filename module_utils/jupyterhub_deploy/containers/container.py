@@ -56,13 +56,7 @@ class DeployedContainer:
     def port_open(self, name: str, port: int) -> bool:
         """Return whether the container of that name accepts connections on a port."""
         address = address_of(inspect_container(self.client, name))
-        if not address:
-            return False
-        try:
-            socket.create_connection((address, port), PROBE_TIMEOUT).close()
-        except OSError:
-            return False
-        return True
+        return bool(address) and accepts_connections(str(address), port)
 
     def is_healthy(self, name: str = "") -> bool:
         """Return whether the container (of that name) answers its own health check now."""
@@ -218,6 +212,15 @@ def address_of(container: dict[str, Any] | None) -> str | None:
         return None
     networks = container["NetworkSettings"]["Networks"].values()
     return next((network["IPAddress"] for network in networks if network["IPAddress"]), None)
+
+
+def accepts_connections(address: str, port: int) -> bool:
+    """Return whether something accepts connections at a TCP port of an address."""
+    try:
+        socket.create_connection((address, port), PROBE_TIMEOUT).close()
+    except OSError:
+        return False
+    return True
 
 
 def uptime(container: dict[str, Any]) -> float:

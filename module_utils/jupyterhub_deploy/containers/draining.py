@@ -62,6 +62,8 @@ class Draining:
         if not self._is_running(name):
             return
         try:
+            if self._state(name).get("Paused"):
+                self.client.unpause(name)  # Docker executes nothing in a paused container
             self.client.update_container(name, restart_policy={"Name": "no"})
             self.signal(name)
         except docker_errors.APIError:
@@ -78,4 +80,7 @@ class Draining:
         return time.time() - int(began) / 10**9 if began.isdecimal() else 0.0
 
     def _is_running(self, name: str) -> bool:
-        return bool((inspect_container(self.client, name) or {"State": {"Running": False}})["State"]["Running"])
+        return bool(self._state(name).get("Running"))
+
+    def _state(self, name: str) -> dict[str, Any]:
+        return dict((inspect_container(self.client, name) or {}).get("State") or {})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
+from ansible.module_utils.jupyterhub_deploy.containers.container import accepts_connections
 from ansible.module_utils.jupyterhub_deploy.containers.draining import Draining
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT, ReplaceableContainer
@@ -148,6 +149,16 @@ class ProxyContainer(ReplaceableContainer):
     def probe(self) -> str:
         """Return port and path of the proxy's own health check."""
         return f"{PUBLIC_PORT}/{HEALTH_PATH}"
+
+    def has_api(self, network: str, api_host: str) -> bool:
+        """Return whether the hub reaches the API: by its name in the control network, and at its address there.
+
+        Docker forgets the name, and may choose another address, when somebody reconnects the container by hand. The
+        proxy goes on serving its users, but gets no new routes.
+        """
+        found = ((self.observe() or {}).get("NetworkSettings") or {}).get("Networks") or {}
+        own = found.get(network) or {}
+        return api_host in (own.get("Aliases") or []) and accepts_connections(own["IPAddress"], API_PORT)
 
     def create_replacement(self, spec: Spec, control_network: str) -> None:
         """Create the proxy that is to replace this one.

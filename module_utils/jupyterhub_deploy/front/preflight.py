@@ -95,7 +95,8 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
     :param hub: name of the hub. Without HTTPS, its own proxy may have the port: the front takes it.
     :param containers: Docker's list of all containers, empty if it does not run.
     """
-    fronts = [one for one in containers if LABEL_FRONT in (one.get("Labels") or {}) and one["State"] == "running"]
+    alive = [one for one in containers if one["State"] in ("running", "paused")]
+    fronts = [one for one in alive if LABEL_FRONT in (one.get("Labels") or {})]
     problems = []
     for port in settings.ports:
         publisher = host.publisher(containers, port)

@@ -96,6 +96,11 @@ class ProxyReplacement:
                 f"the new proxy {self.proxy.next} serves, but the old one did not end: {error}. Run make site again"
             ) from error
 
+    def is_bypassed(self) -> bool:
+        """Return whether the proxy runs and the front does not pass requests to it, or perhaps does not."""
+        current = self.proxy.observe()
+        return bool(current and current["State"]["Running"]) and not self._is_used(target.published(current))
+
     def use(self, address: str) -> None:
         """Make the front pass requests to an address, unless it does already, and serve what waited for that.
 
@@ -130,10 +135,12 @@ class ProxyReplacement:
         return True
 
     def _use(self, address: str) -> None:
+        if not self._is_used(address):
+            release.retarget(self.front, self.directory, self.options.hub, address)
+
+    def _is_used(self, address: str) -> bool:
         hub = self.options.hub
-        if target.read(self.directory, hub) == address and not os.path.exists(target.pending(self.directory, hub)):
-            return
-        release.retarget(self.front, self.directory, hub, address)
+        return target.read(self.directory, hub) == address and not os.path.exists(target.pending(self.directory, hub))
 
     def _move_port(self) -> list[str]:
         """Give the front the port of the old proxy, if it waits for that; return what the operator has to know.

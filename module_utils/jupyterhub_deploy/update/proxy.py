@@ -41,6 +41,8 @@ SPEC: dict[str, Any] = {
     "health_timeout": {"type": "float", "default": 120},
 }
 
+BYPASSED = "the front did not pass requests to this proxy"
+
 
 def with_address(options: ProxyOptions, client: Any | None, current: dict[str, Any] | None) -> ProxyOptions:
     """Return the options with the address that the proxy has, or is to have.
@@ -81,9 +83,10 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
     restored = "kept"
     if client:
         ownership.require_containers(client, asked.hub, proxy.names())
-        if not may_change and proxy.has_leftovers():
+        bypassed = replacement.is_bypassed()
+        if not may_change and (bypassed or proxy.has_leftovers()):
             raise ChangeError
-        recovered = recover(proxy, replacement, check)
+        recovered = recover(proxy, replacement, check) or ([BYPASSED] if bypassed else [])
         if recovered and not check and proxy.observe():  # the hub perhaps uses the API of a proxy that is gone
             restored = routes.restore(client, asked, proxy.name)
     current = proxy.observe() if client else None
@@ -96,7 +99,10 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
     before = container_spec.comparable(wanted, proxy_container.observed_spec(current)) if current else {}
     differences = container_spec.differences(proxy_container.TITLES, wanted, before) if current else []
     serving = bool(current) and not differences and proxy.is_serving(wait=may_change)
-    action, reasons = container_spec.plan("proxy", current, [found.message for found in differences], serving)
+    messages = [found.message for found in differences]
+    if serving and not proxy.has_api(options.control_network, options.api_host):
+        messages.append(f"the hub does not reach the proxy's API in network {options.control_network}")
+    action, reasons = container_spec.plan("proxy", current, messages, serving)
     if action != "none" and not may_change:
         raise ChangeError
     if action == "restart":

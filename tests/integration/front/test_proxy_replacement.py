@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import requests
+from ansible.module_utils.jupyterhub_deploy.containers import container
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_proxy
@@ -119,6 +120,12 @@ def draining(site: ModuleSite) -> list[str]:
     """Return the names of old proxies that run."""
     found = site.client.containers.list(filters={"name": f"{NAME}-proxy-draining"})
     return sorted(str(one.name) for one in found)
+
+
+def address_in(site: ModuleSite, network: str | None) -> str:
+    """Return the proxy's address in a network."""
+    networks = site.client.containers.get(f"{NAME}-proxy").attrs["NetworkSettings"]["Networks"]
+    return str(networks[str(network)]["IPAddress"])
 
 
 def test_only_the_front_reaches_the_proxy(site: ModuleSite) -> None:
@@ -246,10 +253,54 @@ def test_a_broken_proxy_is_replaced(site: ModuleSite, alice: Notebook, replaced:
     assert alice.ask() == ""
 
 
+@pytest.mark.parametrize("lost", ["name", "address"])
+def test_a_proxy_whose_api_the_hub_does_not_reach_is_replaced(lost: str, site: ModuleSite, alice: Notebook) -> None:
+    network, proxy = site.client.networks.get(f"{NAME}-control"), f"{NAME}-proxy"
+    before = address_in(site, network.name)
+    network.disconnect(proxy)
+    other = site.client.containers.run(
+        site.original,
+        ["600"],
+        entrypoint=["sleep"],
+        network=network.name if lost == "address" else "none",
+        name=f"{NAME}-other",
+        detach=True,
+    )
+    network.connect(proxy, aliases=[f"{NAME}-proxy-api"] if lost == "address" else [])
+    other.remove(force=True)
+    assert (address_in(site, network.name) != before) == (lost == "address")
+    result = site.run_proxy()
+    assert (result["action"], result["downtime"], result["routes"]) == ("replace", 0, "restored")
+    assert result["reasons"] == [f"the hub does not reach the proxy's API in network {network.name}"]
+    alice.session.stop("alice")
+    alice.session.spawn("alice")
+    alice.sign_in()
+    assert alice.ask() == ""
+    assert site.run_proxy()["changed"] is False
+
+
+@pytest.mark.parametrize("part", ["front", "proxy", "hub"])
+def test_a_paused_container_is_restarted(
+    part: str, site: ModuleSite, alice: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(container, "PATIENCE", 1)  # the 30 seconds that a busy container gets
+    monkeypatch.setattr(container, "PROBE_TIMEOUT", 1)
+    paused = site.client.containers.get({"hub": NAME}.get(part, f"{NAME}-{part}"))
+    paused.pause()
+    try:
+        result = getattr(site, f"run_{part}")()
+    finally:
+        paused.reload()
+        if paused.status == "paused":
+            paused.unpause()
+    assert result["action"] in ("restart", "replace")
+    assert alice.ask() == ""
+
+
 def test_a_stopped_proxy_gets_another_address_if_its_own_is_taken(site: ModuleSite, alice: Notebook) -> None:
-    container, network = site.client.containers.get(f"{NAME}-proxy"), f"{NAME}-front"
-    address = container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"]
-    container.stop()
+    proxy, network = site.client.containers.get(f"{NAME}-proxy"), f"{NAME}-front"
+    address = address_in(site, network)
+    proxy.stop()
     other = site.client.containers.create(site.original, name=f"{NAME}-other", entrypoint=["sleep", "600"])
     try:
         site.client.networks.get(network).connect(other, ipv4_address=address)
@@ -265,7 +316,8 @@ def test_a_stopped_proxy_gets_another_address_if_its_own_is_taken(site: ModuleSi
 def test_a_damaged_target_is_repaired(text: str, site: ModuleSite, alice: Notebook) -> None:
     (site.directory / f"targets/{NAME}.conf").write_text(text)
     site.run_front()
-    site.run_proxy()
+    result = site.run_proxy()
+    assert (result["changed"], result["messages"]) == (True, ["the front did not pass requests to this proxy"])
     assert alice.ask() == ""
     assert site.client.containers.get(f"{NAME}-front").exec_run(["nginx", "-t", "-c", "/etc/front/nginx.conf"])[0] == 0
 
@@ -294,7 +346,8 @@ def test_a_target_that_nginx_has_perhaps_not_read_is_released_again(site: Module
     assert wait_until(lambda: alice.ask() != "", 30)
     path.write_text(good)
     path.with_suffix(".pending").touch()
-    site.run_proxy()
+    for check in (True, False):
+        assert site.run_proxy(check=check)["messages"] == ["the front did not pass requests to this proxy"]
     assert wait_until(lambda: alice.ask() == "", 30)
     assert not path.with_suffix(".pending").exists()
 
@@ -380,6 +433,6 @@ def test_proxies_in_the_settings_of_dockers_client_do_not_reach_hub_and_proxy(
     site.extra_config = "# behind a proxy"
     assert replaced()["action"] == "replace"
     assert site.run_hub()["action"] == "replace"
-    for container in ("proxy", ""):
-        environment = site.client.containers.get(f"{NAME}-{container}".rstrip("-")).attrs["Config"]["Env"]
+    for part in ("proxy", ""):
+        environment = site.client.containers.get(f"{NAME}-{part}".rstrip("-")).attrs["Config"]["Env"]
         assert not [entry for entry in environment if entry.lower().startswith("http_proxy=")]

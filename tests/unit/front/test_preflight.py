@@ -78,6 +78,7 @@ def test_the_front_uses_its_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = replace(SETTINGS, https_port=listener.getsockname()[1], http_port=1)
         assert preflight.port_problems(settings, "lab", [container("jupyterhub-front")]) == []
+        assert preflight.port_problems(settings, "lab", [container("jupyterhub-front", "paused")]) == []
         assert preflight.port_problems(settings, "lab", [container("jupyterhub-front-next")]) == []
         assert len(preflight.port_problems(settings, "lab", [container("jupyterhub-front", "exited")])) == 1
         (problem,) = preflight.port_problems(settings, "lab", [container("other-front")])
