@@ -29,10 +29,10 @@ def read(hub: str) -> dict[str, str]:
         text = files.read_text(path(hub))
         record = json.loads(text) if text is not None else {}
         return {key: _version(record.get(key, "")) for key in KEYS}
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise DeployError(
-            f"{path(hub)} cannot be read ({error}); write the version that provisioned the hub last into it: "
-            '{"version": "0.2.0"}'
+            f"{path(hub)} cannot be read ({error}); replace it with a file with the version that provisioned the hub "
+            'last: {"version": "0.2.0"}'
         ) from error
 
 

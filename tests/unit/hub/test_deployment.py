@@ -43,7 +43,14 @@ def test_a_damaged_record_is_an_error_that_names_the_file(content: str, settings
     settings_dir.mkdir()
     (settings_dir / "version-lab.json").write_bytes(content.encode("latin-1"))
 
-    with pytest.raises(DeployError, match=r"version-lab.json cannot be read .* write the version"):
+    with pytest.raises(DeployError, match=r"version-lab.json cannot be read .* replace it with a file"):
+        deployment.read("lab")
+
+
+def test_a_directory_in_place_of_the_record_is_such_an_error(settings_dir: Path) -> None:
+    (settings_dir / "version-lab.json").mkdir(parents=True)
+
+    with pytest.raises(DeployError, match=r"version-lab.json cannot be read .*Is a directory.* replace it with a file"):
         deployment.read("lab")
 
 
