@@ -135,7 +135,8 @@ reasons:
   returned: success
   sample: ["notebook image content changed: sha256:1f2e… → sha256:9a8b…"]
 messages:
-  description: RV(reasons), and after a replacement how long the hub was unavailable.
+  description: >-
+    RV(reasons); after a replacement also how long the hub was unavailable, and which servers keep other limits.
   type: list
   elements: str
   returned: success

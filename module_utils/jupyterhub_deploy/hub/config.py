@@ -14,11 +14,12 @@ import shutil
 import tempfile
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import CA_FILE
+from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import CA_FILE, CONFIG_TARGET
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.files import sync_directory, write_atomically
+from ansible.module_utils.jupyterhub_deploy.files import read_text, sync_directory, write_atomically
 from ansible.module_utils.jupyterhub_deploy.images import build
 
+SETTINGS = "settings.json"  # which jupyterhub_config.py reads
 KEEP = 3  # directories that are kept for reference, beside those in use
 # The secret traits of authenticators (see signin.py in the hub image).
 SIGN_IN = "authenticators.json"
@@ -64,6 +65,19 @@ def read(directory: str) -> dict[str, str]:
         with open(os.path.join(directory, name), encoding="utf-8", errors="replace") as file:
             texts[name] = file.read()
     return texts
+
+
+def settings_of(container: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the settings that a hub runs with; nothing when they cannot be read.
+
+    :param container: Docker's description of the hub's container.
+    """
+    mounts = {mount["Destination"]: mount["Source"] for mount in (container or {}).get("Mounts") or []}
+    try:
+        found = json.loads(read_text(os.path.join(mounts.get(CONFIG_TARGET, "/"), SETTINGS)) or "")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write(config_dir: str, digest: str, files: dict[str, str]) -> None:

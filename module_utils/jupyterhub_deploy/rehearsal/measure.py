@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.docker import cgroup, daemon_api
+from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
+from ansible.module_utils.jupyterhub_deploy.hub import config
 from ansible.module_utils.jupyterhub_deploy.rehearsal.plan import Memory
 
 MEMINFO = "/proc/meminfo"
@@ -64,13 +63,11 @@ def settings(container: dict[str, Any]) -> dict[str, Any]:
     :param container: Docker's description of it.
     :raises DeployError: they cannot be read.
     """
-    mounts = {mount["Destination"]: mount["Source"] for mount in container.get("Mounts") or []}
-    path = os.path.join(mounts.get(hub_spec.CONFIG_TARGET, "/"), "settings.json")
+    found = config.settings_of(container)
     try:
-        found: dict[str, Any] = json.loads(read_text(path) or "")
         return {key: found[key] for key in ("server_limit", "total_memory", "concurrent_starts", "authenticators")}
-    except (ValueError, KeyError) as error:
+    except KeyError as error:
         raise DeployError(
-            f"the settings of the hub in {path} cannot be read, or are those of an earlier version; run make site, "
-            "then run the same again"
+            f"the settings that the hub {name_of(container)} runs with cannot be read, or are those of an earlier "
+            "version; run make site, then run the same again"
         ) from error

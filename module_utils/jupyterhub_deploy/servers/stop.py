@@ -5,8 +5,6 @@ Only the hub stops them, by its API; it would go on sending users to a container
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -15,7 +13,7 @@ from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, inspect_image
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.files import read_text
+from ansible.module_utils.jupyterhub_deploy.hub import config
 from ansible.module_utils.jupyterhub_deploy.hub.api import HubApi, server_path
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 from ansible.module_utils.jupyterhub_deploy.servers import policy
@@ -38,12 +36,10 @@ def notebook_image(hub: dict[str, Any] | None) -> str | None:
 
 def urls(hub: dict[str, Any] | None) -> policy.Urls | None:
     """Return where browsers find a hub, from the configuration that its container uses; ``None`` if that is unknown."""
-    mounts = (hub or {}).get("Mounts") or []
-    folders = [mount["Source"] for mount in mounts if mount["Destination"] == hub_spec.CONFIG_TARGET]
+    settings = config.settings_of(hub)
     try:
-        settings = json.loads(read_text(os.path.join(folders[0], "settings.json")) or "")
         return policy.Urls(settings["public_url"], settings["subdomains"])
-    except (IndexError, KeyError, ValueError):
+    except KeyError:
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from typing import Any
@@ -121,6 +122,7 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
             raise ChangeError
         recovered = ["an earlier run did not finish"] if check else hub.recover()
     current = hub.observe() if client else None
+    limits = limits_of(config.settings_of(current))  # now, because old configurations are removed below
     ids = {reference: image_id(client, reference) for reference in (options.image, options.notebook_image)}
     for reference, found in ids.items():
         if not found and not check:
@@ -152,12 +154,13 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
         config.prune(options.config_dir, hub.configs_in_use())
     current_images = {ids[options.notebook_image], *(image_id(client, name) for name in options.notebook_images)}
     why = container_spec.shown("hub", action, reasons, check)
+    kept = kept_limits(client, limits, options) if current and action == "replace" else []
     reasons = recovered + reasons
     return {
         "changed": bool(recovered) or action != "none",
         "action": action,
         "reasons": reasons,
-        "messages": recovered + why + ([] if action == "create" else away(times)),
+        "messages": recovered + why + ([] if action == "create" else away(times)) + kept,
         "downtime": round(times.down, 2),
         "start_seconds": round(times.start, 2),
         "warnings": without_account(missing, options.declared_users),
@@ -165,6 +168,22 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
         "servers_with_old_urls": servers_with_old_urls(client, options) if client else [],
         "diff": shown,
     }
+
+
+def limits_of(settings: dict[str, Any]) -> list[Any]:
+    """Return the settings that Docker enforces from the start of a server on."""
+    return [settings.get("limits"), settings.get("group_limits")]
+
+
+def kept_limits(client: Any, before: list[Any], options: hub_spec.HubOptions) -> list[str]:
+    """Return a message when the limits of servers have changed and servers run, which keep theirs.
+
+    :param before: :func:`limits_of` the hub that was replaced.
+    """
+    if before == limits_of(json.loads(options.config_files.get(config.SETTINGS, "{}"))):
+        return []
+    running = [name_of(one) for one in stop.containers(client, options.name)]
+    return [f"servers that run keep their limits until they are stopped: {', '.join(running)}"] if running else []
 
 
 def servers_with_old_urls(client: Any, options: hub_spec.HubOptions) -> list[str]:

@@ -31,6 +31,7 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_hub
 from hosts.run import name as run_name
+from support.hub_settings import hub_settings
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
 
@@ -215,6 +216,22 @@ def test_a_new_configuration_replaces_the_hub_and_sessions_stay(site):
     finally:
         site.extra_config = ""
         site.run_hub()
+
+
+def test_new_limits_name_the_servers_that_keep_theirs(site):
+    alice, others = site.notebook("alice"), []
+    kept = f"servers that run keep their limits until they are stopped: {NAME}-jupyter-alice"
+    try:
+        site.settings = {"limits": {**hub_settings(NAME)["limits"], "pids": 2048}}
+        for check in (True, False):
+            assert site.run_hub(check=check)["messages"][-1] == kept
+        site.extra_config = "c.JupyterHub.allow_named_servers = True"
+        others += site.run_hub()["messages"]
+    finally:
+        alice.session.stop("alice")
+        site.extra_config, site.settings = "", {}
+        others += site.run_hub()["messages"]
+    assert "keep their limits" not in str(others)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_a_container_that_was_removed_has_no_memory(monkeypatch: pytest.MonkeyPa
 
 
 def container(directory: Path) -> dict[str, Any]:
-    return {"Mounts": [{"Destination": "/etc/jupyterhub/config", "Source": str(directory)}]}
+    return {"Name": "/lab", "Mounts": [{"Destination": "/etc/jupyterhub/config", "Source": str(directory)}]}
 
 
 def test_the_settings_of_the_hub_that_runs(tmp_path: Path) -> None:
@@ -54,7 +54,5 @@ def test_the_settings_of_the_hub_that_runs(tmp_path: Path) -> None:
 def test_other_settings_are_an_error(text: str | None, tmp_path: Path) -> None:
     if text:
         (tmp_path / "settings.json").write_text(text)
-    with pytest.raises(
-        DeployError, match=r"^the settings of the hub in .*/settings.json cannot be read, or .* make site"
-    ):
+    with pytest.raises(DeployError, match=r"^the settings that the hub lab runs with cannot be read, or .* make site"):
         measure.settings(container(tmp_path))
