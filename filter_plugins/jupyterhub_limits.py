@@ -42,6 +42,29 @@ def problems(settings: Mapping[str, Any]) -> Iterable[str]:
                 yield f"{label} has {limit}, which is not known; use {', '.join(OF_GROUP)}"
             else:
                 yield from (f"{label}: {limit} {problem}" for problem in OF_GROUP[limit](value))
+    yield from _above_total(settings)
+
+
+def _above_total(settings: Mapping[str, Any]) -> Iterable[str]:
+    """Yield a message for each memory limit of one server that is above the one of all servers together."""
+    total = settings.get("total_memory_limit")
+    of_groups = {
+        f"group_limits: {group}: memory": limits.get("memory")
+        for group, limits in settings.get("group_limits", {}).items()
+        if isinstance(limits, Mapping)
+    }
+    for name, limit in {"memory_limit": settings.get("memory_limit"), **of_groups}.items():
+        if 0 < _bytes(total) < _bytes(limit):
+            yield (
+                f"{name} is {limit}, and all servers together have {total}; use at most {total}, or set a higher "
+                "jupyterhub_total_memory_limit"
+            )
+
+
+def _bytes(size: Any) -> float:
+    """Return the bytes of a size; 0 for one that is not a number."""
+    found = SIZE.fullmatch(str(size))
+    return float(found[1]) * UNITS[found[2]] if found else 0
 
 
 def _size(least: int, value: Any, zero: str = ", or 0 for no limit") -> Iterable[str]:
@@ -49,9 +72,8 @@ def _size(least: int, value: Any, zero: str = ", or 0 for no limit") -> Iterable
 
     :param zero: what 0 means, as the end of a message; empty if 0 is not valid.
     """
-    found = SIZE.fullmatch(str(value)) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
-    size = float(found[1]) * UNITS[found[2]] if found else -1
-    if size < 0:
+    size = _bytes(value)
+    if isinstance(value, bool) or not SIZE.fullmatch(str(value)):
         yield f"is {value!r}; use a size such as 512M or 2G{zero}"
     elif size < least and (size or not zero):
         yield f"is {value}; use at least {least >> 20}M{zero}"

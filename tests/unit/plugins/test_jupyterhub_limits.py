@@ -25,6 +25,10 @@ SIZE = "use a size such as 512M or 2G, or 0 for no limit"
                 "staff": {},
             }
         },
+        {"memory_limit": "4G", "total_memory_limit": "4096M", "group_limits": {"staff": {"memory": 2**32}}},
+        {"memory_limit": "4G", "total_memory_limit": 0, "group_limits": {"staff": {"memory": "8G"}}},
+        {"memory_limit": "4G", "total_memory_limit": "auto"},
+        {"memory_limit": "auto", "total_memory_limit": "1G", "group_limits": {"staff": {"memory": 0}}},
         {"concurrent_starts": "auto", "server_limit": "auto"},
         {"concurrent_starts": 0, "server_limit": 40},
         {"concurrent_starts": "8", "server_limit": "0"},  # as -e passes them
@@ -86,3 +90,12 @@ def test_valid_limits(settings: dict[str, Any]) -> None:
 def test_an_invalid_limit_is_one_problem(name: str, value: Any, problem: str) -> None:
     space = "" if problem.startswith(":") else " "
     assert list(problems({name: value})) == [f"{name}{space}{problem}"]
+
+
+def test_a_server_cannot_have_more_memory_than_all_servers_together() -> None:
+    found = problems({
+        "memory_limit": "8G", "total_memory_limit": "4G",
+        "group_limits": {"students": {"memory": "2G"}, "staff": {"memory": "16G"}},
+    })  # fmt: skip
+    advice = "and all servers together have 4G; use at most 4G, or set a higher jupyterhub_total_memory_limit"
+    assert list(found) == [f"memory_limit is 8G, {advice}", f"group_limits: staff: memory is 16G, {advice}"]
