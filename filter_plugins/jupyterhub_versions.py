@@ -14,14 +14,14 @@ def breaking_changes(changelog: str) -> dict[str, list[str]]:
     """Return the breaking changes of each version, in the order of the changelog.
 
     :param changelog: the text of CHANGELOG.md: a heading ``## 0.2.0`` for each version, and below it a list under
-        ``### Breaking changes`` when it has any.
+        ``### Breaking changes`` when it has any, in parts with headings ``#### Settings`` when it is long.
     """
     found: dict[str, list[str]] = {}
     for section in re.split(r"^## ", changelog, flags=re.MULTILINE)[1:]:
         version = VERSION.match(section)
-        part = re.search(rf"^### {BREAKING}\n(.*?)(?=^#|\Z)", section, flags=re.MULTILINE | re.DOTALL)
+        part = re.search(rf"^### {BREAKING}\n(.*?)(?=^#{{1,3}} |\Z)", section, flags=re.MULTILINE | re.DOTALL)
         if version and part:
-            items = re.split(r"^- ", part[1], flags=re.MULTILINE)[1:]
+            items = re.split(r"^- ", re.sub(r"^#.*\n", "", part[1], flags=re.MULTILINE), flags=re.MULTILINE)[1:]
             found[version[0]] = [plain(" ".join(item.split())) for item in items]
     return found
 

@@ -32,7 +32,12 @@ CHANGELOG = """# Changes
 
 ### Breaking changes
 
+#### Playbooks
+
 - Playbooks moved.
+
+#### Inventory
+
 - The inventory moved.
 
 ## 0.1.0
