@@ -14,6 +14,10 @@ description:
   - For an encrypted backup, only the checksum is compared, because the host cannot read the content.
   - Fails if a backup is not good, or a manifest has no valid backup, after it has verified the others.
 options:
+  name:
+    description: Name of the hub whose users O(users) are.
+    type: str
+    required: true
   directory:
     description: Directory of a hub's backups on the host.
     type: path
@@ -50,11 +54,13 @@ requirements:
 EXAMPLES = r"""
 - name: Verify the newest backup of every volume
   jupyterhub_backup_verify:
+    name: jupyterhub
     directory: /var/backups/jupyterhub
     backup: newest
 
 - name: Verify all backups of alice
   jupyterhub_backup_verify:
+    name: jupyterhub
     directory: /var/backups/jupyterhub
     users: [alice]
 """
@@ -103,6 +109,7 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
     "directory": {"type": "path", "required": True},
     "users": {"type": "list", "elements": "str", "default": []},
     "backup": {"type": "str", "default": verify.ALL},

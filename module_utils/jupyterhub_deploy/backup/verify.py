@@ -33,6 +33,7 @@ Result = dict[str, Any]
 class VerifySettings:
     """The options of the module ``jupyterhub_backup_verify``, where they are documented."""
 
+    name: str
     directory: str
     users: list[str]
     backup: str
@@ -128,9 +129,10 @@ def is_good(backup: Backup) -> bool:
     return found.good
 
 
-def select_backups(directory: str, users: list[str], which: str) -> tuple[list[Backup], list[str]]:
+def select_backups(directory: str, hub: str, users: list[str], which: str) -> tuple[list[Backup], list[str]]:
     """Return the selected backups, and a message for each that is missing or damaged.
 
+    :param hub: of the users; another hub with backups in this directory may have users with the same names.
     :param users: whose backups; when empty, those of all users and of the hub's own state.
     :param which: :data:`ALL`, :data:`NEWEST` of each folder, or the name of one in each folder.
     """
@@ -139,7 +141,8 @@ def select_backups(directory: str, users: list[str], which: str) -> tuple[list[B
     there: set[str] = set()
     for folder in store.folders(directory):
         found, faults = store.list_backups(directory, folder)
-        owners = {user for user in users if found and found[-1].manifest.is_of(user)}
+        is_own = bool(found) and found[-1].manifest.hub == hub
+        owners = {user for user in users if is_own and found[-1].manifest.is_of(user)}
         if users and not owners:
             continue
         there |= owners
@@ -166,7 +169,7 @@ def run(settings: VerifySettings, check_mode: bool, progress: Reporter) -> Resul
         raise DeployError(f"there are no backups: directory {directory} does not exist; run `make backup` first")
     # Shared: other runs may restore backups meanwhile, but not remove them.
     with contextlib.nullcontext() if check_mode else store.lock(directory, shared=True):
-        backups, problems = select_backups(directory, settings.users, settings.backup)
+        backups, problems = select_backups(directory, settings.name, settings.users, settings.backup)
         if not backups and not problems:
             raise DeployError(f"there is no backup to verify in {directory}; run `make backup` first")
         recent = datetime.now(timezone.utc) - timedelta(days=settings.again_after_days)

@@ -139,7 +139,7 @@ def _raise_stopped(number: int, frame: Any) -> None:
 
 def verify_backups(wanted: Schedule, users: list[str], which: str, again_after_days: int) -> str | None:
     """Verify backups; return the problems, ``None`` when all are good."""
-    options = backup_verify.VerifySettings(wanted.backup.directory, users, which, again_after_days)
+    options = backup_verify.VerifySettings(wanted.hub, wanted.backup.directory, users, which, again_after_days)
     return backup_verify.failure(backup_verify.run(options, False, PROGRESS))
 
 

@@ -183,7 +183,9 @@ def test_a_volume_from_before_this_deployment_is_its_users_by_its_name(site: Res
         assert [one["volume"] for one in site.run(users=["alice"])["backups"]]
         assert [
             one["backup"]
-            for one in run(jupyterhub_backup_verify, directory=str(site.directory), users=["alice"])["results"]
+            for one in run(jupyterhub_backup_verify, name=site.hub, directory=str(site.directory), users=["alice"])[
+                "results"
+            ]
         ]
         site.client.remove_volume(site.name())
         (done,) = site.restore()["restored"]
@@ -553,7 +555,7 @@ def test_the_list_says_what_can_be_restored(site: RestoreSite) -> None:
     assert site.run()["backups"][0]["verified"] is None
     assert not (site.directory / ".lock").exists()
     with pytest.raises(ModuleError):
-        run(jupyterhub_backup_verify, directory=str(site.directory))
+        run(jupyterhub_backup_verify, name=site.hub, directory=str(site.directory))
     for known in (found, site.run()):
         good, bad = (one["message"].split("  ", 3) for one in known["backups"])
         assert good == ["alice", OLDER, site.name(), "good"]

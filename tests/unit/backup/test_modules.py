@@ -41,7 +41,7 @@ def test_an_error_of_docker_is_one_sentence(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("module", "doing", "arguments"),
     [
-        (jupyterhub_backup_verify, "verifying backups", {}),
+        (jupyterhub_backup_verify, "verifying backups", {"name": "hub"}),
         (jupyterhub_backup_status, "reading the status of backups", {"name": "hub"}),
         (jupyterhub_backup_copy, "copying backups", {"state": "offered"}),
     ],

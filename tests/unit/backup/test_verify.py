@@ -44,7 +44,7 @@ def shelf(tmp_path: Path, tree: Path) -> Path:
 
 
 def verify(shelf: Path, **arguments: Any) -> dict[str, Any]:
-    return modules.run(jupyterhub_backup_verify, directory=str(shelf), **arguments)
+    return modules.run(jupyterhub_backup_verify, name=backup_shelf.HUB, directory=str(shelf), **arguments)
 
 
 def damage(backup: store.Backup) -> None:
@@ -107,6 +107,14 @@ def test_recently_verified_backups_can_be_skipped(shelf: Path) -> None:
 def test_which_are_verified(shelf: Path, arguments: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     results = verify(shelf, **arguments)["results"]
     assert [(result["name"], Path(result["backup"]).name.partition(".")[0]) for result in results] == expected
+
+
+def test_a_user_of_that_name_at_another_hub_is_not_verified(shelf: Path, tree: Path) -> None:
+    for user in ("alice", "zoe"):
+        backup_shelf.put_tree(shelf, tree, stem=STEMS[0], hub="lab", volume=f"lab-user-{user}", user=user)
+    assert {result["name"] for result in verify(shelf, users=["alice"])["results"]} == {ALICE}
+    with pytest.raises(modules.ModuleError, match="user zoe has no backup in "):
+        verify(shelf, users=["zoe"])
 
 
 @pytest.mark.parametrize(
