@@ -137,8 +137,8 @@ routing_differs:
   returned: success
 routes:
   description:
-    - V(restored) when the hub has restored the routes of a new proxy. V(later) with the reason when it could not yet;
-      it does so by itself within ten seconds. V(kept) when nothing was done.
+    - V(restored) when the hub has restored the routes of a new proxy. V(later) when it could not yet; it does so by
+      itself within ten seconds, or when it starts. V(kept) when nothing was done.
   type: str
   returned: success
   sample: restored

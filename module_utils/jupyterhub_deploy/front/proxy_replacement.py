@@ -80,7 +80,7 @@ class ProxyReplacement:
         with files.locked(self.directory, wait=True):
             told = routes.restore(self.client, self.options, self.proxy.next)
             try:
-                if not copied and told != "restored":
+                if not copied and told.state != routes.RESTORED:
                     return None
                 self.client.update_container(self.proxy.next, restart_policy={"Name": spec["restart_policy"]})
                 self._use(address)

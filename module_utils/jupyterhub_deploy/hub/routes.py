@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.containers import proxy as proxy_container
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import ProxyOptions
@@ -10,24 +10,31 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_contain
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import api
 
-# How the result begins when no hub runs: it restores them by itself when it starts.
-WITHOUT_HUB = ("later: there is no hub", "later: the hub container ")
+KEPT, RESTORED, LATER = "kept", "restored", "later"
 
 
-def restore(client: Any, options: ProxyOptions, name: str) -> str:
+class Routes(NamedTuple):
+    """What has become of the routes of a proxy."""
+
+    state: str = KEPT
+    """:data:`KEPT`: nothing was done. :data:`RESTORED`: the hub has restored them. :data:`LATER`: it does so itself."""
+    problem: str = ""
+    """Why a hub that runs could not be told."""
+
+
+def restore(client: Any, options: ProxyOptions, name: str) -> Routes:
     """Make the hub use the API of a proxy and restore its routes.
 
     :param options: of the module ``jupyterhub_proxy``.
     :param name: of the proxy's container.
-    :returns: ``restored``, or ``later`` with the reason.
     """
-    if not inspect_container(client, options.hub):
-        return "later: there is no hub yet"
+    hub = inspect_container(client, options.hub)
+    if not hub or not hub["State"]["Running"]:
+        return Routes(LATER)
     found = inspect_container(client, name)
     url = found and proxy_container.api_url(found, options.api_host)
     try:
         api.connect(client, options.hub, options.api_token_file).request("PATCH", "/proxy", {"api_url": url})
-    except DeployError as error:
-        # The hub is stopped, or is about to be replaced by one that accepts the token. It restores them by itself.
-        return f"later: {error}"
-    return "restored"
+    except DeployError as error:  # for example, it is about to be replaced by one that accepts the token
+        return Routes(LATER, str(error))
+    return Routes(RESTORED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import re
 import threading
 import time
 import urllib.error
@@ -18,8 +17,6 @@ from ansible.module_utils.jupyterhub_deploy.docker.volumes import docker_name
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub.api import HubApi, direct_opener, server_path
 
-# The hub's message to a user who waits (jupyterhub_deploy_hub.queued_spawner).
-POSITION = re.compile(r"You are number (\d+) of \d+ in the queue")
 # Seconds that the hub's answer to a request may take while all start.
 TIMEOUT = 120.0
 # In the environment of a server: where it listens, and its token.
@@ -52,9 +49,8 @@ def follow(events: Iterable[dict[str, Any]], elapsed: Callable[[], float], stopp
     """
     place, queued = 0, 0.0
     for event in events:
-        position = POSITION.search(str(event.get("message", "")))
-        if position:
-            place, queued = max(place, int(position[1])), elapsed()
+        if "position" in event:  # in the queue (jupyterhub_deploy_hub.queued_spawner)
+            place, queued = max(place, int(event["position"])), elapsed()
         if event.get("ready"):
             return Start(elapsed(), "", place, queued)
         if stopped():

@@ -21,6 +21,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, FAILURE
 from ansible.module_utils.jupyterhub_deploy.front import target
 from ansible.module_utils.jupyterhub_deploy.front.proxy_replacement import ProxyReplacement
 from ansible.module_utils.jupyterhub_deploy.hub import lock, routes
+from ansible.module_utils.jupyterhub_deploy.hub.routes import Routes
 
 #: The options, as Ansible's argument specification; the module's documentation describes them.
 SPEC: dict[str, Any] = {
@@ -80,7 +81,7 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
     proxy = ProxyContainer(client, asked.name, "", asked.health_timeout, asked.hub)
     replacement = ProxyReplacement(proxy, asked)
     recovered: list[str] = []
-    restored = "kept"
+    restored = Routes()
     if client:
         ownership.require_containers(client, asked.hub, proxy.names())
         bypassed = replacement.is_bypassed()
@@ -119,7 +120,7 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
     return {
         "action": action,
         "downtime": done.downtime,
-        "routes": done.routes,
+        "routes": done.routes.state,
         "routing_differs": proxy_container.by_host(options, current) != options.host_routing,
         "url": done.url,
         "diff": {"before": before, "after": wanted} if before != wanted else {},
@@ -133,7 +134,7 @@ class Done(NamedTuple):
     """What :func:`apply` did: see the module's results of the same names."""
 
     downtime: float = 0.0
-    routes: str = "kept"
+    routes: Routes = Routes()
     url: str = ""
     messages: Sequence[str] = ()
 
@@ -152,7 +153,7 @@ def apply(
     action: str,
     spec: container_spec.Spec,
     options: ProxyOptions,
-    restored: str,
+    restored: Routes,
 ) -> Done:
     """Carry out an action of ``spec.plan``.
 
@@ -165,8 +166,8 @@ def apply(
     # Without a change, too: the hub perhaps still uses the API of an old proxy, because it could not be told.
     told = routes.restore(proxy.client, options, proxy.name)
     restored = told if action != "none" or proxy.has_leftovers() else restored
-    if restored.startswith("later: ") and not restored.startswith(routes.WITHOUT_HUB):
-        messages = [*messages, f"the hub does not know the routes of its proxy yet: {restored.partition(': ')[2]}"]
+    if restored.problem:
+        messages = [*messages, f"the hub does not know the routes of its proxy yet: {restored.problem}"]
     address = target.published(proxy.observe())
     try:
         replacement.use(address)

@@ -74,7 +74,7 @@ def publish(site: ModuleSite) -> None:
 
 def restored(site: ModuleSite, options: dict[str, Any]) -> bool:
     """Return whether the hub has restored the routes of the proxy."""
-    return routes.restore(site.client.api, ProxyOptions(**options), f"{NAME}-proxy") == "restored"
+    return routes.restore(site.client.api, ProxyOptions(**options), f"{NAME}-proxy").state == routes.RESTORED
 
 
 def ports(site: ModuleSite) -> list[tuple[str, int]]:

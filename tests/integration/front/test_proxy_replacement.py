@@ -74,7 +74,7 @@ def site(make_site: Callable[[str], ModuleSite]) -> Iterator[ModuleSite]:
     try:
         assert requests.get(made.url, timeout=10).status_code == 503  # there is no proxy yet
         first = made.run_proxy()
-        assert (first["action"], first["routes"]) == ("create", "later: there is no hub yet")
+        assert (first["action"], first["routes"]) == ("create", "later")
         made.run_hub()
         yield made
     finally:
@@ -195,7 +195,7 @@ def test_routes_survive_while_the_hub_is_away(site: ModuleSite, alice: Notebook,
     hub.stop()
     try:
         result = replaced()
-        assert result["routes"].startswith("later: the hub container")
+        assert result["routes"] == "later"
         assert requests.get(f"{site.url}/user/alice/api", timeout=10).status_code == 200
     finally:
         hub.start()

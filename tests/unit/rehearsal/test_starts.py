@@ -10,7 +10,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.rehearsal import starts
 from ansible.module_utils.jupyterhub_deploy.rehearsal.starts import Start, Starter
 
-QUEUED = [{"message": f"Other servers start first. You are number {number} of 4 in the queue."} for number in (3, 1)]
+QUEUED = [{"message": f"You are number {number} of 4 in the queue.", "position": number} for number in (3, 1)]
 STARTING = {"progress": 50, "message": "Starting the server"}
 READY = {"progress": 100, "ready": True, "message": "Server ready at /user/rehearsal-1/"}
 

@@ -58,7 +58,8 @@ class QueuedSpawner(WatchedSpawner):
         while self.concurrent_starts and not self._has_turn:
             place = start_queue.of_hub(self.concurrent_starts).place(self)
             if place and place != shown:
-                yield {"message": "Other servers start first. You are number {} of {} in the queue.".format(*place)}
+                text = "Other servers start first. You are number {} of {} in the queue.".format(*place)
+                yield {"message": text, "position": place[0]}  # which a rehearsal reads
             shown = place
             await asyncio.sleep(POSITION_EVERY)
         async for event in super().progress():
