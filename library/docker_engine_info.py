@@ -111,8 +111,7 @@ containers_running:
   returned: always
 service_manager:
   description:
-    - The service manager that can start Docker on this host. C(none) also where the init script cannot work because
-      CAP_SYS_RESOURCE is missing.
+    - The service manager that can start Docker on this host, V(systemd) or V(none).
   type: str
   returned: always
   sample: systemd

@@ -274,7 +274,7 @@ def package_problems(wanted: dict[str, Any], facts: dict[str, str]) -> list[str]
         *daemon_plan.too_old(version, wanted["minimum_version"]),
         *(
             f"{problem}; or set docker_package_source: docker"
-            for problem in daemon_plan.too_new(options, version, distribution)
+            for problem in daemon_plan.unsupported(options, version, distribution)
         ),
     ]
 

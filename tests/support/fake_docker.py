@@ -59,8 +59,7 @@ def isolate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(daemon_info, "BINARY_PATH", str(tmp_path / "bin"))
     monkeypatch.setattr(daemon_info, "RECORD_FILE", str(tmp_path / "record.json"))
     monkeypatch.setattr(daemon_info, "ENABLED_LINK", str(tmp_path / "wants"))
-    traits = {"systemd_booted": False, "pid1": "x", "initctl": False, "init_script": False, "capabilities": 0}
-    monkeypatch.setattr(daemon_info, "host_traits", lambda: traits)
+    monkeypatch.setattr(daemon_info, "service_manager", lambda: "none")
     paths = {name: str(tmp_path / name) for name in ("socket_path", "config_file", "pid_file")}
     observe = daemon_info.observe
     monkeypatch.setattr(daemon_info, "observe", lambda minimum: observe(minimum, **paths))

@@ -136,8 +136,6 @@ def _run_service(verb: str, seen: dict[str, Any], timeout: int, arguments: Seque
         # systemd would take several restarts within a minute for a crash loop.
         _run(["systemctl", "reset-failed", "docker.service", "docker.socket"])
         _run_checked(["systemctl", verb, "docker.service"], manager, timeout)
-    elif manager == "sysvinit":
-        _run_checked(["service", "docker", verb], manager, timeout)
     else:
         if verb == "restart":
             _stop_directly()
@@ -201,8 +199,7 @@ def _reload(pid: int | None) -> None:
         return bool(daemon_api.get(query, parse=bytes.strip))
 
     if not processes.wait_until(is_reloaded, RELOAD_TIMEOUT, _POLL_SECONDS):
-        manager = daemon_plan.choose_service_manager(daemon_info.host_traits())
-        raise _failure("Docker did not apply the new options after a reload", manager)
+        raise _failure("Docker did not apply the new options after a reload", daemon_info.service_manager())
 
 
 def _wait_for_docker(timeout: int, manager: str, alive: Callable[[], bool] = lambda: True) -> None:

@@ -12,7 +12,6 @@ import json
 import os
 import shlex
 import shutil
-import stat
 import subprocess
 import sys
 from typing import Any
@@ -23,10 +22,9 @@ from ansible.module_utils.jupyterhub_deploy.docker.daemon_api import SOCKET, get
 from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 
-PID_FILE = "/var/run/docker.pid"  # the default of dockerd and of the init scripts
+PID_FILE = "/var/run/docker.pid"  # the default of dockerd
 CONFIG_FILE = "/etc/docker/daemon.json"
 RECORD_FILE = "/etc/jupyterhub-deploy/docker-engine.json"
-INIT_SCRIPT = "/etc/init.d/docker"
 
 # sudo and cron omit some of these from the PATH.
 BINARY_PATH = "/usr/bin:/usr/sbin:/usr/local/bin:/usr/local/sbin"
@@ -77,7 +75,7 @@ def observe(
     if dockerd and not (running and daemon_plan.is_recent(running_version, minimum_version)):
         installed_version = version_of(dockerd)
     pid = processes.process_of(pid_file, "dockerd")
-    manager = daemon_plan.choose_service_manager(host_traits())
+    manager = service_manager()
     arguments = arguments_of(pid) if pid else unit_arguments() if dockerd and manager == "systemd" else []
     config = read_config(daemon_flags.flag_value(arguments, "config-file") or config_file)
     data = data_of(info, socket_path) if running else data_on_disk(config["options"].get("data-root") or DATA_ROOT)
@@ -171,16 +169,9 @@ def version_of(dockerd: str) -> str:
         raise DeployError(f"{dockerd} --version does not print its version ({error}); reinstall Docker") from error
 
 
-def host_traits() -> dict[str, Any]:
-    """Return the input of :func:`daemon_plan.choose_service_manager`."""
-    capabilities = next(line for line in _read("/proc/self/status").splitlines() if line.startswith("CapEff:"))
-    return {
-        "systemd_booted": os.path.isdir("/run/systemd/system"),
-        "pid1": _read("/proc/1/comm").strip(),
-        "initctl": _is_fifo("/run/initctl"),
-        "init_script": os.access(INIT_SCRIPT, os.X_OK),
-        "capabilities": int(capabilities.split()[1], 16),
-    }
+def service_manager() -> str:
+    """Return what can start Docker on this host: ``systemd`` or ``none``."""
+    return "systemd" if os.path.isdir("/run/systemd/system") else "none"  # the test of sd_booted(3)
 
 
 def arguments_of(pid: int) -> list[str]:
@@ -242,13 +233,6 @@ def sdk() -> dict[str, Any]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             version = importlib.metadata.version("docker")
     return {"importable": found, "version": version, "python": sys.executable}
-
-
-def _is_fifo(path: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:
-        return False
 
 
 def _read(path: str) -> str:

@@ -9,7 +9,6 @@ import subprocess
 from collections.abc import Sequence
 
 LOG_FILE = "/var/log/dockerd.log"  # of a dockerd that this role starts
-INIT_LOG_FILE = "/var/log/docker.log"  # of Debian's and Docker's init script
 LOG_LINES = 15
 # LOG_LINES are taken from this many last lines: a dockerd that fails logs a dozen lines about its shutdown.
 LOG_WINDOW = 100
@@ -30,14 +29,13 @@ def read(manager: str) -> tuple[str, str]:
 
     :param manager: the service manager that started Docker.
     """
-    path = INIT_LOG_FILE if manager == "sysvinit" else LOG_FILE
-    where = "journalctl -u docker" if manager == "systemd" else path
+    where = "journalctl -u docker" if manager == "systemd" else LOG_FILE
     try:
         if manager == "systemd":
             command = ["journalctl", "--unit=docker", f"--lines={LOG_WINDOW}", "--no-pager", "--output=cat"]
             text = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
         else:
-            with open(path, encoding="utf-8", errors="replace") as file:
+            with open(LOG_FILE, encoding="utf-8", errors="replace") as file:
                 text = file.read()
     except (OSError, subprocess.SubprocessError) as error:
         return where, f"cannot be read: {error}"

@@ -22,11 +22,11 @@ NEWER_OPTIONS = {
     "default-network-opts": ("24.0", "For a smaller MTU, set the option mtu"),
 }
 
+# Options of dockerd's command line. Docker accepts them in daemon.json since 23.0, and ignores them.
+COMMAND_LINE_OPTIONS = {"http-proxy", "https-proxy", "no-proxy"}
+
 # Docker in the packages of distributions that keep its version and that have none of some option above.
 PACKAGED = {"Debian 12": "20.10.24"}
-
-# Bit number of CAP_SYS_RESOURCE in a capability set (linux/capability.h): needed to raise a hard limit.
-_CAP_SYS_RESOURCE = 24
 
 
 class Record(NamedTuple):
@@ -86,24 +86,6 @@ def is_recent(version: str, minimum: str) -> bool:
     return have + (0,) * (width - len(have)) >= want + (0,) * (width - len(want))
 
 
-def choose_service_manager(host: Mapping[str, Any]) -> str:
-    """Return what can start Docker on a host: ``systemd``, ``sysvinit`` or ``none``.
-
-    :param host: ``systemd_booted`` (/run/systemd/system exists, the test of sd_booted(3)), ``pid1`` (name of process
-        1), ``initctl`` (sysvinit's fifo /run/initctl exists), ``init_script`` (/etc/init.d/docker can be executed) and
-        ``capabilities`` (the effective set of our process, as a number).
-
-    Other programs call themselves ``init`` too, so sysvinit is recognised by its fifo. Its script raises the limits on
-    open files and processes and fails without CAP_SYS_RESOURCE.
-    """
-    if host["systemd_booted"]:
-        return "systemd"
-    may_raise_limits = bool(host["capabilities"] >> _CAP_SYS_RESOURCE & 1)
-    if host["pid1"] == "init" and host["initctl"] and host["init_script"] and may_raise_limits:
-        return "sysvinit"
-    return "none"
-
-
 def make_plan(
     seen: Mapping[str, Any],
     record: Record,
@@ -147,7 +129,7 @@ def make_plan(
             f"data-root cannot change: Docker's images and volumes would stay behind in {root}; {stop}move the "
             f"directory to {merged.options.get('data-root', daemon_data.DATA_ROOT)}, and run make site again"
         )
-    for problem in too_new(set(merged.options) - set(current), seen["version"], "this host") if recent else ():
+    for problem in unsupported(set(merged.options) - set(current), seen["version"], "this host") if recent else ():
         raise DeployError(f"{problem}; nothing was changed")
     if merged.options != current or not seen["running"]:
         daemon_data.refuse(current, merged.options, seen)
@@ -229,8 +211,8 @@ def _merge(
     return merged
 
 
-def too_new(options: Iterable[str], version: str, source: str) -> Iterator[str]:
-    """Yield a message for each option with which a Docker of this version would not start.
+def unsupported(options: Iterable[str], version: str, source: str) -> Iterator[str]:
+    """Yield a message for each option with which a Docker of this version would not start, or that it ignores.
 
     :param source: what has this version.
     """
@@ -239,6 +221,10 @@ def too_new(options: Iterable[str], version: str, source: str) -> Iterator[str]:
         if not is_recent(version, first):
             needed = f"{name} in docker_daemon_options needs Docker {first} or newer"
             yield f"{needed}, and {source} has {version}. {instead}"
+    first, instead = NEWER_OPTIONS["proxies"]
+    for name in sorted(set(options) & COMMAND_LINE_OPTIONS):
+        remedy = f"Write proxies: {{{name}: …}}" if is_recent(version, first) else instead
+        yield f"{name} in docker_daemon_options is an option of dockerd's command line, not of daemon.json. {remedy}"
 
 
 def too_old(version: str, minimum_version: str) -> Iterator[str]:

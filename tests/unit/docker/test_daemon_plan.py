@@ -70,6 +70,11 @@ def test_a_version_without_numbers_is_refused():
         daemon_plan.is_recent("20.10", "newest")
 
 
+def test_an_option_that_docker_ignores_in_its_file_is_refused():
+    with pytest.raises(DeployError, match=r"no-proxy in .*, not of daemon.json. Write proxies: {no-proxy: …}; nothing"):
+        plan({**RUNNING, "version": "28.0"}, wanted={"no-proxy": "localhost"})
+
+
 @pytest.mark.parametrize(
     ("version", "options", "message"),
     [
@@ -79,6 +84,11 @@ def test_a_version_without_numbers_is_refused():
             "proxies in docker_daemon_options needs Docker 23.0 or newer, and this host",
         ),
         ("23.0.1", {"default-network-opts": {}}, "default-network-opts in docker_daemon_options needs Docker 24.0 or"),
+        (
+            "20.10.24+dfsg1",
+            {"https-proxy": "http://proxy.example.com:3128"},
+            "https-proxy in docker_daemon_options is an option of .*, not of daemon.json. Set the proxy in Docker's",
+        ),
         ("23.0", {"proxies": {}}, None),
         ("20.10.24", {"mtu": 1450}, None),
     ],
@@ -94,25 +104,6 @@ def test_an_option_that_docker_is_too_old_for_is_refused(version, options, messa
         assert plan(seen, wanted=options, minimum="24.0").install
         # It is in the file already: this run does not add it.
         assert plan({**seen, **config(options)}, wanted=options)
-
-
-SYSVINIT = {"systemd_booted": False, "pid1": "init", "initctl": True, "init_script": True, "capabilities": 1 << 24}
-
-
-class TestServiceManager:
-    @pytest.mark.parametrize(
-        ("difference", "manager"),
-        [
-            ({}, "sysvinit"),
-            ({"systemd_booted": True, "pid1": "systemd"}, "systemd"),
-            ({"pid1": "docker-init"}, "none"),
-            ({"initctl": False}, "none"),  # another program called init, in a container or microVM
-            ({"init_script": False}, "none"),
-            ({"capabilities": ((1 << 41) - 1) & ~(1 << 24)}, "none"),  # the script's ulimit would fail
-        ],
-    )
-    def test_is_one_that_works_on_the_host(self, difference, manager):
-        assert daemon_plan.choose_service_manager({**SYSVINIT, **difference}) == manager
 
 
 class TestBareHost:

@@ -138,6 +138,15 @@ def test_only_the_disk_of_the_hubs_own_data_counts(monkeypatch: pytest.MonkeyPat
                 "lower it, or install Docker from Docker's repository (docker_package_source: docker)"
             ],
         ),
+        (
+            "Debian 12",
+            {"options": {"http-proxy": "http://proxy.example.com:3128"}},
+            [
+                "http-proxy in docker_daemon_options is an option of dockerd's command line, not of daemon.json. Set "
+                "the proxy in Docker's systemd unit: docs/how-to/docker.md#an-http-proxy; or set "
+                "docker_package_source: docker"
+            ],
+        ),
         ("Debian 12", {"options": {"proxies": None, "mtu": 1450}}, []),
         ("Debian 12", {"options": {"proxies": {}}, "package_source": "docker"}, []),
         ("Debian 13", {"options": {"proxies": {}}}, []),
