@@ -24,8 +24,9 @@ NOTHING = "Nothing was changed."
 
 def site(*arguments: str, playbook: str = "site.yml", **settings) -> tuple[int, str]:
     """Run site.yml in check mode against this machine; return its exit code and output."""
-    # A port of its own: a real hub of this machine may have the default one.
-    extra = json.dumps({"jupyterhub_name": NAME, "jupyterhub_port": free_port(), **settings})
+    # A port of its own: a real hub of this machine may have the default one. This machine may have a public address.
+    own = {"jupyterhub_name": NAME, "jupyterhub_port": free_port(), "jupyterhub_bind_address": "127.0.0.1"}
+    extra = json.dumps({**own, **settings})
     inventory = [] if "-i" in arguments else ["-i", "examples/inventory"]
     tags = ["--tags", "always"] if playbook == "site.yml" else []
     command = ["ansible-playbook", playbook, *inventory, "--check", *tags, "-e", extra]
