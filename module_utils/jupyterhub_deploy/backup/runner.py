@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sqlite3
@@ -106,17 +105,6 @@ class Runner:
         except DeployError as error:
             return [str(error)]
 
-    def check_database(self) -> None:
-        """Check that the hub uses the database that is backed up.
-
-        :raises DeployError: it uses another one.
-        """
-        problem = None
-        with contextlib.suppress(DeployError):  # `gaps` reports a hub that does not say where its data are
-            problem = storage.database_problem(storage.read(self._hub)) if self._hub else None
-        if problem:
-            raise DeployError(problem)
-
     def recover(self) -> list[str]:
         """Clean up after a killed run outside of the backup directory; return what was done."""
         left = [self.plain_staging] if os.path.lexists(self.plain_staging) else []
@@ -179,7 +167,7 @@ class Runner:
 
     def back_up_hub_state(self) -> Result:
         """Back up the hub's database, secrets, configuration in use and image ids."""
-        self.check_database()
+        storage.check_database(self._hub)
         if self.check_mode:
             return {"action": "backed_up", "user": None}
         draft = self.writer.draft(HUB_FOLDER)

@@ -59,14 +59,21 @@ def read(container: dict[str, Any]) -> Storage:
     )
 
 
-def database_problem(storage: Storage) -> str | None:
-    """Return why the hub's database can be neither backed up nor restored, ``None`` when it can. Pure."""
-    if storage.database.partition("?")[0] == DATABASE_URL:
-        return None
-    return (
-        f"the hub's database is {storage.database} (c.JupyterHub.db_url), and only {DATABASE_URL} is supported; stop "
-        "the hub, move the database there, remove the setting from jupyterhub_extra_config, and run make site"
-    )
+def check_database(container: dict[str, Any] | None) -> None:
+    """Check that a hub uses the database that is backed up and restored, if it says which one it uses.
+
+    :param container: Docker's description of the hub's container, ``None`` when there is none.
+    :raises DeployError: it uses another one.
+    """
+    try:
+        database = read(container).database if container else DATABASE_URL
+    except DeployError:  # a backup reports a hub that does not say where its data are
+        return
+    if database.partition("?")[0] != DATABASE_URL:
+        raise DeployError(
+            f"the hub's database is {database} (c.JupyterHub.db_url), and only {DATABASE_URL} is supported; stop the "
+            "hub, move the database there, remove the setting from jupyterhub_extra_config, and run make site"
+        )
 
 
 def not_backed_up(storage: Storage, volumes: Container[str]) -> list[str]:

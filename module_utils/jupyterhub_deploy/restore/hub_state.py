@@ -23,6 +23,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABE
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import is_plain
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, DeployError
 from ansible.module_utils.jupyterhub_deploy.front import state as front_state
+from ansible.module_utils.jupyterhub_deploy.hub import storage
 from ansible.module_utils.jupyterhub_deploy.restore import commands, extract, hub_files, swap
 from ansible.module_utils.jupyterhub_deploy.restore.hub_files import Places
 
@@ -136,6 +137,7 @@ class Restore:
                     f"there is a {there} on this host already, and nothing was restored over it. If it is the hub that "
                     f"was just recovered, continue with make site; to bring an older state back: {again}"
                 )
+        storage.check_database(container)
         # A killed restore may have left the container for checks too; the next check replaces it.
         if any(inspect_container(self.client, name) for name in (self.hub.next, self.hub.previous)):
             raise DeployError(f"an earlier change of hub {self.name} did not finish; run make site first")

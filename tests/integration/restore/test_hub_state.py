@@ -145,6 +145,17 @@ def hub(backed_up: Hub) -> Hub:
     return backed_up
 
 
+def test_a_hub_that_uses_another_database_is_refused(hub: Hub) -> None:
+    file = hub.data / "storage.json"
+    text = file.read_text()
+    file.write_text(json.dumps({**json.loads(text), "database": "postgresql://db.example.com/hub"}))
+    try:
+        message = hub.refusal()
+    finally:
+        file.write_text(text)
+    assert message.startswith("the hub's database is postgresql://db.example.com/hub (c.JupyterHub.db_url), and only")
+
+
 def test_nothing_is_restored_while_servers_run(working: Hub) -> None:
     message = working.refusal()
 

@@ -66,10 +66,22 @@ def test_what_is_not_known_is_not_guessed(hub: dict[str, Any], tmp_path: Path, c
     "url",
     ["sqlite:////data/other.sqlite", "sqlite:///jupyterhub.sqlite", "postgresql://hub:***@db/hub", "sqlite://"],
 )
-def test_any_other_database_is_a_problem(url: str) -> None:
-    assert storage.database_problem(Storage(storage.DATABASE_URL, [])) is None
-    assert storage.database_problem(Storage(f"{storage.DATABASE_URL}?timeout=30", [])) is None
-    assert f"the hub's database is {url} (c.JupyterHub.db_url)" in (storage.database_problem(Storage(url, [])) or "")
+def test_any_other_database_is_a_problem(url: str, hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "read", lambda container: Storage(url, []))
+    with pytest.raises(DeployError) as error:
+        storage.check_database(hub)
+    assert str(error.value).startswith(f"the hub's database is {url} (c.JupyterHub.db_url), and only ")
+
+
+@pytest.mark.parametrize("url", [storage.DATABASE_URL, f"{storage.DATABASE_URL}?timeout=30"])
+def test_the_deployments_own_database_is_none(url: str, hub: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "read", lambda container: Storage(url, []))
+    storage.check_database(hub)
+
+
+def test_a_hub_that_does_not_say_which_database_it_uses_is_not_refused(hub: dict[str, Any]) -> None:
+    storage.check_database({**hub, "Mounts": []})
+    storage.check_database(None)
 
 
 def test_directories_and_shared_volumes_are_not_backed_up() -> None:
