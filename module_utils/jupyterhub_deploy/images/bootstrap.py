@@ -73,8 +73,15 @@ def make_command(directory: str, args: dict[str, str]) -> list[str]:
         raise DeployError(
             "mmdebstrap is not installed on this host; the role jupyterhub_images installs it before it builds"
         )
-    sources = apt_sources.archive_sources(apt_sources.index_targets(), suite)
+    targets = apt_sources.index_targets()
+    sources = apt_sources.archive_sources(targets, suite)
     if not sources:
+        local = sorted({uri for uri, _ in apt_sources.archives(targets, suite)})
+        if local:
+            raise DeployError(
+                f"apt on this host gets the suite {suite} from {', '.join(local)}, which an image cannot use; add a "
+                "source with http:// or https:// and run apt-get update, or name a base image in jupyterhub_images_base"
+            )
         raise DeployError(
             f"apt on this host has no package list of the suite {suite} with the component main; fix the apt sources "
             "and run apt-get update, or name a base image in jupyterhub_images_base"
@@ -138,7 +145,7 @@ def _run(client: Any, image: Image, progress: Reporter, stop: threading.Event) -
     if process.returncode:
         client.remove_image(image.name)  # incomplete: Docker imports whatever it receives
         raise DeployError(
-            f"mmdebstrap could not make {image.name}: {' / '.join(log[-5:])}; check this host's apt sources"
+            f"mmdebstrap could not make {image.name}: {' / '.join(log[-5:])}; fix that, then run the same again"
         )
 
 

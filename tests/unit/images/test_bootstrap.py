@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy import files
-from ansible.module_utils.jupyterhub_deploy.images import bootstrap
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.images import apt_sources, bootstrap
 
 
 def test_command_writes_a_tarball_to_standard_output() -> None:
@@ -17,6 +19,24 @@ def test_command_writes_a_tarball_to_standard_output() -> None:
     assert parts[-3:] == ["bookworm", "-", *sources]
     assert "--include=python3,tini" in parts
     assert "--aptopt=x" in parts
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        ("", "apt on this host has no package list of the suite bookworm with the component main"),
+        (
+            "file:/srv/mirror/ bookworm bookworm main /etc/apt/sources.list:1 Debian\n",
+            r"apt on this host gets the suite bookworm from file:/srv/mirror/, which an image cannot use; add a source",
+        ),
+    ],
+)
+def test_a_host_without_sources_for_an_image(targets: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/mmdebstrap")
+    monkeypatch.setattr(apt_sources, "index_targets", lambda: targets)
+    monkeypatch.setattr(files, "read_text", {"/etc/apt/sources.list": "deb file:/srv/mirror bookworm main\n"}.get)
+    with pytest.raises(DeployError, match=message):
+        bootstrap.make_command("/tmp", {"suite": "bookworm", "packages": "python3"})
 
 
 class TestInMemory:
