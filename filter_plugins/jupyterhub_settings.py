@@ -143,10 +143,13 @@ def _limits(name: str, value: float) -> Iterable[str]:
 
 
 def _bind_address(value: str) -> Iterable[str]:
-    """Check that it is an IPv4 address: Docker reads a name as all addresses, and the hub's networks lack IPv6."""
+    """Check that it is an IPv4 address at which a program can listen, or 0.0.0.0."""
     try:
-        ipaddress.IPv4Address(value)
+        address = ipaddress.IPv4Address(value)
+        is_valid = not (address.is_multicast or address.is_reserved)
     except ValueError:
+        is_valid = False
+    if not is_valid:
         yield (
             f"bind_address is {value!r}; use an IPv4 address of the host, such as 127.0.0.1, or 0.0.0.0 for all of them"
         )
@@ -256,9 +259,18 @@ def _subdomains(value: bool, public_url: str) -> Iterable[str]:
 
 
 def _http_proxy(value: str) -> Iterable[str]:
-    if value and not re.fullmatch(r"http://[^/\s?#@]+/?", value):
+    if value and not (re.fullmatch(r"http://[^/\s?#@]+/?", value) and _has_host(value)):
         # A password would be in the environment of the hub's container.
         yield f"http_proxy is {value!r}; use a URL without a user name, such as http://proxy.example.com:3128"
+
+
+def _has_host(url: str) -> bool:
+    """Return whether a URL has a host name, and a valid port if any."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _keep_images(value: int) -> Iterable[str]:
