@@ -666,6 +666,10 @@ def test_a_setting_that_would_open_every_authenticator_stops_the_run(
     ("way", "message"),
     [
         ({"class": "generic-oauth", "traits": {"usernme_claim": "x"}}, "did you mean c.GenericOAuthenticator.usern"),
+        (
+            {"class": "generic-oauth", "traits": {"http_request_kwargs": {"proxy_host": "proxy", "proxy_port": 3128}}},
+            "http_request_kwargs: a proxy in http_request_kwargs is not supported; set jupyterhub_http_proxy",
+        ),
         ({"class": "example.Missing"}, "the hub image has no authenticator example.Missing"),
     ],
 )  # fmt: skip

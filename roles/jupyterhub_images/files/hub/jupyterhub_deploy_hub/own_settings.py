@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,10 +21,12 @@ Problem = tuple[str, str, str]
 
 _REMOVE = "remove the line"
 _ADDRESS = f"the deployment looks for the hub at its own address (port 8081 of the container, below /hub/); {_REMOVE}"
-_PATH = (
-    f"the deployment's proxy and its checks use the hub without a path; {_REMOVE}; to choose the address, see "
+_PATH = f"the deployment's proxy and its checks use the hub without a path; {_REMOVE}"
+_LISTENS = (
+    f"the front listens for the hub, at jupyterhub_bind_address, and uses it without a path; {_REMOVE}; see "
     "docs/how-to/address-and-port.md"
 )
+_HTTPS = "the front serves HTTPS; set jupyterhub_https instead, see docs/how-to/https.md"
 _NAMES = f"the deployment finds users' servers and volumes by its own names; {_REMOVE}"
 #: Settings that the rest of the deployment depends on, by their section or the setting that names their class.
 _FIXED: dict[str, dict[str, str]] = {
@@ -44,7 +47,10 @@ _FIXED: dict[str, dict[str, str]] = {
         "hub_routespec": _ADDRESS,
         "internal_ssl": _ADDRESS,
         "base_url": _PATH,
-        "bind_url": _PATH,
+        "ip": _LISTENS,
+        "bind_url": _LISTENS,
+        "ssl_key": _HTTPS,
+        "ssl_cert": _HTTPS,
         "subdomain_host": "set jupyterhub_subdomains instead",
         "active_server_limit": "set jupyterhub_server_limit instead",
         "concurrent_spawn_limit": "set jupyterhub_concurrent_starts instead",
@@ -92,6 +98,8 @@ _HARMLESS = {
     "internal_ssl": (False,),
     "use_internal_ip": (True,),
     "base_url": ("/", ""),
+    "ssl_key": ("",),
+    "ssl_cert": ("",),
 }
 _OTHERS = {
     "JupyterHub": ["JupyterHub"],
@@ -237,10 +245,21 @@ def _effective(c: Any, sections: list[str], trait: str) -> Any:
 
 
 def _is_harmless(trait: str, value: Any) -> bool:
-    """Return whether a value leaves the hub at its address. Only the path of ``bind_url`` changes it."""
+    """Return whether a value changes nothing, and nobody expects it to. A port and a public name do not matter."""
+    if trait == "ip":
+        return not _is_one_address(str(value))
     if trait == "bind_url":
-        return urlsplit(str(value)).path in ("", "/")
+        url = urlsplit(str(value))
+        return url.path in ("", "/") and not _is_one_address(url.hostname or "")
     return value in _HARMLESS.get(trait, ())
+
+
+def _is_one_address(host: str) -> bool:
+    """Return whether a server that listens there is reached at one address of the host only."""
+    try:
+        return host == "localhost" or not ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False  # a name, "*" or nothing
 
 
 def _same(value: Any, own: Any) -> bool:

@@ -57,6 +57,7 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._base = self._applied = self._limits()
+        self._configured = {source for _, source in container_settings.sources(self.config, type(self))}
 
     @default("escape")
     def _escape_default(self) -> Any:
@@ -147,7 +148,9 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         """Label the user's volumes, create the container, then set the volumes' owner."""
         if self._name_problem:
             raise SpawnRefusedError(f"{self._name_problem} Please contact an administrator.")
-        own = self._named_volumes(shared=False)
+        mounted = self._mounted()
+        own = [one for one in mounted if not one.is_shared and not one.is_directory]
+        self._check_added(own)
         given: Any = self.extra_host_config  # type: ignore[has-type]
         if callable(given):
             self.extra_host_config = await self._returned_options(given, own)
@@ -156,8 +159,9 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
             container = await super().create_object()
         finally:
             self.extra_host_config = given  # the function is called again at the next start
-        for volume in [*own, *self._named_volumes(shared=True)]:
-            if volume.is_writable:
+        for volume in mounted:
+            # An administrator manages the rights of a directory of the host that users share.
+            if volume.is_writable and not (volume.is_shared and volume.is_directory):
                 await self._own(container["Id"], volume)
         return container
 
@@ -172,29 +176,51 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         problems = container_settings.returned_problems(
             options,
             {*self.volumes, *(volume.name for volume in own)},
-            {self.user.name, self.escaped_name},
+            self._own_names,
             self.drop_capabilities,
             self.no_new_privileges,
         )
-        if problems:
-            self.log.error(
-                "Server %s was not started because of the function c.DockerSpawner.extra_host_config: %s",
-                self.object_name, "; ".join(problems),
-            )  # fmt: skip
-            raise SpawnRefusedError(
-                "The configuration of this hub gives your server options or volumes that it does not allow. Please "
-                "contact an administrator, who finds the reason in the hub's log."
-            )
+        self._refuse_start(problems, "the function c.DockerSpawner.extra_host_config")
         return dict(options)
 
-    def _named_volumes(self, shared: bool) -> list[volumes.Mounted]:
-        """Return the named volumes: the user's own, which have ``{username}`` in their template, or the others."""
+    @property
+    def _own_names(self) -> set[str]:
+        """The user's name, as it is and as in names of volumes."""
+        return {self.user.name, self.escaped_name}
+
+    def _check_added(self, own: list[volumes.Mounted]) -> None:
+        """Raise SpawnRefusedError for a volume of the user that a hook has added where the spawner cannot label it."""
+        added = [*self.read_only_volumes, *container_settings.of_mounts(self.mounts)]
+        labeled = {*self.volumes, *(volume.name for volume in own)}
+        problems = [
+            text
+            for source in added
+            if source not in self._configured
+            for text in container_settings.source_problems(source, labeled, self._own_names)
+        ]
+        self._refuse_start(problems, "what a hook or class in jupyterhub_extra_config has set")
+
+    def _refuse_start(self, problems: list[str], where: str) -> None:
+        if not problems:
+            return
+        self.log.error("Server %s was not started because of %s: %s", self.object_name, where, "; ".join(problems))
+        raise SpawnRefusedError(
+            "The configuration of this hub gives your server options or volumes that it does not allow. Please "
+            "contact an administrator, who finds the reason in the hub's log."
+        )
+
+    def _mounted(self) -> list[volumes.Mounted]:
+        """Return the volumes and directories of ``c.DockerSpawner.volumes``.
+
+        Those with ``{username}`` in their template are the user's own. A hook may have filled in the name of the user.
+        """
         found = []
         for template, target in self.volumes.items():
             target = target if isinstance(target, dict) else {"bind": target}
             name, mount_point = (self.format_volume_name(part, self) for part in (template, target["bind"]))
-            if not name.startswith("/") and ("username}" not in template) == shared:
-                found.append(volumes.Mounted(name, mount_point, target.get("mode", "rw") == "rw", shared))
+            names = () if template in self._configured else self._own_names
+            is_shared = not container_settings.is_of_user(template, names)
+            found.append(volumes.Mounted(name, mount_point, target.get("mode", "rw") == "rw", is_shared))
         return found
 
     async def _label_volumes(self, own: list[volumes.Mounted]) -> None:

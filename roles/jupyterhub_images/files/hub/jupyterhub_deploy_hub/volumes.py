@@ -18,12 +18,17 @@ SINCE_LABEL = "org.jupyterhub.deploy.user-since"
 
 
 class Mounted(NamedTuple):
-    """A named volume of a server. A shared one has no ``{username}`` in its template, so it is not the user's own."""
+    """A named volume of a server, or a directory of the host. A shared one is not the user's own."""
 
     name: str
     mount_point: str
     is_writable: bool
     is_shared: bool
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether it is a directory of the host; Docker creates a missing one, which then belongs to root."""
+        return self.name.startswith("/")
 
 
 class Owner(NamedTuple):
