@@ -27,8 +27,8 @@ PHASES = (
 )
 
 REMOVE_THE_HUB = (
-    "docker rm --force --volumes jupyterhub jupyterhub-proxy && docker volume rm jupyterhub-data && "
-    "docker network rm jupyterhub-network jupyterhub-control && rm -r /etc/jupyterhub"
+    "docker rm --force --volumes $(docker ps --all --quiet) && docker volume rm jupyterhub-data && "
+    "docker network prune --force && rm -r /etc/jupyterhub /etc/jupyterhub-front"
 )
 PROJECT = "/root/jupyterhub-deploy-ansible"
 

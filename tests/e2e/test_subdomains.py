@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 ATTACKER = "mallory"
 MODES = ["plain", "subdomains", "subdomains-https"]
-#: Without HTTPS in long runs only.
+#: Subdomains without HTTPS in long runs only.
 with_subdomains = pytest.mark.parametrize(
     "site", [pytest.param("subdomains", marks=pytest.mark.long), "subdomains-https"], indirect=True
 )
@@ -96,7 +96,6 @@ def result_of_attack(window: Page, site: OriginSite, hub: str, how: str) -> str:
     return window.title()
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("site", MODES[:1], indirect=True)
 def test_without_subdomains_a_page_of_a_user_takes_over_who_opens_it(
     site: OriginSite, mallory: HubSession, admin: HubSession, window: Page

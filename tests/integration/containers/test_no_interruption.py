@@ -289,7 +289,6 @@ class TestNoInterruption:
         assert work.started() == hub
         assert change.report.hub_down == 0
 
-    @pytest.mark.long
     def test_a_hub_that_dies_at_once(self, work: Workplace, images: Images, hub_image: Callable[[str], str]) -> None:
         images.build("hub:dies-at-once", hub_image("6.1.1"), DIES_AT_ONCE)
         change = work.fail("the new hub does not start", jupyterhub_hub_image=f"{NAME}/hub:dies-at-once")

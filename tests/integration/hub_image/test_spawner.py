@@ -60,7 +60,7 @@ def hurry(spawner):
             spawner.mounts = [{{"type": "volume", "source": source, "target": "/extra"}}]
         if spawner.user.name == "read-only":
             spawner.read_only_volumes = {{source: "/extra"}}
-    if spawner.user.name in ("at-home", "guest"):
+    if spawner.user.name in ("resident", "guest"):
         homes = f"/var/tmp/{{spawner.hub_name}}-homes"
         spawner.volumes = {{f"{{homes}}/{{{{username}}}}": "{WORK}", f"{{homes}}/shared": "/shared"}}
     if spawner.user.name == "member":
@@ -228,10 +228,10 @@ def test_a_directory_of_the_host_belongs_to_the_user_unless_it_has_an_owner(site
     try:
         (homes / "guest").mkdir(parents=True)
         os.chown(homes / "guest", 7777, 7777)
-        container = site.spawn("at-home")
+        container = site.spawn("resident")
         assert inside(container, f"touch {WORK}/mine && stat -c %u:%g {WORK} /shared").split() == ["1000:100", "0:0"]
-        assert (homes / "at-home/mine").stat().st_uid == 1000
-        site.stop("at-home")
+        assert (homes / "resident/mine").stat().st_uid == 1000
+        site.stop("resident")
         site.spawn("guest")
         assert site.logged(f"The files in {WORK} are read-only: they belong to user 7777, and this image runs as")
         site.stop("guest")

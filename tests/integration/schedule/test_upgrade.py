@@ -94,7 +94,6 @@ def host() -> Iterator[Host]:
     made.destroy()
 
 
-@pytest.mark.long
 def test_the_schedule_of_the_flat_version_is_replaced_and_works(host: Host, tmp_path: Path) -> None:
     install_flat_layout(host)
     assert "flat module backup_command was imported" in host.run(f"{COMMAND} list", check=False).stdout

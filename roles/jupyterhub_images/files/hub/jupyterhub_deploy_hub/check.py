@@ -122,7 +122,7 @@ def config_problems(config: Any) -> Iterator[tuple[str, str, str]]:
                 hint = f"; did you mean c.{section}.{guess}?" if guess else ""
                 yield section, name, f"c.{section}.{name} does not exist{hint}"
                 continue
-            fault = _fault(takers[0], name, value)
+            fault = _fault(takers[0], name, value) or _unsupported(name, value)
             if fault:
                 yield section, name, f"c.{section}.{name}: {fault}"
 
@@ -188,6 +188,13 @@ def _fault(cls: Any, name: str, value: Any) -> str | None:
         return " ".join(str(error).split())
     except Exception:  # a validator that needs a running hub: the hub reports the error at its start
         return None
+    return None
+
+
+def _unsupported(name: str, value: Any) -> str | None:
+    """Return why this hub does not support a value that its classes accept, or None."""
+    if name == "http_request_kwargs" and isinstance(value, dict) and any(key.startswith("proxy_") for key in value):
+        return "Tornado's client uses no proxy; set jupyterhub_http_proxy instead"
     return None
 
 

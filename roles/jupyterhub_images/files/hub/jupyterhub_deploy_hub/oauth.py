@@ -14,7 +14,7 @@ from jupyterhub.auth import Authenticator
 from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthenticator
 from tornado import web
 from tornado.httpclient import HTTPClientError
-from traitlets import TraitError, default, validate
+from traitlets import default
 
 from jupyterhub_deploy_hub import proxied
 
@@ -41,12 +41,6 @@ class ClearErrors(OAuthenticator):
     @default("http_client")
     def _default_http_client(self) -> Any:
         return proxied.ProxiedClient() if proxied.is_configured() else super()._default_http_client()
-
-    @validate("http_request_kwargs")
-    def _validate_http_request_kwargs(self, proposal: Any) -> Any:
-        if any(str(name).startswith("proxy_") for name in proposal.value):
-            raise TraitError("a proxy in http_request_kwargs is not supported; set jupyterhub_http_proxy")
-        return proposal.value
 
     async def httpfetch(
         self, url: str, label: str = "fetching", parse_json: bool = True, raise_error: bool = True, **kwargs: Any
