@@ -129,7 +129,8 @@ def test_a_browser_works_with_two_hubs_at_once(place: Place, context: BrowserCon
 
 def test_a_second_run_changes_nothing(place: Place) -> None:
     # The lab came after the hub: if each changed what the other has at the front, this would.
-    assert place.hub.run().recap["changed"] == 0
+    second = place.hub.run()
+    assert second.recap["changed"] == 0, second.output
 
 
 def test_a_name_that_does_not_resolve_is_named_and_the_status_is_as_before(place: Place) -> None:
