@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import requests
 from ansible.module_utils.jupyterhub_deploy.containers import container
+from ansible.module_utils.jupyterhub_deploy.containers.container import accepts_connections
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_proxy
@@ -21,6 +23,7 @@ from support.asking import Asking
 from support.module_site import ModuleSite, killed_run
 from support.modules import ModuleError, run
 from support.poller import Notebook, Poll
+from support.ports import free_port
 
 NAME = run_name("rolling")
 Replace = Callable[..., dict[str, Any]]
@@ -272,10 +275,10 @@ def test_a_proxy_whose_api_the_hub_does_not_reach_is_replaced(lost: str, site: M
     result = site.run_proxy()
     assert (result["action"], result["downtime"], result["routes"]) == ("replace", 0, "restored")
     assert result["reasons"] == [f"the hub does not reach the proxy's API in network {network.name}"]
-    alice.session.stop("alice")
-    alice.session.spawn("alice")
-    alice.sign_in()
-    assert alice.ask() == ""
+    user = f"new-{lost}"
+    new = site.notebook(user)  # whose server gets a route
+    assert new.ask() == alice.ask() == ""
+    new.session.stop(user)
     assert site.run_proxy()["changed"] is False
 
 
@@ -310,6 +313,37 @@ def test_a_stopped_proxy_gets_another_address_if_its_own_is_taken(site: ModuleSi
     finally:
         other.remove(force=True)
     assert site.run_proxy()["changed"] is False
+
+
+def test_another_port_has_the_hub_and_its_servers_at_once(site: ModuleSite, alice: Notebook) -> None:
+    port = free_port()
+    try:
+        assert site.run_front(http_port=port)["changed"] is True
+        for path in ("hub/login", "user/alice/api"):
+            assert requests.get(f"http://127.0.0.1:{port}/{path}", timeout=10).status_code == 200
+        assert wait_until(lambda: not accepts_connections("127.0.0.1", site.port), 30)
+        assert alice.socket.execute("6*7") == "42"  # its connection stays open
+    finally:
+        site.run_front()
+    assert alice.ask() == ""
+
+
+def test_a_port_that_is_taken_leaves_the_old_one(site: ModuleSite, alice: Notebook) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ModuleError, match="Address already in use"):
+        site.run_front(http_port=other.getsockname()[1])
+    assert alice.ask() == ""
+    assert site.run_front()["changed"] is False
+
+
+def test_the_hub_is_open_at_its_bind_address_only(site: ModuleSite, alice: Notebook) -> None:
+    addresses = [site.client.networks.get(f"{NAME}-control").attrs["IPAM"]["Config"][0]["Gateway"], "::1"]
+    assert [accepts_connections(address, site.port) for address in addresses] == [False, False]
+    site.run_front(bind_address="0.0.0.0")
+    try:
+        assert [accepts_connections(address, site.port) for address in addresses] == [True, True]
+    finally:
+        site.run_front()
+    assert alice.ask() == ""
 
 
 @pytest.mark.parametrize("text", ["", "upstream {"])
