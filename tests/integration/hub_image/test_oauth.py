@@ -526,7 +526,7 @@ def test_allow_all_lets_everyone_in(hub_image: Callable[[str], str], provider: O
         hub.remove()
 
 
-@pytest.mark.parametrize("claim", ["name", pytest.param("preferred_username", marks=pytest.mark.long)])
+@pytest.mark.parametrize("claim", ["name", "preferred_username"])
 def test_another_jupyterhub_as_provider(
     multi_hub: HubContainer, provider: OAuthProvider, other_address: str, tmp_path: Path, claim: str
 ) -> None:

@@ -562,6 +562,23 @@ def test_the_list_says_what_can_be_restored(site: RestoreSite) -> None:
         assert bad[3].startswith("NOT GOOD: archive ")
 
 
+def test_backups_on_a_disk_that_is_mounted_read_only_are_verified_and_restored(site: RestoreSite) -> None:
+    site.put()
+    directory = str(site.directory)
+    subprocess.run(["mount", "--bind", directory, directory], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", directory], check=True)
+        with pytest.raises(OSError, match="Read-only"):
+            (site.directory / "file").touch()
+        verified = run(jupyterhub_backup_verify, name=site.hub, directory=directory)
+        assert (verified["totals"]["good"], verified["changed"]) == (1, True)
+        (done,) = site.restore()["restored"]
+    finally:
+        subprocess.run(["umount", directory], check=True)
+    assert done["volume"] == site.name()
+    assert not list(site.directory.rglob("*.verified"))
+
+
 def cut(size: int) -> Any:
     return lambda archive: archive[:size]
 

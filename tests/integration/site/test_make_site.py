@@ -67,6 +67,7 @@ class TestBareSite(SiteTests):
         assert ":8000/" in end
         assert "admin_password" in end
         assert "Admin: admin" in end
+        assert "Passwords are sent unencrypted: set jupyterhub_https before others use the hub" in end
 
     def test_base_image_is_built_while_docker_is_installed(self, bare_site: BareSite) -> None:
         start = bare_site.output.index("jupyterhub_images : Start to build the base image]")
