@@ -11,7 +11,7 @@ description:
     change allows. Waits until Docker answers.
   - Docker 23.0 and newer validates the new C(daemon.json) before anything is changed, also in check mode. An older
     Docker reloads it before a restart, and refuses a wrong option while its containers keep running.
-  - Uses systemd or the init script. Where neither works, starts dockerd directly, with its log in
+  - Uses systemd. Where it does not run, starts dockerd directly, with its log in
     C(/var/log/dockerd.log).
   - If Docker refuses or does not start with a changed C(daemon.json), restores the old file before the module fails.
   - Records its own options, and what an interrupted run left to be done, in

@@ -267,14 +267,16 @@ def package_problems(wanted: dict[str, Any], facts: dict[str, str]) -> list[str]
     """Return why the Docker that would be installed cannot work as wanted, where its version is known before."""
     distribution = f"{facts['ansible_distribution']} {facts['ansible_distribution_major_version']}"
     version = daemon_plan.PACKAGED.get(distribution)
+    ignored = list(daemon_plan.misplaced(wanted["options"]))
     if not version or wanted["package_source"] != "distribution":
-        return []
+        return ignored
     options = [name for name, value in wanted["options"].items() if value is not None]
     return [
+        *ignored,
         *daemon_plan.too_old(version, wanted["minimum_version"]),
         *(
             f"{problem}; or set docker_package_source: docker"
-            for problem in daemon_plan.unsupported(options, version, distribution)
+            for problem in daemon_plan.too_new(options, version, distribution)
         ),
     ]
 

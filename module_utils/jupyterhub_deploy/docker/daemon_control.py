@@ -1,6 +1,6 @@
 """Start, reload and restart Docker on this host, and write its configuration and this role's record.
 
-Docker is started by systemd, by its init script, or directly as a process that outlives the connection of Ansible. All
+Docker is started by systemd, or directly as a process that outlives the connection of Ansible. All
 three ways wait until Docker answers.
 """
 

@@ -129,7 +129,8 @@ def make_plan(
             f"data-root cannot change: Docker's images and volumes would stay behind in {root}; {stop}move the "
             f"directory to {merged.options.get('data-root', daemon_data.DATA_ROOT)}, and run make site again"
         )
-    for problem in unsupported(set(merged.options) - set(current), seen["version"], "this host") if recent else ():
+    newer = too_new(set(merged.options) - set(current), seen["version"], "this host") if recent else ()
+    for problem in (*misplaced(wanted), *newer):
         raise DeployError(f"{problem}; nothing was changed")
     if merged.options != current or not seen["running"]:
         daemon_data.refuse(current, merged.options, seen)
@@ -211,8 +212,18 @@ def _merge(
     return merged
 
 
-def unsupported(options: Iterable[str], version: str, source: str) -> Iterator[str]:
-    """Yield a message for each option with which a Docker of this version would not start, or that it ignores.
+def misplaced(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a message for each option that Docker ignores in its file; ``None`` is one that is not wanted."""
+    for name in sorted(COMMAND_LINE_OPTIONS):
+        if options.get(name) is not None:
+            yield (
+                f"{name} in docker_daemon_options is an option of dockerd's command line, which Docker ignores in "
+                f"daemon.json. Write proxies: {{{name}: …}}"
+            )
+
+
+def too_new(options: Iterable[str], version: str, source: str) -> Iterator[str]:
+    """Yield a message for each option with which a Docker of this version would not start.
 
     :param source: what has this version.
     """
@@ -221,10 +232,6 @@ def unsupported(options: Iterable[str], version: str, source: str) -> Iterator[s
         if not is_recent(version, first):
             needed = f"{name} in docker_daemon_options needs Docker {first} or newer"
             yield f"{needed}, and {source} has {version}. {instead}"
-    first, instead = NEWER_OPTIONS["proxies"]
-    for name in sorted(set(options) & COMMAND_LINE_OPTIONS):
-        remedy = f"Write proxies: {{{name}: …}}" if is_recent(version, first) else instead
-        yield f"{name} in docker_daemon_options is an option of dockerd's command line, not of daemon.json. {remedy}"
 
 
 def too_old(version: str, minimum_version: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ from ansible.module_utils.jupyterhub_deploy.containers.proxy import (
     PUBLIC_PORT,
     ProxyContainer,
     ProxyOptions,
+    fixed_addresses,
 )
 from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
 from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, inspect_container, inspect_image
@@ -97,9 +98,13 @@ class ProxyReplacement:
             ) from error
 
     def is_bypassed(self) -> bool:
-        """Return whether the proxy runs and the front does not pass requests to it, or perhaps does not."""
+        """Return whether the proxy runs and the front does not pass requests to it, or perhaps does not.
+
+        One without a fixed address is of an earlier version, and is replaced.
+        """
         current = self.proxy.observe()
-        return bool(current and current["State"]["Running"]) and not self._is_used(target.published(current))
+        is_ours = bool(current and current["State"]["Running"] and fixed_addresses(current))
+        return is_ours and not self._is_used(target.published(current))
 
     def use(self, address: str) -> None:
         """Make the front pass requests to an address, unless it does already, and serve what waited for that.

@@ -668,7 +668,7 @@ def test_a_setting_that_would_open_every_authenticator_stops_the_run(
         ({"class": "generic-oauth", "traits": {"usernme_claim": "x"}}, "did you mean c.GenericOAuthenticator.usern"),
         (
             {"class": "generic-oauth", "traits": {"http_request_kwargs": {"proxy_host": "proxy", "proxy_port": 3128}}},
-            "http_request_kwargs: Tornado's client uses no proxy; set jupyterhub_http_proxy instead",
+            "http_request_kwargs: a proxy is not supported there; set jupyterhub_http_proxy instead",
         ),
         ({"class": "example.Missing"}, "the hub image has no authenticator example.Missing"),
     ],

@@ -52,7 +52,7 @@ def hurry(spawner):
         spawner.extra_create_kwargs = {{"stop_timeout": 60}}
     if spawner.user.name == "function":
         spawner.extra_host_config = lambda spawner: {{"binds": [f"work-{{spawner.user.name}}:/work"]}}
-    if spawner.user.name in ("hooked", "mounted", "read-only"):
+    if spawner.user.name in ("hooked", "mounted", "read-only", "bound"):
         source = f"{{spawner.hub_name}}-home-{{spawner.user.name}}"
         if spawner.user.name == "hooked":
             spawner.volumes = {{**spawner.volumes, source: "/extra"}}
@@ -60,9 +60,17 @@ def hurry(spawner):
             spawner.mounts = [{{"type": "volume", "source": source, "target": "/extra"}}]
         if spawner.user.name == "read-only":
             spawner.read_only_volumes = {{source: "/extra"}}
+        if spawner.user.name == "bound":
+            spawner.extra_host_config = {{**spawner.extra_host_config, "binds": [f"{{source}}:/extra"]}}
+    if spawner.user.name == "templated":
+        spawner.volumes = {{**spawner.volumes, f"{{spawner.hub_name}}-home-{{{{username}}}}": "/extra"}}
     if spawner.user.name in ("resident", "guest"):
         homes = f"/var/tmp/{{spawner.hub_name}}-homes"
-        spawner.volumes = {{f"{{homes}}/{{{{username}}}}": "{WORK}", f"{{homes}}/shared": "/shared"}}
+        spawner.volumes = {{
+            f"{{homes}}/{{{{username}}}}": "{WORK}",
+            f"{{homes}}/{{{{username}}}}.key": "/key",
+            f"{{homes}}/shared-resident": "/shared",  # by chance
+        }}
     if spawner.user.name == "member":
         spawner.volumes = {{
             **spawner.volumes,
@@ -228,6 +236,8 @@ def test_a_directory_of_the_host_belongs_to_the_user_unless_it_has_an_owner(site
     try:
         (homes / "guest").mkdir(parents=True)
         os.chown(homes / "guest", 7777, 7777)
+        for user in ("resident", "guest"):
+            (homes / f"{user}.key").touch()
         container = site.spawn("resident")
         assert inside(container, f"touch {WORK}/mine && stat -c %u:%g {WORK} /shared").split() == ["1000:100", "0:0"]
         assert (homes / "resident/mine").stat().st_uid == 1000
@@ -398,7 +408,7 @@ def test_a_volume_of_the_user_from_a_function_of_the_operator_is_refused(site: S
     assert site.containers("function") == []
 
 
-@pytest.mark.parametrize("user", ["mounted", "read-only"])
+@pytest.mark.parametrize("user", ["hooked", "mounted", "read-only", "bound"])
 def test_a_volume_of_the_user_from_a_hook_that_cannot_be_labeled_is_refused(site: SpawnerHub, user: str) -> None:
     site.request(user, image=site.image("no-directory"))
     volume = f"{site.prefix}-home-{user}"
@@ -407,19 +417,19 @@ def test_a_volume_of_the_user_from_a_hook_that_cannot_be_labeled_is_refused(site
 
 
 def test_a_volume_of_the_user_from_a_hook_is_labeled(site: SpawnerHub) -> None:
-    volume = f"{site.prefix}-home-hooked"
-    site.spawn("hooked")
-    site.stop("hooked")
+    volume = f"{site.prefix}-home-templated"
+    site.spawn("templated")
+    site.stop("templated")
     labels = json.loads(docker("volume", "inspect", "--format", "{{json .Labels}}", volume).stdout)
-    assert (labels[LABEL_HUB], labels[LABEL_USER]) == (site.prefix, "hooked")
+    assert (labels[LABEL_HUB], labels[LABEL_USER]) == (site.prefix, "templated")
 
     # The next user of the name, after a deletion on the page Admin.
-    assert site.api("DELETE", "users/hooked").status_code == 204
-    docker("volume", "rm", f"{site.prefix}-user-hooked")
+    assert site.api("DELETE", "users/templated").status_code == 204
+    docker("volume", "rm", f"{site.prefix}-user-templated")
     time.sleep(1)  # what tells users of one name apart has whole seconds
-    site.request("hooked", image=site.image("no-directory"))
+    site.request("templated", image=site.image("no-directory"))
     assert site.logged(f"The volume {volume} belongs to an earlier user of this name, who was deleted.")
-    assert site.containers("hooked") == []
+    assert site.containers("templated") == []
 
 
 @pytest.mark.parametrize("kind", ENDING)

@@ -194,7 +194,7 @@ def _fault(cls: Any, name: str, value: Any) -> str | None:
 def _unsupported(name: str, value: Any) -> str | None:
     """Return why this hub does not support a value that its classes accept, or None."""
     if name == "http_request_kwargs" and isinstance(value, dict) and any(key.startswith("proxy_") for key in value):
-        return "Tornado's client uses no proxy; set jupyterhub_http_proxy instead"
+        return "a proxy is not supported there; set jupyterhub_http_proxy instead"
     return None
 
 

@@ -86,7 +86,8 @@ def source_problems(source: str, own: Collection[str], names: Collection[str] = 
     elif not source.startswith("/") and source not in own and is_of_user(source, names):
         yield (
             f"the next user of a name would get the volume {source} of the earlier one; use "
-            "c.DockerSpawner.volumes, so that the volume is labeled, backed up and deleted with its user"
+            "c.DockerSpawner.volumes with {username} in the name, so that the volume is labeled, backed up and deleted "
+            "with its user"
         )
 
 

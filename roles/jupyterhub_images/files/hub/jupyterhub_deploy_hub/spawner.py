@@ -58,6 +58,7 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         super().__init__(**kwargs)
         self._base = self._applied = self._limits()
         self._configured = {source for _, source in container_settings.sources(self.config, type(self))}
+        self._configured_options = container_settings.configured(self.config, type(self), "extra_host_config", {})
 
     @default("escape")
     def _escape_default(self) -> Any:
@@ -150,10 +151,11 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
             raise SpawnRefusedError(f"{self._name_problem} Please contact an administrator.")
         mounted = self._mounted()
         own = [one for one in mounted if not one.is_shared and not one.is_directory]
-        self._check_added(own)
+        labeled = {*(name for name in self.volumes if "username}" in name), *(one.name for one in own)}
+        self._check_added(labeled)
         given: Any = self.extra_host_config  # type: ignore[has-type]
         if callable(given):
-            self.extra_host_config = await self._returned_options(given, own)
+            self.extra_host_config = await self._returned_options(given, labeled)
         try:
             await self._label_volumes(own)
             container = await super().create_object()
@@ -165,7 +167,7 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
                 await self._own(container["Id"], volume)
         return container
 
-    async def _returned_options(self, function: Callable[[Any], Any], own: list[volumes.Mounted]) -> dict[str, Any]:
+    async def _returned_options(self, function: Callable[[Any], Any], own: set[str]) -> dict[str, Any]:
         """Return what the operator's function for `extra_host_config` returns for this server.
 
         Raises SpawnRefusedError for what the check of the configuration refuses, which cannot call the function.
@@ -174,11 +176,7 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         if inspect.isawaitable(options):
             options = await options
         problems = container_settings.returned_problems(
-            options,
-            {*self.volumes, *(volume.name for volume in own)},
-            self._own_names,
-            self.drop_capabilities,
-            self.no_new_privileges,
+            options, own, self._own_names, self.drop_capabilities, self.no_new_privileges
         )
         self._refuse_start(problems, "the function c.DockerSpawner.extra_host_config")
         return dict(options)
@@ -188,16 +186,23 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         """The user's name, as it is and as in names of volumes."""
         return {self.user.name, self.escaped_name}
 
-    def _check_added(self, own: list[volumes.Mounted]) -> None:
-        """Raise SpawnRefusedError for a volume of the user that a hook has added where the spawner cannot label it."""
-        added = [*self.read_only_volumes, *container_settings.of_mounts(self.mounts)]
-        labeled = {*self.volumes, *(volume.name for volume in own)}
+    def _check_added(self, own: set[str]) -> None:
+        """Raise SpawnRefusedError for what a hook has set and the check of the configuration would refuse.
+
+        `own` are the templates and names of the volumes that are labeled.
+        """
+        added = [*self.volumes, *self.read_only_volumes, *container_settings.of_mounts(self.mounts)]
         problems = [
             text
             for source in added
             if source not in self._configured
-            for text in container_settings.source_problems(source, labeled, self._own_names)
+            for text in container_settings.source_problems(source, own, self._own_names)
         ]
+        options = self.extra_host_config
+        if not callable(options) and options != self._configured_options:
+            problems += container_settings.returned_problems(
+                options, own, self._own_names, self.drop_capabilities, self.no_new_privileges
+            )
         self._refuse_start(problems, "what a hook or class in jupyterhub_extra_config has set")
 
     def _refuse_start(self, problems: list[str], where: str) -> None:
@@ -210,17 +215,13 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         )
 
     def _mounted(self) -> list[volumes.Mounted]:
-        """Return the volumes and directories of ``c.DockerSpawner.volumes``.
-
-        Those with ``{username}`` in their template are the user's own. A hook may have filled in the name of the user.
-        """
+        """Return the volumes and directories of ``volumes``; those with ``{username}`` are the user's own."""
         found = []
         for template, target in self.volumes.items():
             target = target if isinstance(target, dict) else {"bind": target}
             name, mount_point = (self.format_volume_name(part, self) for part in (template, target["bind"]))
-            names = () if template in self._configured else self._own_names
-            is_shared = not container_settings.is_of_user(template, names)
-            found.append(volumes.Mounted(name, mount_point, target.get("mode", "rw") == "rw", is_shared))
+            is_writable = target.get("mode", "rw") == "rw"
+            found.append(volumes.Mounted(name, mount_point, is_writable, "username}" not in template))
         return found
 
     async def _label_volumes(self, own: list[volumes.Mounted]) -> None:
@@ -249,10 +250,12 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
             return
         files, mount_point = ContainerFiles(self, container), volume.mount_point
         entry = await files.entry(mount_point)
-        if entry is None:
+        if entry is None or not entry.isdir():
             return
         wanted = volumes.owner_of_process(user, await files.text("/etc/passwd"), await files.text("/etc/group"))
         current = volumes.Owner(entry.uid, entry.gid)
+        if wanted is not None and volume.is_directory and volumes.is_writable(current, entry.mode, wanted):
+            return  # an administrator has created it so
         if wanted is not None and not volume.is_shared and volumes.needs_owner(current, wanted):
             parent, archive = volumes.owner_archive(mount_point, wanted, entry.mode)
             await self.docker("put_archive", container, parent, archive)
