@@ -46,12 +46,12 @@ def release(container: FrontContainer, directory: str, config: str, site: Site) 
         os.unlink(os.path.join(directory, NEXT))
         raise DeployError(f"nginx refuses the new configuration, so the old one stays in use: {output}")
     os.rename(os.path.join(directory, NEXT), os.path.join(directory, CONFIG))
-    if not _reload(container, lambda: is_used(config, site)):
+    problem = _reload(container, lambda: is_used(config, site))
+    if problem:
         write(directory, old)
         container.run(RELOAD)
         raise DeployError(
-            f"after {container.health_timeout:.0f} s, nginx did not use its new configuration, so the old one was "
-            f"restored{container.log()}"
+            f"nginx did not use its new configuration ({problem}), so the old one was restored{container.log()}"
         )
 
 
@@ -68,33 +68,44 @@ def retarget(container: FrontContainer, directory: str, hub: str, address: str) 
     write_atomically(pending, "", parents=True)  # so that a run after a kill here does it again
     target.write(directory, hub, address)
     code, output = container.run(["nginx", "-t", "-q", "-c", f"{MOUNTED}/{CONFIG}"])
-    used = not code and _reload(container, lambda: True)
-    if not used:
+    problem = f"nginx -t failed: {output}" if code else _reload(container, lambda: True)
+    if problem:
         target.write(directory, hub, old)
-    if used or (code and known) or (not code and _reload(container, lambda: True)):
+    if not problem or (code and known) or (not code and not _reload(container, lambda: True)):
         os.unlink(pending)
-    if not used:
+    if problem:
         raise DeployError(
             f"the front {container.name} does not pass requests to the new proxy at {address}, so the old one stays in "
-            f"use: {output}{container.log()}"
+            f"use: {problem}{container.log()}"
         )
 
 
-def _reload(container: FrontContainer, is_ready: Callable[[], bool]) -> bool:
-    """Make nginx read its configuration again; return whether it did, and its old workers accept no more connections.
+def _reload(container: FrontContainer, is_ready: Callable[[], bool]) -> str:
+    """Make nginx read its configuration again; return why it did not, or why old workers still accept connections.
 
     :param is_ready: another condition.
     """
-    wait_until(container.workers, PATIENCE)  # nginx listens before it has its first workers
-    workers = container.workers()
-    if not workers or container.run(RELOAD)[0]:
-        return False
+    workers: set[str] = set()
+
+    def has_workers() -> bool:
+        workers.update(container.workers())
+        return bool(workers)
+
+    # nginx listens before it has its first workers, and its new ones have no name yet when the old ones shut down.
+    wait_until(has_workers, PATIENCE)
+    if not workers:
+        return "it has no workers"
+    code, output = container.run(RELOAD)
+    if code:
+        return f"nginx -s reload failed: {output}"
 
     def has_new_workers() -> bool:
         now = container.workers()
         return bool(now) and not workers & now
 
-    return wait_until(lambda: is_ready() and has_new_workers(), container.health_timeout)
+    if wait_until(lambda: is_ready() and has_new_workers(), container.health_timeout):
+        return ""
+    return f"its workers were not replaced within {container.health_timeout:.0f} s"
 
 
 def is_used(config: str, site: Site) -> bool:

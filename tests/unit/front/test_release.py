@@ -23,7 +23,12 @@ def front(*workers: set[str]) -> Any:
 
 
 def test_a_front_that_has_just_started_gets_the_time_to_have_workers(tmp_path: Path) -> None:
-    release.retarget(front(set(), {"7"}, {"7"}, {"8"}), str(tmp_path), "lab", "198.18.4.2:8000")
+    release.retarget(front(set(), {"7"}, {"8"}), str(tmp_path), "lab", "198.18.4.2:8000")
+    assert target.read(str(tmp_path), "lab") == "198.18.4.2:8000"
+
+
+def test_the_workers_of_an_earlier_reload_may_end_meanwhile(tmp_path: Path) -> None:
+    release.retarget(front({"7"}, {"9"}), str(tmp_path), "lab", "198.18.4.2:8000")
     assert target.read(str(tmp_path), "lab") == "198.18.4.2:8000"
 
 
