@@ -51,7 +51,7 @@ class TestDockerEngine:
         assert not (places / "config_file").exists()
 
     def test_check_mode_shows_the_file_without_passwords(self, places):
-        wanted = {"http-proxy": "http://alice:secret@proxy.example.com"}
+        wanted = {"proxies": {"http-proxy": "http://alice:secret@proxy.example.com"}}
 
         result = run_module(docker_engine, options=wanted, check=True, diff=True)
 
