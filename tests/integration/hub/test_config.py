@@ -85,7 +85,7 @@ EXTRAS = {
     ),
     "bind_url": (
         "c.JupyterHub.bind_url = 'http://:8000/jupyter'\n",
-        "jupyterhub_extra_config line 1: c.JupyterHub.bind_url: the deployment's proxy and its checks use the hub ",
+        "jupyterhub_extra_config line 1: c.JupyterHub.bind_url: the front listens for the hub, at ",
     ),
     "old name": (
         "c.DockerSpawner.container_image = 'example/other:1'\n",
