@@ -317,6 +317,7 @@ def test_a_stopped_proxy_gets_another_address_if_its_own_is_taken(site: ModuleSi
 
 def test_another_port_has_the_hub_and_its_servers_at_once(site: ModuleSite, alice: Notebook) -> None:
     port = free_port()
+    alice.connect()
     try:
         assert site.run_front(http_port=port)["changed"] is True
         for path in ("hub/login", "user/alice/api"):
@@ -330,7 +331,7 @@ def test_another_port_has_the_hub_and_its_servers_at_once(site: ModuleSite, alic
 
 def test_a_port_that_is_taken_leaves_the_old_one(site: ModuleSite, alice: Notebook) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(ModuleError, match="Address already in use"):
-        site.run_front(http_port=other.getsockname()[1])
+        site.run_front(http_port=other.getsockname()[1], health_timeout=5)
     assert alice.ask() == ""
     assert site.run_front()["changed"] is False
 
