@@ -94,6 +94,8 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_allowed_networks, ("allowed_networks",)),
         (_subdomains, ("subdomains", "public_url")),
         (_http_proxy, ("http_proxy",)),
+        (lambda url: _provider_url("github", url), ("github_url",)),
+        (lambda url: _provider_url("gitlab", url), ("gitlab_url",)),
         (_keep_images, ("keep_images",)),
         (_idle_seconds, ("old_servers_idle_seconds",)),
         (lambda version: _version(version, tested), ("version",)),
@@ -262,6 +264,11 @@ def _http_proxy(value: str) -> Iterable[str]:
     if value and not (re.fullmatch(r"http://[^/\s?#@]+/?", value) and _has_host(value)):
         # A password would be in the environment of the hub's container.
         yield f"http_proxy is {value!r}; use a URL without a user name, such as http://proxy.example.com:3128"
+
+
+def _provider_url(provider: str, value: str) -> Iterable[str]:
+    if value and not (re.fullmatch(r"https?://[^/\s]+(/\S*)?", value) and _has_host(value)):
+        yield f"{provider}_url is {value!r}; use a complete URL such as https://{provider}.example.com"
 
 
 def _has_host(url: str) -> bool:

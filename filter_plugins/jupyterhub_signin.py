@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
-from urllib.parse import urlsplit
 
 NATIVE = "native"
 # The providers by name; `traits` maps a setting to the trait of the provider's class.
@@ -210,14 +209,6 @@ def _dictionary(way: Mapping[str, Any]) -> Iterable[str]:
             yield f"authenticators: {trait} of {name} would be shown in diffs; move it from traits to secrets"
 
 
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
     label, groups = PROVIDERS[name]["label"], PROVIDERS[name]["groups"]
     for key in ("client_id", "client_secret"):
@@ -225,9 +216,6 @@ def _provider(name: str, settings: Mapping[str, Any]) -> Iterable[str]:
             yield f"{name}_{key} is empty; docs/how-to/sign-in-{name}.md explains where {label} shows it"
     yield from _names(name, settings)
     yield from _joined(f"{name}_users", settings.get(f"{name}_users", {}))
-    url = settings.get(f"{name}_url")
-    if url and not (re.fullmatch(r"https?://[^/\s]+(/\S*)?", url) and _has_host(url)):
-        yield f"{name}_url is {url!r}; use a complete URL such as https://{name}.example.com"
     if settings.get("public_url") == "":
         yield f"public_url is empty, but {label} needs it: use the URL in the users' browsers"
     allowing = ["allowed_users", *groups, "admin_users"]

@@ -62,7 +62,7 @@ def read(container: dict[str, Any]) -> Storage:
 def check_database(container: dict[str, Any] | None) -> None:
     """Check that a hub uses the database that is backed up and restored, if it says which one it uses.
 
-    :param container: Docker's description of the hub's container, ``None`` when there is none.
+    :param container: Docker's description of the hub's container, ``None`` if it does not exist.
     :raises DeployError: it uses another one.
     """
     try:

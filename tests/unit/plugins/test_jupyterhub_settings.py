@@ -65,6 +65,13 @@ def test_good_settings_have_no_problem():
         ("bind_address", "", "jupyterhub_bind_address is ''; use an IPv4 address of the host"),
         ("bind_address", "224.0.0.1", "jupyterhub_bind_address is '224.0.0.1'; use an IPv4 address of the host"),
         ("bind_address", "255.255.255.255", "use an IPv4 address of the host"),
+        ("github_url", "github.example.com", "jupyterhub_github_url is 'github.example.com'; use a complete URL"),
+        ("github_url", "https://github.example.com:99999", "use a complete URL such as https://github.example.com"),
+        (
+            "gitlab_url",
+            "https://:443",
+            "jupyterhub_gitlab_url is 'https://:443'; use a complete URL such as https://gitlab",
+        ),
         ("http_proxy", "http://:3128", "use a URL without a user name, such as http://proxy.example.com"),
         ("http_proxy", "http://proxy.example.com:99999", "use a URL without a user name, such as http://proxy.example"),
         ("http_proxy", "proxy.example.com:3128", "use a URL without a user name, such as http://proxy.example.com"),
