@@ -29,6 +29,10 @@ USER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 LONGEST_HOST = 253 - 64
 
+# The host of a registry, with its port if it has one.
+REGISTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?")
+REGISTRY_WANTED = "use the registry's host, with its port if it has one, such as registry.example.com:5000"
+
 # The smallest and the largest value of numbers.
 LIMITS: dict[str, tuple[int, float]] = {
     "docker_start_timeout": (1, math.inf),
@@ -104,6 +108,11 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_users, ("users", "native_minimum_password_length")),
         (_extra_config, ("extra_config",)),
         (_backup_keep, ("backup_keep",)),
+        (_registry_logins, ("registry_logins",)),
+        (lambda url: _package_url("docker_repository_url", url), ("docker_repository_url",)),
+        (lambda url: _package_url("docker_repository_key_url", url), ("docker_repository_key_url",)),
+        (_registry_mirrors, ("docker_registry_mirrors",)),
+        (_insecure_registries, ("docker_insecure_registries",)),
     ]
     found = [problem for name in LIMITS if name in settings for problem in _limits(name, settings[name])]
     for check, names in checks:
@@ -345,6 +354,39 @@ def _backup_keep(values: dict[str, int]) -> Iterable[str]:
     for rule, number in values.items():
         if number < 0:
             yield f"backup_keep: {rule} is {number}; use the number of backups to keep, or 0"
+
+
+def _registry_logins(values: list[dict[str, str]]) -> Iterable[str]:
+    """Check the hosts; a URL of a registry is accepted, as it is by ``docker login``."""
+    for value in values:
+        host = re.sub(r"^https?://|/.*$", "", value["registry"])
+        if not REGISTRY.fullmatch(host) or not _has_host(f"https://{host}"):
+            yield f"registry_logins has {value['registry']!r}; {REGISTRY_WANTED}, or docker.io for Docker Hub"
+
+
+def _package_url(name: str, value: str) -> Iterable[str]:
+    """Check a URL that becomes a line of apt's configuration; apt has more methods than http."""
+    if not re.fullmatch(r"(file|mirror\+file):/\S+", value) and not (
+        re.fullmatch(r"https?://\S+", value) and _has_host(value)
+    ):
+        yield f"{name} is {value!r}; use a complete URL such as https://mirror.example.com/linux/debian"
+
+
+def _registry_mirrors(values: list[str]) -> Iterable[str]:
+    for value in values:
+        if not (re.fullmatch(r"https?://[^/\s?#@]+/?", value) and _has_host(value)):
+            yield (
+                f"docker_registry_mirrors has {value!r}; use URLs without a path, such as https://mirror.example.com"
+            )
+
+
+def _insecure_registries(values: list[str]) -> Iterable[str]:
+    for value in values:
+        try:
+            ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            if not REGISTRY.fullmatch(value) or not _has_host(f"https://{value}"):
+                yield f"docker_insecure_registries has {value!r}; {REGISTRY_WANTED}, or a network such as 10.0.0.0/8"
 
 
 class FilterModule:

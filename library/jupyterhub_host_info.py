@@ -213,6 +213,7 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "jupyterhub_images_proxy": reference.parse,
     "jupyterhub_images_front_image": reference.parse,
     "jupyterhub_images_base": reference.parse,
+    "jupyterhub_images_repository": lambda name: reference.parse(f"{name}/hub"),
     # The system's file is installed with Docker.
     "jupyterhub_images_ca_bundle": lambda path: path == preflight.SYSTEM_CA_BUNDLE or build.read_certificates(path),
     "jupyterhub_backup_schedule": times.check,
@@ -299,7 +300,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     info = daemon_api.get("/info") or {}
     if info and (docker_client.docker or docker_client.SDK_FAULT):
         docker_client.connect_or_none()  # a broken SDK would stop a later module
-    containers = (daemon_api.get("/containers/json?all=1") or []) if info else []
+    listed = (daemon_api.get("/containers/json?all=1") or []) if info else None
+    containers = listed or []
     networks = (daemon_api.get("/networks") or []) if info else []
     volumes = ((daemon_api.get("/volumes") or {}).get("Volumes") or []) if info else []
     unowned = ownership.without_owner(volumes, name)
@@ -315,7 +317,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "setting_problems": setting_problems(module.params["settings"])
         + address_problems(module.params["bind_address"])
         + preflight.directory_problems(front)
-        + preflight.port_problems(front, name, containers)
+        + preflight.port_problems(front, name, listed)
         + preflight.conflicts(front, name)
         + preflight.plain_problems(front)
         + preflight.ca_bundle_problems(front)

@@ -193,9 +193,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         at = [Port(site.bind_address, site.http_port)] if site and site.has_own_port else at
         status["guard"] = hub_status.describe(inspect_container(client, f"{name}-guard"), now)
         if hub:
-            lines = isolation.status(client, name, params["isolation"]) + reachability.problems(
-                proxy, at if site else None
-            )
+            lines = isolation.status(client, name, params["isolation"])
+            lines += reachability.problems(proxy, at if site else None)
+            lines += reachability.outgoing_problems(client, f"{name}-network")
         if site:
             tls = front_status.messages(directory, site, params["ca_bundle"])
             lines = [hub_status.container("front", status["front"]), *tls, *lines]

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -283,6 +284,7 @@ def test_plays_are_for_the_hosts_that_the_callback_expects(playbook: Path) -> No
     ("playbook", "config", "hosts", "arguments"),
     [
         (ROOT / "status.yml", False, {}, []),
+        (ROOT / "status.yml", False, None, []),  # the group is misspelt
         (ROOT / "playbooks/verify_backups.yml", False, {}, []),
         (ROOT / "site.yml", False, {"server": {}}, ["--limit", "www"]),
         (ROOT / "site.yml", True, {"server": {}}, ["--limit", "www"]),
@@ -290,10 +292,11 @@ def test_plays_are_for_the_hosts_that_the_callback_expects(playbook: Path) -> No
     ids=lambda value: value.stem if isinstance(value, Path) else None,
 )
 def test_a_run_without_hosts_fails(
-    playbook: Path, config: bool, hosts: dict[str, Any], arguments: list[str], tmp_path: Path
+    playbook: Path, config: bool, hosts: dict[str, Any] | None, arguments: list[str], tmp_path: Path
 ) -> None:
     inventory = tmp_path / "hosts.json"
-    inventory.write_text(json.dumps({"jupyterhub": {"hosts": hosts}, "web": {"hosts": {"www": {}}}}), encoding="utf-8")
+    group = {"jupyterhb": {"hosts": {"server": {}}}} if hosts is None else {"jupyterhub": {"hosts": hosts}}
+    inventory.write_text(json.dumps({**group, "web": {"hosts": {"www": {}}}}), encoding="utf-8")
     empty = tmp_path / "empty.cfg"
     empty.touch()
     done = subprocess.run(
@@ -305,6 +308,26 @@ def test_a_run_without_hosts_fails(
     assert done.returncode == 1, done.stdout
     assert "Nothing was done, because this run has no host of the group jupyterhub." in done.stderr
     assert done.stdout.count("PLAY [") == 1
+
+
+@pytest.mark.parametrize(
+    "playbook",
+    ["site", "backup", "status", "upgrade", "restore", "playbooks/verify_backups", "playbooks/delete_user"],
+)
+def test_a_checkout_that_everyone_can_write_to_has_no_inventory(playbook: str, tmp_path: Path) -> None:
+    """There, Ansible ignores ansible.cfg, and so the inventory that it names."""
+    shutil.copy(ROOT / "ansible.cfg", tmp_path)
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory/hosts.json").write_text('{"jupyterhub": {"hosts": {"server": {}}}}', encoding="utf-8")
+    tmp_path.chmod(0o777)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), ROOT / f"{playbook}.yml"], cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}, check=False,
+        text=True, capture_output=True,
+    )  # fmt: skip
+
+    assert done.returncode == 1, done.stdout
+    assert "Nothing was done, because this run has no host of the group jupyterhub." in done.stderr
 
 
 def test_two_hosts_that_are_one_hub_are_refused(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ HIDING: dict[str, Any] = {
     "storage-driver": None,
     "features.containerd-snapshotter": None,
     "userns-remap": "",
+    "graph": "",  # the name of data-root before Docker 17.05, which Docker before 23.0 still accepts
     "exec-root": "/var/run/docker",
     "containerd": "",
     "containerd-namespace": "moby",

@@ -89,17 +89,17 @@ def directory_problems(settings: FrontSettings) -> list[str]:
     ]
 
 
-def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, Any]]) -> list[str]:
+def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, Any]] | None) -> list[str]:
     """Return a message for each port of the front that something else uses.
 
     :param hub: name of the hub. Without HTTPS, its own proxy may have the port: the front takes it.
-    :param containers: Docker's list of all containers, empty if it does not run.
+    :param containers: Docker's list of all containers, ``None`` if it does not run.
     """
-    alive = [one for one in containers if one["State"] in ("running", "paused")]
+    alive = [one for one in containers or () if one["State"] in ("running", "paused")]
     fronts = [one for one in alive if LABEL_FRONT in (one.get("Labels") or {})]
     problems = []
     for port in settings.ports:
-        publisher = host.publisher(containers, port)
+        publisher = host.publisher(containers or [], port)
         own = publisher == f"{hub}-proxy" or str(publisher).startswith(f"{hub}-proxy{DRAINING}")
         moves = own and settings.https == "none"
         publisher = None if moves else publisher
@@ -111,7 +111,8 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
         if front in (settings.name, f"{settings.name}-next"):
             continue
         # The containers go on while Docker does not run, and then nobody can say which this one is.
-        if holder and not containers and is_served(settings, hub) and _is_in_container(holder.pid, "docker"):
+        unlisted = holder and is_served(settings, hub) and _is_in_container(holder.pid, "docker")
+        if unlisted and containers is None:
             continue
         setting = settings.setting(port)
         used = f"{setting} {port} is taken by {f'container {publisher}' if publisher else holder}"
@@ -121,6 +122,11 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
             problems.append(f"{used}, an old proxy that ends with its last connection; end it: docker stop {publisher}")
         elif publisher and own:
             problems.append(f"{used}, the hub's own proxy; first run make site with jupyterhub_https: none")
+        elif unlisted and not containers:
+            problems.append(
+                f"{used}, a program of a container that Docker does not list, perhaps because of an option in "
+                "daemon.json; see docs/how-to/docker.md#options-that-hide-dockers-data"
+            )
         elif holder and (holder.name == "sshd" or (port == SSH_PORT and holder.name == "systemd")):
             problems.append(f"{used}, which serves SSH; choose another {setting}")
         else:

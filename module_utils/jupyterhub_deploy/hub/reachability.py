@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import shutil
@@ -11,7 +12,9 @@ from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.containers.container import problem_at
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import PUBLIC_PORT
+from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+from ansible.module_utils.jupyterhub_deploy.hub import resources
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 HEALTH_PATH = "/hub/health"  # the proxy passes it to the hub, so it needs both, and the network between them
@@ -23,6 +26,8 @@ PROGRAM_PATH = "/usr/sbin:/sbin:/usr/bin:/bin"
 GENERAL = re.compile(r"-A (?:INPUT|ufw-(?:user|before|after)-input) .*-j ACCEPT")
 NARROW = re.compile(r"--[ds]ports? |--ctstate |--state |-i lo |-p (?!tcp )|-d 224\.|-d 239\.")
 KNOWN_CHAINS = re.compile(r"(ACCEPT|DROP|REJECT|LOG|NFLOG|RETURN|ufw-.*|f2b-.*|LIBVIRT_.*|DOCKER.*)$")
+
+RESTART_DOCKER = "restart Docker, which adds them again: `systemctl restart docker`"
 
 
 class Port(NamedTuple):
@@ -95,7 +100,27 @@ def firewall_problem(rules: str, addresses: list[str]) -> str | None:
     allowed = any(f"-d {address}/32 " in line for address in addresses for line in lines)
     if forward and (not dockers or allowed):
         return None  # the operator's own rules, or Docker's
-    return "the firewall drops forwarded packets, and Docker's rules are gone; restart Docker, which adds them again"
+    return f"the firewall drops forwarded packets, and Docker's rules are gone; {RESTART_DOCKER}"
+
+
+def outgoing_problem(rules: str, nat: str, subnets: list[str]) -> str | None:
+    """Return why containers cannot connect to other machines, ``None`` if the rules of Docker allow it. Pure.
+
+    Rules of the operator's for all networks, and chains that this does not know, count as allowing it.
+
+    :param rules: the output of ``iptables -S``.
+    :param nat: the output of ``iptables -t nat -S``, empty where Docker makes no such rules.
+    :param subnets: of the containers' network, such as ``198.18.4.0/22``.
+    """
+    if not nat:
+        return None
+    if "-P FORWARD DROP" in rules.splitlines() and "-A FORWARD " not in rules:
+        return "the firewall drops forwarded packets, and Docker's rules are gone"
+    sources = re.findall(r"^-A POSTROUTING (?:-s (\S+) )?.*-j", nat, re.MULTILINE)
+    for subnet in map(ipaddress.IPv4Network, subnets):
+        if not any(not source or subnet.subnet_of(ipaddress.IPv4Network(source)) for source in sources):
+            return f"Docker's rule for the addresses {subnet} is gone"
+    return None
 
 
 def blocked_ports(rules: str, ports: list[int]) -> list[int]:
@@ -130,13 +155,15 @@ def own_chains(rules: str) -> bool:
     return any(not KNOWN_CHAINS.match(chain) for chain in jumps)
 
 
-def read_rules() -> str:
+def read_rules(table: str = "filter") -> str:
     """Return the rules of the firewall, nothing where they cannot be read."""
     program = shutil.which("iptables", path=PROGRAM_PATH)
     if not program:
         return ""
     try:
-        return subprocess.run([program, "-S"], capture_output=True, text=True, timeout=10, check=False).stdout
+        return subprocess.run(
+            [program, "-t", table, "-S"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
     except (OSError, subprocess.SubprocessError):
         return ""
 
@@ -157,6 +184,17 @@ def problems(proxy: dict[str, Any] | None, front: list[Port] | None = None) -> l
     addresses = [one["IPAddress"] for one in proxy["NetworkSettings"]["Networks"].values() if one.get("IPAddress")]
     blocked = firewall_problem(read_rules(), addresses) if any(port.address != "127.0.0.1" for port in ports) else None
     return [*_unanswered(ports), *([f"NOT REACHABLE from other machines: {blocked}"] if blocked else [])]
+
+
+def outgoing_problems(client: Any, network: str) -> list[str]:
+    """Return a message if the hub and its servers cannot connect to other machines, for example to a package index.
+
+    :param network: the Docker network of the hub and its servers.
+    """
+    if str(daemon_info.option("iptables")).lower() == "false" or daemon_info.option("firewall-backend") == "nftables":
+        return []  # the rules are the operator's, or not those of iptables
+    problem = outgoing_problem(read_rules(), read_rules("nat"), resources.subnets(client, network))
+    return [f"NO OUTGOING CONNECTIONS from hub and servers: {problem}; {RESTART_DOCKER}"] if problem else []
 
 
 def _unanswered(ports: list[Port]) -> list[str]:

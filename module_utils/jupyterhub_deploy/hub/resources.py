@@ -87,13 +87,20 @@ def free_subnet(client: Any, name: str, kind: dict[str, Any]) -> dict[str, Any]:
 
 def gateways(client: Any, names: list[str]) -> list[str]:
     """Return the host's addresses in those of the networks that exist, sorted."""
-    ranges: list[dict[str, Any]] = []
-    for name in names:
-        try:
-            ranges += (client.inspect_network(name).get("IPAM") or {}).get("Config") or []
-        except docker_errors.NotFound:
-            continue  # in check mode
-    return sorted(part["Gateway"].partition("/")[0] for part in ranges if part.get("Gateway"))
+    parts = [part for name in names for part in _ranges(client, name)]
+    return sorted(part["Gateway"].partition("/")[0] for part in parts if part.get("Gateway"))
+
+
+def subnets(client: Any, name: str) -> list[str]:
+    """Return the IPv4 addresses of a network, such as ``198.18.4.0/22``; nothing if it does not exist."""
+    return [part["Subnet"] for part in _ranges(client, name) if ":" not in part["Subnet"]]
+
+
+def _ranges(client: Any, name: str) -> list[dict[str, Any]]:
+    try:
+        return (client.inspect_network(name).get("IPAM") or {}).get("Config") or []
+    except docker_errors.NotFound:
+        return []  # in check mode
 
 
 def docker_mtu() -> str:

@@ -87,6 +87,42 @@ EXTRAS = {
         "c.JupyterHub.bind_url = 'http://:8000/jupyter'\n",
         "jupyterhub_extra_config line 1: c.JupyterHub.bind_url: the front listens for the hub, at ",
     ),
+    "all rights": (
+        "c.DockerSpawner.extra_host_config = {'privileged': True}\n",
+        "jupyterhub_extra_config line 1: c.DockerSpawner.extra_host_config: privileged: servers would control the host",
+    ),
+    "processes of the host": (
+        "c.DockerSpawner.extra_host_config['pid_mode'] = 'host'\n",
+        "jupyterhub_extra_config line 1: c.DockerSpawner.extra_host_config: pid_mode: servers would not be separated ",
+    ),
+    "port of the hub": (
+        "c.JupyterHub.hub_port = 9000\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.hub_port: the deployment looks for the hub at its own address ",
+    ),
+    "old name of the proxy's port": (
+        "c.JupyterHub.proxy_api_port = 8101\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.proxy_api_port: the hub could not reach the deployment's proxy; ",
+    ),
+    "token of the proxy": (
+        "c.ConfigurableHTTPProxy.auth_token = 'x' * 32\n",
+        "jupyterhub_extra_config line 1: c.ConfigurableHTTPProxy.auth_token: the hub could not reach the deployment's ",
+    ),
+    "old name of the administrators": (
+        "c.JupyterHub.admin_users = {'alice'}\n",
+        "jupyterhub_extra_config line 1: c.JupyterHub.admin_users: has no effect in this hub; set ",
+    ),
+    "address of servers": (
+        "c.Spawner.ip = '127.0.0.1'\n",
+        "jupyterhub_extra_config line 1: c.Spawner.ip: the hub could not reach the servers; remove the line",
+    ),
+    "address of the hub for servers": (
+        "c.Spawner.hub_connect_url = 'http://192.0.2.1:8081'\n",
+        "jupyterhub_extra_config line 1: c.Spawner.hub_connect_url: the servers could not reach the hub; remove the ",
+    ),
+    "a conversion": (
+        "c.DockerSpawner.volumes = {'/srv/{username!s}': '/w'}\n",
+        "jupyterhub_extra_config line 1: c.DockerSpawner.volumes: backups and the deletion of users do not find ",
+    ),
     "old name": (
         "c.DockerSpawner.container_image = 'example/other:1'\n",
         "jupyterhub_extra_config line 1: c.DockerSpawner.container_image: set jupyterhub_notebook_image instead",

@@ -6,9 +6,12 @@ import json
 import secrets
 import stat
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -42,6 +45,19 @@ def site(built_images: Callable[[str], dict[str, Any]]) -> Iterator[LocalSite]:
         yield made
     finally:
         made.destroy()
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """The HTTP proxy of a site, which reaches no host."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_CONNECT(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(502)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
 
 
 def by_vault(directory: Path, **values: str) -> list[str]:
@@ -117,6 +133,33 @@ def test_a_secret_reaches_only_the_hub(site: LocalSite, tmp_path: Path) -> None:
     site.run(jupyterhub_authenticators=["native"])
     assert secret_files(site) == []
     assert "Sign in with GitHub" not in requests.get(f"{site.url}/hub/login", timeout=10).text
+
+
+def test_the_hub_asks_a_provider_through_the_proxy_of_the_site(site: LocalSite) -> None:
+    (network,) = site.client.networks.list(names=["bridge"])
+    gateway = network.attrs["IPAM"]["Config"][0]["Gateway"]
+    with ThreadingHTTPServer((gateway, 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        site.run(
+            jupyterhub_http_proxy=f"http://{gateway}:{proxy.server_port}",
+            jupyterhub_github_url="https://github.example.com",
+        )
+        asked = requests.get(f"{site.url}/hub/github/oauth_login", timeout=10, allow_redirects=False)
+        assert asked.headers["Location"].startswith("https://github.example.com/login/oauth/authorize?")
+        state = parse_qs(urlsplit(asked.headers["Location"]).query)["state"][0]
+        answer = requests.get(
+            f"{site.url}/hub/github/oauth_callback", params={"code": "x", "state": state},
+            headers={"Cookie": "; ".join(f"{one.name}={one.value}" for one in asked.cookies)}, timeout=30,
+        )  # fmt: skip
+        proxy.shutdown()
+    assert Proxy.asked == ["github.example.com:443"]
+    assert answer.status_code == 503
+    assert "This hub cannot reach GitHub." in answer.text
+    seen = (
+        "GitHub cannot be reached through the HTTP proxy (jupyterhub_http_proxy), at https://github.example.com/login/"
+    )
+    assert seen in site.logs()
+    assert "Tunnel connection failed: 502" in site.logs()
 
 
 @pytest.mark.long

@@ -22,6 +22,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER, LABEL_USER_SINCE
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 from hosts.run import name as run_name
 from support.signin_hub import NO_PROXY, HubContainer, docker, names_of, write_config
@@ -64,13 +65,14 @@ def hurry(spawner):
             spawner.extra_host_config = {{**spawner.extra_host_config, "binds": [f"{{source}}:/extra"]}}
     if spawner.user.name == "templated":
         spawner.volumes = {{**spawner.volumes, f"{{spawner.hub_name}}-home-{{{{username}}}}": "/extra"}}
-    if spawner.user.name in ("resident", "guest"):
-        homes = f"/var/tmp/{{spawner.hub_name}}-homes"
-        spawner.volumes = {{
-            f"{{homes}}/{{{{username}}}}": "{WORK}",
-            f"{{homes}}/{{{{username}}}}.key": "/key",
-            f"{{homes}}/shared-resident": "/shared",  # by chance
-        }}
+    if spawner.user.name in ("renamed", "ending-start-script"):
+        spawner.environment = {{**spawner.environment, "NB_UID": "1001"}}
+    if spawner.user.name == "renamed":
+        spawner.extra_create_kwargs = {{"user": "root"}}
+        cap_add = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]
+        spawner.extra_host_config = {{**spawner.extra_host_config, "cap_add": cap_add}}
+    if spawner.user.name == "lodger":
+        spawner.volumes = {{"/srv/homes/lodger": "{WORK}"}}
     if spawner.user.name == "member":
         spawner.volumes = {{
             **spawner.volumes,
@@ -99,6 +101,13 @@ ENDING = {
     "ends": ('CMD ["python3", "-c", "print(1234 * 2)"]', ["ended with exit code 0", "python3 -c", "2468"]),
     "fails": ('CMD ["sh", "-c", "echo no room >&2; exit 3"]', ["ended with exit code 3", "no room"]),
     "later": ('CMD ["sh", "-c", "sleep 4; exit 5"]', ["ended with exit code 5", "Its log is empty."]),
+    # As docker-stacks' start.sh with NB_UID and CHOWN_HOME, which needs capabilities.
+    "start-script": (
+        f"RUN useradd -u 1000 jovyan && mkdir -p {WORK}\n"
+        'CMD ["sh", "-c", "usermod -u $NB_UID jovyan && chown -R jovyan /home/jovyan && '
+        'exec setpriv --reuid jovyan --clear-groups sleep 600"]',
+        ["ended with exit code", "Operation not permitted"],
+    ),
     "no-such-program": ('CMD ["no-such-program"]', ["Docker could not start the server", "no-such-program"]),
 }
 
@@ -106,11 +115,11 @@ ENDING = {
 class SpawnerHub:
     """A hub with Docker's socket, under a name of its own."""
 
-    def __init__(self, hub_image: str, directory: Path) -> None:
+    def __init__(self, hub_image: str, directory: Path, extra: str = "") -> None:
         self.prefix = run_name(f"spawner-{uuid.uuid4().hex[:8]}")
         self.hub_image = hub_image
         self.built: dict[str, str] = {}
-        write_config(directory, EXTRA, names_of(self.prefix))
+        write_config(directory, EXTRA + extra, names_of(self.prefix))
         self.hub = HubContainer(hub_image, directory, socket=True)
 
     def image(self, kind: str) -> str:
@@ -231,9 +240,17 @@ def test_a_shared_volume_keeps_its_owner_and_the_user_is_told(site: SpawnerHub) 
     site.stop("member")
 
 
-def test_a_directory_of_the_host_belongs_to_the_user_unless_it_has_an_owner(site: SpawnerHub) -> None:
-    homes = Path("/var/tmp", f"{site.prefix}-homes")
+def test_a_directory_of_the_host_belongs_to_the_user_unless_it_has_an_owner(hub_image: Any, tmp_path: Path) -> None:
+    """The next user of a name would get it, so only the playbook deletes users."""
+    homes = Path("/var/tmp", run_name("homes"))
+    volumes = {
+        f"{homes}/{{username}}": WORK,
+        f"{homes}/{{username}}.key": "/key",
+        f"{homes}/shared-resident": "/shared",
+    }
+    site = SpawnerHub(hub_image("5.5.4"), tmp_path, f"c.DockerSpawner.volumes = {volumes}\n")
     try:
+        site.hub.start()
         (homes / "guest").mkdir(parents=True)
         os.chown(homes / "guest", 7777, 7777)
         for user in ("resident", "guest"):
@@ -241,13 +258,17 @@ def test_a_directory_of_the_host_belongs_to_the_user_unless_it_has_an_owner(site
         container = site.spawn("resident")
         assert inside(container, f"touch {WORK}/mine && stat -c %u:%g {WORK} /shared").split() == ["1000:100", "0:0"]
         assert (homes / "resident/mine").stat().st_uid == 1000
-        site.stop("resident")
         site.spawn("guest")
         assert site.logged(f"The files in {WORK} are read-only: they belong to user 7777, and this image runs as")
-        site.stop("guest")
         assert "The files in /shared" not in site.hub.logs()
+        answer = site.api("DELETE", "users/resident")
+        assert (answer.status_code, site.containers("resident")) == (400, [container])
+        assert f"would get the directory {homes}/{{username}} of this one. Delete users on the command" in answer.text
+        for user in ("resident", "guest"):
+            site.stop(user)
     finally:
-        shutil.rmtree(homes)
+        site.remove()
+        shutil.rmtree(homes, ignore_errors=True)
 
 
 def test_a_volume_of_root_with_files_changes_its_owner_but_not_its_files(site: SpawnerHub) -> None:
@@ -416,6 +437,12 @@ def test_a_volume_of_the_user_from_a_hook_that_cannot_be_labeled_is_refused(site
     assert site.containers(user) == []
 
 
+def test_a_directory_of_the_user_from_a_hook_is_refused(site: SpawnerHub) -> None:
+    site.request("lodger", image=site.image("no-directory"))
+    assert site.logged("backups and the deletion of users do not know the directory /srv/homes/lodger, and the next")
+    assert site.containers("lodger") == []
+
+
 def test_a_volume_of_the_user_from_a_hook_is_labeled(site: SpawnerHub) -> None:
     volume = f"{site.prefix}-home-templated"
     site.spawn("templated")
@@ -430,6 +457,13 @@ def test_a_volume_of_the_user_from_a_hook_is_labeled(site: SpawnerHub) -> None:
     site.request("templated", image=site.image("no-directory"))
     assert site.logged(f"The volume {volume} belongs to an earlier user of this name, who was deleted.")
     assert site.containers("templated") == []
+
+
+def test_a_start_script_changes_the_user_with_the_capabilities_in_the_docs(site: SpawnerHub) -> None:
+    container = site.spawn("renamed", "start-script")
+    assert wait_until(lambda: inside(container, f"stat -c %u {WORK}") == "1001", 20)
+    assert inside(container, "grep Uid /proc/1/status").split() == ["Uid:", *["1001"] * 4]
+    site.stop("renamed")
 
 
 @pytest.mark.parametrize("kind", ENDING)

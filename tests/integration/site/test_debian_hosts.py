@@ -22,6 +22,8 @@ from support.poller import Poll, get
 pytestmark = pytest.mark.long
 
 SLICE = "jupyterhub-jupyterhub.slice"
+#: What the status says when Docker's rules are gone.
+NO_WAY_OUT = "NO OUTGOING CONNECTIONS from hub and servers: "
 #: Seconds in which removed rules are back.
 AGAIN = 10
 #: Seconds from the end of the boot until the hub answers.
@@ -37,7 +39,7 @@ def site(
     host, environ = make_host(request.param), environment(image_registry, tmp_path_factory.mktemp("ansible"))
     made = DebianSite(host, environ, tmp_path_factory.mktemp("site"))
     made.settings |= {
-        "docker_daemon_options": {"exec-opts": ["native.cgroupdriver=systemd"]},
+        "docker_daemon_options": {"exec-opts": ["native.cgroupdriver=systemd"], "mtu": 1400},
         "jupyterhub_memory_limit": "512M",
         "jupyterhub_total_memory_limit": "700M",
     }
@@ -75,6 +77,11 @@ def test_servers_run_in_a_slice_with_a_limit(site: DebianSite) -> None:
         container = inspect(site.host, f"jupyter-{user}")
         groups = site.host.read(f"/proc/{container['State']['Pid']}/cgroup")
         assert f":/jupyterhub.slice/{SLICE}/docker-{container['Id']}.scope\n" in groups
+
+
+def test_networks_have_the_mtu_of_docker(site: DebianSite) -> None:
+    shown = site.host.run(["docker", "exec", "jupyter-alice", "cat", "/sys/class/net/eth0/mtu"]).stdout
+    assert shown == "1400\n"
 
 
 def test_all_servers_together_cannot_take_the_memory_of_the_hub(site: DebianSite) -> None:
@@ -115,6 +122,7 @@ def test_removed_rules_come_back(site: DebianSite) -> None:
     assert wait_until(lambda: len(tables(site)) == 2, AGAIN)
     # Only Docker's rules make the notebooks' questions come back from a DNS server elsewhere.
     assert site.reached() | {DNS} == ALLOWED
+    assert NO_WAY_OUT in site.play("status.yml")
     assert site.containers() == before
 
 
@@ -122,9 +130,23 @@ def test_a_restart_of_docker(site: DebianSite) -> None:
     before = site.containers()
     site.host.run("systemctl restart docker")
     assert len(tables(site)) == 2
+    assert NO_WAY_OUT not in site.play("status.yml")
     site.host.run(OPEN_NETWORKS)
     assert site.reached() == ALLOWED
     assert site.containers() == before
+
+
+def test_a_firewall_that_blocks_the_port_of_the_hub_is_reported(site: DebianSite) -> None:
+    rules = ["-i lo", "-m conntrack --ctstate RELATED,ESTABLISHED", "-p tcp --dport 22"]
+    for rule in rules:
+        site.host.run(f"iptables -A INPUT {rule} -j ACCEPT")
+    site.host.run("iptables -P INPUT DROP")
+    blocked = "NOT REACHABLE from other machines: the firewall of this host blocks port 8000"
+    assert blocked in site.play("status.yml")
+    site.host.run("iptables -P INPUT ACCEPT")
+    for rule in rules:
+        site.host.run(f"iptables -D INPUT {rule} -j ACCEPT")
+    assert blocked not in site.play("status.yml")
 
 
 def test_an_allowed_network_and_a_replacement_of_the_hub(site: DebianSite) -> None:

@@ -20,6 +20,7 @@ from support.ports import free_port
 ROOT = Path(__file__).resolve().parents[3]
 NAME = run_name("preflight")
 NOTHING = "Nothing was changed."
+SYSTEM_PYTHON = "/usr/bin/python3"
 
 
 def site(*arguments: str, playbook: str = "site.yml", **settings) -> tuple[int, str]:
@@ -45,16 +46,62 @@ INVALID = [
     ({"jupyterhub_extra_config": "if True\n"}, "jupyterhub_extra_config is not valid Python, line 1"),
     ({"jupyterhub_prot": 80}, "jupyterhub_prot is not a setting; did you mean jupyterhub_port?"),
     ({"jupyterhub_bind_address": "localhost"}, "jupyterhub_bind_address is 'localhost'; use an IPv4 address of"),
+    (
+        {"jupyterhub_public_url": "https://hub.example.com/jupyter/"},
+        "jupyterhub_public_url is 'https://hub.example.com/jupyter/', and a URL with a path is not supported; use https://",
+    ),
+    ({"jupyterhub_config_dir": "/etc"}, "and only root could enter that directory afterwards"),
+    ({"jupyterhub_backup_dir": "/var/lib/jupyterhub-deploy/x"}, "which is in /var/lib/jupyterhub-deploy"),
+    ({"jupyterhub_notebook_dir": "/usr"}, "would hide programs of the image; "),
+    ({"jupyterhub_backup_metrics_dir": "/srv/a:b"}, "use a path without colons and control characters"),
+    ({"jupyterhub_token_max_days": 40000}, "jupyterhub_token_max_days is 40000; use a number from 0 to 36500"),
+    ({"jupyterhub_backup_parallel": 0}, "jupyterhub_backup_parallel is 0; use a number of at least 1"),
+    ({"jupyterhub_front_name": NAME}, "the name of a container of the hub; "),
+    ({"jupyterhub_hub_extra_requirements": ["a>=1"]}, "jupyterhub_hub_extra_requirements has 'a>=1'; pin each package"),
+    ({"jupyterhub_http_proxy": "proxy:3128"}, "jupyterhub_http_proxy is 'proxy:3128'; use a URL without a user name"),
+    (
+        {"jupyterhub_registry_logins": [{"registry": "a b", "username": "alice", "password": "x"}]},
+        "jupyterhub_registry_logins has 'a b'; use the registry's host, with its port if it has one",
+    ),
+    ({"docker_registry_mirrors": ["mirror.example.com"]}, "docker_registry_mirrors has 'mirror.example.com'; use URLs"),
+]
+INVALID_HTTPS = [
+    ({"jupyterhub_https": "behind", "jupyterhub_domain": "hub.example.com"}, NOTHING),
+    (
+        {"jupyterhub_public_url": "https://lab.example.com/"},
+        "which is not at jupyterhub_domain (hub.example.com); leave",
+    ),
+    ({"jupyterhub_trusted_proxies": ["0.0.0.0/0"]}, "so that everybody could choose the address that the hub sees"),
+    (
+        {
+            "jupyterhub_authenticators": ["github"],
+            "jupyterhub_github_client_id": "example",
+            "jupyterhub_github_client_secret": "example",
+            "jupyterhub_github_allowed_users": ["alice"],
+        },
+        "jupyterhub_authenticators lacks native, so",
+    ),
 ]
 INVALID_HERE = [
     ({"jupyterhub_minimum_free_gib": 10**6}, "free, less than jupyterhub_minimum_free_gib (1000000"),
     ({"jupyterhub_bind_address": "192.0.2.1"}, "jupyterhub_bind_address is 192.0.2.1, which this host cannot use"),
     ({"jupyterhub_backup_schedule": "nightly"}, "jupyterhub_backup_schedule is 'nightly', "),
     ({"jupyterhub_backup_push_to": "nas"}, "jupyterhub_backup_push_to is 'nas'; write it as user@host:/directory"),
+    ({}, "jupyterhub_backup_push_host_key is ''; give the other machine's"),
+    (
+        {"jupyterhub_backup_recipients": [f"AGE-SECRET-KEY-1{'Q' * 58}"]},
+        "jupyterhub_backup_recipients: recipient 1 is a private key",
+    ),
+    ({"jupyterhub_notebook_image": "Lab"}, "jupyterhub_notebook_image: 'Lab' is not an image name: "),
+    ({"jupyterhub_images_repository": "My Hub"}, "jupyterhub_images_repository: 'My Hub/hub' is not an image name: "),
+    (
+        {"jupyterhub_ca_bundle": "/nowhere/ca.pem"},
+        "jupyterhub_ca_bundle is /nowhere/ca.pem, and this host has no such file",
+    ),
 ]
 
 
-@pytest.mark.parametrize("invalid", [INVALID, INVALID_HERE], ids=["settings", "host"])
+@pytest.mark.parametrize("invalid", [INVALID, INVALID_HTTPS, INVALID_HERE], ids=["settings", "https", "host"])
 def test_invalid_settings_stop_before_anything_is_changed_and_are_all_shown_at_once(invalid):
     code, output = site(**{name: value for settings, _ in invalid for name, value in settings.items()})
     shown_text = " ".join(output.split())
@@ -125,7 +172,9 @@ def test_encrypted_values_and_expressions_are_read(tmp_path, monkeypatch):
     monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE")
     code, output = site("-e", f"@{settings}")
     assert code != 0
-    assert "ault" in output
+    assert "jupyterhub_admin_password cannot be decrypted; pass the vault's password, as with" in " ".join(
+        output.split()
+    )
 
 
 def test_valid_settings_pass():
@@ -239,6 +288,8 @@ def test_containers_networks_and_volumes_of_somebody_else_are_refused_by_their_n
     ("option", "message"),
     [
         ({"storage-driver": "vfs"}, "→ vfs) in docker_daemon_options would hide"),
+        ({"bridge": "none"}, "bridge is none, and images are built in the default bridge network; leave it out"),
+        ({"hosts": ["tcp://0.0.0.0:2375", "unix:///var/run/docker.sock"]}, "hosts has tcp://0.0.0.0:2375 without tls"),
         pytest.param(
             {"userns-remap": "default"},
             "userns-remap (unset → default) in docker_daemon_options would hide",
@@ -263,18 +314,47 @@ def test_options_that_hide_what_docker_has_are_refused(option, message):
     assert "changed=0" in shown
 
 
-def test_a_broken_docker_sdk_is_named_by_preflight_and_status(tmp_path):
-    """Beside it, Docker and its containers work, and the port belongs to the hub's own proxy."""
-    package = tmp_path / "docker"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise ImportError(\"cannot import name 'x' from 'urllib3'\")\n")
+@pytest.fixture(params=["docker", "requests"])
+def broken_sdk(request, tmp_path) -> tuple[Path, str]:
+    """A Python of the system with a package that does not fit, and the error that its docker SDK raises."""
+    if request.param == "docker":
+        (tmp_path / "docker").mkdir()
+        (tmp_path / "docker/__init__.py").write_text("raise ImportError(\"cannot import name 'x' from 'urllib3'\")\n")
+        error = "ImportError: cannot import"
+    else:
+        show = [SYSTEM_PYTHON, "-c", "import docker; print(docker.__version__)"]
+        version = subprocess.run(show, check=True, capture_output=True, text=True).stdout
+        if int(version.partition(".")[0]) >= 7:
+            pytest.skip(f"docker {version.strip()} works with all versions of requests")
+        # The first one that has no adapter for the SDK's URLs.
+        install = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            tmp_path,
+            "requests==2.32.3",
+        ]
+        subprocess.run(install, check=True)
+        error = "Not supported URL scheme http+docker"
     wrapper = tmp_path / "python3"
-    wrapper.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec /usr/bin/python3 "$@"\n')
+    wrapper.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {SYSTEM_PYTHON} "$@"\n')
     wrapper.chmod(0o755)
-    fault = "Python's docker SDK does not work on this host, although Docker may run (ImportError: cannot import"
-    code, output = site(ansible_python_interpreter=str(wrapper))
+    return wrapper, error
+
+
+def test_a_broken_docker_sdk_is_named_by_preflight_and_status(broken_sdk):
+    """Beside it, Docker and its containers work, and the port belongs to the hub's own proxy."""
+    wrapper, error = broken_sdk
+    fault = "Python's docker SDK does not work on this host, although Docker may run ("
+    with socket.create_server(("127.0.0.1", 0)) as server:  # as if the hub's own proxy listened
+        code, output = site(ansible_python_interpreter=str(wrapper), jupyterhub_port=server.getsockname()[1])
     assert code != 0
     assert fault in " ".join(output.split())
+    assert error in " ".join(output.split())
     assert "is taken by" not in output
 
     extra = json.dumps({"jupyterhub_name": NAME, "ansible_python_interpreter": str(wrapper)})

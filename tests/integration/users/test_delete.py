@@ -6,6 +6,7 @@ The tests share one hub, and each has users of its own.
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -197,6 +198,30 @@ def test_the_next_run_finishes_one_that_was_killed(hub: Hub, step: str, monkeypa
     assert len(hub.archives(name)) == 1
     assert not (hub.backups / volume_of(name)).exists()
     hub.join(name, f"{PASSWORD}-2")
+
+
+def test_a_directory_of_the_host_is_named_and_has_to_be_moved_away_first(hub: Hub) -> None:
+    name, homes = fresh("bob"), Path("/var/tmp", run_name("delete-homes"))
+    own: dict[str, Any] = {
+        "jupyterhub_extra_config": f"c.DockerSpawner.volumes = {{'{homes}/{{username}}': '/home/jovyan/home'}}\n"
+    }
+    try:
+        hub.site.run(**own)
+        hub.join(name).spawn(name)
+        (homes / name / "mine").write_text("mine", encoding="utf-8")
+        saved = " ".join(hub.site.run(playbook="backup.yml", **own).output.split())
+        assert f"NOT BACKED UP, although servers use it: directory {homes}/{{username}}" in saved
+        refused = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml", fails=True, **own).output
+        message = f"{name} has the directory {homes}/{name}, which is neither backed up nor deleted"
+        assert message in " ".join(refused.split())
+        assert hub.has_volume(name)
+        (homes / name).rename(homes / "kept")
+        output = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml", **own).output
+        assert f"user {name} was deleted, with volume {volume_of(name)}" in " ".join(output.split())
+        assert [path.name for path in homes.iterdir()] == ["kept"]
+    finally:
+        shutil.rmtree(homes, ignore_errors=True)
+        hub.site.run()
 
 
 def test_a_user_who_signed_up_and_never_signed_in_is_deleted(hub: Hub) -> None:

@@ -22,6 +22,7 @@ STOPPED = {**SEEN, "running": False, "storage_driver": ""}
         ({}, {"userns-remap": "default"}, "userns-remap (unset → default)"),
         ({"userns-remap": "default"}, {}, "userns-remap (default → unset)"),
         ({"userns-remap": "a"}, {"userns-remap": "b"}, "userns-remap (a → b)"),
+        ({}, {"graph": "/srv/docker"}, "graph (unset → /srv/docker)"),
         ({}, {"exec-root": "/run/other"}, "exec-root (/var/run/docker → /run/other)"),
         ({}, {"containerd": "/run/own.sock"}, "containerd (unset → /run/own.sock)"),
         ({}, {"containerd-namespace": "lab"}, "containerd-namespace (moby → lab)"),

@@ -24,6 +24,7 @@ GOOD: dict[str, Any] = {
     "jupyterhub_images_proxy": "",
     "jupyterhub_images_front_image": "",
     "jupyterhub_images_base": "debian:bookworm",
+    "jupyterhub_images_repository": "registry.example.com:5000/jupyterhub",
     "jupyterhub_images_ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
     "jupyterhub_backup_schedule": "30 2 * * *",
     "jupyterhub_backup_recipients": ["ssh-ed25519 AAAA alice"],
@@ -47,6 +48,7 @@ def test_good_and_empty_settings_have_no_problem() -> None:
     ("name", "value", "message"),
     [
         ("jupyterhub_notebook_image", "Lab", "jupyterhub_notebook_image: 'Lab' is not an image name: "),
+        ("jupyterhub_images_repository", "My Hub", "jupyterhub_images_repository: 'My Hub/hub' is not an image name: "),
         ("jupyterhub_notebook_images", ["lab", "x:"], "jupyterhub_notebook_images: 'x:' is not an image name: "),
         (
             "jupyterhub_images_ca_bundle",

@@ -107,6 +107,29 @@ def test_which_rules_block_other_machines(rules: str, blocked: bool) -> None:
     assert bool(reachability.firewall_problem(rules, ["198.18.8.2", "198.18.4.2"])) is blocked
 
 
+MASQUERADE = "-P POSTROUTING ACCEPT\n-A POSTROUTING -s 198.18.4.0/22 ! -o br-1 -j MASQUERADE\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "nat", "problem"),
+    [
+        (DOCKERS, MASQUERADE, None),
+        ("", "", None),  # no iptables
+        ("-P FORWARD ACCEPT\n", MASQUERADE, None),
+        ("-P FORWARD DROP\n-N DOCKER\n", MASQUERADE, "drops forwarded packets"),  # iptables -F
+        (DOCKERS, "-P POSTROUTING ACCEPT\n-N DOCKER\n", "rule for the addresses 198.18.4.0/22 is gone"),
+        (DOCKERS, MASQUERADE.replace("198.18.4.0", "198.18.8.0"), "is gone"),  # of another network
+        (DOCKERS, "-A POSTROUTING -s 198.18.4.2/32 -p tcp -j MASQUERADE\n", "is gone"),  # of a published port
+        (DOCKERS, "-A POSTROUTING -s 198.18.0.0/16 -o eth0 -j MASQUERADE\n", None),  # the operator's
+        (DOCKERS, "-A POSTROUTING -o eth0 -j SNAT --to-source 192.0.2.1\n", None),
+        (DOCKERS, "-A POSTROUTING -j POSTROUTING_direct\n", None),  # firewalld
+    ],
+)
+def test_which_rules_end_outgoing_connections(rules: str, nat: str, problem: str | None) -> None:
+    found = reachability.outgoing_problem(rules, nat, ["198.18.4.0/22"])
+    assert (problem in (found or "")) if problem else found is None
+
+
 def test_the_addresses_that_are_probed() -> None:
     ports = [Port("0.0.0.0", 80), Port("::", 80), Port("192.0.2.7", 81)]
     assert reachability.urls(ports, "192.0.2.1") == [

@@ -300,6 +300,13 @@ def test_sections_of_a_derived_spawner_count() -> None:
         ({"security_opt": ["no-new-privileges=false"]}, "security_opt: "),
         ({"auto_remove": True}, "auto_remove: "),
         ({"network_mode": "host"}, "network_mode: "),
+        ({"privileged": True}, "privileged: servers would control the host"),
+        ({"pid_mode": "host"}, "pid_mode: servers would not be separated from the host"),
+        ({"ipc_mode": "host"}, "ipc_mode: "),
+        ({"userns_mode": "host"}, "userns_mode: "),
+        ({"cgroup_parent": "/"}, "cgroup_parent: jupyterhub_total_memory_limit would not apply"),
+        ({"binds": ["/srv/b.b:/w"]}, "backups and the deletion of users do not know the directory /srv/b.b"),
+        ({"binds": ["/srv/{username}:/w"]}, "do not know the directory /srv/{username}"),
     ],
 )
 def test_what_a_function_returns_for_a_user_is_refused_as_a_value_would_be(returned: Any, text: str) -> None:
@@ -311,7 +318,7 @@ def test_what_a_function_returns_for_a_user_is_refused_as_a_value_would_be(retur
     "returned",
     [
         {},
-        {"shm_size": "1g", "binds": ["shared:/s", "lab-b-2ebc:/x", "/srv/b.b:/w"]},
+        {"shm_size": "1g", "binds": ["shared:/s", "lab-b-2ebc:/x", "/srv/course:/w"], "ipc_mode": "shareable"},
         {"mounts": [{"Type": "volume", "Source": source} for source in (*HOME, "hub-user-b-2eb")]},
     ],
 )
@@ -321,5 +328,5 @@ def test_a_function_may_add_shared_volumes_directories_and_the_users_own_volume(
 
 
 def test_a_function_may_return_what_a_named_setting_allows() -> None:
-    returned: dict[str, Any] = {"cap_drop": [], "security_opt": []}
+    returned: dict[str, Any] = {"cap_drop": [], "security_opt": [], "privileged": True}
     assert container_settings.returned_problems(returned, {}, {"bob"}, False, False) == []

@@ -49,3 +49,14 @@ def test_sudo_gets_its_capabilities_and_may_gain_privileges() -> None:
     c = section("sudo")
     found = host_config(c.DockerSpawner.extra_host_config, c.HubSpawner.no_new_privileges)
     assert (found["CapDrop"], "SETUID" in found["CapAdd"], found.get("SecurityOpt")) == (["ALL"], True, None)
+
+
+def test_the_start_script_of_docker_stacks_gets_its_capabilities() -> None:
+    text = PAGE.read_text(encoding="utf-8").partition("\n## docker-stacks: ")[2]
+    c = SimpleNamespace(DockerSpawner=SimpleNamespace())
+    exec(text.partition("```python\n")[2].partition("```")[0], {"c": c})
+    options = c.DockerSpawner.extra_host_config
+    assert returned_problems(options, [], ["alice"], True, True) == []
+    found = host_config(options)
+    assert (found["CapDrop"], found["CapAdd"]) == (["ALL"], ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"])
+    assert c.DockerSpawner.extra_create_kwargs == {"user": "root"}

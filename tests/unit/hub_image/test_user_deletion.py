@@ -13,14 +13,20 @@ from tornado import web
 from jupyterhub_deploy_hub import user_deletion
 
 
+class Spawner:
+    pass
+
+
 class Handler:
     """A handler like JupyterHub's, for the users carol and admin, who is signed in."""
 
     current_user = SimpleNamespace(name="admin")
+    spawner_class = Spawner
 
     def __init__(self, **spawners: Any) -> None:
         self.spawners = {name.replace("default", ""): spawner for name, spawner in spawners.items()}
         self.done: list[str] = []
+        self.config: dict[str, Any] = {}
 
     def find_user(self, name: str) -> Any:
         return SimpleNamespace(name=name, spawners=self.spawners) if name in ("admin", "carol") else None
@@ -82,3 +88,27 @@ def test_a_deletion_that_is_refused_stops_nothing(handlers: type[Handler], user:
     handler = handlers(default=spawner(), gpu=spawner())
     asyncio.run(handler.delete(user))
     assert handler.done == [f"delete {user}"]
+
+
+@pytest.mark.parametrize(
+    ("source", "caller", "deleted"),
+    [
+        ("/srv/homes/{username}", "admin", False),
+        ("/srv/homes/{username}", "deploy", True),  # delete_user.yml, which looks for the directory
+        ("home-{username}", "admin", True),  # a volume, with a label
+        ("/srv/course", "admin", True),
+    ],
+)
+def test_a_user_with_a_directory_of_the_host_is_deleted_by_the_playbook_only(
+    handlers: type[Handler], source: str, caller: str, deleted: bool
+) -> None:
+    handler = handlers(default=spawner(), gpu=spawner())
+    handler.config = {"Spawner": {"volumes": {source: "/home/jovyan/work"}}}
+    handler.current_user = SimpleNamespace(name=caller)
+    if deleted:
+        asyncio.run(handler.delete("carol"))
+        assert handler.done == ["stop carol/gpu", "delete carol"]
+    else:
+        with pytest.raises(web.HTTPError, match=r"would get the directory /srv/homes/\{username\} of this one"):
+            asyncio.run(handler.delete("carol"))
+        assert handler.done == []

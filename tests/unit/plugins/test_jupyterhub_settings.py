@@ -34,6 +34,11 @@ GOOD = {
     "backup_keep": {"last": 3},
     "backup_parallel": 2,
     "token_max_days": 36500,
+    "registry_logins": [{"registry": "docker.io", "username": "alice", "password": "s3cret"}],
+    "docker_repository_url": "https://download.docker.com/linux/debian",
+    "docker_repository_key_url": "file:///srv/docker/gpg",
+    "docker_registry_mirrors": ["https://mirror.example.com"],
+    "docker_insecure_registries": ["registry.example.com:5000", "10.0.0.1/8"],
 }
 
 
@@ -117,6 +122,30 @@ def test_good_settings_have_no_problem():
         ("docker_start_timeout", 0, "docker_start_timeout is 0; use a number of at least 1"),
         ("token_max_days", 36501, "jupyterhub_token_max_days is 36501; use a number from 0 to 36500"),
         ("backup_parallel", 0, "jupyterhub_backup_parallel is 0; use a number of at least 1"),
+        (
+            "registry_logins",
+            [{"registry": "registry example.com", "username": "alice", "password": "s3cret"}],
+            "jupyterhub_registry_logins has 'registry example.com'; use the registry's host, with its port if it has",
+        ),
+        (
+            "docker_repository_url",
+            "mirror.example.com",
+            "docker_repository_url is 'mirror.example.com'; use a complete",
+        ),
+        ("docker_repository_url", "https://a.example.com\nTrusted: yes", "use a complete URL such as https://mirror."),
+        ("docker_repository_key_url", "https:///gpg", "docker_repository_key_url is 'https:///gpg'; use a complete"),
+        (
+            "docker_registry_mirrors",
+            ["mirror.example.com"],
+            "docker_registry_mirrors has 'mirror.example.com'; use URLs",
+        ),
+        ("docker_registry_mirrors", ["https://mirror.example.com/v2"], "use URLs without a path, such as https://"),
+        (
+            "docker_insecure_registries",
+            ["http://registry.example.com:5000"],
+            "docker_insecure_registries has 'http://registry.example.com:5000'; use the registry's host, with its port",
+        ),
+        ("docker_insecure_registries", ["registry.example.com:99999"], "or a network such as 10.0.0.0/8"),
         ("backup_keep", {"daily": -1}, "jupyterhub_backup_keep: daily is -1; use the number of backups to keep, or 0"),
     ],
 )

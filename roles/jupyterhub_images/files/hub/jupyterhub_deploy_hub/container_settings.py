@@ -71,17 +71,22 @@ def _volume_problems(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
 
 
 def source_problems(source: str, own: Collection[str], names: Collection[str] = ()) -> Iterator[str]:
-    """Yield why a source is refused: its user is not recognised, or it is a volume of a single user that the spawner
-    would not label.
+    """Yield why a source is refused: its user is not recognised, it is a volume of a single user that the spawner would
+    not label, or a directory of one that backups would not know.
 
     :param own: the sources that the spawner labels.
-    :param names: the names by which a source without a placeholder is recognised as the user's.
+    :param names: the names by which a source is recognised as the user's, when a hook or a function has added it.
     """
     formatted = _formatted_user(source)
     if formatted:
         yield (
             f"backups and the deletion of users do not find the files of users by {formatted} in {source}; write "
             "the placeholder without a conversion (!) and a format (:), such as {username}"
+        )
+    elif source.startswith("/") and names and is_of_user(source, names):
+        yield (
+            f"backups and the deletion of users do not know the directory {source}, and the next user of a name would "
+            "get it; use c.DockerSpawner.volumes with {username} in the path instead of a hook or function"
         )
     elif not source.startswith("/") and source not in own and is_of_user(source, names):
         yield (
@@ -129,8 +134,15 @@ def _refused_options(options: dict[str, Any], drop_capabilities: bool, no_new_pr
         yield "security_opt: to allow sudo in servers, set c.HubSpawner.no_new_privileges = False"
     if options.get("auto_remove"):
         yield "auto_remove: Docker would remove running servers when it restarts; the hub removes them; omit it"
+    if options.get("privileged") and drop_capabilities:
+        yield "privileged: servers would control the host; add single capabilities by cap_add and devices by devices"
     if "network_mode" in options:
         yield "network_mode: the hub and the servers could not reach each other; omit it"
+    if "cgroup_parent" in options:
+        yield "cgroup_parent: jupyterhub_total_memory_limit would not apply to servers; omit it"
+    for name in ("ipc_mode", "pid_mode", "userns_mode", "uts_mode"):
+        if options.get(name) == "host":
+            yield f"{name}: servers would not be separated from the host; omit it"
 
 
 def returned_problems(

@@ -27,6 +27,7 @@ _LISTENS = (
     "docs/how-to/address-and-port.md"
 )
 _HTTPS = "the front serves HTTPS; set jupyterhub_https instead, see docs/how-to/https.md"
+_PROXY = f"the hub could not reach the deployment's proxy; {_REMOVE}"
 _NAMES = f"the deployment finds users' servers and volumes by its own names; {_REMOVE}"
 #: Settings that the rest of the deployment depends on, by their section or the setting that names their class.
 _FIXED: dict[str, dict[str, str]] = {
@@ -52,6 +53,11 @@ _FIXED: dict[str, dict[str, str]] = {
         "ssl_key": _HTTPS,
         "ssl_cert": _HTTPS,
         "subdomain_host": "set jupyterhub_subdomains instead",
+        # Old names of settings of the proxy and the authenticator.
+        "proxy_api_ip": _PROXY,
+        "proxy_api_port": _PROXY,
+        "proxy_auth_token": _PROXY,
+        "admin_users": "has no effect in this hub; set c.Authenticator.admin_users instead",
         "active_server_limit": "set jupyterhub_server_limit instead",
         "concurrent_spawn_limit": "set jupyterhub_concurrent_starts instead",
     },
@@ -61,8 +67,8 @@ _FIXED: dict[str, dict[str, str]] = {
     },
     "ConfigurableHTTPProxy": {
         "should_start": f"the deployment runs the proxy in its own container; {_REMOVE}",
-        "api_url": f"the hub could not reach the deployment's proxy; {_REMOVE}",
-        "auth_token": f"the hub could not reach the deployment's proxy; {_REMOVE}",
+        "api_url": _PROXY,
+        "auth_token": _PROXY,
     },
     "spawner_class": {
         "hub_name": _NAMES,
@@ -71,6 +77,9 @@ _FIXED: dict[str, dict[str, str]] = {
         "escape": _NAMES,
         "format_volume_name": _NAMES,
         "network_name": f"the hub and the servers could not reach each other; {_REMOVE}",
+        "ip": f"the hub could not reach the servers; {_REMOVE}",
+        "hub_connect_url": f"the servers could not reach the hub; {_REMOVE}",
+        "hub_ip_connect": f"the servers could not reach the hub; {_REMOVE}",
         "use_internal_ip": f"the hub could not reach the servers, whose ports Docker would publish; {_REMOVE}",
         "remove": f"a stopped server would start again with its old image; {_REMOVE}",
         "image": "set jupyterhub_notebook_image instead, which installs and tests the image",
@@ -84,6 +93,7 @@ _FIXED: dict[str, dict[str, str]] = {
 #: dockerspawner's old names of settings, which replace the values of the new ones.
 _OLD_NAMES = {
     "container_image": "image",
+    "container_ip": "ip",
     "container_name_template": "name_template",
     "container_prefix": "prefix",
     "remove_containers": "remove",

@@ -1,7 +1,7 @@
-"""The deletion of a user whose servers start, or run and have a name.
+"""The deletion of a user whose servers start, or run and have a name, or whose files are in a directory of the host.
 
 JupyterHub stops only the default server, if it is ready. With others, it deleted the account, and then failed with an
-error 500.
+error 500. A directory of the host, unlike a volume, has no label that keeps it from the next user of the name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ from typing import Any
 
 from tornado import web
 
+from .container_settings import sources
+
+#: The service of the deployment, whose playbooks look for the directory themselves.
+_DEPLOYMENT = "deploy"
 #: Seconds for the end of a cancelled start.
 CANCEL_SECONDS = 10
 
@@ -25,10 +29,22 @@ def stop_servers_first(handlers: Any) -> None:
     async def delete(self: Any, user_name: str) -> None:
         user = self.find_user(user_name)
         if user is not None and user.name != self.current_user.name:  # which JupyterHub refuses
+            _refuse_with_directory(self, user.name)
             await _stop_servers(self, user)
         await delete_user(self, user_name)
 
     handlers.delete = delete
+
+
+def _refuse_with_directory(handler: Any, user: str) -> None:
+    """Raise HTTPError if users have directories of the host, unless the deployment deletes the user."""
+    for _, source in sources(handler.config, handler.spawner_class):
+        if source.startswith("/") and "username}" in source and handler.current_user.name != _DEPLOYMENT:
+            raise web.HTTPError(
+                400,
+                f"The next user of the name {user} would get the directory {source} of this one. Delete users on the "
+                "command line, with playbooks/delete_user.yml.",
+            )
 
 
 async def _stop_servers(handler: Any, user: Any) -> None:
