@@ -176,9 +176,11 @@ deployment:
   sample: {"version": "0.2.0", "acknowledged": ""}
 """
 
+import json
 import os
 import socket
 from typing import Any, Callable
+from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
@@ -197,7 +199,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import acme, preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host, reachability
-from ansible.module_utils.jupyterhub_deploy.images import build, reference
+from ansible.module_utils.jupyterhub_deploy.images import apt_sources, build, reference
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
@@ -234,6 +236,23 @@ def setting_problems(settings: dict[str, Any]) -> list[str]:
             except DeployError as error:
                 problems.append(str(error) if str(error).startswith(name) else f"{name}: {error}")
     return problems
+
+
+def base_problems(settings: dict[str, Any], info: dict[str, Any], suite: str) -> list[str]:
+    """Return why the base image cannot be built, if it has to be. The first run downloads apt's package lists.
+
+    :param info: Docker's answer to ``/info``; empty when it does not run.
+    :param suite: the code name of the distribution.
+    """
+    given = [settings[f"jupyterhub_{name}"] for name in ("hub_image", "images_proxy", "images_front_image")]
+    if settings["jupyterhub_images_base"] or all(given):
+        return []
+    name = f"{settings['jupyterhub_images_repository'] or 'jupyterhub-deploy'}/base:{suite}"
+    filters = quote(json.dumps({"reference": [name]}))
+    if info and daemon_api.get(f"/images/json?filters={filters}"):
+        return []
+    targets = apt_sources.index_targets()
+    return list(filter(None, [apt_sources.problem(targets, suite) if targets else ""]))
 
 
 def address_problems(address: str) -> list[str]:
@@ -324,6 +343,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + certificate.faults
         + firewall.faults
         + unresolved
+        + base_problems(module.params["settings"], info, facts["ansible_distribution_release"])
         + ([] if docker_installed else package_problems(module.params["docker"], facts)),
         "data_problem": data_problem(name, volumes),
         "name_problems": ownership.problems(containers, networks, volumes, name),

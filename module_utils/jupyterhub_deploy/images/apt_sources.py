@@ -29,6 +29,22 @@ def archive_sources(targets: str, suite: str) -> list[str]:
     ]
 
 
+def problem(targets: str, suite: str) -> str:
+    """Return why no base image can be built from the host's sources, empty if one can. Pure."""
+    if archive_sources(targets, suite):
+        return ""
+    local = sorted({uri for uri, _ in archives(targets, suite)})
+    if local:
+        return (
+            f"apt on this host gets the suite {suite} from {', '.join(local)}, which an image cannot use; add a source "
+            "with http:// or https:// and run apt-get update, or name a base image in jupyterhub_images_base"
+        )
+    return (
+        f"apt on this host has no package list of the suite {suite} with the component main; fix the apt sources and "
+        "run apt-get update, or name a base image in jupyterhub_images_base"
+    )
+
+
 def archives(targets: str, suite: str) -> list[tuple[str, str]]:
     """Return address and suite, as ``apt-cache`` shows them, of the sources of :func:`archive_sources`."""
     return [(uri, release) for uri, release, _, component, _ in _archives(targets, suite) if component == "main"]

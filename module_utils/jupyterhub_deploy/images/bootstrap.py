@@ -74,18 +74,10 @@ def make_command(directory: str, args: dict[str, str]) -> list[str]:
             "mmdebstrap is not installed on this host; the role jupyterhub_images installs it before it builds"
         )
     targets = apt_sources.index_targets()
+    problem = apt_sources.problem(targets, suite)
+    if problem:
+        raise DeployError(problem)
     sources = apt_sources.archive_sources(targets, suite)
-    if not sources:
-        local = sorted({uri for uri, _ in apt_sources.archives(targets, suite)})
-        if local:
-            raise DeployError(
-                f"apt on this host gets the suite {suite} from {', '.join(local)}, which an image cannot use; add a "
-                "source with http:// or https:// and run apt-get update, or name a base image in jupyterhub_images_base"
-            )
-        raise DeployError(
-            f"apt on this host has no package list of the suite {suite} with the component main; fix the apt sources "
-            "and run apt-get update, or name a base image in jupyterhub_images_base"
-        )
     return [*in_memory(directory), *command(suite, args["packages"], sources, apt_sources.proxy_options())]
 
 

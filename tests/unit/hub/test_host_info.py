@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_api
 from ansible.module_utils.jupyterhub_deploy.front import preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import Findings
 from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
+from ansible.module_utils.jupyterhub_deploy.images import apt_sources
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
 import jupyterhub_host_info
@@ -167,6 +169,42 @@ def test_a_docker_that_would_not_fit_is_named_before_it_is_installed(
     assert jupyterhub_host_info.package_problems(docker, facts) == messages
 
 
+LOCAL = "file:/srv/mirror/ bookworm bookworm main /etc/apt/sources.list:1 Debian\n"
+IMAGES = ("jupyterhub_hub_image", "jupyterhub_images_proxy", "jupyterhub_images_front_image")
+
+
+@pytest.mark.parametrize(
+    ("changes", "info", "images", "targets", "is_problem"),
+    [
+        ({}, {}, [], LOCAL, True),  # Docker is not installed yet
+        ({}, {"Images": 1}, [], LOCAL, True),
+        ({}, {}, [], "", False),  # the first run downloads the lists
+        ({}, {"Images": 1}, [{"Id": "sha256:1"}], LOCAL, False),  # built already
+        ({"jupyterhub_images_base": "debian:bookworm"}, {}, [], LOCAL, False),
+        (dict.fromkeys(IMAGES, "registry.example.com/x:1"), {}, [], LOCAL, False),
+    ],
+)
+def test_sources_of_which_no_image_can_be_built_are_named_before_docker_is_installed(
+    changes: dict[str, str], info: dict[str, Any], images: list[Any], targets: str, is_problem: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    asked: list[str] = []
+
+    def answer(path: str) -> list[Any]:
+        asked.append(path)
+        return images
+
+    monkeypatch.setattr(daemon_api, "get", answer)
+    monkeypatch.setattr(apt_sources, "index_targets", lambda: targets)
+    monkeypatch.setattr(files, "read_text", lambda path: "deb file:/srv/mirror bookworm main\n")
+    settings = {**GOOD, "jupyterhub_images_base": "", "jupyterhub_images_repository": "", **changes}
+    found = jupyterhub_host_info.base_problems(settings, info, "bookworm")
+    assert [text.partition(",")[0] for text in found] == (
+        ["apt on this host gets the suite bookworm from file:/srv/mirror/"] if is_problem else []
+    )
+    assert all("jupyterhub-deploy/base%3Abookworm" in path for path in asked)
+
+
 @pytest.mark.parametrize(("https", "repeated"), [("own", ["is not trusted"]), ("acme", [])])
 def test_warnings_about_an_own_certificate_are_returned_for_the_end_of_the_run(
     https: str, repeated: list[str], monkeypatch: pytest.MonkeyPatch
@@ -175,6 +213,7 @@ def test_warnings_about_an_own_certificate_are_returned_for_the_end_of_the_run(
     monkeypatch.setattr(reachability, "read_rules", str)
     monkeypatch.setattr(jupyterhub_host_info, "docker_ready", lambda wanted: True)
     monkeypatch.setattr(jupyterhub_host_info, "package_problems", lambda wanted, facts: [])
+    monkeypatch.setattr(jupyterhub_host_info, "base_problems", lambda settings, info, suite: [])
     monkeypatch.setattr(preflight, "certificate_problems", lambda front, hub: Findings([], ["is not trusted"]))
     front = dict.fromkeys(jupyterhub_host_info.FRONT, "") | {"https": https, "http_port": 1, "https_port": 2}
     params = {
