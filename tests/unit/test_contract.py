@@ -349,6 +349,22 @@ def test_two_hosts_that_are_one_hub_are_refused(tmp_path: Path) -> None:
     assert "TASK [" not in done.stdout
 
 
+def test_two_hubs_of_a_machine_with_the_same_port_are_refused(tmp_path: Path) -> None:
+    hosts = {name: {"ansible_connection": "local", "jupyterhub_name": name} for name in ("first", "second")}
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps({"jupyterhub": {"hosts": hosts}}), encoding="utf-8")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), ROOT / "site.yml", "-i", inventory, "--check"],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}, check=False, text=True, capture_output=True,
+    )  # fmt: skip
+
+    assert "first and second in the inventory both have jupyterhub_port 8000 on the same" in " ".join(
+        done.stderr.split()
+    )
+    assert done.returncode == 1, done.stdout
+    assert "TASK [" not in done.stdout
+
+
 TAGS = "Use one of backup, docker, docker_install, docker_run, hub, images."
 
 

@@ -6,13 +6,16 @@ In check mode, so that a preflight that fails to stop changes nothing either.
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import docker
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 
 from hosts.run import name as run_name
 from support.ports import free_port
@@ -23,14 +26,18 @@ NOTHING = "Nothing was changed."
 SYSTEM_PYTHON = "/usr/bin/python3"
 
 
-def site(*arguments: str, playbook: str = "site.yml", **settings) -> tuple[int, str]:
-    """Run site.yml in check mode against this machine; return its exit code and output."""
+def site(*arguments: str, playbook: str = "site.yml", within: Sequence[str] = (), **settings) -> tuple[int, str]:
+    """Run site.yml in check mode against this machine; return its exit code and output.
+
+    Args:
+        within: the start of a command that runs others, such as ``unshare --net``.
+    """
     # A port of its own: a real hub of this machine may have the default one. This machine may have a public address.
     own = {"jupyterhub_name": NAME, "jupyterhub_port": free_port(), "jupyterhub_bind_address": "127.0.0.1"}
     extra = json.dumps({**own, **settings})
     inventory = [] if "-i" in arguments else ["-i", "examples/inventory"]
     tags = ["--tags", "always"] if playbook == "site.yml" else []
-    command = ["ansible-playbook", playbook, *inventory, "--check", *tags, "-e", extra]
+    command = [*within, "ansible-playbook", playbook, *inventory, "--check", *tags, "-e", extra]
     done = subprocess.run(
         [*command, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
@@ -288,6 +295,7 @@ def test_containers_networks_and_volumes_of_somebody_else_are_refused_by_their_n
     ("option", "message"),
     [
         ({"storage-driver": "vfs"}, "→ vfs) in docker_daemon_options would hide"),
+        ({"data-root": "/srv/elsewhere"}, "data-root cannot change: Docker's images and volumes would stay behind in"),
         ({"bridge": "none"}, "bridge is none, and images are built in the default bridge network; leave it out"),
         ({"hosts": ["tcp://0.0.0.0:2375", "unix:///var/run/docker.sock"]}, "hosts has tcp://0.0.0.0:2375 without tls"),
         pytest.param(
@@ -384,3 +392,96 @@ def test_public_addresses_that_outgoing_connections_do_not_use_are_found() -> No
         ["unshare", "--net", "sh", "-ec", "\n".join(commands)], capture_output=True, text=True, check=True
     )
     assert sorted(done.stdout.split()) == ["192.168.7.2", "2600::1", "9.9.9.9"]
+
+
+#: Runs a command in a network of its own, with a public address and a firewall that blocks all ports.
+PUBLIC = """
+ip link set lo up
+ip link add net0 type veth peer name net1
+ip link set net0 up
+ip address add 9.9.9.9/24 dev net0
+iptables -A INPUT -i lo -j ACCEPT
+iptables -P INPUT DROP
+exec "$@"
+"""
+
+
+def test_a_public_address_without_https_is_refused_and_a_firewall_is_named() -> None:
+    code, output = site(
+        within=["unshare", "--net", "sh", "-ec", PUBLIC, "sh"], jupyterhub_bind_address="0.0.0.0", jupyterhub_port=8000
+    )
+    shown = " ".join(output.split())
+    assert code != 0
+    assert "everybody can sign up, this host has the public address 9.9.9.9, and without HTTPS passwords are" in shown
+    assert "the firewall of this host blocks port 8000, which the front needs, for other machines; open it" in shown
+
+
+def test_a_front_does_not_take_the_directory_of_another_program() -> None:
+    directory = Path(f"/etc/{NAME}-other")
+    directory.mkdir()
+    try:
+        (directory / "their.conf").touch()
+        code, output = site(jupyterhub_front_name=directory.name)
+    finally:
+        shutil.rmtree(directory)
+    assert code != 0
+    assert f"{directory} has files that are not of a front; choose another name" in " ".join(output.split())
+
+
+@pytest.fixture
+def small_disk() -> Iterator[str]:
+    """The directory of the volume for a hub's data, on a disk of its own."""
+    client = docker.APIClient(version="auto")
+    volume = client.create_volume(f"{NAME}-data", labels={LABEL_HUB: NAME})
+    path = volume["Mountpoint"]
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,nr_inodes=10", "tmpfs", path], check=True)
+    yield path
+    subprocess.run(["umount", path], check=True)
+    client.remove_volume(volume["Name"])
+
+
+@pytest.mark.parametrize("fault", ["is full", "has no free inode", "is mounted read-only"])
+def test_a_disk_on_which_the_hub_cannot_write_is_refused(small_disk: str, fault: str) -> None:
+    if fault == "is full":
+        Path(small_disk, "file").write_bytes(b"x" * (2 << 20))
+    elif fault == "has no free inode":
+        for number in range(9):
+            Path(small_disk, str(number)).touch()
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    code, output = site()
+    assert code != 0
+    assert f"the disk of {small_disk}, which has the database of hub {NAME}, {fault}, so that" in " ".join(
+        output.split()
+    )
+
+
+def test_a_missing_docker_sdk_is_named(tmp_path: Path) -> None:
+    subprocess.run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", tmp_path], check=True)
+    extra = json.dumps({"jupyterhub_name": NAME, "ansible_python_interpreter": str(tmp_path / "bin/python3")})
+    command = ["ansible-playbook", "backup.yml", "-i", "examples/inventory", "-e", extra]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode != 0
+    assert "Python's docker SDK is missing on this host; run make site" in " ".join(done.stdout.split())
+
+
+def test_a_user_without_permission_is_named() -> None:
+    """With the SDK of the system and a copy of the code, because nobody may read the environment of these tests."""
+    code = (
+        "import sys, types; sys.modules['ansible'] = types.ModuleType('ansible'); "
+        "utils = types.ModuleType('ansible.module_utils'); utils.__path__ = ['.']; "
+        "sys.modules['ansible.module_utils'] = utils; "
+        "from ansible.module_utils.jupyterhub_deploy.docker import client; client.connect()"
+    )
+    copy = Path("/var/tmp", run_name("nobody"))
+    shutil.copytree(ROOT / "module_utils", copy)
+    try:
+        done = subprocess.run(
+            ["setpriv", "--reuid", "65534", "--clear-groups", SYSTEM_PYTHON, "-c", code], cwd=copy, text=True,
+            capture_output=True, check=False,
+        )  # fmt: skip
+    finally:
+        shutil.rmtree(copy)
+    assert done.stderr.rstrip().endswith(
+        "this user may not connect to Docker (/var/run/docker.sock); run the play with become: true"
+    )
