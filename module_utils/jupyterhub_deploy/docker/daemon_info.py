@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -129,18 +130,27 @@ def data_of(info: dict[str, Any], socket_path: str) -> dict[str, Any]:
 
 
 def data_on_disk(root: str) -> dict[str, Any]:
-    """Return what a stopped Docker has in its directory, as :func:`data_of`."""
+    """Return what a stopped Docker has in its directory, as :func:`data_of`.
+
+    With ``userns-remap``, its data are in a directory in it, which has the user and group as its name (``100000.100000``).
+    """
 
     def names(*parts: str) -> list[str]:
         path = os.path.join(root, *parts)
         return sorted(one.name for one in os.scandir(path) if one.is_dir()) if os.path.isdir(path) else []
 
-    drivers = [name for name in names("image") if names("image", name, "layerdb", "sha256")]
+    remapped = [name for name in names() if re.fullmatch(r"[0-9]+\.[0-9]+", name)]
+    layers = {
+        (part, name): len(names(part, "image", name, "layerdb", "sha256"))
+        for part in ("", *remapped)
+        for name in names(part, "image")
+    }
+    drivers = sorted({name for (_, name), number in layers.items() if number})
     return {
         "objects": {
-            "containers": len(names("containers")),
-            "image layers": sum(len(names("image", name, "layerdb", "sha256")) for name in drivers),
-            "volumes": len(names("volumes")),
+            "containers": sum(len(names(part, "containers")) for part in ("", *remapped)),
+            "image layers": sum(layers.values()),
+            "volumes": sum(len(names(part, "volumes")) for part in ("", *remapped)),
         },
         "storage_driver": drivers[0] if len(drivers) == 1 else "",
         "containerd_images": False,

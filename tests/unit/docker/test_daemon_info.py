@@ -173,11 +173,14 @@ def test_what_a_stopped_docker_has_is_in_its_directory(tmp_path):
     assert daemon_info.data_on_disk(str(tmp_path / "missing"))["objects"] == {
         "containers": 0, "image layers": 0, "volumes": 0
     }  # fmt: skip
-    for path in ("containers/1a", "volumes/x", "volumes/y", "image/overlay2/layerdb/sha256/1", "image/vfs/layerdb"):
+    for path in (
+        "containers/1a", "volumes/x", "image/overlay2/layerdb/sha256/1", "image/vfs/layerdb",
+        "100000.100000/volumes/y", "100000.100000/image/overlay2/layerdb/sha256/2",  # with userns-remap
+    ):  # fmt: skip
         (tmp_path / path).mkdir(parents=True)
     (tmp_path / "volumes/metadata.db").touch()
     data = daemon_info.data_on_disk(str(tmp_path))
-    assert data["objects"] == {"containers": 1, "image layers": 1, "volumes": 2}
+    assert data["objects"] == {"containers": 1, "image layers": 2, "volumes": 2}
     assert data["storage_driver"] == "overlay2"
 
 
