@@ -132,7 +132,7 @@ def data_of(info: dict[str, Any], socket_path: str) -> dict[str, Any]:
 def data_on_disk(root: str) -> dict[str, Any]:
     """Return what a stopped Docker has in its directory, as :func:`data_of`.
 
-    With ``userns-remap``, its data are in a directory in it, which has the user and group as its name (``100000.100000``).
+    With ``userns-remap``, its data are in a directory there that is called after user and group, ``100000.100000``.
     """
 
     def names(*parts: str) -> list[str]:
