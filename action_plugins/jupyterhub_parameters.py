@@ -90,7 +90,9 @@ PLAYBOOKS = {
         one_host=True,
         single=("user",),
     ),
-    "playbooks/delete_user.yml": Playbook({"user": TEXT}, required=("user",), one_host=True, single=("user",)),
+    "playbooks/delete_user.yml": Playbook(
+        {"user": TEXT, "keep_directories": YES_OR_NO}, required=("user",), one_host=True, single=("user",)
+    ),
     "playbooks/discard_accounts.yml": Playbook(
         {"since": TEXT, "confirm": YES_OR_NO}, required=("since",), one_host=True
     ),

@@ -30,7 +30,7 @@ HOST_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 LONGEST_HOST = 253 - 64
 
 # The host of a registry, with its port if it has one.
-REGISTRY = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]+)?")
+REGISTRY = re.compile(r"([A-Za-z0-9]+([.-][A-Za-z0-9]+|-{2,}[A-Za-z0-9]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 REGISTRY_WANTED = "use the registry's host, with its port if it has one, such as registry.example.com:5000"
 
 # The smallest and the largest value of numbers.
@@ -359,34 +359,37 @@ def _backup_keep(values: dict[str, int]) -> Iterable[str]:
 def _registry_logins(values: list[dict[str, str]]) -> Iterable[str]:
     """Check the hosts; a URL of a registry is accepted, as it is by ``docker login``."""
     for value in values:
-        host = re.sub(r"^https?://|/.*$", "", value["registry"])
-        if not REGISTRY.fullmatch(host) or not _has_host(f"https://{host}"):
+        if not _is_registry(value["registry"].partition("://")[2].partition("/")[0] or value["registry"]):
             yield f"registry_logins has {value['registry']!r}; {REGISTRY_WANTED}, or docker.io for Docker Hub"
 
 
 def _package_url(name: str, value: str) -> Iterable[str]:
-    """Check a URL that becomes a line of apt's configuration; apt has more methods than http."""
-    if not re.fullmatch(r"(file|mirror\+file):/\S+", value) and not (
-        re.fullmatch(r"https?://\S+", value) and _has_host(value)
-    ):
+    """Check a URL that becomes a line of apt's configuration; apt has more methods than http, such as ``file``."""
+    scheme = re.fullmatch(r"([a-z][a-z0-9+.-]*):/\S+", value)
+    if not scheme or (scheme[1] in ("http", "https") and not _has_host(value)):
         yield f"{name} is {value!r}; use a complete URL such as https://mirror.example.com/linux/debian"
 
 
 def _registry_mirrors(values: list[str]) -> Iterable[str]:
+    """Check the URLs. Docker 24.0.8 and newer accept a path; an older Docker refuses it itself."""
     for value in values:
-        if not (re.fullmatch(r"https?://[^/\s?#@]+/?", value) and _has_host(value)):
-            yield (
-                f"docker_registry_mirrors has {value!r}; use URLs without a path, such as https://mirror.example.com"
-            )
+        if not (re.fullmatch(r"https?://[^\s?#@]+", value) and _has_host(value)):
+            yield f"docker_registry_mirrors has {value!r}; use complete URLs such as https://mirror.example.com"
 
 
 def _insecure_registries(values: list[str]) -> Iterable[str]:
     for value in values:
         try:
-            ipaddress.ip_network(value, strict=False)
+            ipaddress.ip_network(value if re.fullmatch(r"[^%/]+/[0-9]+", value) else "", strict=False)
         except ValueError:
-            if not REGISTRY.fullmatch(value) or not _has_host(f"https://{value}"):
+            if not _is_registry(re.sub("^https?://", "", value)):
                 yield f"docker_insecure_registries has {value!r}; {REGISTRY_WANTED}, or a network such as 10.0.0.0/8"
+
+
+def _is_registry(host: str) -> bool:
+    """Return whether a text is the host of a registry, with a valid port if any."""
+    host = host.strip()
+    return bool(REGISTRY.fullmatch(host)) and _has_host(f"https://{host}")
 
 
 class FilterModule:

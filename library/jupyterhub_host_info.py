@@ -176,11 +176,9 @@ deployment:
   sample: {"version": "0.2.0", "acknowledged": ""}
 """
 
-import json
 import os
 import socket
 from typing import Any, Callable
-from urllib.parse import quote
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.backup import encryption
@@ -212,6 +210,7 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     "jupyterhub_notebook_image": reference.parse,
     "jupyterhub_notebook_images": lambda images: [reference.parse(image) for image in images],
     "jupyterhub_hub_image": reference.parse,
+    "jupyterhub_images_hub": reference.parse,
     "jupyterhub_images_proxy": reference.parse,
     "jupyterhub_images_front_image": reference.parse,
     "jupyterhub_images_base": reference.parse,
@@ -238,21 +237,15 @@ def setting_problems(settings: dict[str, Any]) -> list[str]:
     return problems
 
 
-def base_problems(settings: dict[str, Any], info: dict[str, Any], suite: str) -> list[str]:
-    """Return why the base image cannot be built, if it has to be. The first run downloads apt's package lists.
+def base_problems(settings: dict[str, Any], suite: str) -> list[str]:
+    """Return why a host without Docker cannot build the base image. Later, the module ``jupyterhub_image`` says so.
 
-    :param info: Docker's answer to ``/info``; empty when it does not run.
     :param suite: the code name of the distribution.
     """
-    given = [settings[f"jupyterhub_{name}"] for name in ("hub_image", "images_proxy", "images_front_image")]
-    if settings["jupyterhub_images_base"] or all(given):
-        return []
-    name = f"{settings['jupyterhub_images_repository'] or 'jupyterhub-deploy'}/base:{suite}"
-    filters = quote(json.dumps({"reference": [name]}))
-    if info and daemon_api.get(f"/images/json?filters={filters}"):
-        return []
-    targets = apt_sources.index_targets()
-    return list(filter(None, [apt_sources.problem(targets, suite) if targets else ""]))
+    hub = settings["jupyterhub_images_hub"] or settings["jupyterhub_hub_image"]
+    given = [hub, settings["jupyterhub_images_proxy"], settings["jupyterhub_images_front_image"]]
+    problem = apt_sources.local_only(apt_sources.index_targets(), suite)
+    return [problem] if problem and not settings["jupyterhub_images_base"] and not all(given) else []
 
 
 def address_problems(address: str) -> list[str]:
@@ -343,8 +336,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         + certificate.faults
         + firewall.faults
         + unresolved
-        + base_problems(module.params["settings"], info, facts["ansible_distribution_release"])
-        + ([] if docker_installed else package_problems(module.params["docker"], facts)),
+        + ([] if docker_installed else package_problems(module.params["docker"], facts))
+        + ([] if docker_installed else base_problems(module.params["settings"], facts["ansible_distribution_release"])),
         "data_problem": data_problem(name, volumes),
         "name_problems": ownership.problems(containers, networks, volumes, name),
         "warnings": ([UNOWNED.format(volumes=", ".join(unowned))] if unowned else [])

@@ -40,6 +40,12 @@ options:
     description: Seconds that a server has to stop.
     type: int
     default: 60
+  keep_directories:
+    description:
+      - Delete the user although the configuration of the hub gives them a directory of the host, which stays, and which
+        the next user of the name gets.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full
@@ -121,6 +127,7 @@ ARGUMENT_SPEC = {
     "directory": {"type": "path", "required": True},
     "token_file": {"type": "path", "required": True, "no_log": False},
     "timeout": {"type": "int", "default": 60},
+    "keep_directories": {"type": "bool", "default": False},
 }
 
 

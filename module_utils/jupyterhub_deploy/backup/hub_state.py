@@ -115,9 +115,9 @@ def copy_database(source: str, target: str) -> None:
         finally:
             copy.close()
             before.close()
-    except sqlite3.OperationalError as error:
-        raise DeployError(f"the hub's database {source} cannot be copied: {error}") from error
-    except sqlite3.DatabaseError as error:  # the file is malformed, or not a database
+    except sqlite3.Error as error:
+        if type(error) is not sqlite3.DatabaseError:  # the class itself: the file is malformed, or not a database
+            raise DeployError(f"the hub's database {source} cannot be copied: {error}") from error
         verdict = str(error)
     if verdict != "ok":
         raise DeployError(f"the hub's database {source} is damaged: {verdict}; restore an older backup of the hub")

@@ -79,7 +79,7 @@ def observe(
     manager = service_manager()
     arguments = arguments_of(pid) if pid else unit_arguments() if dockerd and manager == "systemd" else []
     config = read_config(daemon_flags.flag_value(arguments, "config-file") or config_file)
-    data = data_of(info, socket_path) if running else data_on_disk(config["options"].get("data-root") or DATA_ROOT)
+    data = data_of(info, socket_path) if running else data_on_disk(data_root(config["options"]))
     return {
         "installed": dockerd is not None,
         "interrupted": interrupted,
@@ -127,6 +127,11 @@ def data_of(info: dict[str, Any], socket_path: str) -> dict[str, Any]:
         "storage_driver": info.get("Driver", ""),
         "containerd_images": ["driver-type", "io.containerd.snapshotter.v1"] in status,
     }
+
+
+def data_root(options: dict[str, Any]) -> str:
+    """Return the directory of Docker's data by the options in its file; ``graph`` is the old name of ``data-root``."""
+    return str(options.get("data-root") or options.get("graph") or DATA_ROOT)
 
 
 def data_on_disk(root: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +29,9 @@ from ansible.module_utils.jupyterhub_deploy.hub import host, reachability
 PUBLISHERS = ("docker-proxy", "dockerd")
 SSH_PORT = 22  # systemd listens there where it starts sshd for each connection
 SYSTEM_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"  # of the package ca-certificates
+
+# The control group of a container of Docker, with each of its drivers.
+ANY_CONTAINER = "docker[-/][0-9a-f]{64}"
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
         if front in (settings.name, f"{settings.name}-next"):
             continue
         # The containers go on while Docker does not run, and then nobody can say which this one is.
-        unlisted = holder and is_served(settings, hub) and _is_in_container(holder.pid, "docker")
+        unlisted = holder and is_served(settings, hub) and _is_in_container(holder.pid, ANY_CONTAINER)
         if unlisted and containers is None:
             continue
         setting = settings.setting(port)
@@ -124,7 +128,7 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
             problems.append(f"{used}, the hub's own proxy; first run make site with jupyterhub_https: none")
         elif unlisted and not containers:
             problems.append(
-                f"{used}, a program of a container that Docker does not list, perhaps because of an option in "
+                f"{used}, a process in a container that Docker does not list, possibly because of an option in "
                 "daemon.json; see docs/how-to/docker.md#options-that-hide-dockers-data"
             )
         elif holder and (holder.name == "sshd" or (port == SSH_PORT and holder.name == "systemd")):
@@ -245,10 +249,10 @@ def _acme_problems(settings: FrontSettings) -> Findings:
 def _is_in_container(pid: int, container_id: str) -> bool:
     """Return whether a process belongs to a container, by its control group.
 
-    :param container_id: its id; ``docker`` for any container of Docker.
+    :param container_id: a regular expression for its id, such as ``ANY_CONTAINER``.
     """
     try:
         with open(f"/proc/{pid}/cgroup", encoding="ascii", errors="replace") as file:
-            return container_id in file.read()
+            return bool(re.search(container_id, file.read()))
     except OSError:
         return False

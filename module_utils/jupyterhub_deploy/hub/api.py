@@ -227,11 +227,13 @@ def read_token(path: str) -> str:
         raise DeployError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}") from error
     if token is None:
         raise DeployError(
-            f"{path}, the token of the hub's service `{SERVICE}`, does not exist; run make site, which creates it, then "
-            "restart the hub's container, which reads it when it starts"
+            f"{path}, the token of the hub's service `{SERVICE}`, does not exist; run make site, which creates it, "
+            "then restart the hub's container, which reads it when it starts"
         )
     if not re.fullmatch(r"[\x21-\x7e]+", token):  # otherwise the header is refused, with the token in the error
-        raise DeployError(f"{path} does not contain a token; remove the file, run make site, and restart the hub's container")
+        raise DeployError(
+            f"{path} does not contain a token; remove the file, run make site, and restart the hub's container"
+        )
     return token
 
 

@@ -109,18 +109,25 @@ def outgoing_problem(rules: str, nat: str, subnets: list[str]) -> str | None:
     Rules of the operator's for all networks, and chains that this does not know, count as allowing it.
 
     :param rules: the output of ``iptables -S``.
-    :param nat: the output of ``iptables -t nat -S``, empty where Docker makes no such rules.
-    :param subnets: of the containers' network, such as ``198.18.4.0/22``.
+    :param nat: the output of ``iptables -t nat -S``.
+    :param subnets: of the containers' network, such as ``198.18.4.0/22``, as far as Docker changes their addresses.
     """
-    if not nat:
-        return None
     if "-P FORWARD DROP" in rules.splitlines() and "-A FORWARD " not in rules:
         return "the firewall drops forwarded packets, and Docker's rules are gone"
     sources = re.findall(r"^-A POSTROUTING (?:-s (\S+) )?.*-j", nat, re.MULTILINE)
-    for subnet in map(ipaddress.IPv4Network, subnets):
-        if not any(not source or subnet.subnet_of(ipaddress.IPv4Network(source)) for source in sources):
+    for subnet in subnets if nat else ():
+        if not any(not source or _is_within(subnet, source) for source in sources):
             return f"Docker's rule for the addresses {subnet} is gone"
     return None
+
+
+def _is_within(subnet: str, source: str) -> bool:
+    """Return whether a rule for some sources applies to a subnet; also if the rule is of a kind that is not known."""
+    try:
+        outer = ipaddress.IPv4Network(source, strict=False)
+        return ipaddress.IPv4Network(subnet, strict=False).subnet_of(outer)
+    except ValueError:
+        return True
 
 
 def blocked_ports(rules: str, ports: list[int]) -> list[int]:
@@ -193,7 +200,7 @@ def outgoing_problems(client: Any, network: str) -> list[str]:
     """
     if str(daemon_info.option("iptables")).lower() == "false" or daemon_info.option("firewall-backend") == "nftables":
         return []  # the rules are the operator's, or not those of iptables
-    problem = outgoing_problem(read_rules(), read_rules("nat"), resources.subnets(client, network))
+    problem = outgoing_problem(read_rules(), read_rules("nat"), resources.masqueraded(client, network))
     return [f"NO OUTGOING CONNECTIONS from hub and servers: {problem}; {RESTART_DOCKER}"] if problem else []
 
 

@@ -18,6 +18,9 @@ LOCK = "/run/jupyterhub-deploy-resources.lock"
 
 # The option of a bridge network, and Docker's default of it.
 MTU, DEFAULT_MTU = "com.docker.network.driver.mtu", "1500"
+# Options of a bridge network that decide whether Docker changes the addresses of outgoing connections (NAT).
+MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"
+GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
 
 
 class Resource(NamedTuple):
@@ -87,20 +90,31 @@ def free_subnet(client: Any, name: str, kind: dict[str, Any]) -> dict[str, Any]:
 
 def gateways(client: Any, names: list[str]) -> list[str]:
     """Return the host's addresses in those of the networks that exist, sorted."""
-    parts = [part for name in names for part in _ranges(client, name)]
+    parts = [part for name in names for part in _ranges(_network(client, name))]
     return sorted(part["Gateway"].partition("/")[0] for part in parts if part.get("Gateway"))
 
 
-def subnets(client: Any, name: str) -> list[str]:
-    """Return the IPv4 addresses of a network, such as ``198.18.4.0/22``; nothing if it does not exist."""
-    return [part["Subnet"] for part in _ranges(client, name) if ":" not in part["Subnet"]]
+def masqueraded(client: Any, name: str) -> list[str]:
+    """Return the IPv4 addresses of a network for which Docker has a rule of NAT, such as ``198.18.4.0/22``."""
+    network = _network(client, name)
+    options = network.get("Options") or {}
+    without = options.get(MASQUERADE) == "false" or options.get(GATEWAY_MODE, "nat") != "nat"
+    if without or network.get("Internal") or network.get("Driver") != "bridge":
+        return []
+    return [part["Subnet"] for part in _ranges(network) if ":" not in part["Subnet"]]
 
 
-def _ranges(client: Any, name: str) -> list[dict[str, Any]]:
+def _network(client: Any, name: str) -> dict[str, Any]:
+    """Return Docker's description of a network, empty if it does not exist, as in check mode."""
     try:
-        return (client.inspect_network(name).get("IPAM") or {}).get("Config") or []
+        found: dict[str, Any] = client.inspect_network(name)
     except docker_errors.NotFound:
-        return []  # in check mode
+        return {}
+    return found
+
+
+def _ranges(network: dict[str, Any]) -> list[dict[str, Any]]:
+    return (network.get("IPAM") or {}).get("Config") or []
 
 
 def docker_mtu() -> str:

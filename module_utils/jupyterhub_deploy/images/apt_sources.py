@@ -33,15 +33,20 @@ def problem(targets: str, suite: str) -> str:
     """Return why no base image can be built from the host's sources, empty if one can. Pure."""
     if archive_sources(targets, suite):
         return ""
-    local = sorted({uri for uri, _ in archives(targets, suite)})
-    if local:
-        return (
-            f"apt on this host gets the suite {suite} from {', '.join(local)}, which an image cannot use; add a source "
-            "with http:// or https:// and run apt-get update, or name a base image in jupyterhub_images_base"
-        )
-    return (
+    return local_only(targets, suite) or (
         f"apt on this host has no package list of the suite {suite} with the component main; fix the apt sources and "
         "run apt-get update, or name a base image in jupyterhub_images_base"
+    )
+
+
+def local_only(targets: str, suite: str) -> str:
+    """Return that all sources of the suite are files of the host, empty if they are not or there are none. Pure."""
+    local = sorted({uri for uri, _ in archives(targets, suite)})
+    if not local or archive_sources(targets, suite):
+        return ""
+    return (
+        f"apt on this host gets the suite {suite} from {', '.join(local)}, which an image cannot use; add a source "
+        "with http:// or https:// and run apt-get update, or name a base image in jupyterhub_images_base"
     )
 
 

@@ -53,6 +53,7 @@ class Removal:
         self.user: str = params["user"]
         self.directory: str = params["directory"]
         self.timeout: float = params["timeout"]
+        self.keep_directories: bool = params["keep_directories"]
         container = inspect_container(client, self.hub)
         if container and environment_of(container).get("JUPYTERHUB_ADMIN") == self.user:
             raise DeployError(
@@ -95,12 +96,15 @@ class Removal:
 
         :raises DeployError: there is one, or the hub does not report where users' files are; nothing was deleted.
         """
+        if self.keep_directories:
+            return
         container = inspect_container(self.client, self.hub)
         found = storage.directories_of(storage.read(container), self.user) if container else []
         if found:
             raise DeployError(
                 f"{self.user} has the directory {', '.join(found)}, which is neither backed up nor deleted, and the "
-                f"next {self.user} would get it; nothing of {self.user} was deleted; move it away, then try again"
+                f"next {self.user} would get it; nothing of {self.user} was deleted; move it away, then try again, or "
+                "accept that with -e keep_directories=true"
             )
 
     def servers(self) -> list[str]:

@@ -92,7 +92,7 @@ EXTRAS = {
     ),
     "processes of the host": (
         "c.DockerSpawner.extra_host_config['pid_mode'] = 'host'\n",
-        "jupyterhub_extra_config line 1: c.DockerSpawner.extra_host_config: pid_mode: servers would not be separated ",
+        "jupyterhub_extra_config line 1: c.DockerSpawner.extra_host_config: pid_mode: servers would see the processes ",
     ),
     "port of the hub": (
         "c.JupyterHub.hub_port = 9000\n",

@@ -18,6 +18,7 @@ import requests
 
 from hosts.run import name as run_name
 from support.local_site import LocalSite
+from support.oauth_hub import free_address
 
 FIRST, SECOND, OTHER = secrets.token_hex(20), secrets.token_hex(20), secrets.token_hex(20)
 LAB = {
@@ -136,8 +137,7 @@ def test_a_secret_reaches_only_the_hub(site: LocalSite, tmp_path: Path) -> None:
 
 
 def test_the_hub_asks_a_provider_through_the_proxy_of_the_site(site: LocalSite) -> None:
-    (network,) = site.client.networks.list(names=["bridge"])
-    gateway = network.attrs["IPAM"]["Config"][0]["Gateway"]
+    gateway = free_address()[0]
     with ThreadingHTTPServer((gateway, 0), Proxy) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         site.run(

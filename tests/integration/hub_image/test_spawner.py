@@ -263,7 +263,7 @@ def test_a_directory_of_the_host_belongs_to_the_user_unless_it_has_an_owner(hub_
         assert "The files in /shared" not in site.hub.logs()
         answer = site.api("DELETE", "users/resident")
         assert (answer.status_code, site.containers("resident")) == (400, [container])
-        assert f"would get the directory {homes}/{{username}} of this one. Delete users on the command" in answer.text
+        assert f"would get the directory {homes}/resident. Delete users on the command line" in answer.text
         for user in ("resident", "guest"):
             site.stop(user)
     finally:

@@ -142,10 +142,12 @@ def test_a_firewall_that_blocks_the_port_of_the_hub_is_reported(site: DebianSite
         site.host.run(f"iptables -A INPUT {rule} -j ACCEPT")
     site.host.run("iptables -P INPUT DROP")
     blocked = "NOT REACHABLE from other machines: the firewall of this host blocks port 8000"
-    assert blocked in site.play("status.yml")
-    site.host.run("iptables -P INPUT ACCEPT")
-    for rule in rules:
-        site.host.run(f"iptables -D INPUT {rule} -j ACCEPT")
+    try:
+        assert blocked in site.play("status.yml")
+    finally:
+        site.host.run("iptables -P INPUT ACCEPT")
+        for rule in rules:
+            site.host.run(f"iptables -D INPUT {rule} -j ACCEPT")
     assert blocked not in site.play("status.yml")
 
 

@@ -215,6 +215,10 @@ def test_a_directory_of_the_host_is_named_and_has_to_be_moved_away_first(hub: Hu
         message = f"{name} has the directory {homes}/{name}, which is neither backed up nor deleted"
         assert message in " ".join(refused.split())
         assert hub.has_volume(name)
+        checked = hub.site.run(
+            "-e", f"user={name}", "-e", "keep_directories=true", playbook="playbooks/delete_user.yml", check=True, **own
+        ).output
+        assert f"user {name} would be deleted, with volume {volume_of(name)}" in " ".join(checked.split())
         (homes / name).rename(homes / "kept")
         output = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml", **own).output
         assert f"user {name} was deleted, with volume {volume_of(name)}" in " ".join(output.split())

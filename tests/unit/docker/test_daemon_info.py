@@ -200,3 +200,11 @@ def test_an_option_is_in_the_file_or_on_the_command_line(tmp_path, monkeypatch, 
     monkeypatch.setattr(processes, "process_of", lambda *_: 1)
     monkeypatch.setattr(daemon_info, "arguments_of", lambda _: arguments)
     assert daemon_info.option("mtu", "daemon.json") == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "root"),
+    [({}, "/var/lib/docker"), ({"graph": "/srv/old"}, "/srv/old"), ({"data-root": "/srv/new"}, "/srv/new")],
+)
+def test_the_directory_of_a_stopped_docker(options, root):
+    assert daemon_info.data_root(options) == root

@@ -121,7 +121,7 @@ def test_the_front_keeps_its_port_while_docker_does_not_run(monkeypatch: pytest.
         assert len(preflight.port_problems(settings, "other", None)) == 1
         # Docker runs with other data: its containers have gone on.
         (problem,) = preflight.port_problems(settings, "lab", [])
-        assert "a program of a container that Docker does not list, perhaps because of an option in daemon" in problem
+        assert "a process in a container that Docker does not list, possibly because of an option in daemon" in problem
         in_container[0] = False
         assert len(preflight.port_problems(settings, "lab", None)) == 1
 

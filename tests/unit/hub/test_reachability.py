@@ -121,6 +121,7 @@ MASQUERADE = "-P POSTROUTING ACCEPT\n-A POSTROUTING -s 198.18.4.0/22 ! -o br-1 -
         (DOCKERS, MASQUERADE.replace("198.18.4.0", "198.18.8.0"), "is gone"),  # of another network
         (DOCKERS, "-A POSTROUTING -s 198.18.4.2/32 -p tcp -j MASQUERADE\n", "is gone"),  # of a published port
         (DOCKERS, "-A POSTROUTING -s 198.18.0.0/16 -o eth0 -j MASQUERADE\n", None),  # the operator's
+        (DOCKERS, "-A POSTROUTING -s 198.18.0.0/255.0.255.0 -j MASQUERADE\n", None),  # of a kind that is not known
         (DOCKERS, "-A POSTROUTING -o eth0 -j SNAT --to-source 192.0.2.1\n", None),
         (DOCKERS, "-A POSTROUTING -j POSTROUTING_direct\n", None),  # firewalld
     ],

@@ -92,7 +92,9 @@ def test_a_request_goes_through_the_proxy(provider: str, monkeypatch: pytest.Mon
     assert proxied.is_configured()
     assert post(f"{provider}/token") == "token abc code=1"
     assert Proxy.asked == [provider.removeprefix("https://")]
+    assert proxied.is_used(provider)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert not proxied.is_used(provider)
     assert post(f"{provider}/token") == "token abc code=1"
     assert len(Proxy.asked) == 1
     monkeypatch.delenv("HTTPS_PROXY")

@@ -27,6 +27,7 @@ class Handler:
         self.spawners = {name.replace("default", ""): spawner for name, spawner in spawners.items()}
         self.done: list[str] = []
         self.config: dict[str, Any] = {}
+        self.body: dict[str, Any] = {}
 
     def find_user(self, name: str) -> Any:
         return SimpleNamespace(name=name, spawners=self.spawners) if name in ("admin", "carol") else None
@@ -38,6 +39,12 @@ class Handler:
     async def delete(self, user_name: str) -> None:
         self.done.append(f"delete {user_name}")
 
+    async def patch(self, user_name: str) -> None:
+        self.done.append(f"patch {user_name}")
+
+    def get_json_body(self) -> Any:
+        return self.body
+
 
 def spawner(pending: str | None = None, start: Any = None) -> Any:
     return SimpleNamespace(pending=pending, ready=pending is None, _spawn_future=start)
@@ -48,12 +55,12 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> type[Handler]:
     """The class with our deletion, which requires a scope as JupyterHub's does."""
 
     def needs_scope(scope: str) -> Any:
-        assert scope == "delete:users"
+        assert scope in ("delete:users", "admin:users")
         return lambda function: function
 
     monkeypatch.setitem(sys.modules, "jupyterhub.scopes", SimpleNamespace(needs_scope=needs_scope))
-    replaced: type[Handler] = type("Replaced", (Handler,), {"delete": Handler.delete})
-    user_deletion.stop_servers_first(replaced)
+    replaced: type[Handler] = type("Replaced", (Handler,), {"delete": Handler.delete, "patch": Handler.patch})
+    user_deletion.protect(replaced)
     return replaced
 
 
@@ -109,6 +116,19 @@ def test_a_user_with_a_directory_of_the_host_is_deleted_by_the_playbook_only(
         asyncio.run(handler.delete("carol"))
         assert handler.done == ["stop carol/gpu", "delete carol"]
     else:
-        with pytest.raises(web.HTTPError, match=r"would get the directory /srv/homes/\{username\} of this one"):
+        with pytest.raises(web.HTTPError, match=r"would get the directory /srv/homes/carol\. Delete users"):
             asyncio.run(handler.delete("carol"))
         assert handler.done == []
+
+
+def test_a_user_with_a_directory_of_the_host_is_not_renamed(handlers: type[Handler]) -> None:
+    handler = handlers()
+    handler.config = {"Spawner": {"volumes": {"/srv/homes/{username}": "/home/jovyan/work"}}}
+    handler.body = {"admin": True, "name": "carol"}
+    asyncio.run(handler.patch("carol"))
+    handler.body = {"name": "caroline"}
+    with pytest.raises(
+        web.HTTPError, match=r"get the directory /srv/homes/carol\. Users of this hub cannot be renamed"
+    ):
+        asyncio.run(handler.patch("carol"))
+    assert handler.done == ["patch carol"]

@@ -137,15 +137,16 @@ def test_good_settings_have_no_problem():
         (
             "docker_registry_mirrors",
             ["mirror.example.com"],
-            "docker_registry_mirrors has 'mirror.example.com'; use URLs",
+            "docker_registry_mirrors has 'mirror.example.com'; use",
         ),
-        ("docker_registry_mirrors", ["https://mirror.example.com/v2"], "use URLs without a path, such as https://"),
+        ("docker_registry_mirrors", ["https://alice:x@mirror.example.com"], "use complete URLs such as https://mirror"),
         (
             "docker_insecure_registries",
-            ["http://registry.example.com:5000"],
-            "docker_insecure_registries has 'http://registry.example.com:5000'; use the registry's host, with its port",
+            ["registry..example.com:5000"],
+            "docker_insecure_registries has 'registry..example.com:5000'; use the registry's host, with its port if",
         ),
         ("docker_insecure_registries", ["registry.example.com:99999"], "or a network such as 10.0.0.0/8"),
+        ("docker_insecure_registries", ["10.0.0.0/255.0.0.0"], "or a network such as 10.0.0.0/8"),
         ("backup_keep", {"daily": -1}, "jupyterhub_backup_keep: daily is -1; use the number of backups to keep, or 0"),
     ],
 )
@@ -221,6 +222,20 @@ def test_good_settings_of_https(settings):
 def test_each_bad_setting_of_https_is_named(settings, message):
     (problem,) = problems(**settings)
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"docker_registry_mirrors": ["https://artifactory.example.com/api/docker/hub", "http://mirror:5000/"]},
+        {"docker_insecure_registries": ["http://registry:5000", "[2001:db8::1]:5000", "fd00::/8", "10.0.0.1"]},
+        {"docker_repository_url": "mirror+https://mirror.example.com/list"},
+        {"registry_logins": [{"registry": "https://index.docker.io/v1/ ", "username": "a", "password": "b"}]},
+        {"registry_logins": [{"registry": "registry.example.com:5000 ", "username": "a", "password": "b"}]},
+    ],
+)
+def test_what_docker_and_apt_accept_is_accepted(settings):
+    assert problems(**settings) == []
 
 
 def test_no_problem_shows_a_key():

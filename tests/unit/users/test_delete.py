@@ -81,7 +81,7 @@ def test_a_directory_that_the_next_user_would_get_keeps_the_user(
     monkeypatch.setattr(delete, "inspect_container", lambda client, name: {"Name": f"/{name}"})
     monkeypatch.setattr(delete.storage, "read", lambda container: where)
     made = object.__new__(Removal)
-    made.client, made.hub, made.user = None, "lab", "bob.b"
+    made.client, made.hub, made.user, made.keep_directories = None, "lab", "bob.b", False
     made.check_directories()
 
     home = tmp_path / "bob-2eb"
@@ -89,6 +89,8 @@ def test_a_directory_that_the_next_user_would_get_keeps_the_user(
     for action in (made.check_directories, made.stop, made.delete):
         with pytest.raises(DeployError, match=f"bob.b has the directory {home}, .* nothing of bob.b was deleted; move"):
             action()
+    made.keep_directories = True
+    made.check_directories()
 
 
 class Nobody(Removal):

@@ -32,6 +32,10 @@ def sources(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
     for name in ("volumes", "read_only_volumes"):
         yield from ((name, str(source)) for source in _items(configured(c, cls, name, {}), dict))
     yield from (("mounts", source) for source in of_mounts(configured(c, cls, "mounts", [])))
+    overrides = configured(c, cls, "group_overrides", {})
+    for override in overrides.values() if isinstance(overrides, dict) else ():
+        settings = dict(_items(dict(_items(override, dict)).get("spawner_override"), dict))
+        yield from (("group_overrides", str(source)) for source in _items(settings.get("volumes"), dict))
     options = configured(c, cls, "extra_host_config", {})
     if isinstance(options, dict):  # otherwise a function of the operator
         yield from (("extra_host_config", source) for source in _of_options(options))
@@ -66,7 +70,7 @@ def problems(c: Any, cls: Any) -> Iterator[tuple[str, str, str]]:
 def _volume_problems(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
     """Yield the sources of directories and volumes that backups and the deletion of users would not find."""
     found = list(dict.fromkeys(sources(c, cls)))
-    own = [source for trait, source in found if trait == "volumes"]
+    own = [source for trait, source in found if trait in ("volumes", "group_overrides")]
     yield from ((trait, text) for trait, source in found for text in source_problems(source, own))
 
 
@@ -85,8 +89,8 @@ def source_problems(source: str, own: Collection[str], names: Collection[str] = 
         )
     elif source.startswith("/") and names and is_of_user(source, names):
         yield (
-            f"backups and the deletion of users do not know the directory {source}, and the next user of a name would "
-            "get it; use c.DockerSpawner.volumes with {username} in the path instead of a hook or function"
+            f"backups and the deletion of users do not know the directory {source}, and the next user of that name "
+            "would get it; use c.DockerSpawner.volumes with {username} in the path instead of a hook or function"
         )
     elif not source.startswith("/") and source not in own and is_of_user(source, names):
         yield (
@@ -123,6 +127,8 @@ def _option_problems(c: Any, cls: Any) -> Iterator[tuple[str, str]]:
     if isinstance(options, dict):  # otherwise a function of the operator, whose result the spawner checks
         hardening = [configured(c, cls, name, True) for name in ("drop_capabilities", "no_new_privileges")]
         yield from (("extra_host_config", text) for text in _refused_options(options, *hardening))
+    if "host_config" in _items(configured(c, cls, "extra_create_kwargs", {}), dict):
+        yield "extra_create_kwargs", "host_config would replace the hardening of servers; use extra_host_config"
 
 
 def _refused_options(options: dict[str, Any], drop_capabilities: bool, no_new_privileges: bool) -> Iterator[str]:
@@ -135,25 +141,38 @@ def _refused_options(options: dict[str, Any], drop_capabilities: bool, no_new_pr
     if options.get("auto_remove"):
         yield "auto_remove: Docker would remove running servers when it restarts; the hub removes them; omit it"
     if options.get("privileged") and drop_capabilities:
-        yield "privileged: servers would control the host; add single capabilities by cap_add and devices by devices"
+        yield (
+            "privileged: servers would control the host; add individual capabilities with cap_add and devices with "
+            "devices, or set c.HubSpawner.drop_capabilities = False"
+        )
     if "network_mode" in options:
         yield "network_mode: the hub and the servers could not reach each other; omit it"
-    if "cgroup_parent" in options:
+    if options.get("cgroup_parent"):
         yield "cgroup_parent: jupyterhub_total_memory_limit would not apply to servers; omit it"
-    for name in ("ipc_mode", "pid_mode", "userns_mode", "uts_mode"):
-        if options.get(name) == "host":
-            yield f"{name}: servers would not be separated from the host; omit it"
+    if options.get("volumes_from"):
+        yield "volumes_from: servers would get the volumes of other containers; use c.DockerSpawner.volumes"
+    if options.get("pid_mode") == "host":
+        yield "pid_mode: servers would see the processes of the host; omit it"
+    if options.get("ipc_mode") == "host":
+        yield "ipc_mode: servers would share the memory of the host; for a larger /dev/shm, set jupyterhub_shm_size"
 
 
 def returned_problems(
-    options: Any, own: Collection[str], names: Collection[str], drop_capabilities: bool, no_new_privileges: bool
+    options: Any,
+    own: Collection[str],
+    names: Collection[str],
+    drop_capabilities: bool,
+    no_new_privileges: bool,
+    known: Collection[str] = (),
 ) -> list[str]:
     """Return why the deployment refuses what a function for ``extra_host_config`` has returned for a user.
 
     :param own: templates and names of the volumes that the spawner labels as the user's.
     :param names: the user's name, as it is and as in names of volumes; the function may have filled it in.
+    :param known: the sources in the configuration, which the check has accepted.
     """
     if not isinstance(options, dict):
         return [f"the function returned {type(options).__name__}; return a dictionary"]
-    volumes = [text for source in _of_options(options) for text in source_problems(source, own, names)]
+    added = [source for source in _of_options(options) if source not in known]
+    volumes = [text for source in added for text in source_problems(source, own, names)]
     return [*volumes, *_refused_options(options, drop_capabilities, no_new_privileges)]

@@ -120,7 +120,7 @@ class ClearErrors(OAuthenticator):
             message = f"{label} {saw}."
         else:
             saw, message = "cannot be reached", f"This hub cannot reach {label}. Please try again later."
-            if proxied.is_configured():
+            if proxied.is_used(url):
                 saw += " through the HTTP proxy (jupyterhub_http_proxy)"
         self.log.error("%s %s, at %s: %s", label, saw, url.partition("?")[0], error)
         return _page(503, f"{message} If it happens again, contact the administrator of this hub.")

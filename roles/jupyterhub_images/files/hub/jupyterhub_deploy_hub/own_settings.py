@@ -57,7 +57,8 @@ _FIXED: dict[str, dict[str, str]] = {
         "proxy_api_ip": _PROXY,
         "proxy_api_port": _PROXY,
         "proxy_auth_token": _PROXY,
-        "admin_users": "has no effect in this hub; set c.Authenticator.admin_users instead",
+        "admin_users": "JupyterHub ignores it beside the administrator of the deployment; set "
+        "c.Authenticator.admin_users instead",
         "active_server_limit": "set jupyterhub_server_limit instead",
         "concurrent_spawn_limit": "set jupyterhub_concurrent_starts instead",
     },
@@ -79,7 +80,7 @@ _FIXED: dict[str, dict[str, str]] = {
         "network_name": f"the hub and the servers could not reach each other; {_REMOVE}",
         "ip": f"the hub could not reach the servers; {_REMOVE}",
         "hub_connect_url": f"the servers could not reach the hub; {_REMOVE}",
-        "hub_ip_connect": f"the servers could not reach the hub; {_REMOVE}",
+        "cgroup_parent": "set jupyterhub_total_memory_limit instead",
         "use_internal_ip": f"the hub could not reach the servers, whose ports Docker would publish; {_REMOVE}",
         "remove": f"a stopped server would start again with its old image; {_REMOVE}",
         "image": "set jupyterhub_notebook_image instead, which installs and tests the image",
@@ -93,13 +94,12 @@ _FIXED: dict[str, dict[str, str]] = {
 #: dockerspawner's old names of settings, which replace the values of the new ones.
 _OLD_NAMES = {
     "container_image": "image",
-    "container_ip": "ip",
     "container_name_template": "name_template",
     "container_prefix": "prefix",
     "remove_containers": "remove",
 }
 #: Values without an effect, which are common in other deployments' configurations.
-_HARMLESS = {
+_HARMLESS: dict[str, tuple[Any, ...]] = {
     "hub_port": (8081,),
     "hub_prefix": ("/hub/", "/hub"),
     "hub_routespec": ("/",),
@@ -110,6 +110,8 @@ _HARMLESS = {
     "base_url": ("/", ""),
     "ssl_key": ("",),
     "ssl_cert": ("",),
+    "admin_users": (set(), []),
+    "cgroup_parent": ("",),
 }
 _OTHERS = {
     "JupyterHub": ["JupyterHub"],
@@ -274,4 +276,6 @@ def _is_one_address(host: str) -> bool:
 
 def _same(value: Any, own: Any) -> bool:
     """Return whether two values are equal; classes from two executions of the configuration are, by their names."""
+    if isinstance(value, str) and isinstance(own, str):
+        return value.rstrip("/") == own.rstrip("/")  # URLs
     return bool(value == own) or repr(value) == repr(own)

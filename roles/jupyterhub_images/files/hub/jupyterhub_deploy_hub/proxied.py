@@ -13,6 +13,7 @@ import ssl
 import urllib.error
 import urllib.request
 from typing import Any
+from urllib.parse import urlsplit
 
 from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPHeaders
@@ -23,6 +24,11 @@ _TIMEOUT = 20  # seconds; the default of Tornado's client
 def is_configured() -> bool:
     """Return whether the environment names a proxy for HTTPS."""
     return "https" in urllib.request.getproxies_environment()
+
+
+def is_used(url: str) -> bool:
+    """Return whether a request to a URL goes through the proxy."""
+    return is_configured() and not urllib.request.proxy_bypass(urlsplit(url).netloc)
 
 
 class ProxiedClient:

@@ -183,8 +183,9 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
 
     @property
     def _own_names(self) -> set[str]:
-        """The user's name, as it is and as in names of volumes."""
-        return {self.user.name, self.escaped_name}
+        """The user's name: as it is, as in names of volumes, and without a provider's prefix and domain."""
+        short = self.user.name.rpartition(":")[2].partition("@")[0]
+        return {self.user.name, self.escaped_name, short or self.user.name}
 
     def _check_added(self, own: set[str]) -> None:
         """Raise SpawnRefusedError for what a hook has set and the check of the configuration would refuse.
@@ -201,7 +202,7 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         options = self.extra_host_config
         if not callable(options) and options != self._configured_options:
             problems += container_settings.returned_problems(
-                options, own, self._own_names, self.drop_capabilities, self.no_new_privileges
+                options, own, self._own_names, self.drop_capabilities, self.no_new_privileges, self._configured
             )
         self._refuse_start(problems, "what a hook or class in jupyterhub_extra_config has set")
 

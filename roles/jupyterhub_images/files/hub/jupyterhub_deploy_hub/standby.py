@@ -82,7 +82,7 @@ class Hub(JupyterHub):
     async def start(self) -> None:
         """Start with our server, and only on the hub's own origin."""
         server_limit.explain(BaseHandler)
-        user_deletion.stop_servers_first(UserAPIHandler)
+        user_deletion.protect(UserAPIHandler)
         disk = disk_limit.DiskUse(Measurement(self.config.HubSpawner.hub_name), self.log)
         self.tornado_application.settings["disk_use"] = disk
         disk_handlers.limit_starts()

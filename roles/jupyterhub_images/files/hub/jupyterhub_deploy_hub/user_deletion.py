@@ -1,4 +1,4 @@
-"""The deletion of a user whose servers start, or run and have a name, or whose files are in a directory of the host.
+"""The deletion of a user whose servers start, or run and have a name, or who has a directory of the host.
 
 JupyterHub stops only the default server, if it is ready. With others, it deleted the account, and then failed with an
 error 500. A directory of the host, unlike a volume, has no label that keeps it from the next user of the name.
@@ -19,32 +19,36 @@ _DEPLOYMENT = "deploy"
 CANCEL_SECONDS = 10
 
 
-def stop_servers_first(handlers: Any) -> None:
-    """Replace ``delete`` in the class of the API's handlers for a user."""
+def protect(handlers: Any) -> None:
+    """Replace ``delete`` and ``patch`` in the class of the API's handlers for a user."""
     from jupyterhub.scopes import needs_scope
 
-    delete_user = handlers.delete
+    delete_user, patch_user = handlers.delete, handlers.patch
 
     @needs_scope("delete:users")
     async def delete(self: Any, user_name: str) -> None:
         user = self.find_user(user_name)
         if user is not None and user.name != self.current_user.name:  # which JupyterHub refuses
-            _refuse_with_directory(self, user.name)
+            _refuse_with_directory(self, user.name, "Delete users on the command line, with playbooks/delete_user.yml.")
             await _stop_servers(self, user)
         await delete_user(self, user_name)
 
-    handlers.delete = delete
+    @needs_scope("admin:users")
+    async def patch(self: Any, user_name: str) -> None:
+        body = self.get_json_body()
+        if isinstance(body, dict) and body.get("name", user_name) != user_name:
+            _refuse_with_directory(self, user_name, "Users of this hub cannot be renamed.")
+        await patch_user(self, user_name)
+
+    handlers.delete, handlers.patch = delete, patch
 
 
-def _refuse_with_directory(handler: Any, user: str) -> None:
+def _refuse_with_directory(handler: Any, user: str, advice: str) -> None:
     """Raise HTTPError if users have directories of the host, unless the deployment deletes the user."""
     for _, source in sources(handler.config, handler.spawner_class):
         if source.startswith("/") and "username}" in source and handler.current_user.name != _DEPLOYMENT:
-            raise web.HTTPError(
-                400,
-                f"The next user of the name {user} would get the directory {source} of this one. Delete users on the "
-                "command line, with playbooks/delete_user.yml.",
-            )
+            directory = source.replace("{username}", user)
+            raise web.HTTPError(400, f"The next user called {user} would get the directory {directory}. {advice}")
 
 
 async def _stop_servers(handler: Any, user: Any) -> None:
