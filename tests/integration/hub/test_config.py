@@ -108,7 +108,7 @@ EXTRAS = {
     ),
     "old name of the administrators": (
         "c.JupyterHub.admin_users = {'alice'}\n",
-        "jupyterhub_extra_config line 1: c.JupyterHub.admin_users: has no effect in this hub; set ",
+        "jupyterhub_extra_config line 1: c.JupyterHub.admin_users: JupyterHub ignores it beside ",
     ),
     "address of servers": (
         "c.Spawner.ip = '127.0.0.1'\n",

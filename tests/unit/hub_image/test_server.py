@@ -12,7 +12,8 @@ from tornado.web import Application, RequestHandler
 from jupyterhub_deploy_hub import server as hub_server
 
 SLOW = 0.6  # seconds that an answer takes; clearly more than KEPT_CONNECTIONS_SECONDS
-FAST = 6  # seconds in which a server without open requests has ended, on a busy machine too; less than OPEN_REQUESTS_SECONDS
+# Seconds in which a server without open requests has ended, also on a busy machine. Less than OPEN_REQUESTS_SECONDS.
+FAST = 6
 REQUEST = b"GET /%s HTTP/1.1\r\nHost: hub\r\n\r\n"
 
 
