@@ -177,6 +177,7 @@ deployment:
 """
 
 import os
+import re
 import socket
 from typing import Any, Callable
 
@@ -194,6 +195,7 @@ from ansible.module_utils.jupyterhub_deploy.docker import (
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.daemon_data import DATA_ROOT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.files import read_text
 from ansible.module_utils.jupyterhub_deploy.front import acme, preflight
 from ansible.module_utils.jupyterhub_deploy.front.preflight import FrontSettings
 from ansible.module_utils.jupyterhub_deploy.hub import deployment, host, reachability
@@ -202,7 +204,7 @@ from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import times
 
 UNOWNED = "no label says whose these volumes are, so no user gets them: {volumes}; see docs/how-to/volume-owner.md"
-CONTAINERD_ROOT = "/var/lib/containerd"  # containerd's default (root in its config.toml)
+CONTAINERD_CONFIG, CONTAINERD_ROOT = "/etc/containerd/config.toml", "/var/lib/containerd"  # its defaults
 
 
 # Each raises the error with which a later module would stop. An empty setting is not checked.
@@ -301,7 +303,8 @@ def disk(info: dict[str, Any]) -> str:
     """
     paths = [info.get("DockerRootDir") or DATA_ROOT]
     if info and daemon_info.data_of(info, daemon_api.SOCKET)["containerd_images"]:
-        paths.append(CONTAINERD_ROOT)
+        root = re.search(r"^root *= *[\"'](.+)[\"']", read_text(CONTAINERD_CONFIG) or "", re.MULTILINE)
+        paths.append(root[1] if root else CONTAINERD_ROOT)
     return min(map(host.nearest_existing, paths), key=host.free_bytes)
 
 

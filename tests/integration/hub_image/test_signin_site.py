@@ -142,8 +142,10 @@ def test_the_hub_asks_a_provider_through_the_proxy_of_the_site(site: LocalSite) 
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         site.run(
             jupyterhub_http_proxy=f"http://{gateway}:{proxy.server_port}",
+            jupyterhub_no_proxy=["intranet.example.com"],
             jupyterhub_github_url="https://github.example.com",
         )
+        assert "NO_PROXY=intranet.example.com" in site.container()["Config"]["Env"]
         asked = requests.get(f"{site.url}/hub/github/oauth_login", timeout=10, allow_redirects=False)
         assert asked.headers["Location"].startswith("https://github.example.com/login/oauth/authorize?")
         state = parse_qs(urlsplit(asked.headers["Location"]).query)["state"][0]

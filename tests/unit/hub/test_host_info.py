@@ -100,13 +100,19 @@ def test_an_address_of_another_host_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("store", "free", "expected"),
-    [(False, {"containerd": 1}, "docker"), (True, {"containerd": 1}, "containerd"), (True, {"docker": 1}, "docker")],
-)
+    [
+        (False, {"containerd": 1}, "docker"), (True, {"containerd": 1}, "containerd"), (True, {"docker": 1}, "docker"),
+        (True, {"moved": 1}, "moved"),
+    ],
+)  # fmt: skip
 def test_space_is_measured_where_images_are(
     store: bool, free: dict[str, int], expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for name in ("docker", "containerd"):
+    for name in ("docker", "containerd", "moved"):
         (tmp_path / name).mkdir()
+    if expected == "moved":
+        (tmp_path / "config.toml").write_text(f'version = 2\nroot = "{tmp_path}/moved"\nstate = "/run"\n')
+    monkeypatch.setattr(jupyterhub_host_info, "CONTAINERD_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setattr(jupyterhub_host_info, "CONTAINERD_ROOT", str(tmp_path / "containerd"))
     monkeypatch.setattr(host, "free_bytes", lambda path: free.get(Path(path).name, 2))
     status = [["driver-type", "io.containerd.snapshotter.v1"]] if store else [["Backing Filesystem", "extfs"]]

@@ -21,7 +21,9 @@ Problem = tuple[str, str, str]
 
 _REMOVE = "remove the line"
 _ADDRESS = f"the deployment looks for the hub at its own address (port 8081 of the container, below /hub/); {_REMOVE}"
-_PATH = f"the deployment's proxy and its checks use the hub without a path; {_REMOVE}"
+_PATH = (
+    f"the deployment's proxy and its checks use the hub without a path; {_REMOVE}; see docs/how-to/address-and-port.md"
+)
 _LISTENS = (
     f"the front listens for the hub, at jupyterhub_bind_address, and uses it without a path; {_REMOVE}; see "
     "docs/how-to/address-and-port.md"
