@@ -31,6 +31,11 @@ def test_the_reason_of_an_exit(state: dict[str, object], text: str) -> None:
     assert text in exits.exit_text(state, ["python3", "-q"])
 
 
+def test_a_server_without_memory_has_its_limit_in_the_message() -> None:
+    text = exits.exit_text({"ExitCode": 137, "OOMKilled": True}, ["python3"], 128 << 20)
+    assert text == "The server ran out of memory. Its limit is 128 MiB; ask an administrator."
+
+
 def test_a_message_has_the_log_and_its_html_is_escaped() -> None:
     assert exits.with_log("It ended.", []) == "It ended. Its log is empty."
     assert exits.with_log("It ended.", ["a", "b"]) == "It ended. Its last log lines:\na\nb"

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from .disk_limit import size
+
 #: Lines and characters of a server's log that a message shows.
 LAST_LINES = 15
 _LINE_LENGTH = 300
@@ -22,10 +24,12 @@ def last_lines(output: bytes, secrets: Iterable[str] = ()) -> list[str]:
     return [line for line in lines if line][-LAST_LINES:]
 
 
-def exit_text(state: dict[str, Any], command: list[str]) -> str:
-    """Return why a container ended, from its ``State`` of ``docker inspect`` and its command."""
+def exit_text(state: dict[str, Any], command: list[str], memory: int = 0) -> str:
+    """Return why a container ended, from its ``State`` of ``docker inspect``, its command, and its limit in bytes."""
     if state.get("OOMKilled"):
-        return "The server ran out of memory."
+        return "The server ran out of memory." + (
+            f" Its limit is {size(memory)}; ask an administrator." if memory else ""
+        )
     text = f"The server ended with exit code {state.get('ExitCode')} before it answered"
     return f"{text}: {state['Error']}." if state.get("Error") else f"{text}; its command is {' '.join(command)!r}."
 

@@ -111,7 +111,7 @@ class WatchedSpawner(DockerSpawner):
         if not container["State"]["Running"]:
             config = container["Config"]
             command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-            await self._refuse(exits.exit_text(container["State"], command))
+            await self._refuse(exits.exit_text(container["State"], command, container["HostConfig"]["Memory"]))
 
     async def _refuse(self, text: str) -> None:
         """Raise an error with the last lines of the server's log, and remove its container."""
