@@ -145,6 +145,23 @@ def test_defaults_read_from_another_role_are_those_of_that_role() -> None:
     assert wrong == {}
 
 
+@pytest.mark.parametrize("role", ["docker", "jupyterhub_backup", "jupyterhub_images"])
+def test_settings_of_another_role_are_read_with_a_default(role: str) -> None:
+    """The defaults of the other role are not loaded in every play."""
+    settings = {other: set(load(ROOT / "roles" / other / "defaults/main.yml")) for other in ROLES}
+    others = set().union(*(found for other, found in settings.items() if other != role)) - settings[role]
+    wrong = [
+        f"{path.name}: {name}"
+        for path in (ROOT / "roles" / role).rglob("*.yml")
+        if path.parent.name in ("tasks", "vars")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if not line.lstrip().startswith("#")
+        for name in re.findall(r"\b(\w+)\b(?! \| default\()", line)
+        if name in others
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_every_role_uses_the_python_of_the_distribution(role: str) -> None:
     assert load(ROOT / "roles" / role / "defaults/main.yml")[PYTHON] == "/usr/bin/python3"

@@ -67,13 +67,15 @@ class HostTests:
             f"jupyter-{working.name}",
         )
         before = started(site, *containers)
+        name, session = new_user(site)
+        session.spawn(name)
+        session.stop(name)
         with Poll(notebook) as poll:
             site.host.run("systemctl restart docker")
         print(poll.report)
         assert started(site, *containers) == before
         assert poll.report.uninterrupted, poll.report
-        name, session = new_user(site)
-        session.spawn(name)  # by the restarted Docker
+        session.spawn(name)  # with a volume that nobody has inspected since Docker's restart
         session.stop(name)
 
     def test_a_host_starts_its_site_after_a_reboot(self, working: Working) -> None:

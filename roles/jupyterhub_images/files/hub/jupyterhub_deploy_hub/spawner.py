@@ -235,8 +235,10 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         signed_up = sign_ups.signed_up_at(self.db.connection(), self.user.name)
         labels = {**self.deploy_labels, volumes.SINCE_LABEL: since}
         for name in (one.name for one in own):
-            # Returns an existing one, whatever its options.
-            volume = await self.docker("create_volume", name, driver_opts=self.volume_options, labels=labels)
+            # Keeps an existing one, whatever its options.
+            await self.docker("create_volume", name, driver_opts=self.volume_options, labels=labels)
+            # Not from the answer: of a volume that nobody has inspected since Docker started, it has no labels.
+            volume = await self.docker("inspect_volume", name)
             problem = volumes.label_problem(volume.get("Labels"), self.deploy_labels, name, since, forgotten, signed_up)
             if problem:
                 raise SpawnRefusedError(f"{problem} Please contact an administrator.")
