@@ -116,6 +116,11 @@ def copy_database(source: str, target: str) -> None:
             copy.close()
             before.close()
     except sqlite3.Error as error:
+        if "disk is full" in str(error):  # reading needs no space
+            raise DeployError(
+                f"the copy of the hub's database cannot be written to {os.path.dirname(target)}: the disk is full; "
+                "free space there, or keep fewer backups (jupyterhub_backup_keep)"
+            ) from error
         if type(error) is not sqlite3.DatabaseError:  # the class itself: the file is malformed, or not a database
             raise DeployError(f"the hub's database {source} cannot be copied: {error}") from error
         verdict = str(error)

@@ -167,7 +167,7 @@ def _refuse_podman(version: dict[str, Any], socket_path: str) -> None:
     if any("podman" in name.lower() for name in names):
         raise DeployError(
             f"{socket_path} belongs to Podman, not to Docker, which JupyterHub's DockerSpawner is not tested with; "
-            "remove the package podman-docker and run again"
+            f"remove the package podman-docker and the link {socket_path}, and run again"
         )
 
 

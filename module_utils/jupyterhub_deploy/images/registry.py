@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
-from ansible.module_utils.jupyterhub_deploy.images.reference import Reference
+from ansible.module_utils.jupyterhub_deploy.images.reference import DEFAULT_REGISTRY, Reference
 
 REACHABLE = "reachable"
 UNREACHABLE = "unreachable"
@@ -86,7 +86,8 @@ def explain(kind: str, name: str, reference: Reference, login: dict[str, str] | 
         after = f"give it a certificate, or add {registry} to docker_insecure_registries"
     elif kind == LIMITED:
         what = f"registry {registry} has limited the number of pulls, so image {name} cannot be pulled"
-        after = "try again later, log in with jupyterhub_registry_logins, or use a mirror (docker_registry_mirrors)"
+        mirror = ", or use a mirror (docker_registry_mirrors)" if registry == DEFAULT_REGISTRY else ""
+        after = f"try again later, or log in with jupyterhub_registry_logins{mirror}"
     else:
         what = f"image {name} could not be pulled from registry {registry}"
         after = "nothing on the host was changed"

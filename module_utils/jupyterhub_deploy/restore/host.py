@@ -57,7 +57,7 @@ class Host:
             raise DeployError(
                 f"backup {backup.stem} of volume {job.volume} is of the user of this name who was added to the hub at "
                 f"{of_backup}, and the volume is of the one who was added at {since}; nothing was restored to it; to "
-                f"give the files to the present user, run {again}"
+                f"give the files to the present user, run {again} with the other parameters of this run"
             )
         home, name = os.path.split(str(volume["Mountpoint"]))
         if name != swap.DATA:

@@ -213,7 +213,10 @@ class TestOurDocker:
         running = {**RUNNING, **config(DEFAULTS), "root_dir": "/var/lib/docker"}
         wanted = {"data-root": "/srv/docker"}
 
-        with pytest.raises(DeployError, match=r"behind in /var/lib/docker; stop Docker .*, move .* to /srv/docker,"):
+        with pytest.raises(
+            DeployError,
+            match=r"behind in /var/lib/docker; stop all containers .*, then Docker .*, move .* to /srv/docker,",
+        ):
             plan(running, self.OURS, wanted=wanted)
         with pytest.raises(DeployError, match="stay behind in /var/lib/docker; move the directory to /srv/docker, and"):
             plan({**running, "running": False, "objects": {"volumes": 1}}, self.OURS, wanted=wanted)

@@ -183,7 +183,7 @@ def test_the_files_of_an_earlier_user_are_not_restored_to_a_later_one(
         f"backup {backups.STEM} of volume {backups.VOLUME} is of the user of this name who was added to the hub at "
         "2025-01-01T00:00:00, and the volume is of the one who was added at 2026-01-01T00:00:00; nothing was restored "
         "to it; to give the files to the present user, run "
-        f"`make restore ARGS='-e user=alice -e backup={backups.STEM}'`"
+        f"`make restore ARGS='-e user=alice -e backup={backups.STEM}'` with the other parameters of this run"
     )
     assert mine.exists()
 
