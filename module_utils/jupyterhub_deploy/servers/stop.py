@@ -10,7 +10,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
-from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_container, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.client import (
+    docker_errors,
+    inspect_container,
+    inspect_image,
+    name_of,
+)
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import config
@@ -113,6 +118,20 @@ def stop(api: HubApi, server: Server, timeout: float) -> None:
         raise DeployError(f"it was still stopping after {timeout:.0f} s; read the hub's log")
 
 
+def check_ended(client: Any, server: Server) -> None:
+    """Check that a server's container has ended, which the hub does not know when its own stop fails.
+
+    :raises DeployError: the container still runs.
+    """
+    container = inspect_container(client, server["container_id"])
+    if container and container["State"]["Running"]:
+        name = name_of(container)
+        raise DeployError(
+            f"the hub counts it as stopped, but container {name} still runs; read the hub's log, then remove it with "
+            f"`docker rm --force {name}`"
+        )
+
+
 @dataclass(frozen=True)
 class StopOptions:
     """Options of the module ``jupyterhub_servers``: the policy, and its times in seconds."""
@@ -137,6 +156,7 @@ def apply(client: Any, api: HubApi | None, servers: list[Server], options: StopO
             latest, stops, reason = recheck(client, api, server, options.policy, options.idle_seconds)
             if stops and not check:
                 stop(api, latest, options.timeout)
+                check_ended(client, latest)
         except (DeployError, docker_errors.APIError) as error:  # the others are still stopped
             done.append({**server, "action": policy.FAILED, "reason": str(error)})
             continue

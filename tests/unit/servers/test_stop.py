@@ -76,6 +76,8 @@ class Hub:
         self.calls: list[str] = []
         self.refused: set[str] = set()
         self.stays = False  # a stop is accepted, and never done
+        self.leaves = False  # a stop fails, and the hub counts the server as stopped
+        self.engine: Engine | None = None
 
     def users(self) -> Any:
         return [{"name": user, "servers": dict(found)} for user, found in self.known.items()]
@@ -93,6 +95,8 @@ class Hub:
         if method == "DELETE" and not self.stays:
             user, _, server = path.removeprefix("/users/").replace("%40", "@").partition("/server")
             del self.known[user][server.removeprefix("s/")]
+            if self.engine and not self.leaves:
+                del self.engine.by_id[f"id-{user}-{server.removeprefix('s/')}"]
         return 202, None
 
 
@@ -101,6 +105,7 @@ def idle(seconds: float = 9000) -> dict[str, Any]:
 
 
 def outcome(engine: Engine, hub: Any, options: servers.StopOptions, check: bool = False) -> dict[str, tuple[str, str]]:
+    hub.engine = engine
     found = servers.observe(engine, hub, "jupyterhub", {NEW})
     done = servers.apply(engine, hub, found, options, check)
     return {f"{one['user']}/{one['server']}": (one["action"], one["reason"]) for one in done}
@@ -138,6 +143,16 @@ def test_a_server_that_does_not_end_in_time_was_not_stopped() -> None:
     assert (action, reason) == ("failed", "it was still stopping after 0 s; read the hub's log")
 
 
+def test_a_server_that_the_hub_could_not_stop_was_not_stopped() -> None:
+    hub = Hub({"alice": {"": idle()}})
+    hub.leaves = True
+    action, reason = outcome(Engine(("alice", "")), hub, STOP)["alice/"]
+    assert action == "failed"
+    assert reason.startswith(
+        "the hub counts it as stopped, but container jupyter-alice- still runs; read the hub's log"
+    )
+
+
 class TestRecheck:
     """What is checked again right before a stop."""
 
@@ -146,8 +161,10 @@ class TestRecheck:
         return Engine(("alice", ""))
 
     @pytest.fixture
-    def hub(self) -> Hub:
-        return Hub({"alice": {"": idle()}})
+    def hub(self, engine: Engine) -> Hub:
+        hub = Hub({"alice": {"": idle()}})
+        hub.engine = engine
+        return hub
 
     def stop(self, engine: Engine, hub: Hub, listed: list[dict[str, Any]], policy: str) -> tuple[str, str]:
         (done,) = servers.apply(engine, hub, listed, dataclasses.replace(STOP, policy=policy), check=False)  # type: ignore[arg-type]
@@ -228,6 +245,7 @@ class TestModule:
     @pytest.fixture
     def arguments(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         self.engine, self.hub = Engine(("alice", ""), ("bob", "")), Hub({"alice": {"": idle()}, "bob": {"": idle()}})
+        self.hub.engine = self.engine
         monkeypatch.setattr(jupyterhub_servers, "connect", lambda: self.engine)
         monkeypatch.setattr(jupyterhub_servers, "connect_or_none", lambda: self.engine)
         monkeypatch.setattr(jupyterhub_servers.hub_api, "connect", lambda *args: self.hub)
