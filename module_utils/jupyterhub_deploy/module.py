@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
@@ -31,9 +32,15 @@ def run_module(
     try:
         result = run(module)
     except DeployError as error:
-        module.fail_json(msg=str(error), **error.result)
+        module.fail_json(msg=str(error) + _need_of_root(error.__cause__), **error.result)
     except DOCKER_ERRORS as error:
-        module.fail_json(msg=failure(doing, error))
+        module.fail_json(msg=failure(doing, error) + _need_of_root(error))
     for warning in result.pop("warnings", []):
         module.warn(warning)
     module.exit_json(**{"changed": False, **result})
+
+
+def _need_of_root(cause: BaseException | None) -> str:
+    """Return the end of a message about a file that only root can use, empty for another error."""
+    needed = isinstance(cause, PermissionError) and os.geteuid() != 0
+    return ". The user of this run is not root; run the play with become: true" if needed else ""

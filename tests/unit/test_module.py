@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +69,22 @@ def test_an_error_of_docker_or_the_system_is_one_sentence(error: Exception, text
         modules.run(entry(run))
     assert text in str(failed.value)
     assert "('/a'" not in str(failed.value)
+
+
+@pytest.mark.parametrize(("user", "is_named"), [(1000, True), (0, False)])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_run_without_root_is_named(wrapped: bool, user: int, is_named: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    denied = PermissionError(13, "Permission denied", "/var/backups/lab")
+
+    def run(module: Any) -> dict[str, Any]:
+        if wrapped:
+            raise DeployError("the backups cannot be locked") from denied
+        raise denied
+
+    with pytest.raises(modules.ModuleError) as failed:
+        modules.run(entry(run))
+    assert str(failed.value).endswith(". The user of this run is not root; run the play with become: true") is is_named
 
 
 def test_a_bug_keeps_its_traceback() -> None:
