@@ -28,7 +28,7 @@ NAME = run_name("isolation")
 _SUBNET = f"192.168.{20 + secrets.randbelow(200)}"
 PRIVATE, METADATA, NEIGHBOUR = f"{_SUBNET}.9", "169.254.169.254", f"{_SUBNET}.1"
 NAMESPACE = run_name("isolation-net")
-HUB, PEER = "the hub", "another notebook"
+HUB, PEER, CONTROL = "the hub", "another notebook", "the hub in the control network"
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +104,13 @@ class Reach:
             "the metadata address": (METADATA, self.routed),
             "a private address": (PRIVATE, self.routed),
             HUB: (self.address(""), 8081),
-            "the hub in the control network": (self.address("", "control"), 8081),
+            CONTROL: (self.address("", "control"), 8081),
         }
         found = reached(self.users[user], targets)
-        # Docker itself separates its networks.
-        assert not found.pop("the hub in the control network")
+        # Docker itself separates its networks, but for a moment each time that it creates one: it removes the rule that
+        # all of them share, and adds it again (EnsureJumpRule in libnetwork). Other tests create networks meanwhile.
+        if found.pop(CONTROL):
+            assert not reached(self.users[user], {CONTROL: targets[CONTROL]})[CONTROL]
         return found
 
     def opened(self) -> set[str]:
