@@ -125,8 +125,11 @@ def make_plan(
         # Docker would start without images and volumes: the hub without users, and no notebooks.
         root = seen["root_dir"] or current.get("data-root", daemon_data.DATA_ROOT)
         # With live-restore, containers go on without Docker, and their files cannot be moved.
-        stop = "stop all containers (docker stop $(docker ps -q)), then Docker (systemctl stop docker docker.socket), "
-        stop = stop if seen["running"] else ""
+        stop = (
+            "stop all containers (docker stop $(docker ps -q)), then Docker (systemctl stop docker docker.socket), "
+            if seen["running"]
+            else ""
+        )
         raise DeployError(
             f"data-root cannot change: Docker's images and volumes would stay behind in {root}; {stop}move the "
             f"directory to {merged.options.get('data-root', daemon_data.DATA_ROOT)}, and run make site again"

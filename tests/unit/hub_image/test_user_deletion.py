@@ -17,10 +17,14 @@ class Spawner:
     pass
 
 
+class User(SimpleNamespace):
+    """Who is signed in; a service is something else."""
+
+
 class Handler:
     """A handler like JupyterHub's, for the users carol and admin, who is signed in."""
 
-    current_user = SimpleNamespace(name="admin")
+    current_user: SimpleNamespace = User(name="admin")
     spawner_class = Spawner
 
     def __init__(self, **spawners: Any) -> None:
@@ -59,6 +63,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> type[Handler]:
         return lambda function: function
 
     monkeypatch.setitem(sys.modules, "jupyterhub.scopes", SimpleNamespace(needs_scope=needs_scope))
+    monkeypatch.setitem(sys.modules, "jupyterhub.user", SimpleNamespace(User=User))
     replaced: type[Handler] = type("Replaced", (Handler,), {"delete": Handler.delete, "patch": Handler.patch})
     user_deletion.protect(replaced)
     return replaced
@@ -100,18 +105,20 @@ def test_a_deletion_that_is_refused_stops_nothing(handlers: type[Handler], user:
 @pytest.mark.parametrize(
     ("source", "caller", "deleted"),
     [
-        ("/srv/homes/{username}", "admin", False),
-        ("/srv/homes/{username}", "deploy", True),  # delete_user.yml, which looks for the directory
-        ("home-{username}", "admin", True),  # a volume, with a label
-        ("/srv/course", "admin", True),
+        ("/srv/homes/{username}", User(name="admin"), False),
+        ("/srv/homes/{username}", User(name="deploy"), False),
+        ("/srv/homes/{username}", SimpleNamespace(name="idle"), False),
+        ("/srv/homes/{username}", SimpleNamespace(name="deploy"), True),  # delete_user.yml, which looks for it
+        ("home-{username}", User(name="admin"), True),  # a volume, with a label
+        ("/srv/course", User(name="admin"), True),
     ],
 )
 def test_a_user_with_a_directory_of_the_host_is_deleted_by_the_playbook_only(
-    handlers: type[Handler], source: str, caller: str, deleted: bool
+    handlers: type[Handler], source: str, caller: SimpleNamespace, deleted: bool
 ) -> None:
     handler = handlers(default=spawner(), gpu=spawner())
     handler.config = {"Spawner": {"volumes": {source: "/home/jovyan/work"}}}
-    handler.current_user = SimpleNamespace(name=caller)
+    handler.current_user = caller
     if deleted:
         asyncio.run(handler.delete("carol"))
         assert handler.done == ["stop carol/gpu", "delete carol"]

@@ -22,6 +22,12 @@ CANCEL_SECONDS = 10
 def protect(handlers: Any) -> None:
     """Replace ``delete`` and ``patch`` in the class of the API's handlers for a user."""
     from jupyterhub.scopes import needs_scope
+    from jupyterhub.user import User
+
+    def refuse_with_directory(self: Any, user: str, advice: str) -> None:
+        # A user may have the name of the service.
+        if isinstance(self.current_user, User) or self.current_user.name != _DEPLOYMENT:
+            _refuse_with_directory(self, user, advice)
 
     delete_user, patch_user = handlers.delete, handlers.patch
 
@@ -29,7 +35,7 @@ def protect(handlers: Any) -> None:
     async def delete(self: Any, user_name: str) -> None:
         user = self.find_user(user_name)
         if user is not None and user.name != self.current_user.name:  # which JupyterHub refuses
-            _refuse_with_directory(self, user.name, "Delete users on the command line, with playbooks/delete_user.yml.")
+            refuse_with_directory(self, user.name, "Delete users on the command line, with playbooks/delete_user.yml.")
             await _stop_servers(self, user)
         await delete_user(self, user_name)
 
@@ -37,16 +43,16 @@ def protect(handlers: Any) -> None:
     async def patch(self: Any, user_name: str) -> None:
         body = self.get_json_body()
         if isinstance(body, dict) and body.get("name", user_name) != user_name:
-            _refuse_with_directory(self, user_name, "Users of this hub cannot be renamed.")
+            refuse_with_directory(self, user_name, "Users of this hub cannot be renamed.")
         await patch_user(self, user_name)
 
     handlers.delete, handlers.patch = delete, patch
 
 
 def _refuse_with_directory(handler: Any, user: str, advice: str) -> None:
-    """Raise HTTPError if users have directories of the host, unless the deployment deletes the user."""
+    """Raise HTTPError if users have directories of the host."""
     for _, source in sources(handler.config, handler.spawner_class):
-        if source.startswith("/") and "username}" in source and handler.current_user.name != _DEPLOYMENT:
+        if source.startswith("/") and "username}" in source:
             directory = source.replace("{username}", user)
             raise web.HTTPError(400, f"The next user called {user} would get the directory {directory}. {advice}")
 
