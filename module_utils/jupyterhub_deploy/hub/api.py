@@ -113,7 +113,8 @@ class HubApi:
         :param state: ``active``: users with a server, also one that is just starting or stopping; empty: all users.
         """
         for page in self._pages("/users", {"state": state} if state else {}):
-            yield from page
+            # The page Admin of earlier versions could remove the name of a user, to whom no request leads any more.
+            yield from (user for user in page if user["name"])
 
     def last_seen(self, user: str, server: str) -> str | None:
         """Return when the proxy last saw traffic to a server, as it writes times; ``None`` when it does not know.

@@ -60,6 +60,11 @@ class Removal:
                 f"{self.user} is the administrator that hub {self.hub} creates at each start; set another "
                 "jupyterhub_admin_user and run make site, then delete this one"
             )
+        if self.user == api.SERVICE:
+            raise DeployError(
+                f"hub {self.hub} has a service called {self.user}, too, which cannot delete a user of its own name; "
+                f"nothing of {self.user} was deleted; delete this user on the page Admin"
+            )
         self.api = api.connect(client, self.hub, params["token_file"])
         self.accounts = Accounts(client, self.hub)
 
@@ -132,6 +137,7 @@ class Removal:
         stopped = self.servers()
         for server in stopped:
             servers.stop(self.api, {"user": self.user, "server": server}, self.timeout)
+        self.check_stopped()
         for volume in self.volumes():
             self.check_unused(volume)
             if not processes.wait_until(
@@ -150,6 +156,7 @@ class Removal:
         :raises DeployError: a step fails; the steps before it are done.
         """
         self.check_directories()
+        self.check_stopped()
         volumes = self.volumes()
         for volume in volumes:
             self.check_unused(volume)
@@ -159,6 +166,20 @@ class Removal:
         archived = self.archive_backups()
         self.delete_at_hub()
         return {"volumes": [volume.name for volume in volumes], "archive": archived}
+
+    def check_stopped(self) -> None:
+        """Check that no server of the user runs that the hub does not know, without a volume by which it is found.
+
+        :raises DeployError: one runs; nothing was deleted.
+        """
+        labels = [f"{LABEL_HUB}={self.hub}", f"{LABEL_USER}={self.user}"]
+        running = self.client.containers(filters={"label": labels})
+        if running:
+            names = ", ".join(map(name_of, running))
+            raise DeployError(
+                f"container {names} of {self.user} still runs; nothing of {self.user} was deleted; stop it with "
+                f"docker stop {names.replace(',', '')}, then try again"
+            )
 
     def check_unused(self, volume: Volume) -> None:
         """Check that no container has the volume's files open, or soon will.

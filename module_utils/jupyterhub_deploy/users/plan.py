@@ -38,7 +38,7 @@ def check_declared(declared: list[User], seen: dict[str, Any], native: bool) -> 
     for user in users:
         problems += _contradictions(user, seen, native)
     if problems:
-        raise DeployError("fix the declared users, nothing was changed: " + "; ".join(problems))
+        raise DeployError("fix the declared users, no user was changed: " + "; ".join(problems))
     return users
 
 

@@ -18,7 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_contain
 from ansible.module_utils.jupyterhub_deploy.docker.volumes import Volume, users_volumes
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import storage
-from ansible.module_utils.jupyterhub_deploy.hub.api import HubApi
+from ansible.module_utils.jupyterhub_deploy.hub.api import SERVICE, HubApi
 from ansible.module_utils.jupyterhub_deploy.text import counted, parse_time
 from ansible.module_utils.jupyterhub_deploy.users.accounts import Accounts
 from ansible.module_utils.jupyterhub_deploy.users.delete import DELETED
@@ -89,7 +89,7 @@ def plan(unused: Iterable[dict[str, Any]], host: Host) -> Plan:
     """Return which unused accounts to discard, and which to keep because the host has something of the user."""
     discard, keep = [], {}
     for account in unused:
-        found = host.has(account["name"])
+        found = f"a service called {SERVICE}, too" if account["name"] == SERVICE else host.has(account["name"])
         if found:
             keep[account["name"]] = found
         else:

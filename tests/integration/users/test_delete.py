@@ -219,9 +219,17 @@ def test_a_directory_of_the_host_is_named_and_has_to_be_moved_away_first(hub: Hu
             "-e", f"user={name}", "-e", "keep_directories=true", playbook="playbooks/delete_user.yml", check=True, **own
         ).output
         assert f"user {name} would be deleted, with volume {volume_of(name)}" in " ".join(checked.split())
-        (homes / name).rename(homes / "kept")
-        output = hub.site.run("-e", f"user={name}", playbook="playbooks/delete_user.yml", **own).output
+        output = hub.site.run(
+            "-e", f"user={name}", "-e", "keep_directories=true", playbook="playbooks/delete_user.yml", **own
+        ).output
         assert f"user {name} was deleted, with volume {volume_of(name)}" in " ".join(output.split())
+        assert (homes / name / "mine").read_text(encoding="utf-8") == "mine"
+
+        hub.join(name)  # the next one
+        with pytest.raises(ModuleError, match=f"{name} has the directory {homes}/{name}, which is"):
+            hub.user(name, "absent")
+        (homes / name).rename(homes / "kept")
+        assert hub.user(name, "absent")["changed"] is True
         assert [path.name for path in homes.iterdir()] == ["kept"]
     finally:
         shutil.rmtree(homes, ignore_errors=True)
@@ -235,6 +243,26 @@ def test_a_user_who_signed_up_and_never_signed_in_is_deleted(hub: Hub) -> None:
     assert hub.user(name, "absent")["messages"] == [f"user {name} was deleted, with no volumes"]
     assert hub.user(name, "absent")["changed"] is False
     assert not HubSession(hub.site.url).sign_in(name, PASSWORD)
+
+
+def test_a_server_that_the_hub_does_not_know_keeps_its_user(hub: Hub) -> None:
+    name = fresh("zoe")
+    hub.join(name)
+    image, labels = hub.site.container()["Config"]["Image"], {LABEL_HUB: NAME, LABEL_USER: name}
+    server = hub.site.client.containers.run(image, ["sleep", "600"], name=f"{NAME}-lost", labels=labels, detach=True)
+    try:
+        for state in ("absent", "stopped"):
+            with pytest.raises(ModuleError, match=f"container {NAME}-lost of {name} still runs; nothing of {name} was"):
+                hub.user(name, state)
+    finally:
+        server.remove(force=True)
+    assert hub.user(name, "absent")["messages"] == [f"user {name} was deleted, with no volumes"]
+
+
+def test_the_name_of_a_service_is_refused(hub: Hub) -> None:
+    assert "is taken" in HubSession(hub.site.url).sign_up("Deploy", PASSWORD).text
+    with pytest.raises(ModuleError, match=f"hub {NAME} has a service called deploy, too, which cannot delete a user"):
+        hub.user("deploy", "absent")
 
 
 def test_the_admin_of_the_deployment_cannot_be_deleted(hub: Hub) -> None:

@@ -266,7 +266,9 @@ def test_undeclared_administrators_are_named_and_demoted_only_when_told(site: Us
     Browser(site.hub).sign_up(undeclared, PASSWORD)
     signed_in(site, undeclared)
     admin = signed_in(site, "admin", ADMIN_PASSWORD)
-    assert site.as_user(admin, "PATCH", f"users/{undeclared}", json={"admin": True}).ok
+    page = {"name": undeclared, "admin": True}  # what the page Admin sends
+    answer = site.as_user(admin, "PATCH", f"users/{undeclared}", json=page)
+    assert (answer.status_code, answer.json()["name"], answer.json()["admin"]) == (200, undeclared, True)
     assert undeclared in site.declare(declared)["undeclared_admins"]
     assert site.users()[undeclared]["admin"] is True
     result = site.declare(declared, undeclared_admins="demote")

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SERVICE = "deploy-culler"
+from .names import CULLER_SERVICE
+
 #: Nobody is stopped in so many seconds after the start of the hub: servers report every 300 s that they are used.
 GRACE_SECONDS = 600
 #: Seconds between two looks at all servers, at least and at most.
@@ -56,8 +57,12 @@ def configure(c: Any, settings: Mapping[str, int], hub: str, network: str) -> tu
         return [], []
     options = {"hub": hub, "network": network, **times(shortest)}
     command = [sys.executable, "-m", "jupyterhub_deploy_hub.culler", json.dumps(options)]
-    role = {"name": SERVICE, "services": [SERVICE], "scopes": ["list:users", "read:servers", "delete:servers"]}
-    return [{"name": SERVICE, "command": command, "display": False}], [role]
+    role = {
+        "name": CULLER_SERVICE,
+        "services": [CULLER_SERVICE],
+        "scopes": ["list:users", "read:servers", "delete:servers"],
+    }
+    return [{"name": CULLER_SERVICE, "command": command, "display": False}], [role]
 
 
 def times(shortest: int) -> dict[str, int]:

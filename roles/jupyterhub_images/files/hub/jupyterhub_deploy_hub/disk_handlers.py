@@ -15,9 +15,7 @@ from jupyterhub.utils import url_escape_path, url_path_join
 from tornado import web
 
 from .disk_limit import EVERY_SECONDS, DiskIsFullError, DiskUse, Use
-
-#: The service of the deployment, as in jupyterhub_config.py.
-_SERVICE = "deploy"
+from .names import DEPLOY_SERVICE
 
 
 def limit_of(spawner: Any) -> int:
@@ -96,7 +94,7 @@ class DiskUseApi(APIHandler):
         if isinstance(asking, User):
             use = use_of(self, asking)
             self.finish(json.dumps({**use._asdict(), "warning": warning(use)}))
-        elif asking is not None and asking.name == _SERVICE:
+        elif asking is not None and asking.name == DEPLOY_SERVICE:
             users = filter(None, map(self.find_user, self.settings["disk_use"].known()))
             uses = {user.name: use_of(self, user) for user in users}
             self.finish(json.dumps({name: use._asdict() for name, use in uses.items() if use.is_near}))

@@ -14,6 +14,8 @@ LONGEST_NAME = 128
 LONGEST_ESCAPED = 128
 #: Of the temporary users of a rehearsal, which the host creates and removes (``rehearsal/plan.py`` has the same).
 REHEARSAL_PREFIX = "rehearsal-"
+#: The hub's services: that of the deployment (``hub/api.py`` of the host's modules has the same), and the culler.
+DEPLOY_SERVICE, CULLER_SERVICE = "deploy", "deploy-culler"
 _SAFE = frozenset(string.ascii_lowercase + string.digits)
 #: ``:`` belongs to sign-in services ("github:alice"), the others to URLs, pages and name templates.
 _FORBIDDEN = ':,/\\?#%&<>"{}'

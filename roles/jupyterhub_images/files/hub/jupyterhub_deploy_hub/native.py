@@ -20,7 +20,7 @@ from traitlets import Integer
 
 from . import handlers, hashing, lockout
 from .attempts import FailedSignIns
-from .names import REHEARSAL_PREFIX, is_reserved, name_problem, normalise
+from .names import CULLER_SERVICE, DEPLOY_SERVICE, REHEARSAL_PREFIX, is_reserved, name_problem, normalise
 from .passwords import PREPARED, digest_of, password_problem
 from .sessions import end_sessions
 from .sign_ups import SignUps
@@ -70,13 +70,17 @@ class HubNative(NativeAuthenticator):
     def is_reserved(self, username: str) -> bool:
         """Return whether `username` belongs to an administrator, by the configuration or in the hub's database.
 
-        Names of temporary users are reserved, too: a rehearsal removes such users with all that they have.
+        Names of temporary users are reserved, too: a rehearsal removes such users with all that they have. So are
+        those of the hub's own services.
 
         The library authorises anyone who signs up under a name in ``admin_users``, even while sign-up is closed.
         """
         if normalise(username).startswith(REHEARSAL_PREFIX):
             return True
-        declared = {normalise(os.environ.get("JUPYTERHUB_ADMIN", ""))} | set(self.admin_users)
+        # JupyterHub refuses a service the deletion of a user of its name.
+        declared = {normalise(os.environ.get("JUPYTERHUB_ADMIN", "")), DEPLOY_SERVICE, CULLER_SERVICE} | set(
+            self.admin_users
+        )
         if self.multi is not None:
             declared |= self.multi.joined_names
         user = orm.User.find(self.db, self.normalize_username(username))

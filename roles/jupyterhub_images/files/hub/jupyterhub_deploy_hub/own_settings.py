@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import container_settings, culling, signin
+from . import container_settings, signin
+from .names import CULLER_SERVICE, DEPLOY_SERVICE
 
 #: c.<section>.<trait>, and why it cannot be changed there.
 Problem = tuple[str, str, str]
@@ -244,7 +245,7 @@ def problems(ours: Any, c: Any) -> Iterator[Problem]:
         yield from container_settings.problems(c, spawner)
     for trait in ("services", "load_roles"):
         names = [entry.get("name") for entry in c.get("JupyterHub", {}).get(trait, []) if isinstance(entry, dict)]
-        for name in ("deploy", culling.SERVICE):
+        for name in (DEPLOY_SERVICE, CULLER_SERVICE):
             if names.count(name) > 1:
                 yield "JupyterHub", trait, f"the name {name} is that of the deployment's own entry; choose another name"
 

@@ -1,4 +1,4 @@
-"""The deletion of a user whose servers start, or run and have a name, or who has a directory of the host.
+"""The deletion of a user whose servers start, or run and have a name, or who has a directory of the host, and changes.
 
 JupyterHub stops only the default server, if it is ready. With others, it deleted the account, and then failed with an
 error 500. A directory of the host, unlike a volume, has no label that keeps it from the next user of the name.
@@ -12,9 +12,8 @@ from typing import Any
 from tornado import web
 
 from .container_settings import sources
+from .names import DEPLOY_SERVICE
 
-#: The service of the deployment, whose playbooks look for the directory themselves.
-_DEPLOYMENT = "deploy"
 #: Seconds for the end of a cancelled start.
 CANCEL_SECONDS = 10
 
@@ -25,8 +24,8 @@ def protect(handlers: Any) -> None:
     from jupyterhub.user import User
 
     def refuse_with_directory(self: Any, user: str, advice: str) -> None:
-        # A user may have the name of the service.
-        if isinstance(self.current_user, User) or self.current_user.name != _DEPLOYMENT:
+        # The playbooks look for the directory themselves. A user may have the name of the service.
+        if isinstance(self.current_user, User) or self.current_user.name != DEPLOY_SERVICE:
             _refuse_with_directory(self, user, advice)
 
     delete_user, patch_user = handlers.delete, handlers.patch
@@ -42,8 +41,14 @@ def protect(handlers: Any) -> None:
     @needs_scope("admin:users")
     async def patch(self: Any, user_name: str) -> None:
         body = self.get_json_body()
-        if isinstance(body, dict) and body.get("name", user_name) != user_name:
-            refuse_with_directory(self, user_name, "Users of this hub cannot be renamed.")
+        if isinstance(body, dict) and "name" in body:
+            if body["name"] == user_name:
+                # The page Admin always sends the name. JupyterHub (5.5.4 and 6.1.1) would remove it from the user, who
+                # could then neither sign in nor be deleted.
+                body = {key: value for key, value in body.items() if key != "name"}
+                self.get_json_body = lambda: body
+            else:
+                refuse_with_directory(self, user_name, "Users of this hub cannot be renamed.")
         await patch_user(self, user_name)
 
     handlers.delete, handlers.patch = delete, patch
