@@ -14,6 +14,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+import ssl
 import threading
 import time
 import uuid
@@ -59,6 +60,9 @@ class Report(NamedTuple):
         first_failure: what was wrong with the first of them.
         longest_gap: from the last good request before to the first good one after the longest row of failed ones.
         slowest: the longest time that a good answer took.
+        kept_sent: requests to the notebook over one connection that is kept open, as a browser does.
+        kept_failed: those without a good answer, also not over a new connection.
+        kept_ended: how often that connection was ended between two requests, which a browser's user does not notice.
         beats: executions asked of the kernel over the web socket meanwhile.
         beats_lost: those without an answer.
         socket: what ended the web socket; empty when it stayed open.
@@ -76,6 +80,9 @@ class Report(NamedTuple):
     first_failure: str
     longest_gap: float
     slowest: float
+    kept_sent: int
+    kept_failed: int
+    kept_ended: int
     beats: int
     beats_lost: int
     socket: str
@@ -89,9 +96,9 @@ class Report(NamedTuple):
     @property
     def uninterrupted(self) -> bool:
         """Whether a user with a running notebook worked without interruption."""
-        lost = self.failed or self.beats_lost or self.socket or self.variable or self.cookie
+        lost = self.failed or self.kept_failed or self.beats_lost or self.socket or self.variable or self.cookie
         # A poll that sent nothing proves nothing. How many requests a busy machine sends in this time does not matter.
-        return not lost and self.sent >= RATE and self.beats > 0 and self.server
+        return not lost and self.sent >= RATE and self.kept_sent > 0 and self.beats > 0 and self.server
 
 
 class KernelSocket:
@@ -281,12 +288,58 @@ class Notebook:
         return next(str(cookie.value) for cookie in self._jar() if cookie.name == "_xsrf" and cookie.path == self.base)
 
 
+class KeptConnection:
+    """One connection for many requests, as a browser keeps it.
+
+    A server may end it between two requests. A request that meets the end is sent again over a new connection, as
+    browsers do (RFC 9112, section 9.3.1); one that fails there, or whose answer has begun, has failed.
+
+    Args:
+        origin: of the server, as ``http://127.0.0.1:8000``.
+
+    Attributes:
+        ended: how often the server ended it.
+    """
+
+    def __init__(self, origin: str) -> None:
+        self._connection = _connect(origin)
+        self.ended = 0
+
+    def get(self, path: str, cookies: str = "") -> str:
+        """GET without following redirects; return what is wrong, nothing after a 200."""
+        try:
+            return self._request(path, cookies)
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            return repr(error)
+
+    def close(self) -> None:
+        """Close it, from our side."""
+        self._connection.close()
+
+    def _request(self, path: str, cookies: str) -> str:
+        kept = self._connection.sock is not None
+        try:
+            self._connection.request("GET", path, headers={"Cookie": cookies} if cookies else {})
+            answer = self._connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
+            self._connection.close()
+            if not kept:
+                raise
+            self.ended += 1
+            return self._request(path, cookies)
+        problem = _problem(answer)
+        self.ended += self._connection.sock is None  # the answer said so
+        return problem
+
+
 class Poll:
     """Asks notebook and hub on a fixed schedule while the ``with`` block runs, whatever became of earlier requests.
 
     Attributes:
         report: the result, once the block has ended.
-        answers: each request to the notebook.
+        answers: each request to the notebook, over a connection of its own.
+        kept_answers: each request to the notebook over one kept connection, one after the other.
         hub_answers: each health check of the hub.
     """
 
@@ -295,6 +348,7 @@ class Poll:
         self.report: Report
         self._stop = threading.Event()
         self.answers: list[Answer] = []
+        self.kept_answers: list[Answer] = []
         self.hub_answers: list[Answer] = []
         self._beats: list[str] = []
 
@@ -302,9 +356,11 @@ class Poll:
         self.notebook.sign_in()
         cookies, origin = self.notebook.cookies(), self.notebook.session.url
         path = f"{self.notebook.base}api/status"
+        self._kept = KeptConnection(origin)
         targets = (
-            lambda: self._ask_on_schedule(self.answers, RATE, lambda: get(origin, path, cookies)),
-            lambda: self._ask_on_schedule(self.hub_answers, HUB_RATE, lambda: get(origin, "/hub/health")),
+            lambda: self._ask_on_schedule(self.answers, RATE, lambda: get(origin, path, cookies), CROWD),
+            lambda: self._ask_on_schedule(self.kept_answers, RATE, lambda: self._kept.get(path, cookies), 1),
+            lambda: self._ask_on_schedule(self.hub_answers, HUB_RATE, lambda: get(origin, "/hub/health"), CROWD),
             self._beat,
         )
         self._began = time.monotonic()
@@ -321,16 +377,20 @@ class Poll:
         seconds = time.monotonic() - self._began
         for thread in self._threads:
             thread.join()
+        self._kept.close()
         notebook = self.notebook
         rows, hub_rows = outages(self.answers), outages(self.hub_answers)
-        problems = [answer.problem for answer in sorted(self.answers) if answer.problem]
+        problems, kept = _problems(self.answers), _problems(self.kept_answers)
         self.report = Report(
             seconds=seconds,
             sent=len(self.answers),
             failed=len(problems),
-            first_failure=problems[0] if problems else "",
+            first_failure=next(iter([*problems, *kept]), ""),
             longest_gap=max(rows, default=0.0),
             slowest=slowest(self.answers),
+            kept_sent=len(self.kept_answers),
+            kept_failed=len(kept),
+            kept_ended=self._kept.ended,
             beats=len(self._beats),
             beats_lost=len([problem for problem in self._beats if problem]),
             socket=notebook.socket.ended,
@@ -348,13 +408,13 @@ class Poll:
         while len(self.answers) < enough and time.monotonic() < deadline:
             time.sleep(1 / RATE)
 
-    def _ask_on_schedule(self, answers: list[Answer], rate: float, ask: Callable[[], str]) -> None:
+    def _ask_on_schedule(self, answers: list[Answer], rate: float, ask: Callable[[], str], crowd_size: int) -> None:
         def one() -> None:
             sent = time.monotonic()
             problem = ask()
             answers.append(Answer(sent, time.monotonic() - sent, problem))
 
-        with ThreadPoolExecutor(CROWD) as crowd:
+        with ThreadPoolExecutor(crowd_size) as crowd:
             due = time.monotonic()
             while not self._stop.is_set():
                 crowd.submit(one)
@@ -374,20 +434,29 @@ def get(origin: str, path: str, cookies: str = "") -> str:
     Args:
         origin: of the server, as ``http://127.0.0.1:8000``.
     """
-    address = urlsplit(origin)
-    secure = address.scheme == "https"
-    connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(
-        address.netloc, timeout=PATIENCE
-    )  # fmt: skip
+    connection = _connect(origin)
     try:
         connection.request("GET", path, headers={"Connection": "close", **({"Cookie": cookies} if cookies else {})})
-        answer = connection.getresponse()
-        text = answer.read()
+        return _problem(connection.getresponse())
     except (OSError, http.client.HTTPException) as error:
         return repr(error)
     finally:
         connection.close()
+
+
+def _connect(origin: str) -> http.client.HTTPConnection:
+    address = urlsplit(origin)
+    secure = address.scheme == "https"
+    return (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(address.netloc, timeout=PATIENCE)
+
+
+def _problem(answer: http.client.HTTPResponse) -> str:
+    text = answer.read()
     return "" if answer.status == 200 else f"{answer.status} {answer.reason}: {text[:200].decode(errors='replace')}"
+
+
+def _problems(answers: list[Answer]) -> list[str]:
+    return [answer.problem for answer in sorted(answers) if answer.problem]
 
 
 def slowest(answers: list[Answer]) -> float:

@@ -331,5 +331,6 @@ class TestNoInterruption:
         assert wait_until(lambda: connected(work), 60)
         assert not poll.report.uninterrupted
         assert poll.report.failed > 0
+        assert poll.report.kept_failed > 0
         assert poll.report.longest_gap > 0
         assert poll.report.socket

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from support.poller import Answer, get, outages
+from support.poller import Answer, KeptConnection, get, outages
 
 
 def answers(pattern: str) -> list[Answer]:
@@ -58,3 +58,43 @@ def test_only_a_200_is_a_good_answer():
         assert get(origin, "/503") == "503 Service Unavailable: said"
         server.shutdown()
     assert "Connection" in get(origin, "/200")  # refused, or reset
+
+
+class KeepingServer(http.server.BaseHTTPRequestHandler):
+    """Keeps connections, except after some paths."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.close_connection = self.path != "/kept"
+        if self.path == "/nothing":
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "9" if self.path == "/cut" else "4")
+        if self.path == "/announced":
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"said")
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.mark.parametrize(
+    ("paths", "problems", "ended"),
+    [
+        (["/kept", "/kept"], ["", ""], 0),
+        (["/ended", "/kept"], ["", ""], 1),
+        (["/announced", "/kept"], ["", ""], 1),
+        (["/kept", "/cut", "/kept"], ["", "IncompleteRead(4 bytes read, 5 more expected)", ""], 0),
+        (["/kept", "/nothing"], ["", "RemoteDisconnected('Remote end closed connection without response')"], 1),
+    ],
+)
+def test_a_kept_connection_may_end_between_requests_only(paths, problems, ended):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), KeepingServer) as server:
+        threading.Thread(target=server.serve_forever).start()
+        kept = KeptConnection(f"http://127.0.0.1:{server.server_port}")
+        seen = [kept.get(path) for path in paths]
+        kept.close()
+        server.shutdown()
+    assert (seen, kept.ended) == (problems, ended)
