@@ -5,7 +5,6 @@ All roles run, Debian's ACME server issues the certificates, and the browser tru
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from hosts.fixtures import MakeHost
 from hosts.images import docker
 from hosts.run import name as run_name
 from support.acme import ZONE, AcmeHost
-from support.browser import CHROMIUM, CHROMIUM_FLAGS
+from support.browser import trusting
 from support.hub_pages import HubPages
 from support.local_site import LocalSite
 from support.ports import free_port
@@ -83,19 +82,10 @@ def place(
 @pytest.fixture
 def context(place: Place, playwright: Playwright, tmp_path: Path) -> Iterator[BrowserContext]:
     """A browser whose only additional authority is that of the certificates."""
-    database = tmp_path / ".pki/nssdb"
-    database.mkdir(parents=True)
-    (tmp_path / "root.pem").write_text(place.authority, encoding="utf-8")
-    certutil = ["certutil", "-d", f"sql:{database}"]
-    subprocess.run([*certutil, "-N", "--empty-password"], check=True)
-    subprocess.run([*certutil, "-A", "-t", "C,,", "-n", "pebble", "-i", str(tmp_path / "root.pem")], check=True)
-    browser = playwright.chromium.launch(
-        executable_path=CHROMIUM, args=CHROMIUM_FLAGS, env={**os.environ, "HOME": str(tmp_path)}
-    )
-    made = browser.new_context(viewport={"width": 1200, "height": 750})
-    made.set_default_timeout(180_000)
-    yield made
-    browser.close()
+    with trusting(playwright, tmp_path, place.authority) as browser:
+        made = browser.new_context(viewport={"width": 1200, "height": 750})
+        made.set_default_timeout(180_000)
+        yield made
 
 
 def sign_in(page: Page, site: Site) -> HubPages:

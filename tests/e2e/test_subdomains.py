@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from hosts.run import name as run_name
+from support.browser import trusting
 from support.hub_http import HubSession
 from support.hub_pages import SPAWN_TIMEOUT_MS, HubPages
+from support.names import resolve
 from support.oauth_hub import provider_of
 from support.origin_site import ATTACK, HOST, OriginSite
-
-# The certificate is signed by nobody.
-pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 ATTACKER = "mallory"
 MODES = ["plain", "subdomains", "subdomains-https"]
@@ -44,9 +43,13 @@ def site(
         front_image, config_dir=tmp_path_factory.mktemp("etc"), provider=provider,
         subdomains=request.param != "plain", tls=request.param == "subdomains-https",
     )  # fmt: skip
+    bundle = tmp_path_factory.mktemp("authority") / "root.pem"
+    bundle.write_text(made.authority.root if made.authority else "", encoding="utf-8")
     try:
-        made.start()
-        yield made
+        with pytest.MonkeyPatch.context() as patch:
+            resolve(patch, HOST, "127.0.0.1", bundle)
+            made.start()
+            yield made
     finally:
         made.destroy()
         provider.stop()
@@ -67,10 +70,22 @@ def admin(site: OriginSite) -> HubSession:
     return site.session("admin", site.admin_password())
 
 
+@pytest.fixture(scope="module")
+def browser(
+    site: OriginSite, chromium: Browser, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Browser]:
+    """A browser that trusts the authority of the site, if it has one."""
+    if not site.authority:
+        yield chromium
+        return
+    with trusting(playwright, tmp_path_factory.mktemp("home"), site.authority.root) as made:
+        yield made
+
+
 @pytest.fixture
-def window(chromium: Browser) -> Iterator[Page]:
-    """A window that does not know who has signed the certificate."""
-    context = chromium.new_context(viewport={"width": 1200, "height": 750}, ignore_https_errors=True)
+def window(browser: Browser) -> Iterator[Page]:
+    """A window of the browser, without cookies."""
+    context = browser.new_context(viewport={"width": 1200, "height": 750})
     context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
@@ -147,12 +162,13 @@ def test_cookies_that_a_users_page_sets_do_not_reach_the_hub(
     """With HTTPS; it could sign its visitors in as another user otherwise."""
     signed_in(window, site)
     cookies = {cookie["name"]: cookie for cookie in window.context.cookies(f"{site.origin()}/hub/")}
-    name = "__Host-jupyterhub-hub-login" if site.tls else "jupyterhub-hub-login"
-    assert (cookies[name]["domain"], cookies[name]["secure"]) == (HOST, bool(site.tls))
+    secure = bool(site.authority)
+    name = "__Host-jupyterhub-hub-login" if secure else "jupyterhub-hub-login"
+    assert (cookies[name]["domain"], cookies[name]["secure"]) == (HOST, secure)
     window.goto(f"{own(site)}/user/{ATTACKER}/static/x.html?how=token&hub=")
-    window.evaluate(f"document.cookie = '{name}=forged; domain={HOST}; path=/hub/{'; secure' if site.tls else ''}'")
+    window.evaluate(f"document.cookie = '{name}=forged; domain={HOST}; path=/hub/{'; secure' if secure else ''}'")
     forged = [one for one in window.context.cookies(f"{site.origin()}/hub/") if one["value"] == "forged"]
-    assert bool(forged) == (not site.tls)
+    assert bool(forged) != secure
 
 
 @with_subdomains

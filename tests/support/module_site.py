@@ -42,6 +42,8 @@ class ModuleSite(NamedHub):
         directory: the front's.
         settings: of settings.json, on top of the test's defaults.
         sign_in_secrets: those of authenticators.
+        front_settings: more options of the front, such as those of HTTPS.
+        proxy_url: the proxy's own URL, when it was run.
     """
 
     def __init__(self, name: str, hub: str, proxy: str, notebook: str, front: str, config_dir: str) -> None:
@@ -52,6 +54,8 @@ class ModuleSite(NamedHub):
         self.extra_config = ""
         self.settings: dict[str, Any] = {}
         self.sign_in_secrets: dict[str, Any] = {}
+        self.front_settings: dict[str, Any] = {}
+        self.proxy_url = ""
 
     def prepare(self) -> None:
         """Create networks, volume, secrets and the front."""
@@ -78,6 +82,7 @@ class ModuleSite(NamedHub):
             "bind_address": "127.0.0.1",
             "http_port": self.port,
             "health_timeout": 60,
+            **self.front_settings,
         }
 
     def proxy_arguments(self) -> dict[str, Any]:
@@ -120,7 +125,7 @@ class ModuleSite(NamedHub):
             "sign_in": self.sign_in_secrets,
             "data_volume": f"{self.name}-data",
             "networks": [f"{self.name}-control", f"{self.name}-network"],
-            "public_probe": f"{self.url}/hub/health",
+            "public_probe": f"{self.proxy_url or f'{self.url}/'}hub/health",
             "health_timeout": 60,
         }
 
@@ -144,7 +149,9 @@ class ModuleSite(NamedHub):
 
     def run_proxy(self, **options: Any) -> dict[str, Any]:
         """Run the proxy's module; return its result."""
-        return run(jupyterhub_proxy, **self.proxy_arguments(), **options)
+        result = run(jupyterhub_proxy, **self.proxy_arguments(), **options)
+        self.proxy_url = str(result["url"])
+        return result
 
     def run_hub(self, **options: Any) -> dict[str, Any]:
         """Run the hub's module; return its result."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import jupyterhub_signin
+from support.factories.certificates import Authority
 from support.hub_http import HubSession
 from support.module_site import ModuleSite
 from support.oauth_hub import DEFAULTS
 from support.oauth_provider import OAuthProvider
-from support.tls import TlsFront, certificate
+from support.ports import free_port
 
 #: Chromium's flag in tests/e2e/conftest.py maps all names below .test to this machine.
 HOST = "hub.test"
@@ -49,6 +50,9 @@ class OriginSite(ModuleSite):
         subdomains: whether each user has an origin.
         tls: whether browsers use HTTPS.
         provider: GitHub, if there is one.
+
+    Attributes:
+        authority: of the certificate, if browsers use HTTPS.
     """
 
     def __init__(
@@ -64,9 +68,15 @@ class OriginSite(ModuleSite):
         provider: OAuthProvider | None = None,
     ) -> None:
         super().__init__(name, hub, proxy, notebook, front, str(config_dir))
-        self.tls = TlsFront(self.port, certificate(config_dir, HOST, f"*.{HOST}")) if tls else None
-        self.scheme, self.public_port = ("https", self.tls.port) if self.tls else ("http", self.port)
+        self.authority = Authority() if tls else None
+        self.scheme, self.public_port = ("https", free_port()) if tls else ("http", self.port)
         self.settings = {"public_url": f"{self.origin()}/", "subdomains": subdomains}
+        if self.authority:
+            issued = self.authority.issue(HOST, f"*.{HOST}")
+            self.front_settings = {
+                "https": "own", "domain": HOST, "subdomains": subdomains, "https_port": self.public_port,
+                "certificate": issued.chain, "key": issued.key,
+            }  # fmt: skip
         self.extra_config = NAMED_SERVERS
         if provider:
             settings = {
@@ -89,9 +99,7 @@ class OriginSite(ModuleSite):
 
     def session(self, name: str, password: str = "") -> HubSession:
         """Return the session of a user, who signs up with a random password unless one is given."""
-        session = HubSession(f"{self.scheme}://127.0.0.1:{self.public_port}")
-        session.headers["Host"] = f"{HOST}:{self.public_port}"  # cookies are kept for this name
-        session.verify = False
+        session = HubSession(self.origin())
         if not password:
             password = secrets.token_hex(8)
             session.sign_up(name, password)
@@ -115,9 +123,3 @@ class OriginSite(ModuleSite):
         """Return the API tokens that the attack created in the name of a user."""
         found = session.api("GET", f"/users/{name}/tokens").json()["api_tokens"]
         return [token for token in found if token["note"] == "stolen"]
-
-    def destroy(self) -> None:
-        """Remove everything."""
-        if self.tls:
-            self.tls.stop()
-        super().destroy()
