@@ -12,7 +12,7 @@ description:
     they are.
   - A new configuration is validated before nginx uses it. nginx then reloads without interrupting a connection. A new
     container listens beside the old one, which ends with its last connection, after a day at the latest.
-  - At the end, fetches the certificate as a browser does and checks it.
+  - At the end, fetches the certificate from the front, and checks that it is the one of the hub.
   - If the hub's proxy has the hub's port, as in earlier versions, the container only starts. M(jupyterhub_proxy) then
     starts another proxy, and moves the port from the old one to the front.
 options:

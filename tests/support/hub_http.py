@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
 
 
 class HubSession(requests.Session):
@@ -95,3 +96,15 @@ class HubSession(requests.Session):
                 return
             time.sleep(0.5)
         raise AssertionError(f"the server of {name} was still there after {timeout} s")
+
+
+class SourceAddress(HTTPAdapter):
+    """Connects from an address of this machine."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Create the pool of connections."""
+        super().init_poolmanager(*arguments, source_address=(self.address, 0), **options)

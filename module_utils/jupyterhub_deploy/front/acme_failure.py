@@ -26,6 +26,10 @@ _UNRESOLVED = re.compile(
 _PYTHON_ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 _RATE_LIMIT = re.compile(r"too many|rate ?limit", re.IGNORECASE)
 
+# Credentials of a DNS plugin that the operator needs to see in an error, and the length of the shortest secret.
+_NO_SECRET = re.compile(r"(server|name|algorithm|port|endpoint|seconds)$")
+_SHORTEST = 8
+
 _PLUGIN = (
     "the plugin {plugin} cannot change the DNS ({text})",
     "check the credentials in jupyterhub_acme_dns, whether they may change this zone, and whether this host reaches "
@@ -64,6 +68,7 @@ def explain(hub: str, names: Sequence[str], settings: AcmeSettings, output: str)
     :param names: for which a certificate was requested.
     :param output: what certbot printed.
     """
+    output = _masked(output, settings)
     found = _CHALLENGE.search(output)
     if found:
         what, next_step = _challenge(found[1], found[2], found[3].strip(), settings)
@@ -131,6 +136,14 @@ def _before(output: str, settings: AcmeSettings) -> tuple[str, str]:
             "check jupyterhub_domain and jupyterhub_acme_email, or ask the operator of the server",
         )
     return f"certbot failed: {text}", "/var/log/certbot/letsencrypt.log in the container of the front has the details"
+
+
+def _masked(output: str, settings: AcmeSettings) -> str:
+    """Return what certbot printed without the secrets of the settings, which a plugin or a server may repeat."""
+    secrets = [value for key, value in settings.dns_credentials.items() if not _NO_SECRET.search(key)]
+    for secret in sorted([settings.eab_hmac_key, *map(str, secrets)], key=len, reverse=True):
+        output = output.replace(secret, "…") if len(secret) >= _SHORTEST else output
+    return output
 
 
 def _without_token(detail: str) -> str:

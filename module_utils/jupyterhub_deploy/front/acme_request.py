@@ -17,7 +17,7 @@ from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomic
 from ansible.module_utils.jupyterhub_deploy.front import acme, acme_failure, certificate, nginx
 from ansible.module_utils.jupyterhub_deploy.front.acme import AcmeSettings, File
 from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
-from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY
+from ansible.module_utils.jupyterhub_deploy.front.site import ACME, CHAIN, KEY
 
 
 def acme_settings(options: dict[str, Any]) -> AcmeSettings:
@@ -52,7 +52,13 @@ class Acme:
         if not self.has_certificate():
             return f"a certificate for {', '.join(self.names)} is requested from {self.settings.url}"
         chain, key = (read_text(os.path.join(self.directory, self.live, name)) or "" for name in (CHAIN, KEY))
-        present = certificate.describe(chain, key)
+        try:
+            present = certificate.describe(chain, key)
+        except DeployError as error:
+            raise DeployError(
+                f"the certificate of hub {self.hub} in {os.path.join(self.directory, self.live)} is damaged ({error}); "
+                f"remove {' and '.join(self._lineage())}, then run make site again, which requests another one"
+            ) from error
         if set(present.names) != set(self.names):
             return f"names of the certificate changed: {', '.join(present.names)} → {', '.join(self.names)}"
         if self._server() not in ("", self.settings.url):
@@ -84,6 +90,11 @@ class Acme:
         """Remove certbot's settings, so that the certificate is not renewed any more. It stays, for a later use."""
         for path in self._files():
             os.unlink(path)
+
+    def _lineage(self) -> list[str]:
+        """Return the paths of what certbot knows of the certificate."""
+        parts = (f"live/{self.hub}", f"archive/{self.hub}", f"renewal/{self.hub}.conf")
+        return [os.path.join(self.directory, ACME, part) for part in parts]
 
     def _server(self) -> str:
         """Return the URL of the server that issued the present certificate."""

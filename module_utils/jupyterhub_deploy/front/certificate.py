@@ -45,12 +45,18 @@ _NEXT = {
 }
 
 
+class OtherCertificateError(DeployError):
+    """Another certificate is served than the one that should be."""
+
+
 class Certificate(NamedTuple):
-    """What a certificate says: its names, who issued it, and when it ends (seconds since the epoch)."""
+    """What a certificate says: its names, who issued it, when it ends (seconds since the epoch), and how long it is
+    valid in all (seconds)."""
 
     names: list[str]
     issuer: str
     expires: float
+    lifetime: float
 
     @property
     def days(self) -> int:
@@ -140,10 +146,13 @@ def _distrust(server: ssl.SSLContext, chain: str, name: str, ca_bundle: str) -> 
 def fetch(address: str, port: int, name: str, trusted: str, check_time: bool = True) -> Certificate:
     """Fetch the certificate that is served for a name, and validate name, dates and chain.
 
-    :param trusted: PEM of the certificate that should be served.
+    :param trusted: PEM of the certificate that should be served, with its intermediate authorities.
     :param check_time: whether one that has expired is an error.
-    :raises DeployError: nothing answers, or with another certificate.
+    :raises OtherCertificateError: another one is served, which would be valid.
+    :raises DeployError: nothing answers, or with a certificate that is not valid.
     """
+    if PEM not in trusted:
+        raise DeployError(f"the certificate of {name} is missing; run make site")
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     client.load_verify_locations(cadata=trusted)
@@ -155,11 +164,22 @@ def fetch(address: str, port: int, name: str, trusted: str, check_time: bool = T
             socket.create_connection((address, port), TIMEOUT) as plain,
             client.wrap_socket(plain, server_hostname=name) as connection,
         ):
-            return _described(connection.getpeercert() or {})
+            found = _described(connection.getpeercert() or {})
+            # All certificates of an authority would pass, because its own one is in the chain.
+            same = connection.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(_first(trusted))
     except ssl.SSLCertVerificationError as error:
         raise DeployError(f"{where} is served with a wrong certificate: {error.verify_message}") from error
     except OSError as error:  # also ssl.SSLError
         raise DeployError(f"{where} does not answer: {error}") from error
+    if not same:
+        raise OtherCertificateError(f"{where} is served with another certificate, which ends in {found.days} days")
+    return found
+
+
+def _first(chain: str) -> str:
+    """Return the first certificate of a chain, without what is before it."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return f"{begin}{chain.partition(begin)[2].partition(end)[0]}{end}"
 
 
 def _written(folder: str, chain: str, key: str) -> tuple[str, str]:
@@ -227,7 +247,8 @@ def _described(peer: dict[str, Any]) -> Certificate:
     issuer = {key: value for part in peer.get("issuer", ()) for key, value in part}
     names = [value for kind, value in peer.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
     issued_by = issuer.get("organizationName") or issuer.get("commonName", "unknown")
-    return Certificate(names, issued_by, ssl.cert_time_to_seconds(peer["notAfter"]))
+    begins, ends = (ssl.cert_time_to_seconds(peer[name]) for name in ("notBefore", "notAfter"))
+    return Certificate(names, issued_by, ends, ends - begins)
 
 
 def _faults(server: ssl.SSLContext, path: str, names: list[str]) -> tuple[list[str], Certificate | None]:

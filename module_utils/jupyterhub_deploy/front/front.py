@@ -26,8 +26,10 @@ from ansible.module_utils.jupyterhub_deploy.front.own_certificate import OwnCert
 from ansible.module_utils.jupyterhub_deploy.front.site import (
     CHAIN,
     CHALLENGES,
+    KEY,
     OWN,
     Site,
+    own_directory,
     read_sites,
     write_site,
     write_waiting,
@@ -37,6 +39,7 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 # Without HTTPS, a web server on the host may end it in front of the hub.
 LOOPBACK = ["127.0.0.1", "::1"]
 FETCH_TIMEOUT = 10.0  # seconds until the new certificate is served
+LISTEN_TIMEOUT = 5.0  # seconds in which a running nginx has to listen
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,12 @@ class Front:
         )  # fmt: skip
         before = container_spec.comparable(wanted, container_spec.observed_spec(current)) if current else {}
         differences = container_spec.differences(TITLES, wanted, before) if current else []
-        running = bool(current) and self.container.listens()
+        running = current is not None and current["State"]["Running"]
+        # A busy host may refuse one command in the container.
+        running = running and (bool(differences) or wait_until(self.container.listens, LISTEN_TIMEOUT))
         action, reasons = container_spec.plan("front", current, [one.message for one in differences], running)
-        return action, reasons, {"before": before, "after": wanted}
+        # A restart would interrupt the connections of all hubs.
+        return ("replace" if action == "restart" else action), reasons, {"before": before, "after": wanted}
 
     def wait(self, site: Site, action: str, spec: container_spec.Spec) -> None:
         """Make the container run, and let the site wait until the hub's proxy gives up the port: ``front.handover``.
@@ -147,9 +153,10 @@ class Front:
             self._start(action, self.render([old] if old else []), spec)
         write_waiting(self.directory, site.hub, site)
 
-    def apply(self, site: Site, action: str, spec: container_spec.Spec) -> Site:
+    def apply(self, site: Site, action: str, spec: container_spec.Spec, again: bool = False) -> Site:
         """Make the front serve the site; return it, with its certificate.
 
+        :param again: let nginx read its files in any case.
         :raises DeployError: that fails; what was served before still is.
         """
         self._require(spec, site)
@@ -158,13 +165,15 @@ class Front:
         if self.options.https == "acme":
             self.acme.write_settings()
         requested = bool(self.certificate_reason())
+        if requested and self.keeps(site):
+            self._copy_certificate(self.sites[site.hub])
         old = self.sites.get(site.hub)
         sites = plan.meanwhile(old, site) if requested else self.served(site)
         if action == "replace":  # first, because the old one may be stopped, or lack what a request needs
             if not self.container.listens():
                 release.write(self.directory, self.render(sites))
             self._replace(spec)
-        self._serve(sites, action, spec)
+        self._serve(sites, action, spec, again)
         if requested:
             site = self._request(old, site, spec)
         if self.keeps(site):
@@ -193,15 +202,52 @@ class Front:
         """Return whether old names are kept, so that another run has to remove them."""
         return self.served(site) != [site]
 
-    def _serve(self, sites: list[Site], action: str, spec: container_spec.Spec) -> None:
-        """Make the front, which is created or started if necessary, use a configuration."""
+    def _copy_certificate(self, old: Site) -> None:
+        """Keep the certificate of the hub's old names, whose place the one for the new names takes."""
+        if old.certificate != self.acme.live:
+            return
+        chain, key = (read_text(os.path.join(self.directory, old.certificate, name)) or "" for name in (CHAIN, KEY))
+        copy = OwnCertificate(own_directory(old.hub, chain, key), chain, key)
+        copy.write(self.directory)
+        self.sites[old.hub] = dataclasses.replace(old, certificate=copy.directory)
+        write_site(self.directory, old.hub, self.sites[old.hub])
+
+    def outdated(self, site: Site) -> str:
+        """Return what nginx has not read yet, as after a run that was killed; empty when it uses what it should.
+
+        :param site: as it is served.
+        """
+        if not release.is_used(release.current(self.directory), site):
+            return "nginx did not use its configuration"
+        if site.certificate:
+            try:
+                self._fetch(site)
+            except DeployError:
+                return "nginx did not use the certificate"
+        return ""
+
+    def _fetch(self, site: Site) -> Certificate:
+        """Return the site's certificate as the front serves it.
+
+        :raises DeployError: nothing answers, or with another one.
+        """
+        trusted = read_text(os.path.join(self.directory, site.certificate, CHAIN)) or ""
+        # Preflight has checked the dates; a certificate that is in use already may have expired.
+        return certificate.fetch(site.local_address, site.https_port, site.domain, trusted, check_time=False)
+
+    def _serve(self, sites: list[Site], action: str, spec: container_spec.Spec, again: bool = False) -> None:
+        """Make the front, which is created or started if necessary, use a configuration.
+
+        :param again: let nginx read the certificates in any case.
+        """
         config = self.render(sites)
         for name in [name for one in sites for name in self.holders(one)]:
             self.client.stop(name, timeout=STOP_TIMEOUT)  # type: ignore[union-attr]
-        if action in ("create", "start", "restart"):
+        if action in ("create", "start"):
             self._start(action, config, spec)
             config = self.render(sites)  # the version of nginx is known now
-        if config != release.current(self.directory) or not release.is_used(config, sites[-1]):
+        current = release.current(self.directory)
+        if again or config != current or not release.is_used(config, sites[-1]):  # a run was killed before the reload
             release.release(self.container, self.directory, config, sites[-1])
 
     def _request(self, old: Site | None, site: Site, spec: container_spec.Spec) -> Site:
@@ -254,7 +300,9 @@ class Front:
         messages = []
         if self.others:
             config = self.render([])
-            if config != release.current(self.directory):
+            if not self.container.listens():
+                release.write(self.directory, config)
+            elif config != release.current(self.directory):
                 release.release(self.container, self.directory, config, self.others[0])
         elif self.container.observe():
             self.container.remove()
@@ -275,15 +323,12 @@ class Front:
         """
         if not site.certificate:
             return None
-        trusted = read_text(os.path.join(self.directory, site.certificate, CHAIN)) or ""
         found: list[Certificate] = []
         errors: list[DeployError] = []
 
         def fetched() -> bool:
             try:
-                # Preflight has checked the dates; a certificate that is in use already may have expired.
-                served = certificate.fetch(site.local_address, site.https_port, site.domain, trusted, check_time=False)
-                found.append(served)
+                found.append(self._fetch(site))
             except DeployError as error:
                 errors.append(error)
             return bool(found)

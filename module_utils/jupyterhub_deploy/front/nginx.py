@@ -46,7 +46,8 @@ HTTP2 = "http2 on;"  # since nginx 1.25.1; before, it is a parameter of ``listen
 # For the server that a port has by default. With ``reuseport``, the container that replaces this one listens beside it.
 DEFAULT = " default_server reuseport backlog=4096"
 
-# Mozilla's intermediate profile, version 5.7 (https://wiki.mozilla.org/Security/Server_Side_TLS).
+# Mozilla's intermediate profile, version 5.7 (https://wiki.mozilla.org/Security/Server_Side_TLS), without DHE, which
+# only browsers before 2014 need.
 TLS = """\
 ssl_protocols TLSv1.2 TLSv1.3;
 ssl_ciphers ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
@@ -93,10 +94,18 @@ map $binary_remote_addr $client {
 limit_conn_zone $client zone=hub_pages_of_client:2m;
 limit_conn_zone $client zone=servers_of_client:2m;
 limit_conn_status 429;
-limit_req_zone $client zone=sign_in_of_client:2m rate=@rate@r/s;
+# The pages for signing in, as the hub understands the path: it decodes none of it. A request for a token may have a
+# password as well.
+map $request_uri $signs_in { default 0; "~^/hub/(login|signup|api/users/[^/?]+/tokens)" 1; }
+map $signs_in $client_that_signs_in { default ""; 1 $client; }  # without a value, there is no limit
+limit_req_zone $client_that_signs_in zone=sign_in_of_address:2m rate=@rate@r/s;
 limit_req_status 429;
 # A form on another site, or on a user's server, must not sign its reader in as somebody else. Browsers tell over HTTPS.
-map $request_method:$http_sec_fetch_site $foreign_form { default 0; POST:same-site 1; POST:cross-site 1; }
+map $signs_in:$request_method:$http_sec_fetch_site $foreign_form {
+    default 0;
+    1:POST:same-site 1;
+    1:POST:cross-site 1;
+}
 
 # Each request has a connection of its own, so that a proxy which is replaced leaves no idle one behind.
 map $http_upgrade $connection_header { default upgrade; '' close; }
@@ -153,7 +162,7 @@ def render(sites: Iterable[Site], ipv6: bool, http2_directive: bool = False) -> 
     blocks += [_behind(number, site) for number, site in enumerate(ordered) if not site.ends_tls]
     for socket, owners in sockets(ordered).items():
         if not any(site.has_own_port for site in owners):
-            blocks.append(_others(socket, owners, ipv6))
+            blocks.append(_others(socket, ipv6))
     for number, site in enumerate(ordered):
         blocks += [_http_server(number, site, ipv6), *([_https_server(site, ipv6)] if site.certificate else [])]
     body = "\n".join(blocks)
@@ -210,12 +219,12 @@ def _server(lines: Iterable[str]) -> str:
     return "server {\n" + textwrap.indent("\n".join(lines), "    ") + "\n}\n"
 
 
-def _others(socket: Socket, sites: list[Site], ipv6: bool) -> str:
+def _others(socket: Socket, ipv6: bool) -> str:
     """Return the server for requests with a name that no hub has. It does not tell the names of the hubs."""
     return _server(
         [
             _listen(socket, ipv6, DEFAULT),
-            *(_certificate(sites[0]) if socket.tls else []),
+            *(["ssl_reject_handshake on;"] if socket.tls else []),
             VERSION,
             "default_type text/plain;",
             'location / { return 404 "No JupyterHub has this name.\\n"; }',
@@ -236,7 +245,7 @@ def _http_server(number: int, site: Site, ipv6: bool) -> str:
     socket = Socket(site.bind_address, site.http_port, tls=False)
     lines = [_listen(socket, ipv6, DEFAULT)] if site.has_own_port else [_listen(socket, ipv6), _names(site)]
     lines.append(VERSION)
-    if site.https == "acme":
+    if site.domain:  # also before the hub has its first certificate
         challenges = f"{MOUNTED}/{CHALLENGES}"
         lines.append(f"location ^~ /.well-known/acme-challenge/ {{ default_type text/plain; root {challenges}; }}")
     if not site.ends_tls:
@@ -267,15 +276,13 @@ def _hsts(site: Site) -> list[str]:
 def _pass(site: Site, protocol: str) -> list[str]:
     pass_on = f"proxy_pass http://{target.name(site.hub)};"
     hub = [
+        "if ($foreign_form) { return 403; }",
+        f"limit_req zone=sign_in_of_address burst={SIGN_IN_AT_ONCE + SIGN_IN_WAITING} delay={SIGN_IN_AT_ONCE};",
         f"client_max_body_size {HUB_BODY};",
         # The hub gets a request when all of it is there: slow clients cost it nothing, and long ones do not reach it.
         "proxy_request_buffering on;",
         f"limit_conn hub_pages_of_client {HUB_CONNECTIONS};",
         pass_on,
-    ]
-    sign_in = [
-        "if ($foreign_form) { return 403; }",
-        f"limit_req zone=sign_in_of_client burst={SIGN_IN_AT_ONCE + SIGN_IN_WAITING} delay={SIGN_IN_AT_ONCE};",
     ]
     server = [
         f"send_timeout {SERVER_PAUSE};",
@@ -294,8 +301,6 @@ def _pass(site: Site, protocol: str) -> list[str]:
         *_location("@too_many", ["default_type text/html;", *retry, f"return 429 '{TOO_MANY}';"]),
         *_location("/user/", server),
         *_location("/services/", server),
-        # A request for a token may have a password as well.
-        *_location("~ ^/hub/(login|signup|api/users/[^/]+/tokens)", [*sign_in, *hub]),
         *_location("/", hub),
     ]
 

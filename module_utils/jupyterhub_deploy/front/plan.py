@@ -20,6 +20,12 @@ def check_conflict(site: Site, other: Site) -> None:
                 f"{'jupyterhub_port' if site.has_own_port else 'jupyterhub_http_port or jupyterhub_https_port'}"
             )
         return
+    for one, another in ((site, other), (other, site)):
+        if one.ends_tls and another.http_port == one.https_port:
+            raise DeployError(
+                f"hub {one.hub} on this host has port {one.https_port} for HTTPS, and hub {another.hub} wants it for "
+                f"HTTP; choose another port for {site.hub}: jupyterhub_http_port or jupyterhub_https_port"
+            )
     if other.domain == site.domain:
         raise DeployError(
             f"hub {other.hub} on this host has the domain {other.domain} already; choose another jupyterhub_domain for "
@@ -58,6 +64,8 @@ def meanwhile(old: Site | None, new: Site) -> list[Site]:
         return [challenge]
     if old.domain != new.domain or old.http_port != new.http_port:
         return [old, challenge]
+    if not old.ends_tls:
+        return [old]  # whose port has the challenge, too
     return [dataclasses.replace(new, certificate=old.certificate)]
 
 

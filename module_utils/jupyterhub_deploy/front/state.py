@@ -33,10 +33,11 @@ def copy(directory: str, hub: str, target: str) -> None:
     (new / "renewal").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(acme / f"renewal/{hub}.conf", new / f"renewal/{hub}.conf")
     (new / "archive" / hub).mkdir(parents=True)
+    # live/<hub>/fullchain.pem is a link to archive/<hub>/fullchain3.pem. A renewal meanwhile changes no file of that
+    # number, and changes this link last.
+    number = os.path.realpath(live / "fullchain.pem").rpartition("fullchain")[2]
     for name in NAMES:
-        # live/<hub>/cert.pem is a link to archive/<hub>/cert3.pem.
-        source = Path(os.path.realpath(live / f"{name}.pem"))
-        shutil.copyfile(source, new / "archive" / hub / source.name)
+        shutil.copyfile(acme / "archive" / hub / f"{name}{number}", new / "archive" / hub / f"{name}{number}")
 
 
 def restore(source: str, directory: str, hub: str) -> str:

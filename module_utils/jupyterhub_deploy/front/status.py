@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
 from ansible.module_utils.jupyterhub_deploy.front import certificate
-from ansible.module_utils.jupyterhub_deploy.front.certificate import SOON
+from ansible.module_utils.jupyterhub_deploy.front.certificate import SOON, Certificate, OtherCertificateError
 from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY, Site, read_sites
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
@@ -20,6 +21,8 @@ from ansible.module_utils.jupyterhub_deploy.text import parse_time
 LAST_RENEWAL = "acme/last_renewal.json"
 # It checks four times a day.
 CHECKED_WITHIN = timedelta(days=2)
+# Part of a certificate's lifetime that is left when something is wrong: certbot renews it when a third is left.
+LATE = 0.25
 
 
 def site_of(directory: str, hub: str) -> Site | None:
@@ -43,14 +46,14 @@ def messages(directory: str, site: Site, ca_bundle: str = "") -> list[str]:
     lines = []
     try:
         found = certificate.describe(chain, key)
-        lines.append(shown(found.names, found.issuer, found.days, site.https))
+        lines.append(shown(found, site.https))
         if found.days >= 0:
             with contextlib.suppress(OSError):  # the bundle cannot be read, and the next run says so
                 warnings = certificate.distrust(chain, key, site.domain, ca_bundle)
                 lines += [f"WARNING: the certificate {warning}" for warning in warnings]
-        served = certificate.fetch(site.local_address, site.https_port, site.domain, chain, check_time=False)
-        if served.expires != found.expires:
-            lines.append(f"NOT IN USE: the front serves an older certificate, which ends in {served.days} days")
+        certificate.fetch(site.local_address, site.https_port, site.domain, chain, check_time=False)
+    except OtherCertificateError as error:
+        lines.append(f"NOT IN USE: {error}; run make site")
     except DeployError as error:
         lines.append(f"NOT REACHABLE: {error}")
     return [*lines, *_blocked(site, site.https_port), *renewal_problems(directory, site)]
@@ -62,13 +65,15 @@ def _blocked(site: Site, port: int) -> list[str]:
     return [f"NOT REACHABLE from other machines: the firewall of this host blocks port {port}"]
 
 
-def shown(names: list[str], issuer: str, days: int, https: str) -> str:
-    """Return the line about a certificate. Pure."""
-    what = f"certificate for {', '.join(names)} from {issuer}"
+def shown(found: Certificate, https: str) -> str:
+    """Return the line about a certificate."""
+    what, days = f"certificate for {', '.join(found.names)} from {found.issuer}", found.days
     if days < 0:
         return f"EXPIRED: the {what} ended {-days} days ago"
     if days < SOON and https == "own":
         return f"RENEW SOON: the {what} ends in {days} days; docs/how-to/https.md#renew-it"
+    if https == "acme" and found.expires - time.time() < found.lifetime * LATE:
+        return f"NOT RENEWED: the {what} ends in {days} days, and should have been renewed; read the log of the front"
     return f"{what}, ends in {days} days"
 
 
@@ -86,9 +91,17 @@ def renewal_problems(directory: str, site: Site) -> list[str]:
         others = any(one.get("exit_code") for one in (last.get("hubs") or {}).values())
         result = {} if others else last
     if result.get("exit_code"):
+        if _is_newer(os.path.join(directory, site.certificate, CHAIN), last.get("time")):
+            return []  # a run has requested another one since
         error = " ".join(str(result.get("error")).split())
         return [f"RENEWAL FAILED for {site.domain} at {last.get('time')}: {error}"]
     checked = parse_time(last.get("time"))
     if checked and (datetime.now(timezone.utc) - checked) > CHECKED_WITHIN:
         return [f"NOT RENEWED: the front has not checked its certificates since {last['time']}; read its log"]
     return []
+
+
+def _is_newer(path: str, moment: str | None) -> bool:
+    """Return whether a file was written after a moment."""
+    checked = parse_time(moment)
+    return checked is not None and os.path.exists(path) and os.stat(path).st_mtime > checked.timestamp()

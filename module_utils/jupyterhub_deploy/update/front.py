@@ -91,11 +91,14 @@ def serve(front: Front, site: Site, check: bool, may_change: bool) -> dict[str, 
     messages += ["the settings of ACME changed"] if front.settings_changed() and not requested else []
     messages += [MOVES.format(port=site.http_port, names=" and ".join(holders))] if holders else []
     changed = bool(messages) or action != "none" or config != before
+    outdated = "" if changed else front.outdated(site)
+    messages += [outdated] if outdated else []
+    changed = bool(messages) or changed
     if changed and not may_change:
         raise ChangeError
     found = None
     if not check:
-        found = front.verify(front.apply(site, action, spec["after"]))
+        found = front.verify(front.apply(site, action, spec["after"], again=bool(outdated)))
     specs = spec if spec["before"] != spec["after"] else {"before": {}, "after": {}}
     return result(
         action,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import secrets
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +22,7 @@ from hosts.hosts import ROOT, Host
 from hosts.images import docker
 from hosts.run import name as run_name
 from support.factories.certificates import Authority
-from support.hub_http import HubSession
+from support.hub_http import HubSession, SourceAddress
 from support.local_site import LocalSite
 from support.long_runs import Times
 from support.names import resolve
@@ -30,6 +33,7 @@ NAME = run_name("behind")
 FRONT = f"{NAME}-front"
 DOMAIN = "hub.example.com"
 PASSWORD = "seven-green-bottles-on-a-wall"
+FAILED_LOGINS = 5  # the default of jupyterhub_native_failed_logins
 PAGE = ROOT / "docs/how-to/behind-a-proxy.md"
 #: The web servers: where the configuration goes, and the command that starts them.
 NGINX = ("nginx", "/etc/nginx/conf.d/hub.conf", "nginx")
@@ -143,14 +147,30 @@ def test_people_work(place: Place, times: Times) -> None:
     notebook.socket.close()
 
 
-def test_the_lock_out_counts_the_addresses_of_browsers(place: Place) -> None:
-    session = place.session()
+@pytest.fixture
+def another_address() -> Iterator[str]:
+    """Give this machine another address. That of a network of Docker would become that of the machine on the way."""
+    address = f"198.51.100.{os.getpid() % 254 + 1}"  # for documentation (RFC 5737), so nobody has it
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
+    yield address
+    subprocess.run(["ip", "address", "delete", f"{address}/32", "dev", "lo"], check=True)
+
+
+def test_the_lock_out_is_for_one_address(place: Place, another_address: str) -> None:
+    name = f"bob{secrets.token_hex(3)}"
+    place.session().sign_up(name, PASSWORD)
     with socket.create_connection((place.host.address, 443), 10) as connection:
         own = connection.getsockname()[0]
-    assert not session.sign_in("alice", "a-wrong-password-on-purpose")
+    assert own != place.host.address
+    for _ in range(FAILED_LOGINS):
+        assert not place.session().sign_in(name, "a-wrong-password-on-purpose")
     lines = [line for line in place.site.logs().splitlines() if "Failed sign-in" in line]
     assert lines[-1].endswith(f"from address {own}"), lines[-1]
-    assert own != place.host.address
+    assert not place.session().sign_in(name, PASSWORD)
+
+    elsewhere = place.session()
+    elsewhere.mount("https://", SourceAddress(another_address))
+    assert elsewhere.sign_in(name, PASSWORD)
 
 
 def test_a_client_cannot_go_round_the_web_server_with_another_address(made: Place) -> None:

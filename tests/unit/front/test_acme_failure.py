@@ -177,3 +177,11 @@ def test_a_lock_that_another_certbot_keeps():
     assert "another certbot on this host has not ended after 15 minutes" in explain(
         "lab", ["hub.example.com"], HTTP, ""
     )
+
+
+def test_secrets_that_certbot_repeats_are_not_shown():
+    credentials = {"server": "dns.example.com", "api_token": "0123456789"}
+    settings = dataclasses.replace(PLUGIN, dns_credentials=credentials, eab_hmac_key="abcdefgh")
+    text = "Error adding TXT record at dns.example.com with 0123456789 and abcdefgh"
+    shown = explain("lab", ["hub.example.com"], settings, BEFORE.format(text=text))
+    assert "(Error adding TXT record at dns.example.com with … and …)" in shown

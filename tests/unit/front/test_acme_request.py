@@ -74,6 +74,14 @@ def test_an_expired_certificate_is_requested_again(tmp_path: Path) -> None:
     assert acme(put(tmp_path, -1)).reason() == "the certificate has expired"
 
 
+def test_a_damaged_certificate_is_named_with_what_to_do(issued: Path) -> None:
+    key = issued / "acme/live/lab/privkey.pem"
+    key.write_text("")
+    expected = rf"the certificate of hub lab in {key.parent} is damaged \(.*\); remove {key.parent} and "
+    with pytest.raises(DeployError, match=expected):
+        acme(issued).reason()
+
+
 def test_settings_are_written_once_and_removed_when_they_are_not_needed(tmp_path: Path) -> None:
     with_bundle = AcmeSettings(server="staging", ca_bundle="-----BEGIN CERTIFICATE-----\n")
     first = acme(tmp_path, settings=with_bundle)

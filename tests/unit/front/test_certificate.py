@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import contextlib
 import re
-import socket
-import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import certificate
 
-from support.factories.certificates import Authority, Issued, key_pem, new_key, self_signed
+from support.factories.certificates import Authority, key_pem, new_key, self_signed
+from support.tls import serve_certificate
 
 NAME = "hub.example.com"
 MISMATCH = f"Hostname mismatch, certificate is not valid for '{NAME}'; request a certificate for {NAME}, or correct "
@@ -170,29 +165,9 @@ def test_a_file_that_is_none(content: bytes | None, expected: str, tmp_path: Pat
         certificate.pem_of("jupyterhub_tls_key", str(path))
 
 
-@contextmanager
-def served(issued: Issued, folder: Path) -> Iterator[int]:
-    """Serve a certificate on a port of this machine; yield the port."""
-    for name, text in zip(("chain", "key"), issued, strict=True):
-        folder.joinpath(name).write_text(text)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "chain", folder / "key")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def serve() -> None:
-            connection, _ = listener.accept()
-            with connection, contextlib.suppress(OSError):  # the client refuses it
-                context.wrap_socket(connection, server_side=True).close()
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield listener.getsockname()[1]
-        thread.join(10)
-
-
 def test_fetch_describes_the_certificate(authority: Authority, tmp_path: Path) -> None:
     issued = authority.issue(NAME)
-    with served(issued, tmp_path) as port:
+    with serve_certificate(issued, tmp_path) as port:
         found = certificate.fetch("127.0.0.1", port, NAME, issued.chain)
     assert (found.names, found.issuer, found.days) == ([NAME], "Example University", 89)
 
@@ -200,8 +175,15 @@ def test_fetch_describes_the_certificate(authority: Authority, tmp_path: Path) -
 def test_fetch_refuses_another_certificate(authority: Authority, tmp_path: Path) -> None:
     other = authority.issue(NAME, intermediate=False)
     expected = rf"https://{NAME}:\d+/ \(at 127.0.0.1\) is served with a wrong certificate"
-    with served(authority.issue(NAME), tmp_path) as port, pytest.raises(DeployError, match=expected):
+    with serve_certificate(authority.issue(NAME), tmp_path) as port, pytest.raises(DeployError, match=expected):
         certificate.fetch("127.0.0.1", port, NAME, other.chain)
+
+
+def test_fetch_refuses_another_certificate_of_the_same_authority(authority: Authority, tmp_path: Path) -> None:
+    old, new = authority.issue(NAME, days=5.5), authority.issue(NAME)
+    expected = r"is served with another certificate, which ends in 5 days"
+    with serve_certificate(old, tmp_path) as port, pytest.raises(certificate.OtherCertificateError, match=expected):
+        certificate.fetch("127.0.0.1", port, NAME, new.chain)
 
 
 def test_fetch_where_nothing_answers() -> None:

@@ -27,6 +27,7 @@ def test_while_another_certificate_is_requested_the_old_one_is_served() -> None:
     assert meanwhile(other, ACME) == [other, CHALLENGE]
     behind = site(https="behind", certificate="", http_port=8080)
     assert meanwhile(behind, ACME) == [behind, CHALLENGE]
+    assert meanwhile(replace(behind, http_port=80), ACME) == [replace(behind, http_port=80)]
 
 
 def test_until_the_hub_has_its_new_names_the_old_ones_are_served() -> None:
@@ -104,3 +105,11 @@ def test_a_port_of_one_hub_only() -> None:
         DeployError, match=r"has port 8000 already; choose another port for lab: jupyterhub_http_port or"
     ):
         check_conflict(site("lab", http_port=8000), PLAIN)
+
+
+def test_a_port_is_for_https_or_for_http() -> None:
+    lab = site("lab", https="behind", domain="lab.example.com", http_port=443, certificate="")
+    for one, other in ((lab, site()), (site(), lab)):
+        expected = rf"has port 443 for HTTPS, and hub lab wants it for HTTP; choose another port for {one.hub}:"
+        with pytest.raises(DeployError, match=expected):
+            check_conflict(one, other)

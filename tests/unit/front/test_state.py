@@ -28,6 +28,18 @@ def test_the_copy_has_the_present_certificate_as_plain_files(copied: Path) -> No
     assert not any(path.is_symlink() for path in copied.rglob("*"))
 
 
+def test_a_renewal_meanwhile_leaves_the_copy_complete(tmp_path: Path) -> None:
+    put(tmp_path / "old", "lab", 1)
+    live, archive = (tmp_path / "old/acme" / part / "lab" for part in ("live", "archive"))
+    for name in ("cert", "privkey", "chain"):  # certbot changes the link of fullchain.pem last
+        (archive / f"{name}2.pem").write_text(f"{name} 2")
+        (live / f"{name}.pem").unlink()
+        (live / f"{name}.pem").symlink_to(f"../../archive/lab/{name}2.pem")
+    state.copy(str(tmp_path / "old"), "lab", str(tmp_path / "copy"))
+    files = sorted((tmp_path / "copy/acme/archive/lab").iterdir())
+    assert [path.read_text() for path in files] == ["cert 1", "chain 1", "fullchain 1", "privkey 1"]
+
+
 def test_a_hub_without_a_certificate_has_nothing_to_copy(tmp_path: Path) -> None:
     state.copy(str(tmp_path / "old"), "lab", str(tmp_path / "copy"))
     assert not (tmp_path / "copy").exists()

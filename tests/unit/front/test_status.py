@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,6 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.hub import reachability
 
 from support.factories.certificates import Authority, self_signed
 from support.factories.sites import site
+from support.tls import serve_certificate
 
 NOW = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
@@ -30,6 +32,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     folder.mkdir(parents=True)
     (folder / "fullchain.pem").write_text(issued.chain)
     (folder / "privkey.pem").write_text(issued.key)
+    os.utime(folder / "fullchain.pem", (0, 0))
     present = certificate.describe(issued.chain, issued.key)
     monkeypatch.setattr(certificate, "fetch", lambda *_, **__: present)
     monkeypatch.setattr(reachability, "read_rules", str)
@@ -69,13 +72,20 @@ def test_a_certificate_that_has_ended_has_no_second_warning(served: Site, tmp_pa
     issued = self_signed(served.domain, [served.domain], days=-1.5)
     (tmp_path / served.certificate / "fullchain.pem").write_text(issued.chain)
     (tmp_path / served.certificate / "privkey.pem").write_text(issued.key)
-    first, second = status.messages(str(tmp_path), served)
-    assert (first[:8], second[:10]) == ("EXPIRED:", "NOT IN USE")
+    (line,) = status.messages(str(tmp_path), served)
+    assert line.startswith("EXPIRED:")
 
 
 def test_a_failed_renewal(served: Site, tmp_path: Path) -> None:
     renewal(tmp_path, 1)
     assert lines(tmp_path, served)[1:] == [f"RENEWAL FAILED for jupyterhub.example.com at {NOW}: the server refuses"]
+
+
+def test_a_failed_renewal_before_the_certificate_was_requested(served: Site, tmp_path: Path) -> None:
+    renewal(tmp_path, 1)
+    later = time.time() + 1
+    os.utime(tmp_path / served.certificate / "fullchain.pem", (later, later))
+    assert lines(tmp_path, served)[1:] == []
 
 
 def test_a_reload_that_failed(served: Site, tmp_path: Path) -> None:
@@ -97,10 +107,17 @@ def test_checks_that_have_stopped(served: Site, tmp_path: Path) -> None:
 
 
 def test_an_older_certificate_is_served(served: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = Certificate([served.domain], "", time.time() + 5.5 * 86400)
-    monkeypatch.setattr(certificate, "fetch", lambda *_, **__: old)
-    expected = "NOT IN USE: the front serves an older certificate, which ends in 5 days"
-    assert lines(tmp_path, served)[1] == expected
+    monkeypatch.undo()
+    monkeypatch.setattr(reachability, "read_rules", str)
+    authority = Authority()
+    chains = [authority.issue(served.domain, days=days) for days in (5.5, 50.5)]
+    for name, text in (("fullchain.pem", chains[1].chain), ("privkey.pem", chains[1].key)):
+        (tmp_path / served.certificate / name).write_text(text)
+    (tmp_path / "root.pem").write_text(authority.root)
+    with serve_certificate(chains[0], tmp_path) as port:
+        _, line = lines(tmp_path, replace(served, https_port=port))
+    where = f"https://{served.domain}:{port}/ (at 127.0.0.1)"
+    assert line == f"NOT IN USE: {where} is served with another certificate, which ends in 5 days; run make site"
 
 
 def test_a_damaged_record_of_renewals(served: Site, tmp_path: Path) -> None:
@@ -132,12 +149,18 @@ def test_no_certificate_yet_and_none_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "https", "expected"),
+    ("days", "of", "https", "expected"),
     [
-        (-3, "acme", "EXPIRED: the certificate for a from B ended 3 days ago"),
-        (5, "own", "RENEW SOON: the certificate for a from B ends in 5 days; docs/how-to/https.md#renew-it"),
-        (5, "acme", "certificate for a from B, ends in 5 days"),
+        (-3, 90, "acme", "EXPIRED: the certificate for a from B ended 3 days ago"),
+        (5, 90, "own", "RENEW SOON: the certificate for a from B ends in 5 days; docs/how-to/https.md#renew-it"),
+        (
+            22, 90, "acme", "NOT RENEWED: the certificate for a from B ends in 22 days, and should have been renewed; "
+            "read the log of the front",
+        ),
+        (23, 90, "acme", "certificate for a from B, ends in 23 days"),
+        (2, 6, "acme", "certificate for a from B, ends in 2 days"),
     ],
-)
-def test_the_end_of_a_certificate(days: int, https: str, expected: str) -> None:
-    assert status.shown(["a"], "B", days, https) == expected
+)  # fmt: skip
+def test_the_end_of_a_certificate(days: int, of: int, https: str, expected: str) -> None:
+    found = Certificate(["a"], "B", time.time() + days * 86400 + 60, of * 86400)
+    assert status.shown(found, https) == expected
