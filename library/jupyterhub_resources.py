@@ -143,11 +143,11 @@ def create_missing(client: Any, params: dict[str, Any], check: bool) -> dict[str
                 ("created", missing),
                 ("written to " + directory, changes.write),
                 ("made accessible only to root", changes.modes),
-                ("set", [f"the memory limit of all servers together ({cgroup.shown(total)})"] if limited else []),
+                ("set", [f"the limits of all servers together (memory {cgroup.shown(total)})"] if limited else []),
             )
             if things
         ],
-        "warnings": resources.other_mtus(client, existing) if client else [],
+        "warnings": resources.other_mtus(client, existing) + ([] if parent else [cgroup.NOT_LIMITED]) if client else [],
         "gateways": resources.gateways(client, params["networks"] + params["fixed_networks"]) if client else [],
         "cgroup_parent": parent,
         "total_memory": total,

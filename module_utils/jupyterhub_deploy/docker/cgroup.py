@@ -1,4 +1,4 @@
-"""The control group of all servers of a hub, which limits the memory of all of them together.
+"""The control group of all servers of a hub, which limits the memory and the processes of all of them together.
 
 Whatever the servers do, the hub, the proxy, Docker and SSH keep the rest. If Docker's driver of control groups is
 systemd, a slice keeps the limit across reboots; otherwise each run sets it.
@@ -19,6 +19,10 @@ from ansible.module_utils.jupyterhub_deploy.processes import systemctl, wait_unt
 ROOT = "/sys/fs/cgroup"
 UNITS = "/etc/systemd/system"
 
+NOT_LIMITED = (
+    "the Linux kernel of this host limits no memory (docker info says so, too), so one server can take what the hub "
+    "needs; add cgroup_enable=memory to the options of the Linux kernel, restart the host, and run the same again"
+)
 GIB = 2**30
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UNLIMITED = (2**63 - 1) // PAGE * PAGE  # what version 1 shows for no limit
@@ -28,6 +32,12 @@ REMOVAL_SECONDS = 5  # Docker removes the control groups of containers a moment 
 def automatic_limit(memory: int) -> int:
     """Return the limit for a host with so many bytes of memory: without a tenth or 1 GiB, and at least half of it."""
     return max(memory - max(memory // 10, GIB), memory // 2)
+
+
+def tasks_limit() -> int:
+    """Return how many processes and threads all servers have: half of those that the Linux kernel can have in all."""
+    limits = [int(read_text(f"/proc/sys/kernel/{name}") or 0) for name in ("threads-max", "pid_max")]
+    return min(limits) // 2
 
 
 def host_memory() -> int:
@@ -64,7 +74,7 @@ def unit(hub: str, limit: int) -> str:
     return (
         "# Written by site.yml of jupyterhub-deploy-ansible, which overwrites changes made here.\n"
         f"[Unit]\nDescription=Servers of the users of hub {hub}\n\n"
-        f"[Slice]\nMemoryMax={limit or 'infinity'}\n\n"
+        f"[Slice]\nMemoryMax={limit or 'infinity'}\nTasksMax={tasks_limit()}\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
 
@@ -75,13 +85,16 @@ def ensure(hub: str, info: dict[str, Any], limit: int, check: bool) -> tuple[str
     :param info: what Docker says of itself.
     :param limit: bytes; 0 for none.
     :returns: :func:`parent`, empty if the Linux kernel cannot limit memory; and whether something had to be changed.
-    :raises DeployError: systemd refuses the slice, or servers use more than the limit (version 1 of control groups).
+    :raises DeployError: systemd refuses the slice, or servers use more memory than the limit.
     """
     if not info.get("MemoryLimit"):
         return "", False
     found = parent(hub, info)
-    ensure_limit = _ensure_slice if found.endswith(".slice") else _set_limit
-    return found, ensure_limit(hub, info, limit, check)
+    used = _used(hub, info)
+    if 0 < limit < used and limit // PAGE * PAGE != _present_limit(hub, info):
+        raise DeployError(_too_much(hub, limit))  # with version 2, the Linux kernel would end servers
+    ensure_limits = _ensure_slice if found.endswith(".slice") else _set_limits
+    return found, ensure_limits(hub, info, limit, check)
 
 
 def remove(hub: str, info: dict[str, Any], check: bool) -> str:
@@ -100,6 +113,7 @@ def remove(hub: str, info: dict[str, Any], check: bool) -> str:
         os.unlink(path)
         systemctl("daemon-reload")
         return name
+    _removed(_folder(hub, info, "pids"))
     return name if wait_until(lambda: _removed(path), REMOVAL_SECONDS) else ""
 
 
@@ -109,17 +123,33 @@ def usage(hub: str, info: dict[str, Any]) -> tuple[int, int]:
     :param info: what Docker says of itself.
     :returns: bytes; 0 and 0 without a limit.
     """
-    folder = _folder(hub, info)
-    current, most, inactive = (
-        ("memory.current", "memory.max", "inactive_file")
+    limit = _present_limit(hub, info)
+    return (_used(hub, info), limit) if limit else (0, 0)
+
+
+def _used(hub: str, info: dict[str, Any]) -> int:
+    """Return the memory of all servers, without what the Linux kernel can free, in bytes."""
+    current, inactive = (
+        ("memory.current", "inactive_file")
         if _is_version_2(info)
-        else ("memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")
+        else ("memory.usage_in_bytes", "total_inactive_file")
+    )  # fmt: skip
+    texts = [read_text(os.path.join(_folder(hub, info), file)) or "" for file in (current, "memory.stat")]
+    freeable = next((line.split()[1] for line in texts[1].splitlines() if line.startswith(f"{inactive} ")), "0")
+    return max(0, int(texts[0] or 0) - int(freeable))
+
+
+def _present_limit(hub: str, info: dict[str, Any]) -> int:
+    """Return the limit for the memory of all servers, in bytes; 0 for none."""
+    text = (read_text(_limit_file(hub, info)) or "").strip()
+    return 0 if text in ("", "max", str(UNLIMITED)) else int(text)
+
+
+def _too_much(hub: str, limit: int) -> str:
+    return (
+        f"the servers of hub {hub} use more than {shown(limit)}, so their memory cannot be limited to that; stop some, "
+        "or set a higher jupyterhub_total_memory_limit, then run the same again"
     )
-    texts = [read_text(os.path.join(folder, file)) or "" for file in (current, most, "memory.stat")]
-    if not texts[0] or texts[1].strip() in ("", "max", str(UNLIMITED)):
-        return 0, 0
-    freeable = next((line.split()[1] for line in texts[2].splitlines() if line.startswith(f"{inactive} ")), "0")
-    return max(0, int(texts[0]) - int(freeable)), int(texts[1])
 
 
 def _removed(folder: str) -> bool:
@@ -132,10 +162,10 @@ def _is_version_2(info: dict[str, Any]) -> bool:
     return str(info.get("CgroupVersion", "1")) == "2"
 
 
-def _folder(hub: str, info: dict[str, Any]) -> str:
+def _folder(hub: str, info: dict[str, Any], controller: str = "memory") -> str:
     found = parent(hub, info)
     path = f"/jupyterhub.slice/{found}" if found.endswith(".slice") else found
-    return f"{ROOT}{'' if _is_version_2(info) else '/memory'}{path}"
+    return f"{ROOT}{'' if _is_version_2(info) else f'/{controller}'}{path}"
 
 
 def _limit_file(hub: str, info: dict[str, Any]) -> str:
@@ -160,26 +190,39 @@ def _ensure_slice(hub: str, info: dict[str, Any], limit: int, check: bool) -> bo
     # With version 1 of control groups, systemd may keep the old limit of a slice that is active. A slice without
     # servers or without a limit may not have the file.
     if os.path.exists(_limit_file(hub, info)):
-        changed |= _set_limit(hub, info, limit, check)
-    return changed
+        changed |= _set_memory(hub, info, limit, check)
+    return _set_tasks(hub, info, check) or changed
 
 
-def _set_limit(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
-    path = _limit_file(hub, info)
+def _set_limits(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
+    changed = _set_memory(hub, info, limit, check)
+    if not check:
+        os.makedirs(_folder(hub, info, "pids"), exist_ok=True)
+    return _set_tasks(hub, info, check) or changed
+
+
+def _set_tasks(hub: str, info: dict[str, Any], check: bool) -> bool:
+    path = os.path.join(_folder(hub, info, "pids"), "pids.max")
+    # Without the file, there is no group yet, or the Linux kernel cannot limit processes.
+    return os.path.exists(path) and _set(path, str(tasks_limit()), check)
+
+
+def _set_memory(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool:
     unlimited = "max" if _is_version_2(info) else str(UNLIMITED)
-    wanted = str(limit // PAGE * PAGE) if limit else unlimited  # the Linux kernel has whole pages
-    if (read_text(path) or "").strip() == wanted:
+    try:  # the Linux kernel has whole pages
+        return _set(_limit_file(hub, info), str(limit // PAGE * PAGE) if limit else unlimited, check)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        raise DeployError(_too_much(hub, limit)) from error
+
+
+def _set(path: str, value: str, check: bool) -> bool:
+    """Write a value into a file of a control group, unless it has it; return whether it did not."""
+    if (read_text(path) or "").strip() == value:
         return False
     if not check:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        try:
-            with open(path, "w", encoding="ascii") as file:  # not atomically: a control group takes no new files
-                file.write(wanted)
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            raise DeployError(
-                f"the servers of hub {hub} use more than {shown(limit)}, so their memory cannot be limited to that; "
-                "stop some, or set a higher jupyterhub_total_memory_limit, then run the same again"
-            ) from error
+        with open(path, "w", encoding="ascii") as file:  # not atomically: a control group takes no new files
+            file.write(value)
     return True

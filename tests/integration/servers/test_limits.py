@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.jupyterhub_deploy.docker import cgroup
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 import jupyterhub_resources
 from hosts.run import name as run_name
 from support.memory import answers, use_together
 from support.module_site import ModuleSite
-from support.modules import run
+from support.modules import ModuleError, run
 from support.poller import Notebook, Poll
 
 NAME = run_name("limits")
@@ -80,6 +82,13 @@ def test_a_server_with_too_many_processes_does_not_affect_another(users: dict[st
     assert poll.report.uninterrupted, poll.report
 
 
+def test_the_processes_of_all_servers_have_a_limit(site: ModuleSite) -> None:
+    info = site.client.api.info()
+    groups = Path("/sys/fs/cgroup", "" if info["CgroupVersion"] == "2" else "pids")
+    (limit,) = groups.rglob(f"{cgroup.parent(NAME, info).strip('/')}/pids.max")
+    assert limit.read_text().strip() == str(cgroup.tasks_limit())
+
+
 def test_all_servers_together_cannot_take_the_memory_of_the_hub(site: ModuleSite, users: dict[str, Notebook]) -> None:
     """Both need less than their own limit, and together more than all servers can use."""
     before = site.observe()
@@ -92,8 +101,13 @@ def test_all_servers_together_cannot_take_the_memory_of_the_hub(site: ModuleSite
 def test_the_memory_limit_of_all_servers_is_changed_once(site: ModuleSite, users: dict[str, Notebook]) -> None:
     assert limit_all(site, TOTAL)["changed"] is False
     assert limit_all(site, "2G", check=True)["messages"] == [
-        "would be set: the memory limit of all servers together (2.0 GiB)"
+        "would be set: the limits of all servers together (memory 2.0 GiB)"
     ]
-    assert limit_all(site, "2G")["messages"] == ["set: the memory limit of all servers together (2.0 GiB)"]
+    assert limit_all(site, "2G")["messages"] == ["set: the limits of all servers together (memory 2.0 GiB)"]
     code = "data = None\ndata = b'x' * (250 << 20)"
     assert [user.socket.execute(code) for user in users.values()] == ["", ""]
+    for check in (True, False):
+        with pytest.raises(ModuleError, match=rf"the servers of hub {NAME} use more than 0\.5 GiB"):
+            limit_all(site, "512M", check=check)
+    assert limit_all(site, "2G")["changed"] is False
+    assert all(answers(user) for user in users.values())

@@ -110,6 +110,48 @@ def test_a_limit_below_what_servers_use_is_an_error(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize(
+    ("info", "memory"),
+    [
+        (INFO, "memory/jupyterhub-lab/memory.usage_in_bytes"),
+        (SYSTEMD, "jupyterhub.slice/jupyterhub-lab.slice/memory.current"),
+    ],
+)
+def test_a_limit_below_what_servers_use_changes_nothing(
+    info: dict[str, Any], memory: str, systemctl: Systemctl, tmp_path: Path
+) -> None:
+    """With version 2, the Linux kernel would end servers."""
+    cgroup.ensure("lab", info, 4 * GIB, check=False)
+    used = tmp_path / "groups" / memory
+    used.parent.mkdir(parents=True, exist_ok=True)
+    used.write_text(str(3 * GIB))
+    before, asked = {path: path.read_text() for path in tmp_path.rglob("*.*") if path.is_file()}, len(systemctl.asked)
+    for check in (True, False):
+        with pytest.raises(DeployError, match=r"the servers of hub lab use more than 2\.0 GiB, .* stop some"):
+            cgroup.ensure("lab", info, 2 * GIB, check=check)
+    assert {path: path.read_text() for path in before} == before
+    assert len(systemctl.asked) == asked
+    (used.parent / "memory.stat").write_text(f"inactive_file {GIB}\ntotal_inactive_file {GIB}\n")
+    assert cgroup.ensure("lab", info, 2 * GIB, check=False)[1]
+
+
+def test_half_of_the_processes_of_the_host_are_for_servers(systemctl: Systemctl, tmp_path: Path) -> None:
+    most = str(min(int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("threads-max", "pid_max")) // 2)
+    cgroup.ensure("lab", SYSTEMD, GIB, check=False)
+    assert f"TasksMax={most}\n" in (tmp_path / "units/jupyterhub-lab.slice").read_text()
+
+    cgroup.ensure("lab", INFO, GIB, check=False)
+    file = tmp_path / "groups/pids/jupyterhub-lab/pids.max"
+    file.write_text("max\n")
+    for check, changed in ((True, True), (False, True), (False, False)):
+        assert cgroup.ensure("lab", INFO, GIB, check=check)[1] == changed
+    assert file.read_text() == most
+    file.unlink()
+    (tmp_path / "groups/memory/jupyterhub-lab/memory.limit_in_bytes").unlink()
+    assert cgroup.remove("lab", INFO, check=False) == "jupyterhub-lab"
+    assert not file.parent.exists()
+
+
+@pytest.mark.parametrize(
     ("version", "path", "written", "none"),
     [
         ("1", "memory/jupyterhub-lab/memory.limit_in_bytes", "3221225472", str(cgroup.UNLIMITED)),

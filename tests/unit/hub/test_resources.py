@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
+from ansible.module_utils.jupyterhub_deploy.docker import cgroup, daemon_info
 from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors
 from ansible.module_utils.jupyterhub_deploy.hub import resources, secrets
 
@@ -185,3 +185,9 @@ def test_a_failure_of_docker_is_one_sentence(docker: Docker, arguments: dict[str
     docker.error = error
     with pytest.raises(ModuleError, match=f"failed while creating the hub's networks, volumes and secrets: {error}"):
         run(jupyterhub_resources, **arguments)
+
+
+def test_a_linux_kernel_that_cannot_limit_memory_is_a_warning(docker: Docker, arguments: dict[str, Any]) -> None:
+    params = {"fixed_networks": [], "admin_password": "", "total_memory": "auto", **arguments}
+    for check in (True, False):
+        assert jupyterhub_resources.create_missing(docker, params, check)["warnings"] == [cgroup.NOT_LIMITED]

@@ -9,16 +9,25 @@ from typing import Any
 import pytest
 
 from jupyterhub_deploy_hub import limits
-from jupyterhub_deploy_hub.limits import Limits, configure, largest, limited, parsed
+from jupyterhub_deploy_hub.limits import Limits, automatic_memory, configure, largest, limited, parsed
 
 GIB = 2**30
 HUB = Limits(memory=2 * GIB, cpu=2, pids=4096, shm_size=GIB)
 WITH_TMP = HUB._replace(tmp_size=GIB)
 
 
-@pytest.mark.parametrize(("host", "limit"), [(8 * GIB, 4 * GIB), (3 * GIB, 1.5 * GIB), (GIB, GIB)])
-def test_auto_is_half_of_the_memory_of_the_host(host: int, limit: float) -> None:
-    assert parsed({"memory": "auto"}, host) == {"memory": limit}
+@pytest.mark.parametrize(
+    ("host", "total", "limit"),
+    [
+        (8 * GIB, 0, 4 * GIB),
+        (3 * GIB, 0, 1.5 * GIB),
+        (GIB, 0, GIB),
+        (8 * GIB, 2 * GIB, 2 * GIB),
+        (GIB, GIB // 2, GIB // 2),
+    ],
+)
+def test_auto_is_half_of_the_memory_of_the_host_and_at_most_the_total(host: int, total: int, limit: float) -> None:
+    assert parsed({"memory": "auto"}, automatic_memory(host, total)) == {"memory": limit}
 
 
 def test_sizes_are_numbers_of_bytes() -> None:

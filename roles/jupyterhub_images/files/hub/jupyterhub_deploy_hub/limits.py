@@ -38,12 +38,13 @@ class Limits(NamedTuple):
     disk: int = 0
 
 
-def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> None:
+def configure(c: Any, hub: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]], total_memory: int = 0) -> None:
     """Set the limits in the hub's configuration `c`.
 
     `hub` and `groups` are those of settings.json: sizes in bytes, or as ``2G``; the memory also ``auto``.
+    `total_memory` is what all servers can use together, in bytes; 0 means all memory of the host.
     """
-    limits = Limits(**parsed(hub, _host_memory()))
+    limits = Limits(**parsed(hub, automatic_memory(_host_memory(), total_memory)))
     c.DockerSpawner.mem_limit, c.DockerSpawner.cpu_limit = limits.memory, limits.cpu or None
     c.HubSpawner.pids_limit, c.HubSpawner.shm_size = limits.pids, limits.shm_size
     c.HubSpawner.tmp_size, c.HubSpawner.disk_limit = limits.tmp_size, limits.disk
@@ -66,12 +67,17 @@ def configure_servers(c: Any, servers: int | str, total_memory: int) -> None:
     c.JupyterHub.active_server_limit = fitting if servers == "auto" else servers
 
 
+def automatic_memory(host: int, total: int = 0) -> int:
+    """Return the limit of one server with ``auto``: half of the host's memory, and no more than all servers have."""
+    return min(max(host // 2, _AUTO_LEAST), total or host)
+
+
 def _host_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def parsed(values: Mapping[str, Any], host_memory: int = 0) -> dict[str, Any]:
-    """Return limits with sizes in bytes; `host_memory` is for ``auto``.
+def parsed(values: Mapping[str, Any], automatic: int = 0) -> dict[str, Any]:
+    """Return limits with sizes in bytes; `automatic` is the memory for ``auto``.
 
     Raises ValueError for an unknown name.
     """
@@ -80,7 +86,7 @@ def parsed(values: Mapping[str, Any], host_memory: int = 0) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"{unknown[0]} is not known; use {', '.join(Limits._fields)}")
     if found.get("memory") == "auto":
-        found["memory"] = max(host_memory // 2, _AUTO_LEAST)
+        found["memory"] = automatic
     for name in {"memory", "shm_size", "tmp_size", "disk"} & set(found):
         found[name] = int(parse_bytes(found[name]))
     return found
