@@ -71,6 +71,11 @@ def problems(before: Options, after: Options) -> list[str]:
     ]
     if after.get("bridge") == "none" != before.get("bridge"):
         found.append("bridge is none, and images are built in the default bridge network; leave it out")
+    if after.get("userns-remap"):
+        found.append(
+            f"userns-remap is {after['userns-remap']}, with which Docker gives no container the network of the host, "
+            "as the front and the isolation of servers need it; leave it out"
+        )
     pid_file = after.get("pidfile")
     if pid_file is not None and pid_file != before.get("pidfile") and pid_file not in PID_FILES:
         found.append(
