@@ -51,6 +51,17 @@ def test_only_the_kernel_that_was_ended_is_explained(monkeypatch: pytest.MonkeyP
     assert not watch.was_ended(105)
 
 
+def test_what_was_ended_before_was_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one of a terminal, hours ago."""
+    count = 0
+    monkeypatch.setattr(memory, "kills", lambda: count)
+    watch = memory.Watch()
+    count = 2
+    assert not watch.was_ended(100, before=2)
+    count = 3
+    assert watch.was_ended(101, before=2)
+
+
 def test_the_explanation_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "limit", lambda: "2.0 GiB")
     assert "This server can use 2.0 GiB, for all its notebooks and terminals together, and less" in memory.explanation()

@@ -120,6 +120,21 @@ def test_a_list_is_written_again_only_when_packages_have_changed(tmp_path: Path)
     assert "polars" in (base / "requirements-3.9.txt").read_text()
 
 
+def test_what_could_block_the_start_is_not_read(tmp_path: Path) -> None:
+    packages.prepare({"JUPYTERHUB_ROOT_DIR": str(tmp_path)}, tmp_path / "own")
+    site = tmp_path / packages.HIDDEN / "3.9/lib/python3.9/site-packages"
+    for name, blocked in (("pipe", "METADATA"), ("long", ""), ("other", "REQUESTED"), ("good", "")):
+        info = site / f"{name}-1.dist-info"
+        info.mkdir(parents=True)
+        for file in {"METADATA", "REQUESTED"} - {blocked}:
+            (info / file).write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        if blocked:
+            os.mkfifo(info / blocked)
+    os.truncate(site / "long-1.dist-info/METADATA", 2**40)
+    packages.prepare({"JUPYTERHUB_ROOT_DIR": str(tmp_path)}, tmp_path / "own")
+    assert (tmp_path / packages.HIDDEN / "requirements-3.9.txt").read_text() == "good  # was 1\n"
+
+
 def test_broken_metadata_are_left_out(tmp_path: Path) -> None:
     info = install(tmp_path, "3.9", "half", REQUESTED="")
     (info / "METADATA").unlink()

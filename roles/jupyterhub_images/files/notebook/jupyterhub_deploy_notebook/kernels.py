@@ -12,7 +12,7 @@ from typing import Any
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
-from .memory import Watch, explanation
+from .memory import Watch, explanation, kills
 
 _WATCH = Watch()
 
@@ -22,16 +22,17 @@ class ExplainingConnection(ZMQChannelsWebsocketConnection):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        #: The headers of the browser's requests that are not answered yet, by their ids; the first one is executed.
+        #: The headers of the browser's requests that are not answered yet, by their ids, each with the number of
+        #: processes that had been ended for memory; the first one is executed.
         #: What the kernel says of it is not enough: it may end before it says anything.
-        self._requests: dict[str, dict[str, Any]] = {}
+        self._requests: dict[str, tuple[dict[str, Any], int]] = {}
 
     def handle_incoming_message(self, incoming_msg: Any) -> None:
         """Remember the requests to execute code."""
         super().handle_incoming_message(incoming_msg)
         header = _header(incoming_msg, self.subprotocol)
         if header.get("msg_type") == "execute_request":
-            self._requests[header["msg_id"]] = header
+            self._requests[header["msg_id"]] = header, kills()
 
     def handle_outgoing_message(self, stream: Any, outgoing_msg: list[Any]) -> None:
         """Forget a request when its answer comes."""
@@ -43,9 +44,9 @@ class ExplainingConnection(ZMQChannelsWebsocketConnection):
     def on_kernel_restarted(self) -> None:
         """Explain the end of the kernel before the browser learns of it, which closes the cell's output."""
         process = getattr(getattr(self.kernel_manager, "provisioner", None), "process", None)
-        request = next(iter(self._requests.values()), None)
-        if request and process and process.returncode == -signal.SIGKILL and _WATCH.was_ended(process.pid):
-            self.write_stderr(explanation(), request)
+        header, before = next(iter(self._requests.values()), (None, 0))
+        if header and process and process.returncode == -signal.SIGKILL and _WATCH.was_ended(process.pid, before):
+            self.write_stderr(explanation(), header)
         self._requests.clear()
         super().on_kernel_restarted()
 

@@ -38,8 +38,12 @@ class Watch:
         self._seen = kills()
         self._ended: set[int] = set()
 
-    def was_ended(self, process: int) -> bool:
-        """Return whether a process, which was killed, was ended for memory. Each connection to its kernel asks."""
+    def was_ended(self, process: int, before: int = 0) -> bool:
+        """Return whether a process, which was killed, was ended for memory. Each connection to its kernel asks.
+
+        `before` is the number of :func:`kills` when the process last ran for sure: those were other processes.
+        """
+        self._seen = max(self._seen, before)
         if process not in self._ended and kills() > self._seen:
             self._seen += 1  # several kernels may have ended at once
             self._ended.add(process)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from typing import Any
 OWN = Path("/opt/user")
 #: In the user's volume: a directory for each version of Python, and lists of what is in those of other versions.
 HIDDEN = ".python-packages"
+#: Bytes of the longest description of a package that is read.
+LONGEST = 2**20
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 #: Commands of the image that would otherwise run without the user's packages, and their modules.
 COMMANDS = {"pip": "pip", "pip3": "pip", "ipython": "IPython", "ipython3": "IPython"}
@@ -98,7 +100,16 @@ def _list_old(base: Path) -> None:
     for version, site in _old(base):
         file = _requirements(base, version)
         if site.is_dir() and (not file.exists() or file.stat().st_mtime < site.stat().st_mtime):
-            _write(file, requirements(distributions(path=[str(site)])))
+            _write(file, requirements(_readable(site)))
+
+
+def _readable(site: Path) -> Iterable[Distribution]:
+    """Yield the packages whose descriptions are files of a usual size: another one could block the server's start."""
+    for directory in site.glob("*.dist-info"):
+        described = [directory / name for name in ("METADATA", "REQUESTED", "direct_url.json")]
+        present = [file for file in described if file.exists()]
+        if all(file.is_file() and file.stat().st_size <= LONGEST for file in present):
+            yield Distribution.at(directory)
 
 
 def requirements(found: Iterable[Distribution]) -> str:
