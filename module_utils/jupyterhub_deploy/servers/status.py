@@ -14,6 +14,9 @@ from ansible.module_utils.jupyterhub_deploy.servers import policy
 from ansible.module_utils.jupyterhub_deploy.servers.policy import Server, span
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
+# Seconds after which `no updates are pending` is no longer said: a run of site.yml looks once a day.
+UPDATES_KNOWN = 2 * 24 * 3600
+
 
 def describe(container: dict[str, Any] | None, now: datetime) -> dict[str, Any] | None:
     """Return the status of the hub's or the proxy's container, from Docker's description of it."""
@@ -103,12 +106,16 @@ def images(state: updates.State, built: Mapping[str, datetime], now: datetime, u
     if not known:
         return []
     found = {name for one in known for name in updates.pending(state["images"][one])}
+    looked = now.timestamp() - state.get("refreshed", now.timestamp())
     advice = "no updates are pending"
     if found:
         how = "run make site" if update else "make site installs them with jupyterhub_update_images: true"
-        advice = f"updates are pending for {updates.describe(found)}: {how}"
+        failed = f"; apt-get update failed: {state['problem']}" if state.get("problem") else ""
+        advice = f"updates are pending for {updates.describe(found)}: {how}{failed}"
     elif state.get("problem"):
         advice = f"whether updates are pending is unknown, because apt-get update failed: {state['problem']}"
+    elif looked > UPDATES_KNOWN:
+        advice = f"no updates were pending {span(looked)} ago, and nothing has looked since; run make site"
     return [f"images: the oldest was built {span((now - min(known.values())).total_seconds())} ago; {advice}"]
 
 

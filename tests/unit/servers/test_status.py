@@ -120,3 +120,10 @@ def test_the_age_of_images_and_updates_for_them() -> None:
         f"{built}whether updates are pending is unknown, because apt-get update failed: no route"
     ]
     assert hub_status.images({"images": {}}, times, NOW, True) == []
+    looked = NOW.timestamp() - 60 * 86400
+    assert hub_status.images({**current, "refreshed": looked}, times, NOW, True) == [
+        f"{built}no updates were pending 60 d ago, and nothing has looked since; run make site"
+    ]
+    assert hub_status.images({**current, "refreshed": looked + 59 * 86400}, times, NOW, True)[0].endswith("are pending")
+    failed = {"images": {"old": image}, "problem": "no route"}
+    assert hub_status.images(failed, times, NOW, True) == [f"{pending}run make site; apt-get update failed: no route"]
