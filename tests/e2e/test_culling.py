@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 from hosts.run import name as run_name
 from support.hub_http import HubSession
 from support.hub_pages import HubPages
+from support.long_runs import VERSIONS
 from support.module_site import ModuleSite
 from support.site_fixtures import StartSite
 
@@ -53,11 +54,11 @@ class Servers(NamedTuple):
         return wait_until(lambda: not self.is_running(name), seconds)
 
 
-@pytest.fixture(scope="module")
-def servers(start_site: StartSite) -> Servers:
+@pytest.fixture(scope="module", params=VERSIONS)
+def servers(start_site: StartSite, request: pytest.FixtureRequest) -> Servers:
     limits = {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G", "tmp_size": 0, "disk": DISK}
     settings = {"culling": {"idle": IDLE, "max_age": 0, "kernels": 3600}, "limits": limits}
-    site = start_site(run_name("culling"), settings, EXTRA_CONFIG)
+    site = start_site(run_name("culling"), settings, EXTRA_CONFIG, request.param)
     bob = site.notebook("bob")
     bob.socket.output(COMPUTE, "begun")
     session_of(site, "dora").spawn("dora")

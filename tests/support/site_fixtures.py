@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 class StartSite(Protocol):
     """Makes a site with a hub that runs."""
 
-    def __call__(self, name: str, settings: dict[str, Any] | None = None, extra_config: str = "") -> ModuleSite:
+    def __call__(
+        self, name: str, settings: dict[str, Any] | None = None, extra_config: str = "", version: str = "5.5.4"
+    ) -> ModuleSite:
         """Make it; its settings and configuration are added to those of :class:`ModuleSite`."""
 
 
@@ -26,16 +28,18 @@ def make_site(
     notebook_image: Callable[[str], str],
     front_image: str,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[str], ModuleSite]]:
+) -> Iterator[Callable[..., ModuleSite]]:
     """Return a function that prepares a site with a front; it is removed when the tests of the file have ended."""
     # Not before, because tests/conftest.py imports this file, and only then lets the modules find their code.
     from .module_site import ModuleSite
 
     with contextlib.ExitStack() as sites:
 
-        def make(name: str) -> ModuleSite:
+        def make(name: str, version: str = "5.5.4") -> ModuleSite:
             directory = str(tmp_path_factory.mktemp("etc"))
-            made = ModuleSite(name, hub_image("5.5.4"), proxy_image, notebook_image("5.5.4"), front_image, directory)
+            made = ModuleSite(
+                name, hub_image(version), proxy_image, notebook_image(version), front_image, directory
+            )  # fmt: skip
             made.destroy()
             sites.callback(made.destroy)
             made.prepare()
@@ -45,11 +49,13 @@ def make_site(
 
 
 @pytest.fixture(scope="module")
-def start_site(make_site: Callable[[str], ModuleSite]) -> StartSite:
+def start_site(make_site: Callable[..., ModuleSite]) -> StartSite:
     """Return a function that makes a site and starts its proxy and its hub."""
 
-    def start(name: str, settings: dict[str, Any] | None = None, extra_config: str = "") -> ModuleSite:
-        made = make_site(name)
+    def start(
+        name: str, settings: dict[str, Any] | None = None, extra_config: str = "", version: str = "5.5.4"
+    ) -> ModuleSite:
+        made = make_site(name, version)
         made.settings, made.extra_config = settings or {}, extra_config
         made.run_proxy()
         made.run_hub()
