@@ -113,7 +113,7 @@ class HubApi:
         :param state: ``active``: users with a server, also one that is just starting or stopping; empty: all users.
         """
         for page in self._pages("/users", {"state": state} if state else {}):
-            # The page Admin of earlier versions could remove the name of a user, to whom no request leads any more.
+            # The page Admin of earlier versions could remove the name of a user. No request leads to such a user.
             yield from (user for user in page if user["name"])
 
     def last_seen(self, user: str, server: str) -> str | None:
