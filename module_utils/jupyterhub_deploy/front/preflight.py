@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ansible.module_utils.jupyterhub_deploy.containers.draining import DRAINING
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_FRONT
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -104,7 +103,7 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
     problems = []
     for port in settings.ports:
         publisher = host.publisher(containers or [], port)
-        own = publisher == f"{hub}-proxy" or str(publisher).startswith(f"{hub}-proxy{DRAINING}")
+        own = publisher == f"{hub}-proxy"
         moves = own and settings.https == "none"
         publisher = None if moves else publisher
         holder = None if publisher else host.listener(port, besides=PUBLISHERS if moves else ())
@@ -122,8 +121,6 @@ def port_problems(settings: FrontSettings, hub: str, containers: list[dict[str, 
         used = f"{setting} {port} is taken by {f'container {publisher}' if publisher else holder}"
         if front:
             problems.append(f"{used} of the front {front}; set jupyterhub_front_name: {front}, which all hubs share")
-        elif publisher and own and publisher != f"{hub}-proxy":
-            problems.append(f"{used}, an old proxy that ends with its last connection; end it: docker stop {publisher}")
         elif publisher and own:
             problems.append(f"{used}, the hub's own proxy; first run make site with jupyterhub_https: none")
         elif unlisted and not containers:
