@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.containers.draining import DRAINING
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -22,7 +21,7 @@ FREE_TIMEOUT = 5.0  # seconds until Docker has closed the port of a container th
 
 
 def holders(containers: list[dict[str, Any]], wanted: Site) -> list[str]:
-    """Return the proxies of a site's hub that publish its port: the proxy, and old ones. Pure.
+    """Return the proxy of a site's hub if it publishes the site's port, as one of an earlier version does. Pure.
 
     None for a site with HTTPS: the proxy serves users until the certificate is there, so preflight refuses its ports.
 
@@ -33,7 +32,7 @@ def holders(containers: list[dict[str, Any]], wanted: Site) -> list[str]:
         name_of(one)
         for one in containers
         if wanted.has_own_port
-        and (name_of(one) == proxy or name_of(one).startswith(f"{proxy}{DRAINING}"))
+        and name_of(one) == proxy
         and (one.get("Labels") or {}).get(LABEL_HUB) == wanted.hub
         and any(_collide(port, wanted) for port in one.get("Ports") or [])
     ]

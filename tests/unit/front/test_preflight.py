@@ -171,17 +171,9 @@ def test_another_hub_with_the_same_domain_is_found_before_anything_is_changed(tm
     assert preflight.conflicts(settings, "jupyterhub") == []
 
 
-def test_a_port_of_the_hubs_own_proxy() -> None:
-    settings = replace(SETTINGS, http_port=1)
-    (problem,) = preflight.port_problems(settings, "lab", [container("lab-proxy", port=443)])
-    assert problem.endswith(
-        "is taken by container lab-proxy, the hub's own proxy; first run make site with jupyterhub_https: none"
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "problems"),
-    [("lab-proxy", 0), ("lab-proxy-draining-1795815895583452900", 0), ("jupyterhub-proxy", 1), ("lab-proxyx", 1)],
+    [("lab-proxy", 0), ("jupyterhub-proxy", 1), ("lab-proxyx", 1)],
 )
 def test_without_https_the_front_takes_the_port_from_the_hubs_own_proxies(
     name: str, problems: int, monkeypatch: pytest.MonkeyPatch
