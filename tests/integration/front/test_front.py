@@ -23,6 +23,7 @@ import jupyterhub_front
 from hosts.run import name as run_name
 from support.factories.certificates import Authority
 from support.front_client import FrontClient, Poll, Upload, echo
+from support.module_site import killed_run
 from support.modules import ModuleError, run
 from support.origin_server import LARGE, LARGE_BYTES, OriginServer
 from support.ports import free_port
@@ -46,16 +47,20 @@ class HostFront:
 
     def run(self, hub: str = DOMAIN, *, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run the module for the hub that has a domain."""
-        issued = self.issued if hub == DOMAIN else self.authority.issue(hub)
         if options.get("state") != "absent" and not check:
             target.write(str(self.directory), hub.partition(".")[0], f"127.0.0.1:{self.ports[hub]}")
+        return run(jupyterhub_front, check=check, **self.arguments(hub, **options))
+
+    def arguments(self, hub: str = DOMAIN, **options: Any) -> dict[str, Any]:
+        """Return the module's arguments."""
+        issued = self.issued if hub == DOMAIN else self.authority.issue(hub)
         settings = {
             "name": NAME, "directory": str(self.directory), "image": self.image, "hub": hub.partition(".")[0],
             "https": "own", "domain": hub, "bind_address": "127.0.0.1",
             "http_port": self.http_port, "https_port": self.https_port, "certificate": issued.chain,
             "key": issued.key, "health_timeout": 60,
         }  # fmt: skip
-        return run(jupyterhub_front, check=check, **{**settings, **options})
+        return {**settings, **options}
 
     def containers(self) -> list[str]:
         """Return the names of the front's containers."""
@@ -531,3 +536,22 @@ class TestNoInterruption:
                 front.docker.wait(name, timeout=60)
         front.run()
         assert front.containers() == [NAME]
+
+    def test_the_next_run_recovers_from_one_that_was_killed_at_any_step(
+        self, front: HostFront, tmp_path: Path, times: Any
+    ) -> None:
+        """SIGKILL after each change that a replacement makes to Docker, or after those that matter most."""
+        important = ["start:1", "rename:1", "rename:2"][: times(2, 3)]  # two run; the old one has lost its name; both
+        every = map(str, range(1, times(0, 100)))
+        with Poll(front.client, DOMAIN, rate=50) as poll, echo(front.client, DOMAIN) as socket_:
+            for number, step in enumerate([*important, *every]):
+                options = {"environment": {"KILLED": str(number)}}
+                if not killed_run("jupyterhub_front", step, front.arguments(**options), tmp_path):
+                    assert step not in important
+                    break
+                front.run(**options)
+                assert front.run(**options)["changed"] is False, f"after a kill at step {step}"
+                assert NAME in front.running(), f"after a kill at step {step}"
+                assert socket_.is_open(), f"after a kill at step {step}"
+        assert number >= times(0, 4), f"a replacement takes more steps than {step}"
+        assert len(poll.lost) <= max(1, poll.sent // 1000), poll.lost
