@@ -42,5 +42,7 @@ def trusting(playwright: Playwright, home: Path, authority: str) -> Iterator[Bro
     subprocess.run([*certutil, "-A", "-t", "C,,", "-n", "test", "-i", str(home / "root.pem")], check=True)
     environment: dict[str, str | float | bool] = {**os.environ, "HOME": str(home)}
     browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS, env=environment)
-    yield browser
-    browser.close()
+    try:
+        yield browser
+    finally:
+        browser.close()

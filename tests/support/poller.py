@@ -415,9 +415,10 @@ class Poll:
             answers.append(Answer(sent, time.monotonic() - sent, problem))
 
         with ThreadPoolExecutor(crowd_size) as crowd:
-            due = time.monotonic()
+            due, latest = time.monotonic(), crowd.submit(one)
             while not self._stop.is_set():
-                crowd.submit(one)
+                if crowd_size > 1 or latest.done():  # one connection has one request at a time
+                    latest = crowd.submit(one)
                 due += 1 / rate
                 time.sleep(max(0.0, due - time.monotonic()))
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import subprocess
+from collections.abc import Collection
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -90,8 +91,8 @@ def ensure(hub: str, info: dict[str, Any], limit: int, check: bool) -> tuple[str
     if not info.get("MemoryLimit"):
         return "", False
     found = parent(hub, info)
-    used = _used(hub, info)
-    if 0 < limit < used and limit // PAGE * PAGE != _present_limit(hub, info):
+    is_new = limit // PAGE * PAGE != _present_limit(hub, info)
+    if is_new and 0 < limit < _used(hub, info, ("inactive_file", "active_file")):
         raise DeployError(_too_much(hub, limit))  # with version 2, the Linux kernel would end servers
     ensure_limits = _ensure_slice if found.endswith(".slice") else _set_limits
     return found, ensure_limits(hub, info, limit, check)
@@ -127,16 +128,15 @@ def usage(hub: str, info: dict[str, Any]) -> tuple[int, int]:
     return (_used(hub, info), limit) if limit else (0, 0)
 
 
-def _used(hub: str, info: dict[str, Any]) -> int:
-    """Return the memory of all servers, without what the Linux kernel can free, in bytes."""
-    current, inactive = (
-        ("memory.current", "inactive_file")
-        if _is_version_2(info)
-        else ("memory.usage_in_bytes", "total_inactive_file")
-    )  # fmt: skip
+def _used(hub: str, info: dict[str, Any], freeable: Collection[str] = ("inactive_file",)) -> int:
+    """Return the memory of all servers, without what the Linux kernel can free, in bytes.
+
+    :param freeable: what that is: by default, as Docker does, files that were not read lately.
+    """
+    current, prefix = ("memory.current", "") if _is_version_2(info) else ("memory.usage_in_bytes", "total_")
     texts = [read_text(os.path.join(_folder(hub, info), file)) or "" for file in (current, "memory.stat")]
-    freeable = next((line.split()[1] for line in texts[1].splitlines() if line.startswith(f"{inactive} ")), "0")
-    return max(0, int(texts[0] or 0) - int(freeable))
+    sizes = dict(line.split() for line in texts[1].splitlines())
+    return max(0, int(texts[0] or 0) - sum(int(sizes.get(f"{prefix}{name}", 0)) for name in freeable))
 
 
 def _present_limit(hub: str, info: dict[str, Any]) -> int:

@@ -71,11 +71,6 @@ def problems(before: Options, after: Options) -> list[str]:
     ]
     if after.get("bridge") == "none" != before.get("bridge"):
         found.append("bridge is none, and images are built in the default bridge network; leave it out")
-    if after.get("userns-remap"):
-        found.append(
-            f"userns-remap is {after['userns-remap']}, with which Docker gives no container the network of the host, "
-            "as the front and the isolation of servers need it; leave it out"
-        )
     pid_file = after.get("pidfile")
     if pid_file is not None and pid_file != before.get("pidfile") and pid_file not in PID_FILES:
         found.append(
@@ -100,6 +95,19 @@ def _serves_others(address: str) -> bool:
         return name != "localhost" and not ipaddress.ip_address(name).is_loopback
     except ValueError:  # a name
         return True
+
+
+def require_host_network(options: Options) -> None:
+    """Check that a container can have the network of the host, as the front and the isolation of servers need it.
+
+    :raises DeployError: Docker refuses that with user namespaces; nothing was changed.
+    """
+    if options.get("userns-remap"):
+        raise DeployError(
+            f"Docker's option userns-remap is {options['userns-remap']}, with which no container can have the network "
+            "of the host; nothing was changed. Remove it from docker_daemon_options and from daemon.json: "
+            "docs/how-to/docker.md#options-that-hide-dockers-data"
+        )
 
 
 def refuse(before: Options, after: Options, seen: Mapping[str, Any]) -> None:

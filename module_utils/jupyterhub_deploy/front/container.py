@@ -35,7 +35,6 @@ LISTENS = ["sh", "-c", "kill -0 $(cat /run/nginx.pid)"]
 # Whether the kernel gives connections that wait at a closed port to another process that listens there (since Linux
 # 5.14, see its ip-sysctl documentation).
 MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req"
-HTTP2_DIRECTIVE = (1, 25, 1)  # the first version of nginx that has it
 CLOSE_TIMEOUT = 10.0  # seconds until nginx has closed its ports
 # Prints id and title of each process; the image has no ps.
 TITLES_OF_PROCESSES = r"""for d in /proc/[0-9]*; do echo "${d#/proc/} $(tr '\0' ' ' < $d/cmdline)"; done"""
@@ -110,11 +109,11 @@ class FrontContainer(DeployedContainer):
 
     def render(self, sites: Iterable[Site]) -> str:
         """Return the configuration with which the nginx in the container serves sites; for any nginx if none runs."""
-        found, directive = list(sites), False
+        found, version = list(sites), nginx.ANY_VERSION
         if self.client and any(site.certificate for site in found):
-            version = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", self.run(["nginx", "-v"])[1])
-            directive = version is not None and tuple(map(int, version.groups())) >= HTTP2_DIRECTIVE
-        return nginx.render(found, os.path.exists(nginx.IPV6), directive)
+            numbers = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", self.run(["nginx", "-v"])[1])
+            version = tuple(map(int, numbers.groups())) if numbers else version
+        return nginx.render(found, os.path.exists(nginx.IPV6), version)
 
     def workers(self, name: str = "") -> set[str]:
         """Return the processes of nginx that accept connections, in the container (of that name).

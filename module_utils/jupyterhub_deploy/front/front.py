@@ -83,6 +83,9 @@ class Front:
         names = [options.domain, *([f"*.{options.domain}"] if options.subdomains else [])]
         settings = acme_settings(options.acme) if options.https == "acme" else AcmeSettings()
         self.acme = Acme(self.directory, options.hub, names, settings)
+        served = self.sites.get(options.hub)
+        if served and served.certificate == self.acme.live and not self.acme.has_certificate():  # removed by hand
+            self.sites[options.hub] = dataclasses.replace(served, certificate="")
 
     def wanted_site(self) -> Site:
         """Return what the hub wants the front to serve.
@@ -165,8 +168,9 @@ class Front:
         if self.options.https == "acme":
             self.acme.write_settings()
         requested = bool(self.certificate_reason())
-        if requested and self.keeps(site):
-            self._copy_certificate(self.sites[site.hub])
+        before = self.sites.get(site.hub)
+        if before and requested and self.keeps(site):
+            self._copy_certificate(before)
         old = self.sites.get(site.hub)
         sites = plan.meanwhile(old, site) if requested else self.served(site)
         if action == "replace":  # first, because the old one may be stopped, or lack what a request needs
@@ -175,7 +179,7 @@ class Front:
             self._replace(spec)
         self._serve(sites, action, spec, again)
         if requested:
-            site = self._request(old, site, spec)
+            site = self._request(before, site, spec)
         if self.keeps(site):
             return site
         write_site(self.directory, site.hub, site)
@@ -262,6 +266,7 @@ class Front:
             self.acme.request(self.container)
         except DeployError:
             if old:
+                write_site(self.directory, site.hub, old)
                 self._serve([old], "none", spec)
             raise
         site = dataclasses.replace(site, certificate=self.acme.live)

@@ -42,7 +42,9 @@ SERVER_CONNECTIONS = 4000
 # How long an upload to a user's server, or a download, may pause. A slow browser reads the next part only then.
 SERVER_PAUSE = "1h"
 
-HTTP2 = "http2 on;"  # since nginx 1.25.1; before, it is a parameter of ``listen``
+ANY_VERSION = (0, 0, 0)
+HTTP2, HTTP2_DIRECTIVE = "http2 on;", (1, 25, 1)  # the first version; before, it is a parameter of ``listen``
+REJECT, REJECTS = "ssl_reject_handshake on;", (1, 19, 4)  # the first version; before, other names get a certificate
 # For the server that a port has by default. With ``reuseport``, the container that replaces this one listens beside it.
 DEFAULT = " default_server reuseport backlog=4096"
 
@@ -149,36 +151,37 @@ class Socket(NamedTuple):
     tls: bool
 
 
-def render(sites: Iterable[Site], ipv6: bool, http2_directive: bool = False) -> str:
+def render(sites: Iterable[Site], ipv6: bool, version: tuple[int, ...] = ANY_VERSION) -> str:
     """Return the text of ``nginx.conf``.
 
     :param sites: of all hubs of the host.
     :param ipv6: whether the host has IPv6.
-    :param http2_directive: whether nginx is 1.25.1 or newer, whose directive ``http2`` takes the place of a parameter
-        of ``listen``. Newer versions accept the parameter, too, with a warning.
+    :param version: of nginx. Newer versions accept what is for any version, too: the parameter ``http2`` of ``listen``,
+        with a warning.
     """
     ordered = sorted(sites, key=lambda site: site.hub)
     blocks = [HTTP, TLS + "\n", f"include {MOUNTED}/{target.DIRECTORY}/*.conf;  # the hubs' proxies\n"]
     blocks += [_behind(number, site) for number, site in enumerate(ordered) if not site.ends_tls]
     for socket, owners in sockets(ordered).items():
         if not any(site.has_own_port for site in owners):
-            blocks.append(_others(socket, ipv6))
+            blocks.append(_others(socket, owners, ipv6, version))
     for number, site in enumerate(ordered):
         blocks += [_http_server(number, site, ipv6), *([_https_server(site, ipv6)] if site.certificate else [])]
     body = "\n".join(blocks)
-    if http2_directive:
+    if version >= HTTP2_DIRECTIVE:
         body = re.sub(r"^( *listen .* ssl) http2\b", r"\1", body, flags=re.MULTILINE)
         body = re.sub(r"^( *)(ssl_certificate_key .*)$", rf"\1\2\n\1{HTTP2}", body, flags=re.MULTILINE)
-    version = hashlib.sha256(body.encode()).hexdigest()[:16]
-    return MAIN + textwrap.indent(body.replace("@version@", version), "    ") + "}\n"
+    digest = hashlib.sha256(body.encode()).hexdigest()[:16]
+    return MAIN + textwrap.indent(body.replace("@version@", digest), "    ") + "}\n"
 
 
 def for_any_version(config: str) -> str:
-    """Return a configuration that :func:`render` made, without the directive ``http2``."""
-    if HTTP2 not in config:
-        return config
-    listen = re.sub(r"^( *listen .* ssl)\b", r"\1 http2", config, flags=re.MULTILINE)
-    return re.sub(rf"^ *{HTTP2}\n", "", listen, flags=re.MULTILINE)
+    """Return a configuration that :func:`render` made, without what only newer versions of nginx know."""
+    if HTTP2 in config:
+        config = re.sub(r"^( *listen .* ssl)\b", r"\1 http2", config, flags=re.MULTILINE)
+        config = re.sub(rf"^ *{HTTP2}\n", "", config, flags=re.MULTILINE)
+    certificate = re.search(r"^ *ssl_certificate .*\n *ssl_certificate_key .*\n", config, re.MULTILINE)
+    return re.sub(rf"^ *{REJECT}\n", certificate[0], config, flags=re.MULTILINE) if certificate else config
 
 
 def version_of(config: str) -> str:
@@ -219,17 +222,21 @@ def _server(lines: Iterable[str]) -> str:
     return "server {\n" + textwrap.indent("\n".join(lines), "    ") + "\n}\n"
 
 
-def _others(socket: Socket, ipv6: bool) -> str:
+def _others(socket: Socket, sites: list[Site], ipv6: bool, version: tuple[int, ...]) -> str:
     """Return the server for requests with a name that no hub has. It does not tell the names of the hubs."""
     return _server(
         [
             _listen(socket, ipv6, DEFAULT),
-            *(["ssl_reject_handshake on;"] if socket.tls else []),
+            *(_reject(sites, version) if socket.tls else []),
             VERSION,
             "default_type text/plain;",
             'location / { return 404 "No JupyterHub has this name.\\n"; }',
         ]
     )
+
+
+def _reject(sites: list[Site], version: tuple[int, ...]) -> list[str]:
+    return [REJECT] if version >= REJECTS else _certificate(sites[0])
 
 
 def _certificate(site: Site) -> list[str]:

@@ -64,9 +64,9 @@ def meanwhile(old: Site | None, new: Site) -> list[Site]:
         return [challenge]
     if old.domain != new.domain or old.http_port != new.http_port:
         return [old, challenge]
-    if not old.ends_tls:
-        return [old]  # whose port has the challenge, too
-    return [dataclasses.replace(new, certificate=old.certificate)]
+    if not old.ends_tls:  # its port has the challenge, too
+        return [old] if old.bind_address == new.bind_address else [old, challenge]
+    return [dataclasses.replace(new, certificate=old.certificate, subdomains=old.subdomains or new.subdomains)]
 
 
 def with_old_names(old: Site | None, new: Site) -> list[Site]:

@@ -102,6 +102,6 @@ def renewal_problems(directory: str, site: Site) -> list[str]:
 
 
 def _is_newer(path: str, moment: str | None) -> bool:
-    """Return whether a file was written after a moment."""
+    """Return whether a file was written after a moment, which has whole seconds."""
     checked = parse_time(moment)
-    return checked is not None and os.path.exists(path) and os.stat(path).st_mtime > checked.timestamp()
+    return checked is not None and os.path.exists(path) and os.stat(path).st_mtime > checked.timestamp() + 1

@@ -14,6 +14,7 @@ from ansible.module_utils.jupyterhub_deploy.front import acme, release
 from ansible.module_utils.jupyterhub_deploy.front.front import Front, FrontOptions
 from ansible.module_utils.jupyterhub_deploy.front.plan import differences
 from ansible.module_utils.jupyterhub_deploy.front.site import Site, read_waiting
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 #: The options, as Ansible's argument specification; the module's documentation describes them.
 SPEC: dict[str, Any] = {
@@ -44,6 +45,7 @@ REQUIRED_IF = [
     ("https", "behind", ["domain"]),
 ]
 
+ANSWER_TIMEOUT = 5.0  # seconds in which a busy nginx shows what it serves
 
 MOVES = "port {port} moves from {names} to the front, which interrupts the connections that are open there, this once"
 
@@ -91,7 +93,9 @@ def serve(front: Front, site: Site, check: bool, may_change: bool) -> dict[str, 
     messages += ["the settings of ACME changed"] if front.settings_changed() and not requested else []
     messages += [MOVES.format(port=site.http_port, names=" and ".join(holders))] if holders else []
     changed = bool(messages) or action != "none" or config != before
-    outdated = "" if changed else front.outdated(site)
+    outdated = ""
+    if not changed and not wait_until(lambda: not front.outdated(site), ANSWER_TIMEOUT):
+        outdated = front.outdated(site)
     messages += [outdated] if outdated else []
     changed = bool(messages) or changed
     if changed and not may_change:

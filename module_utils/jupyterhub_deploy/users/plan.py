@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.hub.api import SERVICE
 
 PRESENT, DISABLED, ABSENT = "present", "disabled", "absent"
 STATES = (PRESENT, DISABLED, ABSENT)
@@ -52,6 +53,8 @@ def _contradictions(user: User, seen: dict[str, Any], native: bool) -> list[str]
             ]
         return []
     problems = []
+    if name == SERVICE:
+        problems.append(f"{name} is the name of a service of the hub, which could not delete this user; choose another")
     if user["admin"] and user["state"] != PRESENT:
         problems.append(f"{name} is declared {user['state']} and an administrator; remove admin")
     if user["password"] is not None and user["state"] != PRESENT:

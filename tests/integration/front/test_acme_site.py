@@ -6,6 +6,7 @@ test_acme.py has what certbot does, and its failures; tests/e2e/test_https.py ha
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +32,7 @@ NAME = run_name("acme-site")
 DOMAIN, OTHER = f"hub.{ZONE}", f"other.{ZONE}"
 PASSWORD = "seven-green-bottles-on-a-wall"
 #: Seconds that a certificate is valid which has to be renewed: after half of them.
-SHORT = 40
+SHORT = 60
 RENEW_SECONDS = "2"
 
 
@@ -142,6 +143,31 @@ def test_the_old_name_has_its_certificate_until_the_hub_has_the_new_one(place: P
     with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
         client.served(DOMAIN)
     assert list(place.site.directory.glob(f"own/{NAME}/*")) == []  # the copy of its certificate
+
+
+def test_a_failed_request_for_another_name_leaves_the_certificate_that_is_renewed(place: Place) -> None:
+    before = place.client(place.pebble).served(DOMAIN)
+    with pytest.raises(ModuleError, match=rf"no certificate for nowhere\.{ZONE} "):
+        place.site.run_front(domain=f"nowhere.{ZONE}", keep_old_names=True)
+    assert place.client(place.pebble).served(DOMAIN) == before
+    served = status.site_of(str(place.site.directory), NAME)
+    assert served
+    assert served.certificate == f"acme/live/{NAME}"
+
+
+def test_a_damaged_certificate_is_requested_again_as_the_message_says(place: Place) -> None:
+    acme = place.site.directory / "acme"
+    (acme / f"live/{NAME}/privkey.pem").unlink()
+    (acme / f"live/{NAME}/privkey.pem").write_text("")
+    live, archive, renewal = (acme / part for part in (f"live/{NAME}", f"archive/{NAME}", f"renewal/{NAME}.conf"))
+    with pytest.raises(ModuleError, match=f"is damaged .* remove {live} and {archive} and {renewal}, then run make si"):
+        place.site.run_front()
+    shutil.rmtree(live)
+    shutil.rmtree(archive)
+    renewal.unlink()
+    place.site.client.containers.get(f"{NAME}-front").stop()  # as after a restart of the host, when nginx cannot start
+    assert place.site.run_front()["changed"] is True
+    assert place.client(place.pebble).https(DOMAIN, "/hub/login").status == 200
 
 
 def test_users_names_have_a_certificate_by_dns_updates(place: Place) -> None:

@@ -83,9 +83,7 @@ def test_a_server_with_too_many_processes_does_not_affect_another(users: dict[st
 
 
 def test_the_processes_of_all_servers_have_a_limit(site: ModuleSite) -> None:
-    info = site.client.api.info()
-    groups = Path("/sys/fs/cgroup", "" if info["CgroupVersion"] == "2" else "pids")
-    (limit,) = groups.rglob(f"{cgroup.parent(NAME, info).strip('/')}/pids.max")
+    limit = Path(cgroup._folder(NAME, site.client.api.info(), "pids"), "pids.max")
     assert limit.read_text().strip() == str(cgroup.tasks_limit())
 
 

@@ -13,9 +13,9 @@ from ansible.module_utils.jupyterhub_deploy.front.site import Site
 from support.factories.sites import site
 
 
-def servers(*sites: Site, ipv6: bool = False) -> list[str]:
+def servers(*sites: Site, ipv6: bool = False, version: tuple[int, ...] = nginx.ANY_VERSION) -> list[str]:
     """Return the server blocks of a configuration, each as one line."""
-    text = " ".join(nginx.render(sites, ipv6).split())
+    text = " ".join(nginx.render(sites, ipv6, version).split())
     return re.findall(r"server \{ (.*?) \}(?= server \{| \}$)", text)
 
 
@@ -97,7 +97,7 @@ def test_ipv6_where_the_host_has_it_and_all_addresses_are_used() -> None:
 
 
 def test_http2_as_the_version_of_nginx_has_it() -> None:
-    old, new = (nginx.render([site(), site("lab")], True, http2_directive=new) for new in (False, True))
+    old, new = (nginx.render([site(), site("lab")], True, version) for version in (nginx.ANY_VERSION, (1, 25, 1)))
     assert old.count("ssl http2") == 2 * 3  # for IPv4 and IPv6: all other names, and two hubs
     assert "http2 on;" not in old
     assert "ssl http2" not in new
@@ -110,7 +110,7 @@ def test_http2_as_the_version_of_nginx_has_it() -> None:
     assert text(nginx.for_any_version(new)) == text(old)
     assert nginx.for_any_version(old) == old
     plain = [site(https="none", domain="", certificate="")]
-    assert nginx.render(plain, True, http2_directive=True) == nginx.render(plain, True)
+    assert nginx.render(plain, True, (1, 25, 1)) == nginx.render(plain, True)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +162,12 @@ def test_a_server_that_will_have_a_certificate_of_acme_has_the_challenge(https: 
     assert "location ^~ /.well-known/acme-challenge/ {" in nginx.render([site(https=https)], ipv6=False)
 
 
-def test_other_names_get_no_certificate() -> None:
-    others = next(text for text in servers(site()) if "listen 0.0.0.0:443 ssl" in text and "default_server" in text)
-    assert "ssl_reject_handshake on;" in others
-    assert "ssl_certificate" not in others
+@pytest.mark.parametrize(("version", "rejects"), [((1, 18, 0), False), ((1, 19, 4), True), ((1, 26, 0), True)])
+def test_other_names_get_no_certificate_where_nginx_can_reject_them(version: tuple[int, ...], rejects: bool) -> None:
+    blocks = servers(site(), version=version)
+    others = next(text for text in blocks if "listen 0.0.0.0:443 ssl" in text and "default_server" in text)
+    assert ("ssl_reject_handshake on;" in others) == rejects
+    assert ("ssl_certificate" not in others) == rejects
 
 
 @pytest.mark.parametrize(

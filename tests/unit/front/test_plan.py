@@ -27,7 +27,12 @@ def test_while_another_certificate_is_requested_the_old_one_is_served() -> None:
     assert meanwhile(other, ACME) == [other, CHALLENGE]
     behind = site(https="behind", certificate="", http_port=8080)
     assert meanwhile(behind, ACME) == [behind, CHALLENGE]
-    assert meanwhile(replace(behind, http_port=80), ACME) == [replace(behind, http_port=80)]
+    same = replace(behind, http_port=80)
+    assert meanwhile(same, ACME) == [same]
+    elsewhere = replace(same, bind_address="192.0.2.10")
+    assert meanwhile(elsewhere, ACME) == [elsewhere, CHALLENGE]
+    wildcard = replace(ACME, subdomains=True, certificate="own/jupyterhub/2")
+    assert meanwhile(wildcard, ACME) == [wildcard]  # users keep their names
 
 
 def test_until_the_hub_has_its_new_names_the_old_ones_are_served() -> None:

@@ -130,6 +130,9 @@ def test_what_could_block_the_start_is_not_read(tmp_path: Path) -> None:
             (info / file).write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
         if blocked:
             os.mkfifo(info / blocked)
+    (site / "none-1.dist-info").mkdir()
+    os.mkfifo(site / "none-1.dist-info/PKG-INFO")
+    os.mkfifo(site / "alone-1.dist-info")
     os.truncate(site / "long-1.dist-info/METADATA", 2**40)
     packages.prepare({"JUPYTERHUB_ROOT_DIR": str(tmp_path)}, tmp_path / "own")
     assert (tmp_path / packages.HIDDEN / "requirements-3.9.txt").read_text() == "good  # was 1\n"

@@ -86,6 +86,8 @@ def parsed(values: Mapping[str, Any], automatic: int = 0) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"{unknown[0]} is not known; use {', '.join(Limits._fields)}")
     if found.get("memory") == "auto":
+        if not automatic:
+            raise ValueError("memory is auto, which is for all users only; set a size")
         found["memory"] = automatic
     for name in {"memory", "shm_size", "tmp_size", "disk"} & set(found):
         found[name] = int(parse_bytes(found[name]))

@@ -106,10 +106,15 @@ def _list_old(base: Path) -> None:
 def _readable(site: Path) -> Iterable[Distribution]:
     """Yield the packages whose descriptions are files of a usual size: another one could block the server's start."""
     for directory in site.glob("*.dist-info"):
-        described = [directory / name for name in ("METADATA", "REQUESTED", "direct_url.json")]
-        present = [file for file in described if file.exists()]
-        if all(file.is_file() and file.stat().st_size <= LONGEST for file in present):
-            yield Distribution.at(directory)
+        try:
+            described = directory / "METADATA"
+            others = [file for name in ("REQUESTED", "direct_url.json") if (file := directory / name).exists()]
+            usual = all(file.is_file() and file.stat().st_size <= LONGEST for file in (described, *others))
+            # Without a text in METADATA, the library reads other files.
+            if usual and described.stat().st_size:
+                yield Distribution.at(directory)
+        except OSError:
+            continue
 
 
 def requirements(found: Iterable[Distribution]) -> str:
