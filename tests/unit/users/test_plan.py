@@ -145,7 +145,7 @@ def test_the_hubs_own_administrator_only_gets_groups() -> None:
         ([user("admin", state="disabled")], "admin is jupyterhub_admin_user, always an administrator"),
         ([user("admin", admin=False)], "admin is jupyterhub_admin_user"),
         ([user("admin", password=SECRET)], "admin is jupyterhub_admin_user"),
-        ([user("deploy")], "deploy is the name of a service of the hub, which could not delete this user; choose anoth"),
+        ([user("deploy")], "deploy is the name of a service of the hub, which could not delete this user"),
         ([user(state="disabled", admin=True)], "alice is declared disabled and an administrator; remove admin"),
         ([user(state="absent", password=SECRET)], "alice is declared absent with a password; remove password"),
     ],
