@@ -42,7 +42,7 @@ SERVER_CONNECTIONS = 4000
 # How long an upload to a user's server, or a download, may pause. A slow browser reads the next part only then.
 SERVER_PAUSE = "1h"
 
-ANY_VERSION = (0, 0, 0)
+ANY_VERSION: tuple[int, ...] = (0, 0, 0)
 HTTP2, HTTP2_DIRECTIVE = "http2 on;", (1, 25, 1)  # the first version; before, it is a parameter of ``listen``
 REJECT, REJECTS = "ssl_reject_handshake on;", (1, 19, 4)  # the first version; before, other names get a certificate
 # For the server that a port has by default. With ``reuseport``, the container that replaces this one listens beside it.

@@ -545,7 +545,7 @@ class TestNoInterruption:
         every = map(str, range(1, times(0, 100)))
         with Poll(front.client, DOMAIN, rate=50) as poll, echo(front.client, DOMAIN) as socket_:
             for number, step in enumerate([*important, *every]):
-                options = {"environment": {"KILLED": str(number)}}
+                options: dict[str, Any] = {"environment": {"KILLED": str(number)}}
                 if not killed_run("jupyterhub_front", step, front.arguments(**options), tmp_path):
                     assert step not in important
                     break
