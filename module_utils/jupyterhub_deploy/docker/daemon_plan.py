@@ -137,9 +137,9 @@ def make_plan(
     newer = too_new(set(merged.options) - set(current), seen["version"], "this host") if recent else ()
     for problem in (*misplaced(wanted), *newer):
         raise DeployError(f"{problem}; nothing was changed")
-    daemon_data.require_host_network(merged.options)
     if merged.options != current or not seen["running"]:
         daemon_data.refuse(current, merged.options, seen)
+    daemon_data.require_host_network(merged.options)
     warnings.extend(
         f"{name} in {seen['config']['path']} was set by somebody else; docker_daemon_options replaces it"
         for name in merged.replaced
