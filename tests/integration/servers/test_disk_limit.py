@@ -17,7 +17,6 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 from hosts.run import name as run_name
 from support.hub_http import HubSession
-from support.long_runs import VERSIONS
 from support.module_site import ModuleSite
 from support.site_fixtures import StartSite
 
@@ -57,10 +56,10 @@ class Alice:
         return bool(self.session.api("GET", "/users/alice").json()["servers"].get("", {}).get("ready"))
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def site(start_site: StartSite, request: pytest.FixtureRequest) -> ModuleSite:
+@pytest.fixture(scope="module")
+def site(start_site: StartSite) -> ModuleSite:
     limits = {"memory": "auto", "cpu": 0, "pids": 4096, "shm_size": "1G", "tmp_size": 0, "disk": LIMIT}
-    return start_site(NAME, {"limits": limits}, EXTRA, request.param)
+    return start_site(NAME, {"limits": limits}, EXTRA)
 
 
 @pytest.fixture(scope="module")

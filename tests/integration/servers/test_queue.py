@@ -17,7 +17,6 @@ from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
 from hosts.run import name as run_name
 from support.hub_http import HubSession
-from support.long_runs import VERSIONS
 from support.module_site import ModuleSite
 from support.site_fixtures import StartSite
 
@@ -100,9 +99,9 @@ class Progress:
         self.ended = True
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def hub(start_site: StartSite, request: pytest.FixtureRequest) -> Hub:
-    return Hub(start_site(NAME, {"concurrent_starts": 1}, EXTRA, request.param))
+@pytest.fixture(scope="module")
+def hub(start_site: StartSite) -> Hub:
+    return Hub(start_site(NAME, {"concurrent_starts": 1}, EXTRA))
 
 
 def position(number: int, of: int) -> str:
