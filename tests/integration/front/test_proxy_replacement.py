@@ -15,6 +15,7 @@ import requests
 from ansible.module_utils.jupyterhub_deploy.containers import container
 from ansible.module_utils.jupyterhub_deploy.containers.container import accepts_connections
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
+from docker.models.networks import Network
 
 import jupyterhub_proxy
 from hosts.run import name as run_name
@@ -87,6 +88,12 @@ def address_in(site: ModuleSite, network: str | None) -> str:
     """Return the proxy's address in a network."""
     networks = site.client.containers.get(f"{NAME}-proxy").attrs["NetworkSettings"]["Networks"]
     return str(networks[str(network)]["IPAddress"])
+
+
+def addresses(network: Network) -> list[str]:
+    """Return the addresses that containers have in a network."""
+    network.reload()
+    return [one["IPv4Address"].partition("/")[0] for one in network.attrs["Containers"].values()]
 
 
 def test_only_the_front_reaches_the_proxy(site: ModuleSite) -> None:
@@ -221,16 +228,17 @@ def test_a_proxy_whose_api_the_hub_does_not_reach_is_replaced(lost: str, site: M
     network, proxy = site.client.networks.get(f"{NAME}-control"), f"{NAME}-proxy"
     before = address_in(site, network.name)
     network.disconnect(proxy)
-    other = site.client.containers.run(
-        site.original,
-        ["600"],
-        entrypoint=["sleep"],
-        network=network.name if lost == "address" else "none",
-        name=f"{NAME}-other",
-        detach=True,
-    )
+    others = list[Any]()
+    while lost == "address" and before not in addresses(network):  # Docker gives the lowest free one
+        others.append(
+            site.client.containers.run(
+                site.original, ["600"], entrypoint=["sleep"], network=network.name, name=f"{NAME}-other-{len(others)}",
+                detach=True,
+            )
+        )  # fmt: skip
     network.connect(proxy, aliases=[f"{NAME}-proxy-api"] if lost == "address" else [])
-    other.remove(force=True)
+    for other in others:
+        other.remove(force=True)
     assert (address_in(site, network.name) != before) == (lost == "address")
     result = site.run_proxy()
     assert (result["action"], result["downtime"], result["routes"]) == ("replace", 0, "restored")
