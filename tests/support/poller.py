@@ -329,7 +329,7 @@ class KeptConnection:
             self.ended += 1
             return self._request(path, cookies)
         problem = _problem(answer)
-        self.ended += self._connection.sock is None  # the answer said so
+        self.ended += self._connection.sock is None  # closed by `Connection: close` in the response
         return problem
 
 

@@ -203,7 +203,7 @@ def _set_limits(hub: str, info: dict[str, Any], limit: int, check: bool) -> bool
 
 def _set_tasks(hub: str, info: dict[str, Any], check: bool) -> bool:
     path = os.path.join(_folder(hub, info, "pids"), "pids.max")
-    # Without the file, there is no group yet, or the Linux kernel cannot limit processes.
+    # The file is missing until the group exists, and where the Linux kernel cannot limit processes.
     return os.path.exists(path) and _set(path, str(tasks_limit()), check)
 
 

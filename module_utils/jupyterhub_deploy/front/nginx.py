@@ -99,7 +99,7 @@ limit_conn_status 429;
 # The pages for signing in, as the hub understands the path: it decodes none of it. A request for a token may have a
 # password as well.
 map $request_uri $signs_in { default 0; "~^/hub/(login|signup|api/users/[^/?]+/tokens)" 1; }
-map $signs_in $client_that_signs_in { default ""; 1 $client; }  # without a value, there is no limit
+map $signs_in $client_that_signs_in { default ""; 1 $client; }  # nginx does not limit requests with an empty value
 limit_req_zone $client_that_signs_in zone=sign_in_of_address:2m rate=@rate@r/s;
 limit_req_status 429;
 # A form on another site, or on a user's server, must not sign its reader in as somebody else. Browsers tell over HTTPS.

@@ -14,7 +14,7 @@ from ansible.module_utils.jupyterhub_deploy.servers import policy
 from ansible.module_utils.jupyterhub_deploy.servers.policy import Server, span
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
-# Seconds after which `no updates are pending` is no longer said: a run of site.yml looks once a day.
+# Seconds after the last search for updates until its result counts as outdated. A run of site.yml searches once a day.
 UPDATES_KNOWN = 2 * 24 * 3600
 
 

@@ -1,4 +1,4 @@
-"""The deletion of a user whose servers start, or run and have a name, or who has a directory of the host, and changes.
+"""Delete and change users by the API and the page Admin, in the cases in which JupyterHub itself fails.
 
 JupyterHub stops only the default server, if it is ready. With others, it deleted the account, and then failed with an
 error 500. A directory of the host, unlike a volume, has no label that keeps it from the next user of the name.
