@@ -10,7 +10,8 @@ description:
   - Runs a container that keeps rules of nftables in the kernel of the host, and waits until they are loaded. They apply
     to running servers, too.
   - Before anything is changed, the rules are loaded in a network of their own, to check that the kernel supports them.
-  - The rules stay while the container is replaced or does not run.
+  - The rules stay while the container is replaced or does not run. When it starts, it removes the rules of hubs of
+    which neither a container nor a network exists.
 options:
   name:
     description: Name of the hub.

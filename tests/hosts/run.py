@@ -83,7 +83,7 @@ def remove_memory_limits(unwanted: Callable[[str], bool]) -> None:
     Args:
         unwanted: whether those of the hub of this name are removed.
     """
-    for place in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")):
+    for place in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")):
         for path in place.glob(f"jupyterhub-{PREFIX.replace('-', '_')}*"):
             if unwanted(path.name.removeprefix("jupyterhub-").replace("_", "-")):
                 with contextlib.suppress(OSError):  # another run removes the same
@@ -97,6 +97,16 @@ def remove_guard(container: str) -> None:
     hub = f"GUARD_HUB={container.removesuffix('-guard')}"
     command = ["python3", "/opt/front/guard.py", "--remove"]
     docker("run", "--rm", "--network", "host", "--cap-add", "NET_ADMIN", "--env", hub, image, *command)
+
+
+def remove_unused_rules() -> None:
+    """Remove the rules that guards of hubs on this machine have left: a new network may get the same subnet."""
+    command = ["python3", "/opt/front/guard.py", "--remove-unused"]
+    for image in docker("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines():
+        if "/front:" in image:
+            with contextlib.suppress(DockerError):  # the image of an earlier version
+                docker("run", "--rm", "--network=host", "--cap-add=NET_ADMIN", "--volume=/run:/run", image, *command)
+                return
 
 
 def remove_stale() -> None:
@@ -118,5 +128,6 @@ def remove_stale() -> None:
     for path in (path for place in places if place.is_dir() for path in place.iterdir() if is_stale(path.name)):
         remove_files(path.name.removeprefix("version-").removesuffix(".json"))
     remove_memory_limits(is_stale)
+    remove_unused_rules()
     for namespace in filter(is_stale, (path.name for path in Path("/run/netns").glob(f"{PREFIX}*"))):
         subprocess.run(["ip", "netns", "delete", namespace], check=False)

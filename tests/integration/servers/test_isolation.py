@@ -216,6 +216,20 @@ def test_a_restart_of_the_guard_keeps_the_rules(site: ModuleSite, reach: Reach) 
     assert site.run_guard()["action"] == "start"
 
 
+def test_rules_of_a_hub_that_was_removed_by_hand_are_removed(site: ModuleSite) -> None:
+    guard, gone = site.client.containers.get(f"{NAME}-guard"), f"bridge jh-{NAME}-gone"
+
+    def has_gone() -> bool:
+        return gone in str(guard.exec_run(["nft", "list tables"])[1])
+
+    before = tables(site)
+    assert guard.exec_run(["nft", f"add table {gone}"])[0] == 0  # it would block the next network with that subnet
+    assert has_gone()
+    guard.restart()
+    assert wait_until(lambda: not has_gone(), 60)
+    assert tables(site) == before
+
+
 def test_hub_and_proxy_with_each_others_addresses(site: ModuleSite, users: dict[str, Notebook], reach: Reach) -> None:
     hub, proxy = (site.client.containers.get(f"{NAME}{part}") for part in ("", "-proxy"))
     before = reach.address(""), reach.address("-proxy")

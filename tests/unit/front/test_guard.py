@@ -19,10 +19,14 @@ ENVIRONMENT = {"GUARD_HUB": "lab", "GUARD_NETWORK": "lab-network", "GUARD_ISOLAT
 NETWORK: dict[str, Any] = {
     "Id": "0123456789abcdef",
     "Driver": "bridge",
+    "Labels": {"org.jupyterhub.deploy.hub": "lab"},
     "Options": {},
     "IPAM": {"Config": [{"Subnet": "198.18.4.0/22"}]},
 }
-OTHERS = [{"Id": "b", "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}}, {"Id": "h", "IPAM": {"Config": None}}]
+OTHERS = [
+    {"Id": "b", "Labels": {}, "IPAM": {"Config": [{"Subnet": "172.17.0.0/16"}]}},
+    {"Id": "h", "Labels": None, "IPAM": {"Config": None}},
+]
 
 
 def container(name: str, user: str | None = None) -> dict[str, Any]:
@@ -147,6 +151,11 @@ def kernel(docker: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPat
         def clear(self) -> None:
             pass
 
+    def nft(command: str) -> Mock:
+        assert command == "list tables"
+        return Mock(stdout=state.get("tables", ""))
+
+    monkeypatch.setattr(guard, "nft", nft)
     monkeypatch.setattr(guard, "load", load)
     monkeypatch.setattr(Guard, "listing", lambda self: state["rules"])
     monkeypatch.setattr(guard.threading, "Event", Event)
@@ -171,6 +180,30 @@ def test_rules_are_loaded_when_they_change_or_are_missing(kernel: dict[str, Any]
     assert (seen, kernel["loads"]) == ([1, 1, 2], 3)
     assert "198.18.4.9" in kernel["rules"]
     assert guard.LOADED.exists()
+
+
+def test_rules_of_hubs_that_no_longer_exist_are_removed(
+    kernel: dict[str, Any], docker: dict[str, Any], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr(guard, "load", found.append)
+    names = ["bridge jh-lab", "bridge jh-gone", "inet jh-gone", "inet jh-stopped", "bridge jh-empty", "ip nat"]
+    kernel["tables"] = "".join(f"table {name}\n" for name in names)
+    answers = docker["answers"]
+    answers["/networks"].append({"Labels": {"org.jupyterhub.deploy.hub": "empty"}})
+    answers["/containers/json?all=1"].append({"Labels": {"org.jupyterhub.deploy.hub": "stopped"}})
+    guard.remove_unused()
+    assert found == [guard.guard_rules.remove("gone")]
+    assert capfd.readouterr().out == "removed the rules of hub gone, which no longer exists\n"
+
+
+def test_rules_of_others_that_cannot_be_removed_do_not_matter(
+    kernel: dict[str, Any], docker: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "remove_unused", Mock(side_effect=guard.DockerError("no answer")))
+    with pytest.raises(StopError):
+        Guard(ENVIRONMENT).run()
+    assert kernel["loads"] == 1
 
 
 @pytest.mark.parametrize("fault", ["nft", "docker", "removed at once"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from guard_rules import Inputs, remove, render
+from guard_rules import Inputs, hubs, remove, render
 
 INPUTS = Inputs(
     "lab",
@@ -130,3 +130,8 @@ def test_a_change_is_one_transaction_that_begins_with_the_removal() -> None:
     text = render(INPUTS)
     assert text.startswith(remove("lab"))
     assert remove("lab").count("delete table") == 2
+
+
+def test_hubs_that_have_tables() -> None:
+    assert hubs("table ip nat\ntable bridge jh-lab\ntable inet jh-lab\ntable inet jh-other-2\n") == {"lab", "other-2"}
+    assert hubs("") == set()

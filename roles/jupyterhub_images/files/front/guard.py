@@ -1,8 +1,9 @@
 """Keep the rules that isolate one hub's notebooks in the host's kernel (``guard_rules`` explains them).
 
-    guard.py            load them, and again when addresses change or somebody has removed them
-    guard.py --check    load an example, in a network of its own: whether this kernel has all that the rules need
-    guard.py --remove   remove them
+    guard.py                   load them, and again when addresses change or somebody has removed them
+    guard.py --check           load an example, in a network of its own: whether this kernel has all that the rules need
+    guard.py --remove          remove them
+    guard.py --remove-unused   remove those of hubs that no longer exist, as the first one does when it starts
 
 The rules stay when this program ends, so that it can be replaced. Environment:
 
@@ -150,6 +151,10 @@ class Guard:
 
     def run(self) -> NoReturn:
         """Keep the rules in the kernel, for ever."""
+        try:
+            remove_unused()
+        except (DockerError, OSError, subprocess.SubprocessError) as error:
+            print(f"rules of other hubs were not checked: {error}", file=sys.stderr, flush=True)
         changed = threading.Event()
         threading.Thread(target=watch, args=(changed,), daemon=True).start()
         threading.Thread(target=resolve, args=(self.names, self.hosts), daemon=True).start()
@@ -188,6 +193,23 @@ class Guard:
         return found
 
 
+def remove_unused() -> None:
+    """Remove the rules of hubs whose containers and networks were removed by hand.
+
+    The rules cannot name the bridge, so they would apply to the next network that gets the subnet.
+
+    Raises:
+        DockerError: Docker does not answer.
+        OSError: the rules cannot be removed.
+    """
+    found = guard_rules.hubs(nft("list tables").stdout)
+    existing = [*get("/networks"), *get("/containers/json?all=1")]
+    used = {(one["Labels"] or {}).get(LABEL_HUB) for one in existing}
+    for hub in sorted(found - used):
+        load(guard_rules.remove(hub))
+        print(f"removed the rules of hub {hub}, which no longer exists", flush=True)
+
+
 def nft(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run nft."""
     return subprocess.run(["nft", *arguments], input=text, check=False, text=True, capture_output=True, timeout=30)
@@ -218,11 +240,13 @@ def main() -> None:
         text = guard_rules.render(EXAMPLE._replace(isolation=os.environ["GUARD_ISOLATION"]))
     elif "--remove" in sys.argv:
         text = guard_rules.remove(os.environ["GUARD_HUB"])
+    elif "--remove-unused" in sys.argv:
+        text = ""
     else:
         Guard(dict(os.environ)).run()
     try:
-        load(text)
-    except OSError as error:
+        load(text) if text else remove_unused()
+    except (DockerError, OSError) as error:
         sys.exit(str(error))
 
 

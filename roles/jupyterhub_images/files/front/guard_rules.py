@@ -71,6 +71,12 @@ def tables(hub: str) -> tuple[str, str]:
     return f"bridge jh-{hub}", f"inet jh-{hub}"
 
 
+def hubs(listing: str) -> set[str]:
+    """Return the hubs that have tables, from the output of ``nft list tables``."""
+    starts = [f"table {table}" for table in tables("")]
+    return {line.removeprefix(start) for line in listing.splitlines() for start in starts if line.startswith(start)}
+
+
 def remove(hub: str) -> str:
     """Return the text that removes a hub's tables, whether they exist or not."""
     return "".join(f"table {table} {{ }}\ndelete table {table}\n" for table in tables(hub))
