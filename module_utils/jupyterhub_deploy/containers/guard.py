@@ -28,7 +28,7 @@ MEMORY = "128m"  # it needs about 25
 RUN_TIMEOUT = 60.0  # seconds for a check or a removal of the rules
 PROBES = "-probe"  # part of the names of containers that probe the isolation
 DEFAULT_PORTS = {"http": 80, "https": 443}
-ISOLATION = "GUARD_ISOLATION"
+ISOLATION, ALLOWED = "GUARD_ISOLATION", "GUARD_ALLOWED"
 # Prints which of the targets in its argument it reaches. Packets that are dropped are not answered.
 PROBE = """
 import concurrent.futures, json, socket, sys
@@ -43,7 +43,7 @@ def reaches(target):
     return True
 
 targets = json.loads(sys.argv[1])
-with concurrent.futures.ThreadPoolExecutor() as threads:
+with concurrent.futures.ThreadPoolExecutor(len(targets) or 1) as threads:
     print(json.dumps(dict(zip(targets, threads.map(reaches, targets.values())))))
 """
 
@@ -106,7 +106,7 @@ def wanted_spec(options: GuardOptions, image_id: str | None) -> Spec:
             "GUARD_NETWORK": options.network,
             ISOLATION: options.isolation,
             "GUARD_PORTS": ",".join(map(str, sorted(set(options.ports)))),
-            "GUARD_ALLOWED": ",".join(options.allowed_networks),
+            ALLOWED: ",".join(options.allowed_networks),
             "GUARD_HOSTS": ",".join(hosts(options.allowed_urls)),
         },
         # The directories, because a restart of Docker creates another socket, and the file with the DNS servers is

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import guard as guard_container
 from ansible.module_utils.jupyterhub_deploy.containers.guard import GuardContainer
 from ansible.module_utils.jupyterhub_deploy.containers.hub_spec import HUB_PORT
-from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_container
+from ansible.module_utils.jupyterhub_deploy.docker.client import environment_of, inspect_container
 from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_HUB, LABEL_USER
 from ansible.module_utils.jupyterhub_deploy.errors import FAILURES
 from ansible.module_utils.jupyterhub_deploy.hub import resources
+from ansible.module_utils.jupyterhub_deploy.hub.reachability import own_address, router
 from ansible.module_utils.jupyterhub_deploy.images.smoke_test import SERVER_PORT
 
 METADATA = "169.254.169.254"  # of most clouds
@@ -33,28 +35,37 @@ def status(client: Any, hub: str, wanted: str) -> list[str]:
         return [f"NOT GUARDED: the container {guard.name} does not exist; run make site"]
     isolation, healthy = guard_container.isolation_of(container), guard.is_healthy()
     try:
-        reached = guard.reached(f"{hub}-network", targets(client, hub, isolation))
+        wanted_targets = targets(client, hub, isolation, environment_of(container).get(guard_container.ALLOWED, ""))
+        reached = guard.reached(f"{hub}-network", wanted_targets)
     except FAILURES as error:
         return [*messages(guard.name, isolation, healthy, {}), f"whether a server is isolated is unknown: {error}"]
     return messages(guard.name, isolation, healthy, reached)
 
 
-def targets(client: Any, hub: str, isolation: str) -> dict[str, tuple[str, int]]:
-    """Return what servers must not reach, as far as it exists: addresses and ports, by what they are called."""
-    name = f"{hub}-network"
-    found = {}
-    address = _address(inspect_container(client, hub) or {}, name)
-    if address:
-        found[HUB] = (address, HUB_PORT)
+def targets(client: Any, hub: str, isolation: str, allowed: str = "") -> dict[str, tuple[str, int]]:
+    """Return what servers must not reach, as far as it exists: addresses and ports, by what they are called.
+
+    :param isolation: ``full`` or ``peers``.
+    :param allowed: networks that they may reach, separated by commas.
+    """
+    name, control = f"{hub}-network", f"{hub}-control"
+    container = inspect_container(client, hub) or {}
+    found = {HUB: (_address(container, name), HUB_PORT)}
     servers = client.containers(filters={"label": [f"{LABEL_HUB}={hub}", LABEL_USER]})
     peers = [peer for one in servers if (peer := _address(one, name))]
-    if peers:
-        found[PEER] = (peers[0], SERVER_PORT)
+    found[PEER] = (next(iter(peers), ""), SERVER_PORT)
     if isolation == "full":
-        for gateway in resources.gateways(client, [name])[:1]:
-            found["the host"] = (gateway, DISCARD_PORT)
+        for address in [*resources.gateways(client, [name, control, "bridge"]), own_address()]:
+            found[f"the host at {address}"] = (address or "", DISCARD_PORT)
+        found["another Docker network"] = (_address(container, control), HUB_PORT)
+        found["the router"] = (router(), DISCARD_PORT)
         found["the metadata address"] = (METADATA, 80)
-    return found
+    networks = [ipaddress.ip_network(one) for one in allowed.split(",") if one]
+    return {
+        called: (address, port)
+        for called, (address, port) in found.items()
+        if address and not any(ipaddress.ip_address(address) in network for network in networks)
+    }
 
 
 def messages(name: str, isolation: str, healthy: bool, reached: dict[str, bool]) -> list[str]:

@@ -8,12 +8,14 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 from typing import Any, NamedTuple
 
 from ansible.module_utils.jupyterhub_deploy.containers.container import problem_at
 from ansible.module_utils.jupyterhub_deploy.containers.proxy import PUBLIC_PORT
 from ansible.module_utils.jupyterhub_deploy.docker import daemon_info
 from ansible.module_utils.jupyterhub_deploy.docker.client import name_of
+from ansible.module_utils.jupyterhub_deploy.files import read_text
 from ansible.module_utils.jupyterhub_deploy.hub import resources
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
@@ -66,6 +68,19 @@ def own_address(family: socket.AddressFamily = socket.AF_INET) -> str | None:
             return str(probe.getsockname()[0])
     except OSError:
         return None
+
+
+def router(table: str = "/proc/net/route") -> str:
+    """Return the address of this host's router, empty if it has none or one that is not private.
+
+    :param table: the routes, as the Linux kernel shows them: addresses are hexadecimal, in the order of the processor.
+    """
+    for line in (read_text(table) or "").splitlines()[1:]:
+        _, destination, gateway = line.split()[:3]
+        address = ipaddress.IPv4Address(int(gateway, 16).to_bytes(4, sys.byteorder))
+        if int(destination, 16) == 0 and address.is_private and not address.is_unspecified:
+            return str(address)
+    return ""
 
 
 def own_addresses() -> list[str]:

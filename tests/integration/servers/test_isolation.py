@@ -162,7 +162,9 @@ def test_an_existing_hub_is_isolated_without_interruption(
     assert (again["changed"], again["action"]) == (False, "none")
     (line,) = isolation_lines(site)
     assert line.startswith("isolation: full; blocked for a new server:")
-    assert all(one in line for one in ("the hub's own port", "another server", "the host", "metadata"))
+    hosts = [reach.gateway(name) for name in (f"{NAME}-network", f"{NAME}-control", "bridge")] + [own_address()]
+    others = ["the hub's own port", "another server", "another Docker network", "the metadata address"]
+    assert all(one in line for one in [*others, *(f"the host at {address}" for address in hosts if address)])
 
 
 def test_only_old_servers_ask_the_hub_itself(site: ModuleSite, reach: Reach) -> None:

@@ -2,7 +2,63 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
 from ansible.module_utils.jupyterhub_deploy.hub import isolation
+
+
+def networks(**addresses: str) -> dict[str, Any]:
+    """Return what Docker says of a container in networks of the hub."""
+    found = {f"lab-{name}": {"IPAddress": address} for name, address in addresses.items()}
+    return {"NetworkSettings": {"Networks": found}}
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """A hub with two servers, on a host with a router."""
+    hub = networks(network="198.18.4.2", control="198.18.8.2")
+    servers = [networks(other="198.18.9.9"), networks(network="198.18.4.9")]
+    gateways = {"lab-network": "198.18.4.1", "lab-control": "198.18.8.1", "bridge": "172.17.0.1"}
+    monkeypatch.setattr(isolation, "inspect_container", lambda client, name: hub if name == "lab" else None)
+    monkeypatch.setattr(isolation.resources, "gateways", lambda client, names: [gateways[name] for name in names])
+    monkeypatch.setattr(isolation, "own_address", lambda: "10.0.0.5")
+    monkeypatch.setattr(isolation, "router", lambda: "10.0.0.1")
+    return Mock(containers=lambda **_: servers)
+
+
+def test_each_kind_of_target_is_probed(client: Mock) -> None:
+    assert isolation.targets(client, "lab", "full") == {
+        "the hub's own port": ("198.18.4.2", 8081),
+        "another server": ("198.18.4.9", 8888),
+        "the host at 198.18.4.1": ("198.18.4.1", 9),
+        "the host at 198.18.8.1": ("198.18.8.1", 9),
+        "the host at 172.17.0.1": ("172.17.0.1", 9),
+        "the host at 10.0.0.5": ("10.0.0.5", 9),
+        "another Docker network": ("198.18.8.2", 8081),
+        "the router": ("10.0.0.1", 9),
+        "the metadata address": ("169.254.169.254", 80),
+    }
+
+
+def test_what_is_allowed_is_not_probed(client: Mock) -> None:
+    found = isolation.targets(client, "lab", "full", "10.0.0.0/8,198.18.4.9")
+    assert not {"another server", "the host at 10.0.0.5", "the router"} & set(found)
+    assert len(found) == 6
+
+
+def test_peers_are_isolated_from_hub_and_servers_only(client: Mock) -> None:
+    assert list(isolation.targets(client, "lab", "peers")) == ["the hub's own port", "another server"]
+
+
+def test_what_does_not_exist_is_not_probed(client: Mock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "inspect_container", lambda *_: None)
+    monkeypatch.setattr(isolation.resources, "gateways", lambda *_: [])
+    monkeypatch.setattr(isolation, "own_address", lambda: None)
+    monkeypatch.setattr(isolation, "router", lambda: "")
+    client.containers = lambda **_: []
+    assert list(isolation.targets(client, "lab", "full")) == ["the metadata address"]
 
 
 def test_an_isolated_hub() -> None:

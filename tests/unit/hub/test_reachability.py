@@ -6,6 +6,7 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,3 +179,26 @@ def test_ports_of_programs_on_the_host_are_subject_to_the_firewall(rules: str, b
 def test_chains_of_the_operator_are_known() -> None:
     assert not reachability.own_chains(UFW.format(rule="-A INPUT -p tcp -j f2b-sshd"))
     assert reachability.own_chains(UFW.format(rule="-A INPUT -p tcp -j campus"))
+
+
+HEADER = "Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT\n"
+ETH = "eth0 000011AC 00000000 0001 0 0 0 0000FFFF 0 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "found"),
+    [
+        (f"{HEADER}{ETH}eth0 00000000 010011AC 0003 0 0 0 00000000 0 0 0\n", "172.17.0.1"),
+        (f"{HEADER}{ETH}eth0 00000000 08080808 0003 0 0 0 00000000 0 0 0\n", ""),  # public
+        (f"{HEADER}ppp0 00000000 00000000 0001 0 0 0 00000000 0 0 0\n", ""),  # a line without a router
+        (HEADER, ""),
+        ("", ""),
+    ],
+)
+def test_the_router(table: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "route").write_text(table)
+    assert reachability.router(str(tmp_path / "route")) == found
+
+
+def test_without_routes_of_ipv4(tmp_path: Path) -> None:
+    assert reachability.router(str(tmp_path / "route")) == ""
