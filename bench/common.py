@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,8 +78,11 @@ def wait_until(probe: Callable[[], object], seconds: float, what: str) -> float:
 
 
 @contextlib.contextmanager
-def deployed() -> Iterator[Deployed]:
+def deployed(settings: Mapping[str, Any] | None = None) -> Iterator[Deployed]:
     """Provision a fresh test host by site.yml over SSH, as an operator would, and remove it at the end.
+
+    Args:
+        settings: of the hub, on top of the defaults.
 
     With ``JHD_BENCH_HOST`` set to a name, the host of that name is used, created when missing, and kept, for several
     measurements on one host.
@@ -92,8 +95,8 @@ def deployed() -> Iterator[Deployed]:
             host = Host.create("debian12", name=name)
         try:
             inventory = Path(scratch, "hosts.yml")
-            settings: dict[str, Any] = {**host.inventory(), "jupyterhub_image_source": "build"}
-            inventory.write_text(yaml.safe_dump({"jupyterhub": {"hosts": {"server": settings}}}), encoding="utf-8")
+            variables = {**host.inventory(), "jupyterhub_image_source": "build", **(settings or {})}
+            inventory.write_text(yaml.safe_dump({"jupyterhub": {"hosts": {"server": variables}}}), encoding="utf-8")
             ansible("ansible-playbook", "-i", str(inventory), "site.yml")
             yield Deployed(host, inventory)
         finally:

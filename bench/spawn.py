@@ -1,118 +1,129 @@
-"""Time from the request for a server until it is ready: one user, then ten at once.
+"""Time until servers are ready, of this project's notebook image and of one that plain pip made, in the same hub.
 
-    python -m bench.spawn
+    python -m bench.spawn [--pairs 3] [--users 10]
 
-It uses the REST API, as the admin page does. One failure ends the measurement with an error.
+Each pair starts one server, and then all users' servers at once, with each image. All start at the same time, without
+the queue. One failure ends the measurement with an error.
 """
 
 from __future__ import annotations
 
-import re
+import argparse
+import json
+import statistics
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import NamedTuple
 
-import requests
+from ansible.module_utils.jupyterhub_deploy.images.build import read_certificates, read_mirrors
 
-from bench.common import deployed, summary, table
+from bench.common import table
+from bench.starts import VERSION, make_site, sign_in, start_one
+from hosts.built_images import REPOSITORY
+from hosts.run import name as run_name
+from support.module_site import ModuleSite
 
-ROUNDS = 5
-CROWD = 10
-#: Seconds; the hub itself stops waiting after start_timeout + http_timeout.
-SPAWN_TIMEOUT = 300
-
-
-class Hub:
-    """The hub's API with an admin's token, made by signing in as a browser would."""
-
-    def __init__(self, url: str, password: str) -> None:
-        self.url = url
-        self.headers: dict[str, str] = {}
-        with requests.Session() as browser:
-            page = browser.get(f"{url}/hub/login", timeout=30).text
-            xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page)
-            assert xsrf, "the login page has no _xsrf field"
-            form = {"username": "admin", "password": password, "_xsrf": xsrf[1]}
-            browser.post(f"{url}/hub/login?next=%2Fhub%2Fhome", data=form, timeout=30).raise_for_status()
-            cookies = [cookie for cookie in browser.cookies if cookie.name == "_xsrf" and cookie.path == "/hub/"]
-            answer = browser.post(
-                f"{url}/hub/api/users/admin/tokens",
-                json={"note": "bench", "expires_in": 3600},
-                headers={"X-XSRFToken": str(cookies[0].value)},
-                timeout=30,
-            )
-            answer.raise_for_status()
-        self.headers["Authorization"] = f"token {answer.json()['token']}"
-
-    def call(self, method: str, path: str, **arguments: Any) -> Any:
-        """Call the API and return its answer; an error ends the measurement."""
-        url = f"{self.url}/hub/api/{path}"
-        answer = requests.request(method, url, headers=self.headers, timeout=60, **arguments)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def server(self, name: str) -> dict[str, Any]:
-        """Return what the hub says of a user's server, an empty mapping when there is none."""
-        return dict(self.call("GET", f"users/{name}").get("servers", {}).get("", {}))
+#: What the documentation of JupyterHub names, on the same base image, with the newest releases that fit.
+PLAIN = """\
+FROM {base}
+COPY ca-bundle.crt /build/
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+RUN python3 -m venv --without-pip /opt/plain \\
+ && PYTHONPATH=$(echo /usr/share/python-wheels/pip-*.whl) PIP_CERT=/build/ca-bundle.crt /opt/plain/bin/python -m pip \\
+    install --quiet --no-cache-dir jupyterhub=={version} jupyterlab notebook \\
+ && useradd --uid 1000 --gid 100 --create-home jovyan && install -d -o 1000 -g 100 /home/jovyan/work
+ENV PATH=/opt/plain/bin:$PATH
+WORKDIR /home/jovyan
+USER 1000:100
+CMD ["jupyterhub-singleuser"]
+"""
 
 
-def spawn_one(hub: Hub, name: str, start: float) -> float:
-    """Ask for one server and return the seconds from ``start`` until it was ready.
+class Seconds(NamedTuple):
+    """From the request until the server was ready: of one server, and of the first, median and last of many."""
+
+    one: float
+    first: float
+    median: float
+    last: float
+
+
+def build_plain(site: ModuleSite, folder: str) -> str:
+    """Build the image with plain pip; return its name."""
+    name, context = run_name("spawn") + "/plain:1", Path(folder, "plain")
+    base = site.client.images.list(name=f"{REPOSITORY}/base")[0].tags[0]
+    context.mkdir()
+    (context / "Dockerfile").write_text(PLAIN.format(base=base, version=VERSION), encoding="utf-8")
+    (context / "ca-bundle.crt").write_bytes(read_certificates("/etc/ssl/certs/ca-certificates.crt"))
+    site.client.images.build(path=str(context), tag=name, buildargs=read_mirrors(), rm=True)
+    return name
+
+
+def measure(site: ModuleSite, image: str, names: list[str]) -> Seconds:
+    """Start servers with an image.
 
     Raises:
-        SystemExit: the server failed or took too long.
+        SystemExit: a start failed.
     """
-    hub.call("POST", f"users/{name}/server")  # the hub answers when the server is ready, or after 10 s at the latest
-    while True:
-        server = hub.server(name)
-        waited = time.monotonic() - start
-        if server.get("ready"):
-            return waited
-        if not server.get("pending") or waited > SPAWN_TIMEOUT:
-            raise SystemExit(f"the server of {name} failed after {waited:.0f} s: {server}")
-        time.sleep(0.25)
+    site.notebook_image = image
+    site.run_hub()
+    admin = sign_in(site)
+    admin.api("POST", "/users", json={"usernames": names})
+    token = admin.api("POST", "/users/admin/tokens", json={"expires_in": 3600}).json()["token"]
 
+    def start(users: list[str]) -> list[float]:
+        with ThreadPoolExecutor(len(users)) as pool:
+            began = time.monotonic()
+            results = list(pool.map(lambda name: start_one(admin, token, name, began), users))
+        for user in users:
+            admin.stop(user)
+        seconds = [result for result in results if isinstance(result, float)]
+        if len(seconds) < len(users):
+            raise SystemExit(f"{image}: {next(result for result in results if not isinstance(result, float))}")
+        return seconds
 
-def spawn(hub: Hub, names: list[str]) -> list[float]:
-    """Start all servers at once; return the seconds until each was ready."""
-    start = time.monotonic()
-    with ThreadPoolExecutor(len(names)) as crowd:
-        return list(crowd.map(lambda name: spawn_one(hub, name, start), names))
-
-
-def stop(hub: Hub, names: list[str]) -> None:
-    """Stop all servers and wait until they are gone."""
-    for name in names:
-        hub.call("DELETE", f"users/{name}/server")
-    while any(hub.server(name) for name in names):
-        time.sleep(0.2)
+    start(names[:1])  # reads the image from the disk
+    (one,) = start(names[:1])
+    many = start(names)
+    return Seconds(one, min(many), statistics.median(many), max(many))
 
 
 def main() -> None:
     """Measure and print the table."""
-    names = [f"bench-{number}" for number in range(CROWD)]
-    with deployed() as site:
-        hub = Hub(site.url, site.password)
-        hub.call("POST", "users", json={"usernames": names})
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--users", type=int, default=10)
+    options = parser.parse_args()
+    names = [f"user-{number}" for number in range(options.users)]
+    with tempfile.TemporaryDirectory() as folder:
+        site = make_site(folder)
+        site.settings["concurrent_starts"] = 0
+        ours = site.notebook_image
+        plain = build_plain(site, folder)
+        found: dict[str, list[Seconds]] = {ours: [], plain: []}
         try:
-            first = spawn(hub, names[:1])
-            stop(hub, names[:1])
-            single = []
-            for _ in range(ROUNDS):
-                single += spawn(hub, names[:1])
-                stop(hub, names[:1])
-            crowd = sorted(spawn(hub, names))
-            stop(hub, names)
+            for number in range(options.pairs):
+                for image in (ours, plain) if number % 2 else (plain, ours):
+                    found[image].append(measure(site, image, names))
+                    print(image, json.dumps(found[image][-1]), flush=True)
         finally:
-            for name in names:
-                hub.call("DELETE", f"users/{name}")
-    rows = [
-        ["one user, first start ever", *summary(first)],
-        [f"one user, {ROUNDS} times", *summary(single)],
-        [f"{CROWD} users at once", *summary(crowd)],
+            site.destroy()
+            site.client.images.remove(plain, force=True)
+    medians = {image: [statistics.median(values) for values in zip(*found[image], strict=True)] for image in found}
+    ratios = [
+        statistics.median(mine / other for mine, other in zip(mines, others, strict=True))
+        for mines, others in zip(zip(*found[ours], strict=True), zip(*found[plain], strict=True), strict=True)
     ]
-    print(table(["seconds to ready", "minimum", "median", "maximum"], rows))
-    print(f"\nFailures: 0 of {len(first) + len(single) + len(crowd)}.")
+    many = f"{options.users} at once:"
+    rows = [
+        ["plain pip", *medians[plain]],
+        ["this project", *medians[ours]],
+        ["ratio (median of pairs)", *(f"{ratio:.2f}" for ratio in ratios)],
+    ]
+    print(table(["seconds to ready", "one server", f"{many} first", "median", "last"], rows))
 
 
 if __name__ == "__main__":
