@@ -11,6 +11,7 @@ import argparse
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -36,7 +37,8 @@ def download(user: Notebook) -> None:
 
 def memory(site: ModuleSite, part: str) -> float:
     """Return the MiB that a container uses, without what the kernel can free."""
-    used = site.client.containers.get(f"{site.name}{part}").stats(stream=False)["memory_stats"]
+    stats: Any = site.client.containers.get(f"{site.name}{part}").stats(stream=False)
+    used = stats["memory_stats"]
     free = used["stats"].get("total_inactive_file", used["stats"].get("inactive_file", 0))
     return float(used["usage"] - free) / MIB
 
