@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.files import read_text, write_atomic
 from ansible.module_utils.jupyterhub_deploy.front import acme, acme_failure, certificate, nginx
 from ansible.module_utils.jupyterhub_deploy.front.acme import AcmeSettings, File
 from ansible.module_utils.jupyterhub_deploy.front.container import FrontContainer
-from ansible.module_utils.jupyterhub_deploy.front.site import ACME, CHAIN, KEY
+from ansible.module_utils.jupyterhub_deploy.front.site import ACME, CHAIN, KEY, LAST_RENEWAL
 
 
 def acme_settings(options: dict[str, Any]) -> AcmeSettings:
@@ -63,7 +64,10 @@ class Acme:
             return f"names of the certificate changed: {', '.join(present.names)} → {', '.join(self.names)}"
         if self._server() not in ("", self.settings.url):
             return f"ACME server changed: {self._server()} → {self.settings.url}"
-        return "the certificate has expired" if present.expires < time.time() else ""
+        if present.expires < time.time():
+            return "the certificate has expired"
+        failed = self.settings_changed() and self._renewal_failed()
+        return "the last renewal failed, and the settings of ACME changed" if failed else ""
 
     def settings_changed(self) -> bool:
         """Return whether certbot's files have to be written, or some of them to be removed."""
@@ -90,6 +94,13 @@ class Acme:
         """Remove certbot's settings, so that the certificate is not renewed any more. It stays, for a later use."""
         for path in self._files():
             os.unlink(path)
+
+    def _renewal_failed(self) -> bool:
+        """Return whether the front could not renew the certificate the last time that it tried."""
+        with contextlib.suppress(ValueError, LookupError, TypeError):  # damaged; the next renewal replaces it
+            last = json.loads(read_text(os.path.join(self.directory, LAST_RENEWAL)) or "{}")
+            return bool(last["hubs"][self.hub]["exit_code"])
+        return False
 
     def _lineage(self) -> list[str]:
         """Return the paths of what certbot knows of the certificate."""

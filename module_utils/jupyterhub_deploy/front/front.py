@@ -156,9 +156,12 @@ class Front:
             self._start(action, self.render([old] if old else []), spec)
         write_waiting(self.directory, site.hub, site)
 
-    def apply(self, site: Site, action: str, spec: container_spec.Spec, again: bool = False) -> Site:
+    def apply(
+        self, site: Site, action: str, spec: container_spec.Spec, requested: bool = False, again: bool = False
+    ) -> Site:
         """Make the front serve the site; return it, with its certificate.
 
+        :param requested: request a certificate.
         :param again: let nginx read its files in any case.
         :raises DeployError: that fails; what was served before still is.
         """
@@ -167,7 +170,6 @@ class Front:
             self.own.write(self.directory)
         if self.options.https == "acme":
             self.acme.write_settings()
-        requested = bool(self.certificate_reason())
         before = self.sites.get(site.hub)
         if before and requested and self.keeps(site):
             self._copy_certificate(before)

@@ -17,6 +17,8 @@ CONFIG = "nginx.conf"
 SITES = "sites"  # one JSON file per hub
 OWN = "own"  # certificates of the operator's: own/<hub>/<digest>/
 ACME = "acme"  # certbot's directory: acme/live/<hub>/
+# Written by the loop in the front's container that renews certificates (renew.py of its image).
+LAST_RENEWAL = "acme/last_renewal.json"
 CHALLENGES = "challenges"  # what certbot writes for HTTP-01, and nginx serves
 CHAIN, KEY = "fullchain.pem", "privkey.pem"  # certbot's names
 ALL_ADDRESSES = "0.0.0.0"  # noqa: S104  (compared, and written for nginx)

@@ -13,12 +13,10 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
 from ansible.module_utils.jupyterhub_deploy.front import certificate
 from ansible.module_utils.jupyterhub_deploy.front.certificate import SOON, Certificate, OtherCertificateError
-from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY, Site, read_sites
+from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY, LAST_RENEWAL, Site, read_sites
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
-# Written by the loop in the front's container that renews certificates (renew.py of its image).
-LAST_RENEWAL = "acme/last_renewal.json"
 # It checks four times a day.
 CHECKED_WITHIN = timedelta(days=2)
 # Part of a certificate's lifetime that is left when something is wrong: certbot renews it when a third is left.

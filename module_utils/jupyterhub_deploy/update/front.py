@@ -102,7 +102,7 @@ def serve(front: Front, site: Site, check: bool, may_change: bool) -> dict[str, 
         raise ChangeError
     found = None
     if not check:
-        found = front.verify(front.apply(site, action, spec["after"], again=bool(outdated)))
+        found = front.verify(front.apply(site, action, spec["after"], bool(requested), again=bool(outdated)))
     specs = spec if spec["before"] != spec["after"] else {"before": {}, "after": {}}
     return result(
         action,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,27 @@ def test_another_server_needs_a_new_certificate(issued: Path) -> None:
 
 def test_an_expired_certificate_is_requested_again(tmp_path: Path) -> None:
     assert acme(put(tmp_path, -1)).reason() == "the certificate has expired"
+
+
+@pytest.mark.parametrize(
+    ("record", "changed", "expected"),
+    [
+        ('{"hubs": {"lab": {"exit_code": 1}}}', True, "the last renewal failed, and the settings of ACME changed"),
+        ('{"hubs": {"lab": {"exit_code": 1}}}', False, ""),
+        ('{"hubs": {"lab": {"exit_code": 0}}}', True, ""),
+        ('{"hubs": {"other": {"exit_code": 1}}}', True, ""),
+        ('{"hubs": null}', True, ""),
+        ("{", True, ""),
+        ("", True, ""),
+    ],
+)
+def test_changed_settings_are_tried_after_a_failed_renewal(
+    record: str, changed: bool, expected: str, issued: Path
+) -> None:
+    acme(issued).write_settings()
+    (issued / "acme/last_renewal.json").write_text(record)
+    settings = dataclasses.replace(SETTINGS, email="other@example.com") if changed else SETTINGS
+    assert acme(issued, settings=settings).reason() == expected
 
 
 def test_a_damaged_certificate_is_named_with_what_to_do(issued: Path) -> None:
