@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ansible.module_utils.jupyterhub_deploy import files, processes, text
-from ansible.module_utils.jupyterhub_deploy.backup import scan, store, verify
+from ansible.module_utils.jupyterhub_deploy.backup import encryption, scan, store, verify
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import HUB_FOLDER
 from ansible.module_utils.jupyterhub_deploy.backup.writer import unchanged
 from ansible.module_utils.jupyterhub_deploy.docker.client import (
@@ -159,6 +159,9 @@ class Removal:
         self.check_stopped()
         volumes = self.volumes()
         for volume in volumes:
+            self.check_backup(volume)
+        # Last, because reading an archive takes minutes, in which the user may save another file.
+        for volume in volumes:
             self.check_unused(volume)
             self.check_backed_up(volume)
         for volume in volumes:
@@ -193,21 +196,29 @@ class Removal:
                 "was deleted; stop the container, then try again"
             )
 
+    def check_backup(self, volume: Volume) -> None:
+        """Check that the newest backup can be read, if there is one.
+
+        :raises DeployError: it is damaged; nothing was deleted.
+        """
+        backups = store.backups_in(self.directory, volume.name)
+        fault = verify.verify(backups[-1]).fault if backups else ""
+        if fault:
+            raise DeployError(f"{fault}; nothing of {self.user} was deleted; move that backup away, then try again")
+
     def check_backed_up(self, volume: Volume) -> None:
-        """Check that the newest backup has all that is in the volume, and can be read.
+        """Check that the newest backup has all that is in the volume.
 
         :raises DeployError: it does not; nothing was deleted.
         """
         backups = store.backups_in(self.directory, volume.name)
-        newest = unchanged(scan.scan(volume.mountpoint).digest, backups)
-        if not newest:
+        keys = backups[-1].manifest.recipients if backups else ()
+        secret = encryption.scan_secret(self.directory, write=False)
+        if not unchanged(encryption.keyed_digest(scan.scan(volume.mountpoint).digest, keys, secret), backups):
             raise DeployError(
                 f"no backup in {os.path.join(self.directory, volume.name)} has all that is in volume {volume.name} "
                 f"now; nothing of {self.user} was deleted; try again"
             )
-        fault = verify.verify(newest).fault
-        if fault:
-            raise DeployError(f"{fault}; nothing of {self.user} was deleted; move that backup away, then try again")
 
     def remove_volume(self, volume: Volume) -> None:
         """Remove a volume, and the user's own stopped containers that have it.

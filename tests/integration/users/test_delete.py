@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -69,8 +70,8 @@ class Hub:
             jupyterhub_user, name=NAME, user=name, state=state, directory=str(self.backups), token_file=token_file
         )
 
-    def back_up(self, name: str) -> None:
-        volumes: dict[str, Any] = {"volumes": [volume_of(name)], "hub_state": False}
+    def back_up(self, name: str, *recipients: str) -> None:
+        volumes: dict[str, Any] = {"volumes": [volume_of(name)], "hub_state": False, "recipients": list(recipients)}
         run(jupyterhub_backup, name=NAME, directory=str(self.backups), config_dir=f"/etc/{NAME}", **volumes)
 
     def has_volume(self, name: str) -> bool:
@@ -157,6 +158,23 @@ def test_a_deleted_user_is_archived_and_the_next_one_of_that_name_starts_empty(h
     other = hub.join(restored)
     assert run_notebook(other, restored, "answer.ipynb") == "42"
     other.stop(restored)
+
+
+def test_a_user_with_encrypted_backups_is_deleted(hub: Hub) -> None:
+    name = fresh("bob")
+    hub.join_with_notebook(name)
+    hub.user(name, "stopped")
+    made = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True).stderr
+    hub.back_up(name, made.split()[-1])
+    path = Path(hub.site.client.volumes.get(volume_of(name)).attrs["Mountpoint"], "new.txt")
+    path.write_text("not in the backup", encoding="utf-8")
+    with pytest.raises(ModuleError, match=f"has all that is in volume {volume_of(name)} now; nothing of {name} was"):
+        hub.user(name, "absent")
+    path.unlink()
+    hub.back_up(name, made.split()[-1])
+    assert hub.user(name, "absent")["changed"] is True
+    assert not hub.has_volume(name)
+    assert len(hub.archives(name)) == 1
 
 
 class Killed(BaseException):

@@ -61,17 +61,28 @@ def test_an_unused_volume_may_be_deleted(state: str, mount: dict[str, Any]) -> N
         ([pax((b"comment", b"hello")), member(b"./a", b"text")], "its extended header has comment"),
     ],
 )
-def test_a_backup_that_a_restore_would_refuse_keeps_the_user(
-    parts: list[bytes], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backup_that_a_restore_would_refuse_keeps_the_user(parts: list[bytes], why: str, tmp_path: Path) -> None:
     backup = put(tmp_path, joined([ROOT, *parts]), 2)
-    monkeypatch.setattr(delete, "unchanged", lambda digest, backups: backups[-1])
     made = object.__new__(Removal)
     made.user, made.directory = "bob", str(tmp_path)
     volume = VOLUME._replace(name=str(backup.manifest.volume), mountpoint=str(tmp_path))
 
     with pytest.raises(DeployError, match=f"{why}.*; nothing of bob was deleted"):
-        made.check_backed_up(volume)
+        made.check_backup(volume)
+
+
+def test_backups_are_read_before_the_volumes_are_compared_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes minutes, in which a user may start the server again and save a file."""
+    volumes, done = [VOLUME, VOLUME._replace(name="lab-other")], list[str]()
+    made = object.__new__(Removal)
+    monkeypatch.setattr(made, "volumes", lambda: volumes)
+    monkeypatch.setattr(made, "archive_backups", list)
+    for step in ("check_directories", "check_stopped", "delete_at_hub"):
+        monkeypatch.setattr(made, step, lambda: None)
+    for step in ("check_backup", "check_unused", "check_backed_up", "remove_volume"):
+        monkeypatch.setattr(made, step, lambda volume, step=step: done.append(step))
+    made.delete()
+    assert done == [*["check_backup"] * 2, *["check_unused", "check_backed_up"] * 2, *["remove_volume"] * 2]
 
 
 def test_a_directory_that_the_next_user_would_get_keeps_the_user(
