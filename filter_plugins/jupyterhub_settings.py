@@ -7,6 +7,7 @@ import difflib
 import ipaddress
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 from urllib.parse import urlsplit
@@ -32,6 +33,9 @@ LONGEST_HOST = 253 - 64
 # The host of a registry, with its port if it has one.
 REGISTRY = re.compile(r"([A-Za-z0-9]+([.-][A-Za-z0-9]+|-{2,}[A-Za-z0-9]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 REGISTRY_WANTED = "use the registry's host, with its port if it has one, such as registry.example.com:5000"
+
+# The hub's service that the playbooks use (``hub/api.py`` of the modules has the same).
+SERVICE = "deploy"
 
 # The smallest and the largest value of numbers.
 LIMITS: dict[str, tuple[int, float]] = {
@@ -106,6 +110,7 @@ def setting_problems(settings: Mapping[str, Any], tested_versions: Iterable[str]
         (_admin_user, ("admin_user",)),
         (_admin_password, ("admin_password", "native_minimum_password_length")),
         (_users, ("users", "native_minimum_password_length")),
+        (_contradictory_users, ("users", "admin_user")),
         (_extra_config, ("extra_config",)),
         (_backup_keep, ("backup_keep",)),
         (_registry_logins, ("registry_logins",)),
@@ -336,6 +341,34 @@ def _users(values: list[dict[str, Any]], minimum: int) -> Iterable[str]:
             )
         if len(password.encode()) > MAXIMUM_PASSWORD_BYTES:
             yield f"users: the password of {name} has more than {MAXIMUM_PASSWORD_BYTES} bytes; choose a shorter one"
+
+
+def _contradictory_users(values: list[dict[str, Any]], admin: str) -> Iterable[str]:
+    """Check what the module jupyterhub_users would refuse only when the hub has been replaced."""
+    spellings: dict[str, set[str]] = {}
+    for user in values:
+        name, state = _spelling(user["name"]), user.get("state", "present")
+        spellings.setdefault(name, set()).add(user["name"])
+        if name == _spelling(admin):
+            if state != "present" or not user.get("admin") or "password" in user:
+                yield (
+                    f"users: {name} is jupyterhub_admin_user, always an administrator with jupyterhub_admin_password; "
+                    "declare only groups and admin: true"
+                )
+            continue
+        if name == SERVICE:
+            yield f"users: {name} is the name of a service of the hub, which could not delete this user; choose another"
+        wrong = [key for key in ("admin", "password") if user.get(key, False) is not False]
+        if state != "present" and wrong:
+            yield f"users: {name} is declared {state}; remove {' and '.join(wrong)}"
+    for names in spellings.values():
+        if len(names) > 1:
+            yield f"users: {', '.join(sorted(names))} are the same user; combine the entries"
+
+
+def _spelling(name: str) -> str:
+    """Return a name as the hub has it (``names.normalise`` in the hub's image)."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower()).strip()
 
 
 def _extra_config(text: str) -> Iterable[str]:

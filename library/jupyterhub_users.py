@@ -57,6 +57,12 @@ options:
         type: str
         choices: [on_create, always]
         default: on_create
+      authorize:
+        description:
+          - Whether V(present) authorizes an account that was disabled or waits for approval. Otherwise only its
+            password is set.
+        type: bool
+        default: true
   native:
     description: Whether the hub has accounts with passwords (NativeAuthenticator).
     type: bool
@@ -130,6 +136,7 @@ USER_SPEC = {
         "default": plan.ON_CREATE,
         "no_log": False,
     },
+    "authorize": {"type": "bool", "default": True},
 }
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},

@@ -29,7 +29,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ansible.module_utils.jupyterhub_deploy.backup.hub_state import DATABASE
-from ansible.module_utils.jupyterhub_deploy.errors import DeployError
+from ansible.module_utils.jupyterhub_deploy.errors import DeployError, reason
 from ansible.module_utils.jupyterhub_deploy.files import sync_directory, write_atomically
 from ansible.module_utils.jupyterhub_deploy.hub import secrets
 from ansible.module_utils.jupyterhub_deploy.restore import swap
@@ -143,8 +143,8 @@ def put_in_place(places: Places, backup: datetime) -> None:
         sync_directory(str(places.staging))
     except OSError as error:
         raise DeployError(
-            f"the hub's state in {places.data} and {places.config} cannot be replaced: {error}; the hub keeps the old "
-            "one. Fix that, then run the same again"
+            f"the hub's state in {places.data} and {places.config} cannot be replaced: {reason(error)}; the hub keeps "
+            "the old one. Fix that, then run the same again"
         ) from error
 
 

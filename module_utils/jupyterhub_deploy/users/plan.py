@@ -26,7 +26,7 @@ def check_declared(declared: list[User], seen: dict[str, Any], native: bool) -> 
     """Check the declared users, and return them under the names that the hub has for them.
 
     :param declared: ``name``, ``state``, ``admin`` (None: unchanged), ``groups`` (None: unchanged), ``password``
-        (None: not declared), ``update_password``.
+        (None: not declared), ``update_password``, ``authorize``.
     :param seen: from ``sync.read_accounts``.
     :param native: whether the hub has accounts with passwords.
     :raises DeployError: the declaration has errors; the message lists all of them.
@@ -155,12 +155,15 @@ def _account(user: User, account: dict[str, Any] | None, done: list[str]) -> dic
         done.append("account created" if given else "name reserved until a password is set")
         # A user whose account was discarded earlier may still have a session.
         return {**write, "password": given, "end": "sessions"}
-    unauthorized = not account["authorized"]
+    unauthorized = user["authorize"] and not account["authorized"]
+    write["authorized"] = account["authorized"] or unauthorized
     # A declared password replaces the one of an account that waits: anyone may have signed up under that name.
     wrong = given is not None and not account["password_right"]
     if wrong and (account["locked"] or unauthorized or user["update_password"] == ALWAYS):
         write.update(password=given, end="sessions")
         done.append("password set" if account["locked"] else "password replaced, signed out everywhere")
+        if not write["authorized"]:
+            done.append("still not authorized (`playbooks/user.yml -e do=authorize` lets the user in)")
     if unauthorized:
         done.append("authorized")
     return write if unauthorized or write["password"] is not None else None

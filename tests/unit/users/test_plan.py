@@ -17,7 +17,8 @@ WAITING = {"authorized": False, "locked": False, "password_right": False}
 
 
 def user(name: str = "alice", **options: Any) -> dict[str, Any]:
-    blank = {"state": "present", "admin": None, "groups": None, "password": None, "update_password": "on_create"}
+    blank = {"state": "present", "admin": None, "groups": None, "password": None, "update_password": "on_create",
+             "authorize": True}  # fmt: skip
     return {"name": name, **blank, **options}
 
 
@@ -42,6 +43,13 @@ def todo(declared: dict[str, Any], account: dict[str, Any] | None, known: dict[s
     at_hub = {declared["name"]: known} if known else {}
     todos = plan.plan([declared], seen(accounts=accounts), at_hub, native=True)
     return todos[0] if todos else {}
+
+
+def test_a_new_password_authorizes_only_if_that_is_asked_for() -> None:
+    declared = user(password=SECRET, update_password="always", authorize=False)
+    assert todo(declared, WAITING, hub_user())["account"]["authorized"] is False
+    assert todo(declared, OPEN, hub_user())["account"]["authorized"] is True
+    assert todo(user(authorize=False), WAITING, hub_user()) == {}
 
 
 def test_a_user_who_is_as_declared_is_unchanged() -> None:
@@ -71,6 +79,13 @@ def test_a_user_who_is_as_declared_is_unchanged() -> None:
             "password replaced, signed out everywhere, authorized, added to the hub",
         ),
         (user(password=SECRET), LOCKED, hub_user(), "password set"),
+        (
+            user(password=SECRET, update_password="always", authorize=False),
+            WAITING,
+            hub_user(),
+            "password replaced, signed out everywhere, still not authorized (`playbooks/user.yml -e do=authorize` lets "
+            "the user in)",
+        ),
         (
             user(admin=True, password=SECRET),
             OPEN,

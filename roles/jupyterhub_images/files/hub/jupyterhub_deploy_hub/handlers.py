@@ -17,6 +17,7 @@ from tornado.escape import url_escape
 from . import hashing
 from .lockout import waiting_time
 from .passwords import PREPARED, digest_of
+from .user_deletion import refuse_with_directory
 
 SIGN_UP_CLOSED = "Sign-up is closed. Ask an administrator for an account."
 
@@ -189,6 +190,8 @@ class Discard(_Form, native.DiscardHandler):
         user = self.find_user(user_name)
         if user is not None and user.active:
             raise web.HTTPError(409, f"The server of {user_name} is running. Stop it first.")
+        if user is not None:
+            refuse_with_directory(self, user.name)
         await native.DiscardHandler.get(self, user_name)
 
 
@@ -224,7 +227,8 @@ class ChangePassword(_PasswordPage):
         self._account()
         password, problem = self.new_password(user.name)
         try:
-            await self.authenticator.verify(self, user.name, self.get_body_argument("old_password", strip=False))
+            old = self.get_body_argument("old_password", strip=False)
+            await self.authenticator.verify(self, user.name, old, second_factor=False)  # the page has no field for it
         except web.HTTPError as error:
             wrong = "Your current password was incorrect. Please try again."
             problem = error.log_message if error.status_code == 429 else wrong

@@ -225,8 +225,12 @@ class HubNative(NativeAuthenticator):
             )
         return name
 
-    async def verify(self, handler: Any, name: str, password: str, code: str = "") -> Any:
+    async def verify(
+        self, handler: Any, name: str, password: str, code: str = "", *, second_factor: bool = True
+    ) -> Any:
         """Return the account of `name` if `password` is right; count a failure and raise HTTPError otherwise.
+
+        With `second_factor`, accounts that have one need its code, too.
 
         The failure is counted first and removed on success, so that simultaneous attempts cannot exceed the limit.
         Those of all names together are counted afterwards, because a class may share an address, and checked again at
@@ -255,7 +259,8 @@ class HubNative(NativeAuthenticator):
             refuse(wait_for_others())
             row = self.get_user(name) if name else None
             right = await hashing.in_thread(hashing.matches, password, row.password if row is not None else None)
-        if row is not None and right and (not row.has_2fa or row.is_valid_token(code)):
+        needs_code = second_factor and row is not None and row.has_2fa
+        if row is not None and right and (not needs_code or row.is_valid_token(code)):
             self.failed_sign_ins.forget(key)
             return row
         if not browser:

@@ -2,6 +2,9 @@
 
 JupyterHub stops only the default server, if it is ready. With others, it deleted the account, and then failed with an
 error 500. A directory of the host, unlike a volume, has no label that keeps it from the next user of the name.
+
+It also renames users, but not their accounts and volumes: a user with a new name could neither sign in nor use the
+files.
 """
 
 from __future__ import annotations
@@ -23,18 +26,15 @@ def protect(handlers: Any) -> None:
     from jupyterhub.scopes import needs_scope
     from jupyterhub.user import User
 
-    def refuse_with_directory(self: Any, user: str, advice: str) -> None:
-        # The playbooks look for the directory themselves. A user may have the name of the service.
-        if isinstance(self.current_user, User) or self.current_user.name != DEPLOY_SERVICE:
-            _refuse_with_directory(self, user, advice)
-
     delete_user, patch_user = handlers.delete, handlers.patch
 
     @needs_scope("delete:users")
     async def delete(self: Any, user_name: str) -> None:
         user = self.find_user(user_name)
         if user is not None and user.name != self.current_user.name:  # which JupyterHub refuses
-            refuse_with_directory(self, user.name, "Delete users on the command line, with playbooks/delete_user.yml.")
+            # The playbook looks for the directory itself. A user may have the name of the service.
+            if isinstance(self.current_user, User) or self.current_user.name != DEPLOY_SERVICE:
+                refuse_with_directory(self, user.name)
             await _stop_servers(self, user)
         await delete_user(self, user_name)
 
@@ -42,24 +42,27 @@ def protect(handlers: Any) -> None:
     async def patch(self: Any, user_name: str) -> None:
         body = self.get_json_body()
         if isinstance(body, dict) and "name" in body:
-            if body["name"] == user_name:
-                # The page Admin always sends the name. JupyterHub (5.5.4 and 6.1.1) would remove it from the user, who
-                # could then neither sign in nor be deleted.
-                body = {key: value for key, value in body.items() if key != "name"}
-                self.get_json_body = lambda: body
-            else:
-                refuse_with_directory(self, user_name, "Users of this hub cannot be renamed.")
+            if body["name"] != user_name:
+                raise web.HTTPError(400, f"{user_name} cannot be renamed: account, files and backups have this name.")
+            # The page Admin always sends the name. JupyterHub (5.5.4 and 6.1.1) would remove it from the user, who
+            # could then neither sign in nor be deleted.
+            body = {key: value for key, value in body.items() if key != "name"}
+            self.get_json_body = lambda: body
         await patch_user(self, user_name)
 
     handlers.delete, handlers.patch = delete, patch
 
 
-def _refuse_with_directory(handler: Any, user: str, advice: str) -> None:
+def refuse_with_directory(handler: Any, user: str) -> None:
     """Raise HTTPError if users have directories of the host."""
     for _, source in sources(handler.config, handler.spawner_class):
         if source.startswith("/") and "username}" in source:
             directory = source.replace("{username}", user)
-            raise web.HTTPError(400, f"The next user called {user} would get the directory {directory}. {advice}")
+            raise web.HTTPError(
+                400,
+                f"The next user called {user} would get the directory {directory}. Delete users on the command line, "
+                "with playbooks/delete_user.yml.",
+            )
 
 
 async def _stop_servers(handler: Any, user: Any) -> None:
