@@ -35,6 +35,7 @@ from ansible.module_utils.jupyterhub_deploy.hub import secrets
 from ansible.module_utils.jupyterhub_deploy.restore import swap
 
 SECRETS, OLD, MARK, BACK = "secrets", "old", "mark", "back"
+READY = "ready"  # becomes BACK by being renamed, which also works on a full disk
 # SQLite keeps these beside a database while it writes. Without its own journal, a database is incomplete; the journal
 # of another database destroys it.
 JOURNALS = ("-journal", "-wal", "-shm")
@@ -62,7 +63,7 @@ class Places:
         self.new_secrets = self.config / f".{SECRETS}-new"
         self.aside = self.config / f".{SECRETS}-old"
         self.old = self.staging / OLD
-        self.mark, self.back = self.staging / MARK, self.staging / BACK
+        self.mark, self.back, self.ready = (self.staging / name for name in (MARK, BACK, READY))
 
 
 def check_state(places: Places, archive: str) -> None:
@@ -130,6 +131,7 @@ def put_in_place(places: Places, backup: datetime) -> None:
                 os.link(path, places.old / path.name)
         if places.secrets.is_dir():
             shutil.copytree(places.secrets, places.old / SECRETS)
+        write_atomically(str(places.ready), "")
         os.sync()  # volume and /etc may be on two file systems
         inodes = {SECRETS: swap.inode(places.new_secrets), DATABASE: swap.inode(places.new_database)}
         swap.mark(str(places.mark), inodes)
@@ -148,9 +150,16 @@ def put_in_place(places: Places, backup: datetime) -> None:
         ) from error
 
 
+def decide_back(places: Places) -> None:
+    """Let :func:`recover` put back what :func:`put_in_place` has replaced, also if this run is killed first."""
+    if not places.back.exists():
+        os.rename(places.ready, places.back)
+        sync_directory(str(places.staging))
+
+
 def take_back(places: Places) -> None:
     """Put back what :func:`put_in_place` has replaced. No hub may run."""
-    write_atomically(str(places.back), "")
+    decide_back(places)
     recover(places)
 
 
@@ -173,6 +182,16 @@ def unfinished(places: Places) -> bool:
     return os.path.lexists(places.mark)
 
 
+def is_complete(places: Places) -> bool:
+    """Return whether a run that was killed had replaced all, and was not about to put it back."""
+    return not places.back.exists() and not places.new_database.exists()
+
+
+def has_leftovers(places: Places) -> bool:
+    """Return whether a run was killed at any time, and left files."""
+    return any(map(os.path.lexists, (places.staging, places.home / swap.DISCARDED, places.new_secrets)))
+
+
 def recover(places: Places) -> str | None:
     """Clean up after a killed run; return where it kept the old state if the new one is in place.
 
@@ -182,7 +201,7 @@ def recover(places: Places) -> str | None:
     if new_secrets is None:
         _clear(places)
         return None
-    if not places.back.exists() and not places.new_database.exists():
+    if is_complete(places):
         return keep(places, keep_old=True)  # the last step was done
     old = places.old / DATABASE
     if places.back.exists() and swap.inode(places.database) != swap.inode(old):

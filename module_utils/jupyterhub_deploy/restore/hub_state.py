@@ -169,12 +169,11 @@ class Restore:
 
     def recover(self, places: Places) -> None:
         """Clean up after a killed run."""
-        running = False
-        if hub_files.unfinished(places):
-            running = self.is_running()
+        unfinished = hub_files.unfinished(places)
+        if unfinished:
             self.stop_hub(places)
         kept = hub_files.recover(places)
-        if running:
+        if unfinished and self.hub.observe():  # the killed run may have stopped it
             self.client.start(self.name)
         if kept:
             self.messages.append(f"a run that was killed before had restored already; what that replaced is in {kept}")
@@ -215,6 +214,7 @@ class Restore:
             self.hub.wait_until(self.hub.is_healthy, "answering its health check with the restored state")
         except FAILURES as error:
             try:
+                hub_files.decide_back(places)
                 self.client.stop(self.name, timeout=STOP_TIMEOUT)
                 hub_files.take_back(places)
                 self.client.start(self.name)

@@ -10,13 +10,13 @@ from typing import Any
 from ansible.module_utils.jupyterhub_deploy.containers import hub_spec
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
 from ansible.module_utils.jupyterhub_deploy.containers.hub import HubContainer
-from ansible.module_utils.jupyterhub_deploy.containers.replacement import Times
+from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT, Times
 from ansible.module_utils.jupyterhub_deploy.containers.spec import Spec
 from ansible.module_utils.jupyterhub_deploy.docker import ownership
 from ansible.module_utils.jupyterhub_deploy.docker.client import connect, connect_or_none, image_id, name_of
 from ansible.module_utils.jupyterhub_deploy.errors import DOCKER_ERRORS, ChangeError, DeployError
 from ansible.module_utils.jupyterhub_deploy.hub import config, lock, secrets
-from ansible.module_utils.jupyterhub_deploy.restore import hub_files
+from ansible.module_utils.jupyterhub_deploy.restore import hub_files, swap
 from ansible.module_utils.jupyterhub_deploy.servers import policy, stop
 
 #: The options, as Ansible's argument specification; the module's documentation describes them.
@@ -82,18 +82,39 @@ def without_account(names: list[str], declared: list[str]) -> list[str]:
     ]
 
 
-def refuse_unfinished_restore(client: Any, options: hub_spec.HubOptions) -> None:
-    """Check that no restore of the hub's state was killed while it replaced the files.
+def finish_restore(hub: HubContainer, options: hub_spec.HubOptions, check: bool, may_change: bool) -> list[str]:
+    """Clean up after a restore of the hub's state that was killed; return what was done.
 
-    :raises DeployError: one was. A hub that starts now would use files of two states.
+    The restored state is kept if the hub works with it. Otherwise, the old one is put back, because a hub that starts
+    now could use files of two states. The caller holds the hub's lock, so no restore is in progress.
+
+    :raises ChangeError: there is something to do, and nothing may change.
     """
-    volumes = client.volumes(filters={"name": f"^{options.data_volume}$"})["Volumes"] or []
-    homes = [os.path.dirname(volume["Mountpoint"]) for volume in volumes if volume.get("Mountpoint")]
-    if any(hub_files.unfinished(hub_files.Places(home, options.config_dir)) for home in homes):
-        raise DeployError(
-            f"a restore of the state of hub {options.name} did not finish; finish it first, with: "
-            "make restore ARGS='-e hub_state=true'"
-        )
+    volumes = hub.client.volumes(filters={"name": f"^{options.data_volume}$"})["Volumes"] or []
+    done = []
+    for home in (os.path.dirname(volume["Mountpoint"]) for volume in volumes if volume.get("Mountpoint")):
+        places = hub_files.Places(home, options.config_dir)
+        if not hub_files.has_leftovers(places):
+            continue
+        if not may_change:
+            raise ChangeError
+        if check:
+            done.append("a restore of the hub's state was killed, and would be finished or undone")
+            continue
+        with swap.locked(home):
+            done.append(_finish(hub, options.name, places))
+    return done
+
+
+def _finish(hub: HubContainer, name: str, places: hub_files.Places) -> str:
+    works = hub_files.is_complete(places) and hub.observe() and hub.is_healthy()
+    if hub_files.unfinished(places) and not works:
+        if hub.observe():
+            hub.client.stop(name, timeout=STOP_TIMEOUT)
+        hub_files.take_back(places)
+        return "a restore of the hub's state was killed; the old state was put back"
+    kept = hub_files.recover(places)
+    return "removed what a killed restore of the hub's state left" + (f"; the old state is in {kept}" if kept else "")
 
 
 def run(params: dict[str, Any], check: bool, may_change: bool = True) -> dict[str, Any]:
@@ -116,11 +137,11 @@ def update(params: dict[str, Any], check: bool, may_change: bool) -> dict[str, A
     recovered: list[str] = []
     if client:
         ownership.require_containers(client, options.name, hub.names())
-        refuse_unfinished_restore(client, options)
+        recovered = finish_restore(hub, options, check, may_change)
     if client and hub.has_leftovers():
         if not may_change:
             raise ChangeError
-        recovered = ["an earlier run did not finish"] if check else hub.recover()
+        recovered += ["an earlier run did not finish"] if check else hub.recover()
     current = hub.observe() if client else None
     limits = limits_of(config.settings_of(current))  # now, because old configurations are removed below
     ids = {reference: image_id(client, reference) for reference in (options.image, options.notebook_image)}

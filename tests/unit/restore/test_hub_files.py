@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
@@ -214,6 +215,23 @@ def test_taken_back_it_is_as_it_was(hub: Hub) -> None:
     assert hub.state() == ("old", "old")
     assert os.listdir(hub.places.data) == ["jupyterhub.sqlite"]
     assert hub.left() == []
+
+
+def test_the_decision_to_put_it_back_needs_no_space_and_survives_a_kill(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.extract()
+    hub_files.prepare(hub.places)
+    hub_files.put_in_place(hub.places, BACKUP)
+    assert hub_files.is_complete(hub.places)
+    with monkeypatch.context() as patched:
+        patched.setattr(hub_files, "write_atomically", Mock(side_effect=OSError("no space left on device")))
+        hub_files.decide_back(hub.places)
+    assert not hub_files.is_complete(hub.places)
+    assert hub_files.has_leftovers(hub.places)
+    assert hub_files.recover(hub.places) is None  # as in the next run
+    assert hub.state() == ("old", "old")
+    assert not hub_files.has_leftovers(hub.places)
 
 
 def test_taken_back_to_nothing(tmp_path: Path) -> None:
