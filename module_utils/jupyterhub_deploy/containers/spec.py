@@ -89,8 +89,14 @@ def observed_spec(container: dict[str, Any]) -> Spec:
 
 
 def comparable(wanted: Spec, observed: Spec) -> Spec:
-    """Return the observed spec without the variables that the image itself sets (PATH and the like)."""
-    environment = {name: value for name, value in observed["environment"].items() if name in wanted["environment"]}
+    """Return the observed spec without the variables that the image itself sets (PATH and the like).
+
+    A wanted variable that is empty is the same as a missing one.
+    """
+    present = observed["environment"]
+    environment = {
+        name: present.get(name, "") for name, value in wanted["environment"].items() if name in present or not value
+    }
     return {**observed, "environment": environment}
 
 

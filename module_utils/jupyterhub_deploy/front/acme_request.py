@@ -66,8 +66,10 @@ class Acme:
             return f"ACME server changed: {self._server()} → {self.settings.url}"
         if present.expires < time.time():
             return "the certificate has expired"
-        failed = self.settings_changed() and self._renewal_failed()
-        return "the last renewal failed, and the settings of ACME changed" if failed else ""
+        changed = self.settings_changed() or self._written() > self._written(LAST_RENEWAL)
+        if changed and self._renewal_failed():
+            return "the last renewal failed, and the settings of ACME changed"
+        return ""
 
     def settings_changed(self) -> bool:
         """Return whether certbot's files have to be written, or some of them to be removed."""
@@ -95,8 +97,15 @@ class Acme:
         for path in self._files():
             os.unlink(path)
 
+    def _written(self, *paths: str) -> float:
+        """Return when the latest of these files, or of the settings, was written; 0 if none exists."""
+        found = [os.path.join(self.directory, path) for path in paths] or self._files()
+        return max((os.stat(path).st_mtime for path in found if os.path.exists(path)), default=0.0)
+
     def _renewal_failed(self) -> bool:
-        """Return whether the front could not renew the certificate the last time that it tried."""
+        """Return whether the front could not renew the certificate, and no run has requested one since."""
+        if self._written(os.path.join(self.live, CHAIN)) > self._written(LAST_RENEWAL):
+            return False
         with contextlib.suppress(ValueError, LookupError, TypeError):  # damaged; the next renewal replaces it
             last = json.loads(read_text(os.path.join(self.directory, LAST_RENEWAL)) or "{}")
             return bool(last["hubs"][self.hub]["exit_code"])

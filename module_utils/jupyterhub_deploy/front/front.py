@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy.containers import spec as container_spec
-from ansible.module_utils.jupyterhub_deploy.containers.replacement import STOP_TIMEOUT
 from ansible.module_utils.jupyterhub_deploy.docker.client import image_id
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.files import read_text
@@ -247,8 +246,6 @@ class Front:
         :param again: let nginx read the certificates in any case.
         """
         config = self.render(sites)
-        for name in [name for one in sites for name in self.holders(one)]:
-            self.client.stop(name, timeout=STOP_TIMEOUT)  # type: ignore[union-attr]
         if action in ("create", "start"):
             self._start(action, config, spec)
             config = self.render(sites)  # the version of nginx is known now
@@ -314,6 +311,8 @@ class Front:
         elif self.container.observe():
             self.container.remove()
             messages.append(f"removed container {self.container.name}, which no hub needs any more")
+        if hub in self.sites:  # or nginx would look for it in the next run of another hub, if this one is killed
+            write_site(self.directory, hub, dataclasses.replace(self.sites[hub], certificate=""))
         shutil.rmtree(os.path.join(self.directory, OWN, hub), ignore_errors=True)
         self.acme.remove()
         target.remove(self.directory, hub)

@@ -96,9 +96,9 @@ map $binary_remote_addr $client {
 limit_conn_zone $client zone=hub_pages_of_client:2m;
 limit_conn_zone $client zone=servers_of_client:2m;
 limit_conn_status 429;
-# The pages for signing in, as the hub understands the path: it decodes none of it. A request for a token may have a
-# password as well.
-map $request_uri $signs_in { default 0; "~^/hub/(login|signup|api/users/[^/?]+/tokens)" 1; }
+# The pages for signing in, as the hub understands the path: it decodes none of it. With several authenticators, the
+# path has the name of one. A request for a token may have a password as well.
+map $request_uri $signs_in { default 0; "~^/hub/([^/?]+/)?(login|signup)" 1; "~^/hub/api/users/[^/?]+/tokens" 1; }
 map $signs_in $client_that_signs_in { default ""; 1 $client; }  # nginx does not limit requests with an empty value
 limit_req_zone $client_that_signs_in zone=sign_in_of_address:2m rate=@rate@r/s;
 limit_req_status 429;
@@ -282,9 +282,13 @@ def _hsts(site: Site) -> list[str]:
 
 def _pass(site: Site, protocol: str) -> list[str]:
     pass_on = f"proxy_pass http://{target.name(site.hub)};"
-    hub = [
+    # In each location: nginx decodes a path such as /hub/login/..%2F..%2Fuser%2Fx before it chooses one.
+    sign_in = [
         "if ($foreign_form) { return 403; }",
         f"limit_req zone=sign_in_of_address burst={SIGN_IN_AT_ONCE + SIGN_IN_WAITING} delay={SIGN_IN_AT_ONCE};",
+    ]
+    hub = [
+        *sign_in,
         f"client_max_body_size {HUB_BODY};",
         # The hub gets a request when all of it is there: slow clients cost it nothing, and long ones do not reach it.
         "proxy_request_buffering on;",
@@ -292,6 +296,7 @@ def _pass(site: Site, protocol: str) -> list[str]:
         pass_on,
     ]
     server = [
+        *sign_in,
         f"send_timeout {SERVER_PAUSE};",
         f"client_body_timeout {SERVER_PAUSE};",
         f"limit_conn servers_of_client {SERVER_CONNECTIONS};",

@@ -71,14 +71,14 @@ def own_address(family: socket.AddressFamily = socket.AF_INET) -> str | None:
 
 
 def router(table: str = "/proc/net/route") -> str:
-    """Return the address of this host's router, empty if it has none or one that is not private.
+    """Return the address of this host's router, empty if it has none.
 
     :param table: the routes, as the Linux kernel shows them: addresses are hexadecimal, in the order of the processor.
     """
     for line in (read_text(table) or "").splitlines()[1:]:
         _, destination, gateway = line.split()[:3]
         address = ipaddress.IPv4Address(int(gateway, 16).to_bytes(4, sys.byteorder))
-        if int(destination, 16) == 0 and address.is_private and not address.is_unspecified:
+        if int(destination, 16) == 0 and not address.is_unspecified:
             return str(address)
     return ""
 

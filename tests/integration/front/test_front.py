@@ -301,7 +301,15 @@ class TestSignInRate:
             connection.close()
 
     @pytest.mark.parametrize(
-        "path", ["/hub/login?next=/", "/hub/signup", "/hub/api/users/a/tokens", "/hub/api/users/a%2F..%2F..%2Fb/tokens"]
+        "path",
+        [
+            "/hub/login?next=/",
+            "/hub/signup",
+            "/hub/ldap/login",
+            "/hub/api/users/a/tokens",
+            "/hub/api/users/a%2F..%2F..%2Fb/tokens",
+            "/hub/api/users/a%2F..%2F..%2F..%2F..%2Fuser%2Fx/tokens",
+        ],
     )
     def test_the_pages(self, front: HostFront, path: str) -> None:
         began = time.monotonic()

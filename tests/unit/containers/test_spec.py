@@ -39,6 +39,13 @@ def test_the_environment_of_an_image_is_not_a_difference():
     assert spec.differences(spec.TITLES, SPEC, observed) == []
 
 
+def test_an_empty_variable_is_the_same_as_a_missing_one():
+    wanted = {**SPEC, "environment": {"A": "1", "HTTPS_PROXY": ""}}
+    assert spec.differences(spec.TITLES, wanted, spec.observed_spec(inspected(SPEC))) == []
+    removed = spec.observed_spec(inspected(SPEC, environment=("HTTPS_PROXY=http://proxy.example.com:3128",)))
+    assert [found.key for found in spec.differences(spec.TITLES, wanted, removed)] == ["environment"]
+
+
 @pytest.mark.parametrize(
     ("container", "reasons", "serving", "expected"),
     [

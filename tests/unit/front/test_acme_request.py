@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,21 @@ def test_changed_settings_are_tried_after_a_failed_renewal(
     (issued / "acme/last_renewal.json").write_text(record)
     settings = dataclasses.replace(SETTINGS, email="other@example.com") if changed else SETTINGS
     assert acme(issued, settings=settings).reason() == expected
+
+
+def test_changed_settings_are_tried_until_a_renewal_or_a_request_has_ended(issued: Path) -> None:
+    record, chain = issued / "acme/last_renewal.json", issued / "acme/live/lab/fullchain.pem"
+    record.write_text('{"hubs": {"lab": {"exit_code": 1}}}')
+    os.utime(chain, (1000, 1000))
+    os.utime(record, (2000, 2000))
+    acme(issued).write_settings()  # and then the run failed, or was killed
+    assert acme(issued).reason()
+    later = time.time() + 60
+    os.utime(record, (later, later))  # the front has tried with them
+    assert acme(issued).reason() == ""
+    os.utime(record, (2000, 2000))
+    os.utime(chain, (3000, 3000))  # a run has requested a certificate
+    assert acme(issued).reason() == ""
 
 
 def test_a_damaged_certificate_is_named_with_what_to_do(issued: Path) -> None:

@@ -74,6 +74,12 @@ def test_only_hub_and_proxy_are_no_notebooks(docker: dict[str, Any]) -> None:
     assert found.others == ("172.17.0.0/16",)
 
 
+def test_an_allowed_address_that_a_server_got_is_not_allowed(docker: dict[str, Any]) -> None:
+    fill(docker, lab="198.18.4.2", lab_jupyter_alice="198.18.4.9", stranger="198.18.4.8")
+    allowed = {"GUARD_ALLOWED": "198.18.4.9,198.18.4.8,10.0.0.0/8"}
+    assert Guard({**ENVIRONMENT, **allowed}).inputs().allowed == ("198.18.4.8", "10.0.0.0/8")
+
+
 def test_the_bridge_can_have_a_name_of_its_own(docker: dict[str, Any]) -> None:
     fill(docker)
     docker["answers"]["/networks/lab-network"]["Options"] = {"com.docker.network.bridge.name": "users0"}
@@ -187,7 +193,7 @@ def test_rules_of_hubs_that_no_longer_exist_are_removed(
 ) -> None:
     found: list[str] = []
     monkeypatch.setattr(guard, "load", found.append)
-    names = ["bridge jh-lab", "bridge jh-gone", "inet jh-gone", "inet jh-stopped", "bridge jh-empty", "ip nat"]
+    names = ["bridge jh-lab", "bridge jh-gone", "inet jh-gone", "bridge jh-stopped", "bridge jh-empty", "inet jh-mine"]
     kernel["tables"] = "".join(f"table {name}\n" for name in names)
     answers = docker["answers"]
     answers["/networks"].append({"Labels": {"org.jupyterhub.deploy.hub": "empty"}})

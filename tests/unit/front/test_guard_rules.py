@@ -133,5 +133,6 @@ def test_a_change_is_one_transaction_that_begins_with_the_removal() -> None:
 
 
 def test_hubs_that_have_tables() -> None:
-    assert hubs("table ip nat\ntable bridge jh-lab\ntable inet jh-lab\ntable inet jh-other-2\n") == {"lab", "other-2"}
+    listing = "table ip nat\ntable bridge jh-lab\ntable inet jh-lab\ntable bridge jh-other-2\ntable inet jh-mine\n"
+    assert hubs(listing) == {"lab", "other-2"}
     assert hubs("") == set()

@@ -45,7 +45,8 @@ def test_http_redirects_to_https() -> None:
     assert "set $protocol https;" in https
     limit = "limit_conn servers_of_client 4000;"
     server = f"send_timeout 1h; client_body_timeout 1h; {limit} proxy_pass http://jupyterhub-proxy;"
-    assert all(f"location {path} {{ {server} }}" in https for path in ("/user/", "/services/"))
+    sign_in = "if ($foreign_form) { return 403; } limit_req zone=sign_in_of_address burst=300 delay=20;"
+    assert all(f"location {path} {{ {sign_in} {server} }}" in https for path in ("/user/", "/services/"))
     assert "delay=20; client_max_body_size 2m; proxy_request_buffering on; limit_conn hub_pages_of_client" in https
 
 
@@ -147,12 +148,16 @@ def test_the_pages_for_signing_in_have_a_rate_for_each_address() -> None:
     assert "limit_req_zone $client_that_signs_in zone=sign_in_of_address:2m rate=10r/s;" in text
     foreign = r"if \(\$foreign_form\) \{ return 403; \}"
     assert re.search(rf"location / \{{\s+{foreign}\s+limit_req zone=sign_in_of_address burst=300 delay=20;", text)
-    found = re.search(r'map \$request_uri \$signs_in \{ default 0; "~(\S+)" 1; \}', text)
+    found = re.search(r'map \$request_uri \$signs_in \{ default 0; "~(\S+)" 1; "~(\S+)" 1; \}', text)
     assert found
-    limited = re.compile(found[1])
+    limited = re.compile("|".join(found.groups()))
     tokens = ["/hub/api/users/me/tokens", "/hub/api/users/a%2F..%2Fb/tokens"]
-    assert all(limited.search(path) for path in ["/hub/login", "/hub/login?next=/", "/hub/signup", *tokens])
-    others = ("/hub/health", "/hub/api/users/me", "/hub/api/users/me?tokens=/tokens", "/user/a/hub/login")
+    pages = ["/hub/login", "/hub/login?next=/", "/hub/signup", "/hub/ldap/login"]
+    assert all(limited.search(path) for path in [*pages, *tokens])
+    others = (
+        "/hub/health", "/hub/api/users/me", "/hub/api/users/me?tokens=/tokens", "/user/a/hub/login",
+        "/hub/github/oauth_login", "/hub/static/js/login.js", "/hub/home?next=/login",
+    )  # fmt: skip
     assert not any(limited.search(path) for path in others)
 
 

@@ -104,6 +104,24 @@ def test_a_request_with_a_long_body_is_refused_by_its_header(client):
     assert asyncio.run(scenario()).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_request_that_is_only_redirected_is_answered_before_its_body(client):
+    class Redirecting(Quick):
+        pass
+
+    hub_server.refuse_bodies(Redirecting)
+
+    async def scenario():
+        server = hub_server.FinishingServer(Application([("/user/.*", Redirecting)]))
+        server.listen(0, address="127.0.0.1")
+        head = b"POST /user/x/ HTTP/1.1\r\nHost: hub\r\nContent-Length: 2000000\r\n\r\nx"
+        refused, redirected = client(server, head), client(server, REQUEST % b"user/x")
+        return await asyncio.to_thread(received, refused), await answered(redirected)
+
+    refused, redirected = asyncio.run(scenario())
+    assert refused.startswith(b"HTTP/1.1 405 ")
+    assert redirected
+
+
 def test_a_body_that_does_not_arrive_ends_its_connection(client, monkeypatch):
     monkeypatch.setattr(hub_server, "BODY_SECONDS", 0.2)
 

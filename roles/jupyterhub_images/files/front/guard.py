@@ -110,13 +110,15 @@ class Guard:
         # After the network: what is in it has a label already.
         own = get("/containers/json?all=1", label=[f"{LABEL_HUB}={self.hub}"])
         names = {one["Id"]: (one["Names"] or [""])[0].lstrip("/") for one in own if LABEL_USER not in one["Labels"]}
+        servers = {one["Id"] for one in own if LABEL_USER in one["Labels"]}
         endpoints = network["Containers"] or {}
         self._direct = {identity: asks for identity, asks in self._direct.items() if identity in endpoints}
-        hubs, proxies, direct = [], [], []
+        hubs, proxies, direct, taken = [], [], [], set[str]()
         for identity, endpoint in endpoints.items():
             both = (endpoint["IPv4Address"], endpoint["IPv6Address"])
             addresses = [address.partition("/")[0] for address in both if address]
             name = names.get(identity, "")
+            taken.update(addresses if identity in servers else ())
             if name.startswith(f"{self.hub}-proxy"):  # also one that is replaced
                 proxies.extend(addresses)
             elif name in [f"{self.hub}{suffix}" for suffix in ("", "-next", "-previous")]:
@@ -133,7 +135,8 @@ class Guard:
             tuple(sorted(direct)),
             tuple(sorted({subnet for one in networks if one["Id"] != network["Id"] for subnet in _subnets(one)})),
             self.ports,
-            self.allowed,
+            # The container that an address was allowed for may have ended, and a server may have the address now.
+            tuple(one for one in self.allowed if one.partition("/")[0] not in taken),
             tuple(host for name in self.names for host in self.hosts.get(name, ())),
             resolvers(),
         )

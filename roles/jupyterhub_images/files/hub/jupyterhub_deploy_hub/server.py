@@ -18,7 +18,7 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
-from tornado.web import OutputTransform
+from tornado.web import HTTPError, OutputTransform, stream_request_body
 
 #: Seconds for connections whose handshake is going on when the server ends. The kernels do it, in microseconds.
 HANDSHAKE_SECONDS = 0.05
@@ -38,6 +38,26 @@ BODY_SECONDS = 20
 # A program for the kernel's packet filter, as (code, true, false, operand): drop a segment with SYN and without ACK.
 _DROP_SYN = [(0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF)]
 _SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
+
+
+def refuse_bodies(handler: Any) -> None:
+    """Let a class of handlers, which only redirects, answer a request with a body before the body arrives.
+
+    The front holds no body of a request to a user's server. Without such a server, the hub gets the request, and would
+    keep up to `MAX_BODY_BYTES` of it in memory.
+    """
+    prepare = handler.prepare
+
+    async def prepare_without_body(self: Any) -> None:
+        if self.request.method not in ("GET", "HEAD"):
+            raise HTTPError(405)
+        done = prepare(self)
+        if done is not None:
+            await done
+
+    handler.prepare = prepare_without_body
+    handler.data_received = lambda self, chunk: None
+    stream_request_body(handler)
 
 
 class FinishingServer(HTTPServer):

@@ -18,12 +18,13 @@ from typing import Any
 from jupyterhub.apihandlers.users import UserAPIHandler
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
+from jupyterhub.handlers.base import PrefixRedirectHandler
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from . import disk_handlers, disk_limit, origins, server_limit, user_deletion
 from .disk_measurement import Measurement
-from .server import FinishingServer
+from .server import FinishingServer, refuse_bodies
 
 PORT = 8081  # JupyterHub's own default for the hub's API; the host looks for it there
 #: The signal of the host to a hub on standby. JupyterHub itself uses SIGUSR1.
@@ -83,6 +84,7 @@ class Hub(JupyterHub):
         """Start with our server, and only on the hub's own origin."""
         server_limit.explain(BaseHandler)
         user_deletion.protect(UserAPIHandler)
+        refuse_bodies(PrefixRedirectHandler)
         disk = disk_limit.DiskUse(Measurement(self.config.HubSpawner.hub_name), self.log)
         self.tornado_application.settings["disk_use"] = disk
         disk_handlers.limit_starts()
