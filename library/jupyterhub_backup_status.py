@@ -41,6 +41,11 @@ messages:
   type: list
   elements: str
   returned: success
+problems:
+  description: Those of the messages that say what has to be fixed.
+  type: list
+  elements: str
+  returned: success
 directory:
   description: Directory of the backups.
   type: str
@@ -98,6 +103,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.schedule import status as backup_status
+from ansible.module_utils.jupyterhub_deploy.text import problems
 
 ARGUMENTS = {"name": {"type": "str", "required": True}, "directory": {"type": "path", "required": True}}
 
@@ -106,7 +112,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     """Read the status."""
     now = datetime.now(timezone.utc)
     status = backup_status.observe(module.params["name"], module.params["directory"], now)
-    return {"messages": backup_status.messages(status, now), **status}
+    messages = backup_status.messages(status, now)
+    return {"messages": messages, "problems": problems(messages), **status}
 
 
 def main() -> None:

@@ -92,6 +92,11 @@ proxy:
   type: dict
   returned: success
   contains: *container
+problems:
+  description: Those of the messages that say what has to be fixed.
+  type: list
+  elements: str
+  returned: success
 front:
   description: The front's container; none when it does not exist.
   type: dict
@@ -142,7 +147,7 @@ from ansible.module_utils.jupyterhub_deploy.images import updates
 from ansible.module_utils.jupyterhub_deploy.module import run_module
 from ansible.module_utils.jupyterhub_deploy.servers import status as hub_status
 from ansible.module_utils.jupyterhub_deploy.servers import stop
-from ansible.module_utils.jupyterhub_deploy.text import parse_time
+from ansible.module_utils.jupyterhub_deploy.text import Problem, parse_time, problems
 
 
 def connect_to_inspect() -> tuple[Any | None, str | None]:
@@ -194,7 +199,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         status["guard"] = hub_status.describe(inspect_container(client, f"{name}-guard"), now)
         if hub:
             lines = isolation.status(client, name, params["isolation"])
-            lines += reachability.problems(proxy, at if site else None)
+            lines += map(Problem, reachability.problems(proxy, at if site else None))
             lines += reachability.outgoing_problems(client, f"{name}-network")
         if site:
             tls = front_status.messages(directory, site, params["ca_bundle"])
@@ -204,7 +209,8 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         known = {one: time for one, time in built.items() if time}
         lines += disk
         lines += hub_status.images(updates.load(params["updates_file"]), known, now, params["update_images"])
-    return {"messages": hub_status.messages(name, unknown, status, problem) + lines, "unknown": unknown, **status}
+    messages = [*hub_status.messages(name, unknown, status, problem), *lines]
+    return {"messages": messages, "problems": problems(messages), "unknown": unknown, **status}
 
 
 def main() -> None:

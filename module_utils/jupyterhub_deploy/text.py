@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from datetime import datetime, timedelta, timezone
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):?(\d\d))?")
 _SHORT_ID = 12  # digits of an id that `docker ps` and `docker images` show
+
+
+class Problem(str):
+    """A line of a status about something that an operator has to fix; ``make status`` fails because of it."""
+
+
+def problems(lines: Iterable[str]) -> list[str]:
+    """Return those lines that are problems."""
+    return [line for line in lines if isinstance(line, Problem)]
 
 
 def human_size(size: float) -> str:

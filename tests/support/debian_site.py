@@ -73,12 +73,12 @@ class DebianSite:
         """The hub's public address, which a reboot may change."""
         return f"http://{self.host.address}:8000"
 
-    def play(self, playbook: str = "site.yml", **settings: Any) -> str:
+    def play(self, playbook: str = "site.yml", fails: bool = False, **settings: Any) -> str:
         """Run a playbook with settings on top of those of the inventory; return what it printed."""
         host = {**self.host.inventory(), **self.settings, **settings}
         inventory = {"jupyterhub": {"hosts": {self.host.name: host}}}
         (self.directory / "hosts.yml").write_text(json.dumps(inventory), encoding="utf-8")
-        return play(self.environ, self.directory, playbook)
+        return play(self.environ, self.directory, playbook, fails=fails)
 
     def surround(self) -> None:
         """Make the networks around the hub, unless they exist."""

@@ -15,7 +15,7 @@ from ansible.module_utils.jupyterhub_deploy.front import certificate
 from ansible.module_utils.jupyterhub_deploy.front.certificate import SOON, Certificate, OtherCertificateError
 from ansible.module_utils.jupyterhub_deploy.front.site import CHAIN, KEY, LAST_RENEWAL, Site, read_sites
 from ansible.module_utils.jupyterhub_deploy.hub import reachability
-from ansible.module_utils.jupyterhub_deploy.text import parse_time
+from ansible.module_utils.jupyterhub_deploy.text import Problem, parse_time
 
 # It checks four times a day.
 CHECKED_WITHIN = timedelta(days=2)
@@ -39,7 +39,8 @@ def messages(directory: str, site: Site, ca_bundle: str = "") -> list[str]:
     if not site.ends_tls:
         return _blocked(site, site.http_port)
     if not site.certificate:
-        return [f"NO CERTIFICATE for {site.domain}; run make site, which says why", *renewal_problems(directory, site)]
+        missing = Problem(f"NO CERTIFICATE for {site.domain}; run make site, which says why")
+        return [missing, *renewal_problems(directory, site)]
     chain, key = (read_text(os.path.join(directory, site.certificate, name)) or "" for name in (CHAIN, KEY))
     lines = []
     try:
@@ -51,27 +52,28 @@ def messages(directory: str, site: Site, ca_bundle: str = "") -> list[str]:
                 lines += [f"WARNING: the certificate {warning}" for warning in warnings]
         certificate.fetch(site.local_address, site.https_port, site.domain, chain, check_time=False)
     except OtherCertificateError as error:
-        lines.append(f"NOT IN USE: {error}; run make site")
+        lines.append(Problem(f"NOT IN USE: {error}; run make site"))
     except DeployError as error:
-        lines.append(f"NOT REACHABLE: {error}")
+        lines.append(Problem(f"NOT REACHABLE: {error}"))
     return [*lines, *_blocked(site, site.https_port), *renewal_problems(directory, site)]
 
 
 def _blocked(site: Site, port: int) -> list[str]:
     if site.bind_address.startswith("127.") or not reachability.blocked_ports(reachability.read_rules(), [port]):
         return []
-    return [f"NOT REACHABLE from other machines: the firewall of this host blocks port {port}"]
+    return [Problem(f"NOT REACHABLE from other machines: the firewall of this host blocks port {port}")]
 
 
 def shown(found: Certificate, https: str) -> str:
     """Return the line about a certificate."""
     what, days = f"certificate for {', '.join(found.names)} from {found.issuer}", found.days
     if days < 0:
-        return f"EXPIRED: the {what} ended {-days} days ago"
+        return Problem(f"EXPIRED: the {what} ended {-days} days ago")
     if days < SOON and https == "own":
-        return f"RENEW SOON: the {what} ends in {days} days; docs/how-to/https.md#renew-it"
+        return Problem(f"RENEW SOON: the {what} ends in {days} days; docs/how-to/https.md#renew-it")
     if https == "acme" and found.expires - time.time() < found.lifetime * LATE:
-        return f"NOT RENEWED: the {what} ends in {days} days, and should have been renewed; read the log of the front"
+        late = f"the {what} ends in {days} days, and should have been renewed; read the log of the front"
+        return Problem(f"NOT RENEWED: {late}")
     return f"{what}, ends in {days} days"
 
 
@@ -92,10 +94,10 @@ def renewal_problems(directory: str, site: Site) -> list[str]:
         if _is_newer(os.path.join(directory, site.certificate, CHAIN), last.get("time")):
             return []  # a run has requested another one since
         error = " ".join(str(result.get("error")).split())
-        return [f"RENEWAL FAILED for {site.domain} at {last.get('time')}: {error}"]
+        return [Problem(f"RENEWAL FAILED for {site.domain} at {last.get('time')}: {error}")]
     checked = parse_time(last.get("time"))
     if checked and (datetime.now(timezone.utc) - checked) > CHECKED_WITHIN:
-        return [f"NOT RENEWED: the front has not checked its certificates since {last['time']}; read its log"]
+        return [Problem(f"NOT RENEWED: the front has not checked its certificates since {last['time']}; read its log")]
     return []
 
 

@@ -16,6 +16,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import FAILURES
 from ansible.module_utils.jupyterhub_deploy.hub import resources
 from ansible.module_utils.jupyterhub_deploy.hub.reachability import own_address, router
 from ansible.module_utils.jupyterhub_deploy.images.smoke_test import SERVER_PORT
+from ansible.module_utils.jupyterhub_deploy.text import Problem
 
 METADATA = "169.254.169.254"  # of most clouds
 # No service needs it: an open port of the host would be reached as well as a closed one.
@@ -41,7 +42,7 @@ def status(client: Any, hub: str, wanted: str) -> list[str]:
     if container is None and wanted == "none":
         return ["isolation: none; notebooks reach each other, the host and private networks"]
     if container is None:
-        return [f"NOT GUARDED: the container {guard.name} does not exist; run make site"]
+        return [Problem(f"NOT GUARDED: the container {guard.name} does not exist; run make site")]
     isolation, healthy = guard_container.isolation_of(container), guard.is_healthy()
     try:
         wanted_targets = targets(client, hub, isolation, environment_of(container).get(guard_container.ALLOWED, ""))
@@ -111,11 +112,12 @@ def messages(name: str, isolation: str, healthy: bool, reached: dict[str, bool])
     closed, opened = ([one for one, reaches in reached.items() if reaches == wanted] for wanted in (False, True))
     lines = [f"isolation: {isolation}" + (f"; blocked for a new server: {', '.join(closed)}" if closed else "")]
     if opened:
+        reached_all = ", ".join(opened)
         lines.append(
-            f"NOT ISOLATED: a new server reaches {', '.join(opened)}; run make site, then read `docker logs {name}`"
+            Problem(f"NOT ISOLATED: a new server reaches {reached_all}; run make site, then read `docker logs {name}`")
         )
     if not healthy:
-        lines.append(f"NOT GUARDED: {name} does not keep the rules of the isolation; run make site")
+        lines.append(Problem(f"NOT GUARDED: {name} does not keep the rules of the isolation; run make site"))
     return lines
 
 

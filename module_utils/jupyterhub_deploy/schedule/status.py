@@ -14,7 +14,7 @@ from ansible.module_utils.jupyterhub_deploy.schedule import report, settings
 from ansible.module_utils.jupyterhub_deploy.schedule.report import Folder, Record
 from ansible.module_utils.jupyterhub_deploy.schedule.settings import Schedule
 from ansible.module_utils.jupyterhub_deploy.servers.policy import span
-from ansible.module_utils.jupyterhub_deploy.text import human_size
+from ansible.module_utils.jupyterhub_deploy.text import Problem, human_size
 
 
 def observe(hub: str, directory: str, now: datetime) -> dict[str, Any]:
@@ -109,9 +109,9 @@ def describe(
 
 def messages(status: dict[str, Any], now: datetime) -> list[str]:
     """Return the status as lines to show."""
-    lines = []
+    lines: list[str] = []
     if status["fault"]:
-        lines.append(f"backups: CANNOT BE READ: {status['fault']}")
+        lines.append(Problem(f"backups: CANNOT BE READ: {status['fault']}"))
     elif status["archives"]:
         count = len([volume for volume in status["volumes"] if volume["newest"]])
         lines.append(
@@ -126,7 +126,7 @@ def messages(status: dict[str, Any], now: datetime) -> list[str]:
         lines.append(f"backups: there are none in {status['directory']}{why and f' ({why})'}; `make backup` makes them")
     bad = [volume["name"] for volume in status["volumes"] if volume["good"] is False]
     if bad:
-        lines.append(f"NOT GOOD is the newest backup of {', '.join(bad)}; `make verify` says why")
+        lines.append(Problem(f"NOT GOOD is the newest backup of {', '.join(bad)}; `make verify` says why"))
     lines += status["gaps"]
     return [*lines, *_schedule(status["schedule"], now)]
 
@@ -144,7 +144,8 @@ def _schedule(schedule: dict[str, Any] | None, now: datetime) -> list[str]:
         "running": f"a run is going on, begun {since}",
         "killed": f"the last run was KILLED; it had begun {since}",
     }[schedule["state"]]
-    lines = [f"scheduled backups: {schedule['calendar']}; {outcome}"]
+    line = f"scheduled backups: {schedule['calendar']}; {outcome}"
+    lines: list[str] = [Problem(line) if schedule["state"] in ("failed", "killed") else line]
     if schedule["late"]:
-        lines.append(f"LATE: no scheduled run has ended well for {span(schedule['overdue_seconds'])}")
+        lines.append(Problem(f"LATE: no scheduled run has ended well for {span(schedule['overdue_seconds'])}"))
     return lines

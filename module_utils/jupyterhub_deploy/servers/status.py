@@ -12,7 +12,7 @@ from ansible.module_utils.jupyterhub_deploy.hub.api import HubApi
 from ansible.module_utils.jupyterhub_deploy.images import updates
 from ansible.module_utils.jupyterhub_deploy.servers import policy
 from ansible.module_utils.jupyterhub_deploy.servers.policy import Server, span
-from ansible.module_utils.jupyterhub_deploy.text import parse_time
+from ansible.module_utils.jupyterhub_deploy.text import Problem, parse_time
 
 # Seconds after the last search for updates until its result counts as outdated. A run of site.yml searches once a day.
 UPDATES_KNOWN = 2 * 24 * 3600
@@ -52,7 +52,7 @@ def messages(name: str, unknown: str | None, status: dict[str, Any], problem: st
     if image:
         lines.append(f"next servers get: {policy.image(image)}")
     if problem and hub:
-        lines.append(f"the hub cannot be asked, so activity is not shown: {problem}")
+        lines.append(Problem(f"the hub cannot be asked, so activity is not shown: {problem}"))
     old = sum(not server["current"] for server in servers)
     moved = sum(server["old_url"] for server in servers)
     count = "no server runs" if not servers else f"{len(servers)} server{'s' if len(servers) > 1 else ''} run"
@@ -67,12 +67,13 @@ def messages(name: str, unknown: str | None, status: dict[str, Any], problem: st
 def container(title: str, found: dict[str, Any] | None) -> str:
     """Return the line about a container, from :func:`describe`."""
     if found is None:
-        return f"{title}: the container does not exist; run make site to create it"
+        return Problem(f"{title}: the container does not exist; run make site to create it")
     if found["state"] != "running":
-        return f"{title}: {found['container']} is {found['state']}, from {policy.image(found)}"
+        return Problem(f"{title}: {found['container']} is {found['state']}, from {policy.image(found)}")
     health = f", {found['health']}" if found["health"] else ""
     since = f"for {span(found['age_seconds'])}{health}"
-    return f"{title}: {found['container']} runs {since}, from {policy.image(found)}"
+    line = f"{title}: {found['container']} runs {since}, from {policy.image(found)}"
+    return Problem(line) if found["health"] == "unhealthy" else line
 
 
 def disk_use(api: HubApi) -> tuple[dict[str, dict[str, int]], list[str]]:

@@ -207,6 +207,18 @@ def test_status_yml_shows_it_and_changes_nothing(old: OldServers, check: bool) -
     assert {name: row[4] for name, row in rows.items()} == {"alice": "old", "bob": "old", "carol": "current"}
 
 
+def test_status_yml_fails_if_something_has_to_be_fixed(old: OldServers) -> None:
+    guard = old.site.client.containers.get(f"{NAME}-guard")
+    guard.stop()
+    try:
+        output = old.play(playbook="status.yml", fails=True).output
+    finally:
+        guard.start()
+    last = output.partition("Fix this; docs/how-to/status.md says how:\n")[2]
+    assert f"- NOT GUARDED: {NAME}-guard does not keep the rules of the isolation; run make site" in last
+    assert "3 servers run, 2 on an old image\n" in output
+
+
 def test_check_mode_reports_what_would_be_stopped_and_stops_nothing(old: OldServers, bob_works: None) -> None:
     until_idle(old, "alice")
     result = old.module(policy="stop-idle", idle_seconds=IDLE_SECONDS, check=True)

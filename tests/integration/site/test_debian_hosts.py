@@ -143,7 +143,7 @@ def test_a_firewall_that_blocks_the_port_of_the_hub_is_reported(site: DebianSite
     site.host.run("iptables -P INPUT DROP")
     blocked = "NOT REACHABLE from other machines: the firewall of this host blocks port 8000"
     try:
-        assert blocked in site.play("status.yml")
+        assert blocked in site.play("status.yml", fails=True)
     finally:
         site.host.run("iptables -P INPUT ACCEPT")
         for rule in rules:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.servers import status as hub_status
+from ansible.module_utils.jupyterhub_deploy.text import problems
 
 NOW = datetime(2026, 3, 2, 12, 0, 0, tzinfo=timezone.utc)
 ID = "sha256:" + "a" * 64
@@ -127,3 +128,17 @@ def test_the_age_of_images_and_updates_for_them() -> None:
     assert hub_status.images({**current, "refreshed": looked + 59 * 86400}, times, NOW, True)[0].endswith("are pending")
     failed = {"images": {"old": image}, "problem": "no route"}
     assert hub_status.images(failed, times, NOW, True) == [f"{pending}run make site; apt-get update failed: no route"]
+
+
+def described(status: str = "running", health: str | None = "healthy") -> dict[str, Any] | None:
+    return hub_status.describe(container("lab", status, health), NOW)
+
+
+def test_problems_are_told_from_what_is_only_shown() -> None:
+    fine = [hub_status.container("hub", described(health=health)) for health in ("healthy", "starting", None)]
+    assert problems(fine) == []
+    wrong = [hub_status.container("hub", one) for one in (described(health="unhealthy"), described("exited"), None)]
+    assert problems(wrong) == wrong
+    line = "the hub cannot be asked, so activity is not shown: no answer"
+    assert problems(shown("no answer", hub=described(), proxy=described())) == [line]
+    assert problems(hub_status.disk({"alice": {"used": 2**30, "limit": 2**30}})) == []
