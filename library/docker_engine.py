@@ -112,7 +112,11 @@ def apply(module: AnsibleModule, seen: dict[str, Any], record: daemon_plan.Recor
         # The pending action is recorded first: the next run completes a run that is interrupted here.
         pending = plan.action if plan.action in ("reload", "restart") else ""
         daemon_control.write_record(daemon_plan.Record(record.managed, plan.applied, pending))
-        daemon_control.write_config(path, daemon_json.render(plan.options))
+        try:
+            daemon_control.write_config(path, daemon_json.render(plan.options))
+        except OSError:
+            daemon_control.write_record(record)  # or options that are in the file would count as somebody else's
+            raise
     if plan.enable:
         daemon_control.enable()
     try:

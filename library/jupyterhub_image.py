@@ -243,9 +243,14 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     waiting = "waiting for another run that is installing images on this host"
     with files.locked(record.LOCK, wait=True, on_wait=lambda: progress.say(waiting)):
         images = HubImages(lambda: connect(API_TIMEOUT), options)
+        images.remove_leftovers()
         steps = images.make_steps()
-        images.run_steps(steps)
-        return images.report(steps)
+        try:
+            images.run_steps(steps)
+            return images.report(steps)
+        except Exception:
+            images.put_names_back()
+            raise
 
 
 def main() -> None:

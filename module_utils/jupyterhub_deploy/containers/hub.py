@@ -131,7 +131,7 @@ class HubContainer(ReplaceableContainer):
         given = (hub_spec.CONFIG_TARGET, hub_spec.SECRETS_TARGET, hub_spec.DATA_TARGET)
         mounts = [mount.rsplit(":", 1)[0] for mount in spec["mounts"] if mount.split(":")[1] in given]
         self.client.create_container(
-            spec["image"],
+            spec["image_id"] or spec["image"],  # of a hub that exists: its name may be that of another image now
             command,
             name=name,
             environment=spec["environment"],

@@ -10,5 +10,6 @@ LABEL_RESTORING = "org.jupyterhub.deploy.restoring"  # on a volume of a restore:
 LABEL_MEASURES = (
     "org.jupyterhub.deploy.measures"  # on a container that measures volumes for a hub (the hub image sets it)
 )
+LABEL_PURPOSE = "org.jupyterhub.deploy.purpose"  # on a container that tests or reads an image: which of the two
 LABEL_FRONT = "org.jupyterhub.deploy.front"  # on the containers of the front, which belong to the host
 LABEL_NOTEBOOK_IMAGE_ID = "org.jupyterhub.deploy.notebook-image-id"  # on a hub: the image that it starts servers from

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any, Callable
 
-from ansible.module_utils.jupyterhub_deploy.docker.client import inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.client import docker_errors, inspect_image
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_PURPOSE
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import (
     bootstrap,
@@ -139,7 +141,26 @@ class HubImages:
             ) from error
         names = {step.name for step in steps if step.action == BUILD}
         if names and self.base and self.base.how == BOOTSTRAP:
-            self.updates.inspect(self.client, [found.id for name in names if (found := self.inspect(name))], built=True)
+            built = any(step.action == BOOTSTRAP for step in steps)  # otherwise, they have the packages of the old base
+            self.updates.inspect(self.client, [found.id for name in names if (found := self.inspect(name))], built)
+
+    def put_names_back(self) -> None:
+        """Give the names of notebook images back to the images that had them: the hub starts servers by name.
+
+        An image that a failed run has pulled or built was not accepted.
+        """
+        for image in self.images:
+            before, now, reference = self.before.get(image.name), self.inspect(image.name), parse(image.name)
+            if image.purpose in SERVER_PURPOSES and before and now and before.id != now.id and reference.tag:
+                self.client.tag(before.id, reference.remote, reference.tag)
+
+    def remove_leftovers(self) -> None:
+        """Remove containers in which a run that was killed has tested or read an image. The caller has the lock."""
+        for purpose in (smoke_test.PURPOSE, updates.PURPOSE):
+            filters = {"label": f"{LABEL_PURPOSE}={purpose}"}
+            for one in self.client.containers(all=True, filters=filters):
+                with contextlib.suppress(docker_errors.NotFound):
+                    self.client.remove_container(one["Id"], force=True, v=True)
 
     def run_step(self, step: Step, stop: threading.Event) -> None:
         """Run one step.

@@ -9,9 +9,11 @@ from typing import Any
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.docker.client import LOG_DELAY, docker_errors, run_to_end
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_PURPOSE
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 
+PURPOSE = "smoke-test"  # of the containers in which images are tested
 # Seconds until the test container has to finish, and until a server has to answer; a busy machine needs ten.
 TIMEOUT = 120
 LOG_LINES = 10
@@ -197,7 +199,7 @@ def _server_fault(client: Any, image_id: str, command: list[str], python: str) -
 def _create(client: Any, image_id: str, **options: Any) -> str:
     """Create a container as the hub does for a user, but without network and volume; return its id."""
     host_config = client.create_host_config(cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none")
-    labels = {"org.jupyterhub.deploy.purpose": "smoke-test"}
+    labels = {LABEL_PURPOSE: PURPOSE}
     created = client.create_container(
         image_id, network_disabled=True, labels=labels, host_config=host_config, use_config_proxy=False, **options
     )

@@ -21,14 +21,17 @@ from typing import Any, Callable
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.docker.client import run_to_end
+from ansible.module_utils.jupyterhub_deploy.docker.labels import LABEL_PURPOSE
 from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.images import apt_sources
 from ansible.module_utils.jupyterhub_deploy.text import counted
 
 LISTS = "/var/lib/apt/lists"
+PURPOSE = "packages"  # of the containers that read packages
 
-# apt's package lists are refreshed once a day, as Debian's own timer does (seconds).
-REFRESH_INTERVAL = 24 * 3600
+# apt's package lists are refreshed once a day, as Debian's own timer does (seconds). A nightly run may begin a little
+# earlier than the one before.
+REFRESH_INTERVAL = 20 * 3600
 # Seconds for `apt-get update`: a host without internet must not wait longer.
 REFRESH_TIMEOUT = 120
 # Seconds for `dpkg-query` in a container.
@@ -197,7 +200,7 @@ def _packages(client: Any, image_id: str) -> dict[str, str]:
     host_config = client.create_host_config(cap_drop=["ALL"], security_opt=["no-new-privileges"], network_mode="none")
     container = client.create_container(
         image_id, entrypoint=["dpkg-query", "--show", "--showformat", "${Package} ${Version}\\n"], command=[], user="0",
-        network_disabled=True, labels={"org.jupyterhub.deploy.purpose": "packages"}, host_config=host_config,
+        network_disabled=True, labels={LABEL_PURPOSE: PURPOSE}, host_config=host_config,
         use_config_proxy=False,
     )["Id"]  # fmt: skip
     try:

@@ -190,7 +190,6 @@ class Restore:
         others = [mount for mount in spec["mounts"] if mount.split(":")[1] != hub_spec.DATA_TARGET]
         spec = {
             **spec,
-            "image": container["Image"],
             "mounts": [*others, f"{places.new_tree}:{hub_spec.DATA_TARGET}:ro"],
         }
         code, output = self.hub.run_once(spec, ["python", "-m", "jupyterhub_deploy_hub.schema", "--check"], data="ro")
