@@ -227,6 +227,8 @@ def restored(settings: RestoreSettings, check_mode: bool) -> dict[str, Any]:
         backups, problems = select_volumes(
             settings.directory, settings.name, settings.users, settings.volumes, settings.backup
         )
+        if settings.every_volume:  # the hub's state has a backup and a restore of its own
+            backups = [one for one in backups if one.manifest.volume != f"{settings.name}-data"]
         if not backups and not problems:
             raise DeployError(f"there is no backup of any volume in {settings.directory}")
         # The newest backup may be of an earlier user of the name; one that is named was chosen for the present user.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 from ansible.module_utils.jupyterhub_deploy import files
 from ansible.module_utils.jupyterhub_deploy.backup import store
@@ -29,10 +29,15 @@ class Draft:
         """Choose an unused stem; wait for the next second when that of this second is taken."""
         self.path = os.path.join(directory, folder)
         store.ensure_folder(self.path)
+        # After the clock was set back, a new backup still has to be the newest.
+        newest = max((one.time for one in store.backups_in(directory, folder)), default=None)
         while True:
-            self.stem = store.stem_of(datetime.now(timezone.utc))
+            now = datetime.now(timezone.utc)
+            moment = newest + timedelta(seconds=1) if newest and now < newest else now
+            self.stem = store.stem_of(moment)
             if not any(self.stem in name for name in os.listdir(self.path)):
                 break
+            newest = moment if moment > now else newest
             time.sleep(0.05)
         self.archive = self.stem + ending(compression, encryption)
         self.archive_partial = self.partial("archive")

@@ -18,6 +18,7 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 from ansible.module_utils.jupyterhub_deploy.front import state as front_state
 
 DATABASE = "jupyterhub.sqlite"
+RESTORE_MARK = ".restoring/mark"  # beside the data: a restore is replacing the state (restore/hub_files.py)
 FRONT = "front"  # directory of the archive with the certificate
 # Environment variables of the hub that are kept. The others are not: they may be secrets.
 KEPT_VARIABLES = ("DOCKER_NOTEBOOK_IMAGE", "DOCKER_NETWORK_NAME", "DOCKER_NOTEBOOK_DIR", "JUPYTERHUB_ADMIN")
@@ -55,6 +56,11 @@ class HubState:
             raise DeployError(
                 f"{problem}; the hub's database can be copied from a plain volume only: stop the hub, and move the "
                 "files to a volume without driver and options, with the same name and labels"
+            )
+        if os.path.lexists(os.path.join(os.path.dirname(data.mountpoint), RESTORE_MARK)):
+            raise DeployError(
+                "a restore of the hub's state was interrupted, and its files may be of two states; run make site, "
+                "which ends the restore, then back up"
             )
         source = os.path.join(data.mountpoint, DATABASE)
         copy_database(source, os.path.join(staging, DATABASE))

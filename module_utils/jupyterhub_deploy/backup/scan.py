@@ -24,7 +24,9 @@ from ansible.module_utils.jupyterhub_deploy.errors import DeployError
 QUIET = 2_000_000_000
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_RECORD = struct.Struct("<QQQQqqQQ")
+_RECORD = struct.Struct("<8Q")
+# Times before 1970 are negative, and those after 2262 do not fit into a signed number.
+_BITS = 2**64 - 1
 
 
 class Scan(NamedTuple):
@@ -62,8 +64,8 @@ class _Walk:
             found.st_uid,
             found.st_gid,
             found.st_size,
-            found.st_mtime_ns,
-            found.st_ctime_ns,
+            found.st_mtime_ns & _BITS,
+            found.st_ctime_ns & _BITS,
             found.st_ino,
             found.st_nlink,
         )

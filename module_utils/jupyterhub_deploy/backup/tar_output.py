@@ -18,7 +18,9 @@ SHOWN = 200  # characters of a name that is longer than any screen
 CHANGED = re.compile(
     r"tar: (.*): (?:file changed as we read it|File removed before we read it"
     r"|File shrank by \d+ bytes?; padding with zeros"
-    r"|Cannot [\w ]+: (?:No such file or directory|No data available|Not a directory))"
+    r"|Cannot [\w ]+: (?:No such file or directory|Not a directory)"
+    # An attribute or an ACL that was removed. For files and directories, this is an error of the disk.
+    r"|Cannot \w*(?:xattr|acl)\w*: No data available)"
 )
 SOCKET = re.compile(r"tar: (.*): socket ignored")
 TOTAL = re.compile(r"Total bytes written: (\d+)")

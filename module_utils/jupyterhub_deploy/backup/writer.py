@@ -7,7 +7,7 @@ import subprocess
 import time
 from typing import Any
 
-from ansible.module_utils.jupyterhub_deploy.backup import archive, encryption, store
+from ansible.module_utils.jupyterhub_deploy.backup import archive, encryption, reader, store, verify
 from ansible.module_utils.jupyterhub_deploy.backup.draft import Draft
 from ansible.module_utils.jupyterhub_deploy.backup.manifest import Manifest
 from ansible.module_utils.jupyterhub_deploy.backup.programs import ENVIRONMENT
@@ -29,6 +29,22 @@ def unchanged(scan: str | None, backups: list[store.Backup]) -> store.Backup | N
     """
     newest = backups[-1] if backups else None
     return newest if newest and scan and newest.manifest.scan == scan else None
+
+
+def _is_damaged(backup: store.Backup) -> bool:
+    """Return whether an archive that was found to be bad has another content than the one that was written.
+
+    One that has the same content, and is refused for what the volume has in it, would be made again each time.
+    """
+    known = verify.read_record(backup)
+    if known is None or known.good:
+        return False
+    try:
+        with reader.opened(backup) as archive:
+            reader.check_sum(archive, backup)
+    except DeployError:
+        return True
+    return False
 
 
 class Writer:
@@ -62,7 +78,7 @@ class Writer:
         :param digest: from :meth:`manifest_digest`.
         """
         same = None if self.settings.force else unchanged(digest, store.backups_in(self.settings.directory, folder))
-        if not same:
+        if not same or _is_damaged(same):
             return None
         self.progress.update(f"{folder}: unchanged since {same.stem}")
         return {"action": "unchanged", "user": user, "backup": same.archive_path}

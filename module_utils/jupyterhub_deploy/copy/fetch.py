@@ -7,6 +7,7 @@ After an interruption, the next run continues with the files in ``.incoming``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -131,6 +132,9 @@ def accept_arrived(directory: str) -> dict[str, Any]:
                 copied.append(name_of(backup))
                 size += backup.manifest.size
             wrong += [fault.message for fault in faults]
+            for fault in faults:  # the host may not offer it any more
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(os.path.join(incoming, folder, f"{fault.stem}.json"))
     if wrong:
         raise DeployError(f"{len(wrong)} did not arrive as sent, {len(copied)} did; run it again: {'; '.join(wrong)}")
     shutil.rmtree(incoming, ignore_errors=True)

@@ -108,8 +108,8 @@ class Remote:
         self.directory, self.target, self.shell, self.key_line = directory, target, shell, key_line
 
     def missing(self, names: list[str]) -> list[str]:
-        """Return which of these files are missing there."""
-        return self._rsync(names, "--dry-run", "--ignore-existing")
+        """Return which of these files are missing there, or have another size, as after a power cut."""
+        return self._rsync(names, "--dry-run", "--size-only")
 
     def send(self, names: list[str], compare: bool = False) -> list[str]:
         """Send files that are missing or differ; return which were sent. Interrupted transfers are resumed.

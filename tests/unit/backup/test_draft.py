@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import store
@@ -44,6 +45,15 @@ def test_a_second_draft_in_the_same_second_waits_for_the_next(tmp_path: Path) ->
     second, _ = begun(tmp_path)
 
     assert first.stem < second.stem
+
+
+def test_after_the_clock_was_set_back_a_new_backup_is_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(hours=2)
+    monkeypatch.setattr(store, "backups_in", lambda *_: [SimpleNamespace(time=ahead)])
+    stems = [begun(tmp_path)[0].stem for _ in range(2)]
+    assert stems == [store.stem_of(ahead + timedelta(seconds=number)) for number in (1, 2)]
 
 
 @pytest.mark.parametrize("step", range(7))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible.module_utils.jupyterhub_deploy.backup import scan
@@ -96,6 +97,15 @@ def test_a_modification_time_in_the_future_does_not_count_as_recent(tree: Path) 
     os.utime(tree / "a/other", (2**33, 2**33))
 
     assert scan.scan(str(tree)).digest
+
+
+@pytest.mark.parametrize("moment", [-(10**9) * 3600, 2**63 - 1, 2**63, 13 * 10**18])
+def test_any_time_that_a_file_system_can_store_can_be_scanned(moment: int) -> None:
+    """A user can set one of the year 2300."""
+    walk, found = scan._Walk(), os.stat("/")
+    fields = {name: getattr(found, name) for name in dir(found) if name.startswith("st_")}
+    walk.add(b"key", b"name", SimpleNamespace(**{**fields, "st_mtime_ns": moment}))  # type: ignore[arg-type]
+    assert walk.total
 
 
 @pytest.mark.parametrize("what", ["vanishes", "becomes a link", "is moved away"])

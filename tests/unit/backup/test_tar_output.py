@@ -75,6 +75,7 @@ def parsed(*lines: str) -> tar_output.Messages:
         ("tar: ./a: File shrank by 40960 bytes; padding with zeros", "./a"),
         ("tar: ./a: Cannot stat: No such file or directory", "./a"),
         ("tar: ./a: Warning: Cannot llistxattrat: No such file or directory", "./a"),
+        ("tar: ./a: Warning: Cannot lgetxattrat: No data available", "./a"),
     ],
 )
 def test_files_that_changed_are_named(line: str, name: str) -> None:
@@ -91,6 +92,13 @@ def test_names_are_messages_once_and_not_without_end() -> None:
 
     assert len(messages.changed) == MOST_NAMES + 1
     assert messages.changed[-1] == "(and 500 more)"
+
+
+@pytest.mark.parametrize("call", ["savedir", "stat", "open", "readlink"])
+def test_a_disk_that_cannot_be_read_is_not_a_file_that_changed(call: str) -> None:
+    messages = parsed(f"tar: ./thesis: Cannot {call}: No data available")
+    assert messages.changed == []
+    assert tar_output.tar_failure(2, messages) == f"tar failed: tar: ./thesis: Cannot {call}: No data available"
 
 
 def test_other_complaints_are_failures() -> None:
