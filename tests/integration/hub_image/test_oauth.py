@@ -627,7 +627,7 @@ def test_another_class_lets_in_only_users_in_its_current_settings(
     def settings(*names: str) -> dict[str, Any]:
         return {"authenticators": [{**way, "traits": {"allowed_users": list(names), "admin_users": ["ann"]}}]}
 
-    hub = hub_of(hub_image("5.5.4"), tmp_path, provider, **settings("ann", "ben", "cora"))
+    hub = hub_of(hub_image("5.5.4"), tmp_path, provider, **settings("ann", "ben", "cora", "carol"))
     try:
         ann, ben, cora = Visitor(hub.start()), Visitor(hub), Visitor(hub)
         for name, here, person in (("ann", "ann", ann), ("ben", "ben", ben), ("cora", "carol", cora)):
@@ -635,6 +635,7 @@ def test_another_class_lets_in_only_users_in_its_current_settings(
             assert person.sign_in(name, PASSWORD).status_code == 302
             assert person.name() == here
         assert ann.get("admin").status_code == 200
+        assert Visitor(hub).sign_in("carol", PASSWORD).status_code == 403  # that is cora's name at the hub
         configure(tmp_path, provider, public_url=f"http://{hub.address}/", **settings("ann"))
         hub.restart()
         assert Visitor(hub).sign_in("ann", PASSWORD).status_code == 302

@@ -178,6 +178,15 @@ def test_a_name_that_was_made_an_admin_by_hand_cannot_be_taken(open_hub: HubCont
     assert "is taken" in shown(Browser(open_hub).sign_up(name, PASSWORD))
 
 
+def test_a_name_that_has_a_group_cannot_be_taken(open_hub: HubContainer) -> None:
+    name = fresh("tutor")
+    admin = admin_of(open_hub)
+    assert api(admin, "post", f"users/{name}").status_code == 201
+    assert api(admin, "post", f"groups/of-{name}").status_code == 201
+    assert api(admin, "post", f"groups/of-{name}/users", json={"users": [name]}).status_code == 200
+    assert "is taken" in shown(Browser(open_hub).sign_up(name, PASSWORD))
+
+
 def api(browser: Browser, method: str, path: str, **options: Any) -> requests.Response:
     """Call the API with the browser's cookies, as the admin page does."""
     browser.get("home")

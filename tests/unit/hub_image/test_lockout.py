@@ -65,6 +65,13 @@ def test_networks(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
+def test_failures_of_the_future_do_not_count() -> None:
+    """As after a clock that was a day ahead was set back."""
+    ahead = Failures(50, 100_000.0)
+    assert seconds_to_wait(ahead, 1000.0, 5, 600) == 0
+    assert one_more(ahead, 1000.0, 600) == one_more_in(ahead, 1000.0, 600) == Failures(1, 1000.0)
+
+
 def test_a_known_browser_does_not_count_for_its_address() -> None:
     assert source_of("mark", "192.0.2.7") != source_of(None, "192.0.2.7") != source_of(None, "192.0.2.8")
     assert source_of("mark", "192.0.2.7") == source_of("mark", "192.0.2.8")

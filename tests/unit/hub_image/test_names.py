@@ -95,5 +95,12 @@ def test_bad_names_are_explained(name: str, message: str) -> None:
     assert message in (name_problem(name) or "")
 
 
+def test_the_end_of_a_name_that_is_much_too_long_is_not_read() -> None:
+    """Unicode's normal form of such a name takes a time that grows with the square of its length."""
+    name = normalise("a" + "\u0301" * 2**18 + "\u0316" * 2**18)
+    assert len(name) <= 1024
+    assert "too long" in str(name_problem(name))
+
+
 def test_names_of_temporary_users() -> None:
     assert [is_temporary(name) for name in ("rehearsal-1", "rehearsal-of-mine", "rehearsal")] == [True, False, False]

@@ -17,7 +17,7 @@ from tornado.escape import url_escape
 from . import hashing
 from .lockout import waiting_time
 from .passwords import PREPARED, digest_of
-from .user_deletion import refuse_with_directory
+from .user_deletion import cancel_start, refuse_with_directory
 
 SIGN_UP_CLOSED = "Sign-up is closed. Ask an administrator for an account."
 
@@ -147,6 +147,14 @@ class Accounts(native.AuthorizationAreaHandler):
         self.finish(html)
 
 
+def _refuse_to_change_admin(handler: Any, name: str) -> None:
+    """Raise HTTPError if an administrator would be changed by a user who has only the scope, as JupyterHub does."""
+    user = handler.find_user(name)
+    is_admin = name in handler.authenticator.admin_users or (user is not None and user.admin)
+    if is_admin and not handler.current_user.admin:
+        raise web.HTTPError(403, "Only administrators can change administrators.")
+
+
 class Authorize(_Form, native.ToggleAuthorizationHandler):
     """``/authorize/NAME``: the library toggles on a GET, which any web page can cause, and leaves sessions open."""
 
@@ -159,6 +167,7 @@ class Authorize(_Form, native.ToggleAuthorizationHandler):
         account = self.authenticator.get_user(slug)
         if account is None:
             raise web.HTTPError(404, f"There is no account {slug}.")
+        _refuse_to_change_admin(self, account.username)
         authorized = self.get_body_argument("authorized") == "yes"
         if not authorized and account.username in self.authenticator.admin_users:
             raise web.HTTPError(409, f"{account.username} is the administrator of this hub and stays authorized.")
@@ -174,7 +183,8 @@ class Authorize(_Form, native.ToggleAuthorizationHandler):
         self.authenticator.end_sessions(name, servers_too=True)
         user = self.find_user(name)
         for server, spawner in list(user.spawners.items()) if user is not None else []:
-            if spawner.active and not spawner.pending:
+            was_starting = await cancel_start(spawner)
+            if not spawner.pending and (was_starting or spawner.active):
                 await self.stop_single_user(user, server)
 
 
@@ -187,6 +197,7 @@ class Discard(_Form, native.DiscardHandler):
 
     @native.admin_users_scope
     async def post(self, user_name: str) -> None:
+        _refuse_to_change_admin(self, user_name)
         user = self.find_user(user_name)
         if user is not None and user.active:
             raise web.HTTPError(409, f"The server of {user_name} is running. Stop it first.")
@@ -267,6 +278,7 @@ class ChangePasswordAdmin(_PasswordPage):
 
     def _known(self, user_name: str) -> str:
         name = self.authenticator.normalize_username(user_name)
+        _refuse_to_change_admin(self, name)
         if self.authenticator.get_user(name) is not None:
             return name
         if self.find_user(name) is None:

@@ -26,23 +26,28 @@ class Failures(NamedTuple):
     last: float
 
 
+def _counts(failures: Failures | None, now: float, seconds: int) -> bool:
+    """Return whether failures still count; those of the future do not, as after a clock was set back."""
+    return failures is not None and failures.last <= now < failures.last + seconds
+
+
 def seconds_to_wait(failures: Failures | None, now: float, limit: int, lock_seconds: int) -> int:
     """Return how long the next attempt has to wait, 0 when it does not. `limit` 0 means no lock-out."""
-    if failures is None or limit <= 0 or failures.times < limit:
+    if failures is None or limit <= 0 or failures.times < limit or not _counts(failures, now, lock_seconds):
         return 0
-    return max(0, round(failures.last + lock_seconds - now + 0.5)) if now < failures.last + lock_seconds else 0
+    return max(0, round(failures.last + lock_seconds - now + 0.5))
 
 
 def one_more(failures: Failures | None, now: float, lock_seconds: int) -> Failures:
     """Count another failure, and forget those before a quiet time of `lock_seconds`."""
-    if failures is None or now >= failures.last + lock_seconds:
+    if failures is None or not _counts(failures, now, lock_seconds):
         return Failures(1, now)
     return Failures(failures.times + 1, now)
 
 
 def one_more_in(counted: Failures | None, now: float, window: int) -> Failures:
     """Count one more, from the first one on, whose time `last` is, until `window` seconds later."""
-    if counted is None or now >= counted.last + window:
+    if counted is None or not _counts(counted, now, window):
         return Failures(1, now)
     return Failures(counted.times + 1, counted.last)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from jupyterhub.auth import Authenticator
 from multiauthenticator import MultiAuthenticator
+from tornado import web
 
 from .names import joined, normalise
 
@@ -36,8 +37,19 @@ class Part(Authenticator):
     async def get_authenticated_user(self, handler: Any, data: Any) -> Any:
         """Give joined users their name at the hub, after the provider's name has been checked."""
         model = await super().get_authenticated_user(handler, data)
-        if model is not None:
-            model["name"] = self.users.get(model["name"].removeprefix(self.prefix), model["name"])
+        if model is None:
+            return None
+        own = model["name"].removeprefix(self.prefix)
+        if own in self.users:
+            return {**model, "name": self.users[own]}
+        others = [each for each in self.parent._authenticators if each is not self]
+        if model["name"] in self.users.values() or any(
+            each.prefix and model["name"].startswith(each.prefix) for each in others
+        ):
+            self.log.error("%s of %s was refused: that is the name at this hub of another user", own, self.label)
+            raise web.HTTPError(
+                403, "%s", f"The name {own} is in use at this hub. Ask its administrator for another one."
+            )
         return model
 
 

@@ -16,6 +16,9 @@ LONGEST_ESCAPED = 128
 REHEARSAL_PREFIX = "rehearsal-"
 #: The hub's services: that of the deployment (``hub/api.py`` of the host's modules has the same), and the culler.
 DEPLOY_SERVICE, CULLER_SERVICE = "deploy", "deploy-culler"
+#: Characters of a name that are read. NFKC needs minutes for a hundred thousand of some kinds, and stops the hub
+#: meanwhile; such names are too long in any case.
+LONGEST_INPUT = 1024
 _SAFE = frozenset(string.ascii_lowercase + string.digits)
 #: ``:`` belongs to sign-in services ("github:alice"), the others to URLs, pages and name templates.
 _FORBIDDEN = ':,/\\?#%&<>"{}'
@@ -26,7 +29,7 @@ def normalise(name: str) -> str:
 
     So the input of another system's keyboard or of a full-width input method finds the same account.
     """
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).lower()).strip()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name[:LONGEST_INPUT]).lower()).strip()
 
 
 def skeleton(name: str) -> str:

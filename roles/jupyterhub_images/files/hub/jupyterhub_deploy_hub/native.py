@@ -70,8 +70,9 @@ class HubNative(NativeAuthenticator):
     def is_reserved(self, username: str) -> bool:
         """Return whether `username` belongs to an administrator, by the configuration or in the hub's database.
 
-        Names of temporary users are reserved, too: a rehearsal removes such users with all that they have. So are
-        those of the hub's own services.
+        So is a name that has a role or a group, by the configuration or by an administrator: its owner gets a password
+        from an administrator. Names of temporary users are reserved, too: a rehearsal removes such users with all that
+        they have. So are those of the hub's own services.
 
         The library authorises anyone who signs up under a name in ``admin_users``, even while sign-up is closed.
         """
@@ -84,7 +85,9 @@ class HubNative(NativeAuthenticator):
         if self.multi is not None:
             declared |= self.multi.joined_names
         user = orm.User.find(self.db, self.normalize_username(username))
-        return is_reserved(username, {name for name in declared if name}) or (user is not None and user.admin)
+        if user is not None and (user.admin or user.groups or any(role.name != "user" for role in user.roles)):
+            return True
+        return is_reserved(username, {name for name in declared if name})
 
     def has_signed_in(self, username: str) -> bool:
         """Return whether someone has signed in as `username`: at a provider, or with an account discarded since.
@@ -167,7 +170,8 @@ class HubNative(NativeAuthenticator):
         if self.sign_up_problem(username, password):
             return None
         name = self.normalize_username(username)
-        authorized = self.open_signup or name in self.get_authed_users()
+        # Not the library's get_authed_users, which asks the database for each account; this one is new.
+        authorized = self.open_signup or name in self.allowed_users | self.admin_users
         try:
             account = UserInfo(
                 username=name, password=PREPARED.get() or digest_of(password), is_authorized=authorized, **kwargs

@@ -30,6 +30,13 @@ class Single(Authenticator):
             return None
         if model["name"] in self.users:
             return {**model, "name": self.users[model["name"]]}
+        if model["name"] in self.users.values():
+            self.log.error(
+                "%s was refused: that is the name at this hub of another user of %s", model["name"], self.label
+            )
+            raise web.HTTPError(
+                403, "%s", f"The name {model['name']} is in use at this hub. Ask its administrator for another one."
+            )
         if is_temporary(model["name"]):
             self.log.error("%s was refused: rehearsals create and remove users with such names", model["name"])
             raise web.HTTPError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import docker.errors
-from docker.utils import convert_volume_binds
+from docker.utils import convert_volume_binds, parse_bytes
 from jupyterhub.traitlets import ByteSpecification
 from traitlets import Bool, Dict, Integer, TraitError, Unicode, default, validate
 
@@ -70,9 +70,9 @@ class HubSpawner(QueuedSpawner, CulledSpawner):
         return {HUB_LABEL: self.hub_name, USER_LABEL: self.user.name}
 
     def _limits(self) -> Limits:
-        return Limits(
-            self.mem_limit or 0, self.cpu_limit or 0, self.pids_limit, self.shm_size, self.tmp_size, self.disk_limit
-        )
+        # A function in the configuration may return a text, which the library does not convert.
+        memory, cpu = int(parse_bytes(self.mem_limit or 0)), float(self.cpu_limit or 0)
+        return Limits(memory, cpu, self.pids_limit, self.shm_size, self.tmp_size, self.disk_limit)
 
     @validate("group_limits")
     def _validate_group_limits(self, proposal: Any) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from jupyterhub.apihandlers.users import UserAPIHandler
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.base import PrefixRedirectHandler
+from tornado.httpclient import AsyncHTTPClient
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
@@ -72,8 +73,18 @@ class Server(FinishingServer):
             super().listen(port, *arguments, **options)
 
 
+#: Connections at once to users' servers, the proxy and providers. Tornado's ten would be for all of them: servers that
+#: accept requests and do not answer would keep others from starting.
+CLIENT_CONNECTIONS = 1000
+
+
 class Hub(JupyterHub):
     """JupyterHub that starts on an open port, and answers open requests when it stops."""
+
+    def init_pycurl(self) -> None:
+        """Choose the HTTP client, as upstream, and its limits."""
+        super().init_pycurl()
+        AsyncHTTPClient.configure(AsyncHTTPClient.configured_class(), max_clients=CLIENT_CONNECTIONS)
 
     def init_handlers(self) -> None:
         """Add our own handlers."""

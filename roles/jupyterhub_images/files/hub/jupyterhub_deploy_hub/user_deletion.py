@@ -65,13 +65,20 @@ def refuse_with_directory(handler: Any, user: str) -> None:
             )
 
 
+async def cancel_start(spawner: Any) -> bool:
+    """Cancel the start of a server, if it starts or waits for that; return whether it did."""
+    start = spawner._spawn_future if spawner.pending == "spawn" else None
+    if start is None:
+        return False
+    start.cancel()
+    await asyncio.wait([start], timeout=CANCEL_SECONDS)
+    return True
+
+
 async def _stop_servers(handler: Any, user: Any) -> None:
     for name, spawner in list(user.spawners.items()):
-        start = spawner._spawn_future if spawner.pending == "spawn" else None
-        if start is not None:
-            start.cancel()
-            await asyncio.wait([start], timeout=CANCEL_SECONDS)
-        if not spawner.pending and (start is not None or (name and spawner.ready)):
+        was_starting = await cancel_start(spawner)
+        if not spawner.pending and (was_starting or (name and spawner.ready)):
             await handler.stop_single_user(user, name)
     if any(spawner.pending for spawner in user.spawners.values()):
         raise web.HTTPError(
