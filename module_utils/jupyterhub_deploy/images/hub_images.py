@@ -46,6 +46,9 @@ from ansible.module_utils.jupyterhub_deploy.images.reference import login_for, p
 from ansible.module_utils.jupyterhub_deploy.progress import Reporter
 from ansible.module_utils.jupyterhub_deploy.text import parse_time
 
+# A container in which an image is tested or read ends within two minutes (smoke_test.TIMEOUT).
+LEFTOVER_SECONDS = 15 * 60
+
 
 class HubImages:
     """The images of one hub on this host."""
@@ -155,10 +158,12 @@ class HubImages:
                 self.client.tag(before.id, reference.remote, reference.tag)
 
     def remove_leftovers(self) -> None:
-        """Remove containers in which a run that was killed has tested or read an image. The caller has the lock."""
+        """Remove containers in which a run that was killed has tested or read an image."""
         for purpose in (smoke_test.PURPOSE, updates.PURPOSE):
             filters = {"label": f"{LABEL_PURPOSE}={purpose}"}
             for one in self.client.containers(all=True, filters=filters):
+                if time.time() - one["Created"] < LEFTOVER_SECONDS:
+                    continue
                 with contextlib.suppress(docker_errors.NotFound):
                     self.client.remove_container(one["Id"], force=True, v=True)
 

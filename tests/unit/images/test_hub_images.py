@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -45,8 +46,9 @@ def test_an_image_that_was_new_keeps_its_name(images: HubImages) -> None:
 
 
 def test_containers_of_a_killed_run_are_removed(images: HubImages) -> None:
-    def containers(filters: dict[str, str], **_: Any) -> list[dict[str, str]]:
-        return [{"Id": f"old-{filters['label'].rpartition('=')[2]}"}]
+    def containers(filters: dict[str, str], **_: Any) -> list[dict[str, Any]]:
+        purpose, now = filters["label"].rpartition("=")[2], int(time.time())
+        return [{"Id": f"old-{purpose}", "Created": now - 3600}, {"Id": f"new-{purpose}", "Created": now - 60}]
 
     images.client = Mock(containers=containers)
     images.client.remove_container.side_effect = docker_errors.NotFound("removed meanwhile")
