@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import requests
 from ansible.module_utils.jupyterhub_deploy.backup import store
+from ansible.module_utils.jupyterhub_deploy.processes import wait_until
 from ansible.module_utils.jupyterhub_deploy.restore import hub_files
 from ansible.module_utils.jupyterhub_deploy.users.accounts import Accounts
 
@@ -292,20 +293,53 @@ def test_killed_between_any_two_steps_the_next_run_ends_it(hub: Hub, tmp_path: P
     assert [name for name in hub.left() if not name.startswith("before-")] == []
 
 
-def test_a_hub_is_not_started_with_files_of_two_states(hub: Hub, tmp_path: Path) -> None:
-    """The restore was killed after it had replaced the secrets, and before the database."""
+def test_site_yml_keeps_a_restored_state_with_which_the_hub_works(hub: Hub, tmp_path: Path) -> None:
+    """The restore was killed after it had replaced everything."""
     hub.join("eve")  # unknown to the backup
-    mark, secrets, left = hub.data.parent / ".restoring" / "mark", hub.secrets(), hub.left()
+    mark = hub.data.parent / ".restoring" / "mark"
     for step in itertools.count(1):
         assert killed_run("jupyterhub_hub_state", f"{step}", hub.arguments(keep_old=False), tmp_path)
         if os.path.lexists(mark):
             break
-    assert hub.secrets() != secrets
     assert hub.site.run_hub(check=True)["changed"] is True
     assert os.path.lexists(mark)
+    assert wait_until(lambda: requests.get(f"{hub.site.url}/hub/health", timeout=10).status_code == 200, 60)
+    (reason,) = hub.site.run_hub()["reasons"]
+    assert reason.startswith("removed what a killed restore of the hub's state left; the old state is in ")
+    shutil.rmtree(reason.rpartition(" ")[2])
+    assert "eve" not in hub.accounts()
+    assert hub.site.run_hub()["changed"] is False
+
+
+def test_a_hub_is_not_started_with_files_of_two_states(hub: Hub, tmp_path: Path) -> None:
+    """The restore was killed after it had replaced the secrets, and before the database."""
+    hub.join("eve")
+    places = hub_files.Places(str(hub.data.parent), hub.site.config_dir)
+    secrets, left = hub.secrets(), sorted(hub.left())
+    tree = hub.state_with(tmp_path, "DELETE FROM users WHERE name = 'eve'")
+    (tree / "secrets" / "cookie_secret").write_text("0" * 64)
+    hub.site.client.containers.get(NAME).stop()
+    shutil.copytree(tree, places.new_tree)
+    hub_files.prepare(places)
+    if os.fork() == 0:
+        replace = os.replace
+
+        def killed(source: str, target: str) -> None:
+            if Path(target) == places.database:
+                os._exit(9)
+            replace(source, target)
+
+        os.replace = killed  # type: ignore[assignment]
+        try:
+            hub_files.put_in_place(places, datetime.now(timezone.utc))
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 9
+    assert hub.secrets() != secrets
+
     result = hub.site.run_hub()
     assert result["reasons"][0] == "a restore of the hub's state was killed; the old state was put back"
-    assert (hub.secrets(), sorted(hub.left())) == (secrets, sorted(left))
+    assert (hub.secrets(), sorted(hub.left())) == (secrets, left)
     assert "eve" in hub.accounts()
     assert requests.get(f"{hub.site.url}/hub/health", timeout=10).status_code == 200
     assert hub.site.run_hub()["changed"] is False
