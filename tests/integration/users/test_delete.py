@@ -171,6 +171,7 @@ def test_a_user_with_encrypted_backups_is_deleted(hub: Hub) -> None:
     with pytest.raises(ModuleError, match=f"has all that is in volume {volume_of(name)} now; nothing of {name} was"):
         hub.user(name, "absent")
     path.unlink()
+    hub.user(name, "stopped")  # waits until a backup can be compared with the volume
     hub.back_up(name, made.split()[-1])
     assert hub.user(name, "absent")["changed"] is True
     assert not hub.has_volume(name)
