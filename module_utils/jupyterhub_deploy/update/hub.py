@@ -85,10 +85,12 @@ def without_account(names: list[str], declared: list[str]) -> list[str]:
 def finish_restore(hub: HubContainer, options: hub_spec.HubOptions, check: bool, may_change: bool) -> list[str]:
     """Clean up after a restore of the hub's state that was killed; return what was done.
 
-    The restored state is kept if the hub works with it. Otherwise, the old one is put back, because a hub that starts
-    now could use files of two states. The caller holds the hub's lock, so no restore is in progress.
+    The restored state is kept if the hub works with it, or does not exist yet, as in a recovery on a new host.
+    Otherwise, the old one is put back, because a hub that starts now could use files of two states. The caller holds
+    the hub's lock, so no restore is in progress.
 
     :raises ChangeError: there is something to do, and nothing may change.
+    :raises DeployError: without a hub, the restore is not complete; a new hub would hide that.
     """
     volumes = hub.client.volumes(filters={"name": f"^{options.data_volume}$"})["Volumes"] or []
     done = []
@@ -107,10 +109,14 @@ def finish_restore(hub: HubContainer, options: hub_spec.HubOptions, check: bool,
 
 
 def _finish(hub: HubContainer, name: str, places: hub_files.Places) -> str:
-    works = hub_files.is_complete(places) and hub.observe() and hub.is_healthy()
-    if hub_files.unfinished(places) and not works:
-        if hub.observe():
-            hub.client.stop(name, timeout=STOP_TIMEOUT)
+    exists, complete = bool(hub.observe()), hub_files.is_complete(places)
+    if hub_files.unfinished(places) and not exists and not complete:
+        raise DeployError(
+            f"a restore of the state of hub {name} did not finish; finish it first, with: "
+            "make restore ARGS='-e hub_state=true'"
+        )
+    if hub_files.unfinished(places) and exists and not (complete and hub.is_healthy()):
+        hub.client.stop(name, timeout=STOP_TIMEOUT)
         hub_files.take_back(places)
         return "a restore of the hub's state was killed; the old state was put back"
     kept = hub_files.recover(places)
